@@ -1,0 +1,2 @@
+//! The 16550 serial port driver.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The root task of the system: reads the image manifest, starts and supervises programs.
+fn main() {}

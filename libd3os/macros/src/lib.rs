@@ -1,0 +1,1 @@
+//! The service attribute: client, dispatch and documentation from one trait.

@@ -1,0 +1,2 @@
+//! What a D3OS program links: capabilities, typed calls, memory, the runtime.
+#![no_std]

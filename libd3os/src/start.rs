@@ -1,0 +1,256 @@
+//! What a program is told when it starts: its name, arguments and capabilities.
+//!
+//! `init` writes a [`StartInfo`] in postcard form into a read-only page of the new program and
+//! passes its address in a register; the runtime decodes it before `main` runs. Nothing else
+//! reaches a program at its start: a capability that has no [`Grant`] here does not exist in its
+//! capability space.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Where things lie in a program's address space. All addresses are virtual.
+pub mod layout {
+    /// First address of the program's ELF image (`images/user.ld` links there).
+    pub const IMAGE_BASE: u64 = 0x40_0000;
+    /// First address of the heap; the image must end below.
+    pub const HEAP_BASE: u64 = 0x1_0000_0000;
+    /// The IPC buffer, one page.
+    pub const IPC_BUFFER: u64 = 0x7000_0000_0000;
+    /// The [`super::StartInfo`], read-only, as many pages as it takes.
+    pub const START_INFO: u64 = 0x7000_0001_0000;
+    /// Longest encoded [`super::StartInfo`], in bytes.
+    pub const START_INFO_MAX: usize = 0x1_0000;
+    /// One past the highest byte of the stack, which grows down to an unmapped guard page.
+    pub const STACK_TOP: u64 = 0x7fff_0000_0000;
+    /// Where the boot archive lies in init's own address space.
+    pub const ARCHIVE_BASE: u64 = 0x1000_0000;
+    /// log2 of a page.
+    pub const PAGE_BITS: u8 = 12;
+    /// Bytes of a page.
+    pub const PAGE_SIZE: u64 = 1 << PAGE_BITS;
+}
+
+/// Badge bit that every signal to a program carries, so that a server tells a signal from a
+/// caller: badges of endpoint capabilities leave it clear.
+pub const SIGNAL_FLAG: u64 = 1 << 63;
+
+/// Badge of the program's `index`-th awaited notification, counted over its `waits` list.
+///
+/// All names in one program's `waits` share one notification object, because a thread has one
+/// bound notification; each name has its own bit in the badge. Badges of signals that arrive
+/// together are or-ed, so several names may be told at once. There are 63 names at most.
+#[must_use]
+pub const fn signal_badge(index: u32) -> u64 {
+    SIGNAL_FLAG | 1 << (index % 63)
+}
+
+/// What a granted capability lets the program do; also the words of manifest keys and of the
+/// programs' declared needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum GrantKind {
+    /// Receive side of a service's endpoint.
+    Serves,
+    /// Send side of a service's endpoint; the badge names the caller.
+    Calls,
+    /// A range of I/O ports.
+    Ports,
+    /// An interrupt handler.
+    Interrupts,
+    /// Send side of a notification.
+    Signals,
+    /// The program's own notification, bound to its thread, badged with [`signal_badge`].
+    Waits,
+    /// A reply object; a program that serves has one grant for each of them.
+    Reply,
+}
+
+impl GrantKind {
+    /// The kinds that a manifest or a program's needs can name.
+    pub const NAMED: [Self; 6] =
+        [Self::Serves, Self::Calls, Self::Ports, Self::Interrupts, Self::Signals, Self::Waits];
+
+    /// The word for it in manifests and needs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Serves => "serves",
+            Self::Calls => "calls",
+            Self::Ports => "ports",
+            Self::Interrupts => "interrupts",
+            Self::Signals => "signals",
+            Self::Waits => "waits",
+            Self::Reply => "reply",
+        }
+    }
+
+    /// The nameable kind with this word, or `None`.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::NAMED.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+impl fmt::Display for GrantKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// One capability in the program's capability space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// What it allows.
+    pub kind: GrantKind,
+    /// Service, resource or signal; for reply objects the service that they answer for.
+    pub name: String,
+    /// Its slot, from 1 up.
+    pub slot: u32,
+}
+
+/// Everything that a program is told at its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartInfo {
+    /// The program's name in the manifest.
+    pub name: String,
+    /// Arguments, without the name.
+    pub args: Vec<String>,
+    /// Core it runs on.
+    pub core: u32,
+    /// Ticks of the time stamp counter per microsecond.
+    pub tsc_mhz: u32,
+    /// Time stamp counter at the kernel's first instruction: zero of the machine's uptime.
+    pub boot_tsc: u64,
+    /// Its capabilities, all of them.
+    pub grants: Vec<Grant>,
+}
+
+/// Why start information could not be read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartInfoError {
+    /// The bytes are not a `StartInfo`.
+    Malformed,
+    /// It does not fit in [`layout::START_INFO_MAX`].
+    TooLarge,
+}
+
+impl fmt::Display for StartInfoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the start information is malformed",
+            Self::TooLarge => "the start information (arguments, grants) is too large",
+        })
+    }
+}
+
+impl core::error::Error for StartInfoError {}
+
+impl StartInfo {
+    /// The bytes that go into the program's start page.
+    ///
+    /// # Errors
+    /// [`StartInfoError::TooLarge`] where arguments and grants exceed the room for them.
+    pub fn encode(&self) -> Result<Vec<u8>, StartInfoError> {
+        let bytes = postcard::to_allocvec(self).map_err(|_| StartInfoError::TooLarge)?;
+        if bytes.len() > layout::START_INFO_MAX {
+            return Err(StartInfoError::TooLarge);
+        }
+        Ok(bytes)
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`StartInfoError::Malformed`] for anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StartInfoError> {
+        postcard::from_bytes(bytes).map_err(|_| StartInfoError::Malformed)
+    }
+
+    /// The slot of a grant, or `None` where the program was not given it.
+    #[must_use]
+    pub fn slot(&self, kind: GrantKind, name: &str) -> Option<u32> {
+        self.grants
+            .iter()
+            .find(|grant| grant.kind == kind && grant.name == name)
+            .map(|grant| grant.slot)
+    }
+
+    /// Slots of the reply objects, in order.
+    pub fn replies(&self) -> impl Iterator<Item = u32> {
+        self.grants.iter().filter(|grant| grant.kind == GrantKind::Reply).map(|grant| grant.slot)
+    }
+
+    /// The badge with which the awaited notification `name` arrives, or `None` where the program
+    /// does not wait for it.
+    #[must_use]
+    pub fn signal(&self, name: &str) -> Option<u64> {
+        let mut awaited = self.grants.iter().filter(|grant| grant.kind == GrantKind::Waits);
+        let index = awaited.position(|grant| grant.name == name)?;
+        Some(signal_badge(u32::try_from(index).ok()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    fn grant(kind: GrantKind, name: &str, slot: u32) -> Grant {
+        Grant { kind, name: name.to_string(), slot }
+    }
+
+    fn sample() -> StartInfo {
+        StartInfo {
+            name: "console".to_string(),
+            args: alloc::vec!["--level".to_string(), "info".to_string()],
+            core: 0,
+            tsc_mhz: 2_400,
+            boot_tsc: 17,
+            grants: alloc::vec![
+                grant(GrantKind::Serves, "console", 1),
+                grant(GrantKind::Reply, "console", 2),
+                grant(GrantKind::Reply, "console", 3),
+                grant(GrantKind::Waits, "console-input", 4),
+                grant(GrantKind::Waits, "log-ready", 5),
+            ],
+        }
+    }
+
+    #[test]
+    fn encodes_and_decodes() {
+        let bytes = sample().encode().expect("small");
+        assert_eq!(StartInfo::decode(&bytes), Ok(sample()));
+        assert_eq!(
+            StartInfo::decode(&bytes[..bytes.len() - 1]),
+            Err(StartInfoError::Malformed)
+        );
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let mut info = sample();
+        info.args.push("x".repeat(layout::START_INFO_MAX));
+        assert_eq!(info.encode(), Err(StartInfoError::TooLarge));
+    }
+
+    #[test]
+    fn finds_grants_and_signals() {
+        let info = sample();
+        assert_eq!(info.slot(GrantKind::Serves, "console"), Some(1));
+        assert_eq!(info.slot(GrantKind::Calls, "console"), None);
+        assert!(info.replies().eq([2, 3]));
+        assert_eq!(info.signal("console-input"), Some(SIGNAL_FLAG | 1));
+        assert_eq!(info.signal("log-ready"), Some(SIGNAL_FLAG | 2));
+        assert_eq!(info.signal("other"), None);
+    }
+
+    #[test]
+    fn kinds_have_words() {
+        for kind in GrantKind::NAMED {
+            assert_eq!(GrantKind::from_word(kind.word()), Some(kind));
+        }
+        assert_eq!(GrantKind::from_word("reply"), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! The root task's first state: its capabilities, address space and BootInfo (manual, chapter 9).

@@ -1,0 +1,1 @@
+//! Deletion and revocation: finalising objects, zombies, preemption.

@@ -1,0 +1,1 @@
+//! The derivation order: who was derived from whom.

@@ -1,0 +1,1 @@
+//! Faults: messages to handlers, and their answers (manual, chapter 6.2).

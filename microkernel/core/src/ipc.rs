@@ -1,0 +1,1 @@
+//! Message transfer between threads (manual, chapter 4.2).

@@ -1,0 +1,47 @@
+//! The kernel's decisions, without hardware: every object of the API, capabilities and their
+//! derivation, scheduling, message passing.
+//!
+//! [`Kernel`] is one instance: a value, never a global, so that a test can hold several. What it
+//! needs from the machine (memory of its objects, interrupt controller, clock, ports) is the
+//! [`Machine`] trait, which `kernel-x86_64` implements on hardware and [`simulation`] on the host.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | what a capability is, how it is stored | `cap`, `slot` |
+//! | who was derived from whom | `derivation` |
+//! | how an address in a capability space is resolved | `lookup` |
+//! | deletion, revocation, preemption of both | `delete` |
+//! | one object of the API | `objects/NAME` |
+//! | message transfer, blocking, faults | `ipc`, `fault` |
+//! | who runs next | `scheduler` |
+//! | system calls and their dispatch | `syscall`, `invocation` |
+//! | the root task's first state | `boot` |
+#![cfg_attr(not(any(test, feature = "simulation")), no_std)]
+#![forbid(unsafe_code)]
+
+mod boot;
+mod cap;
+mod delete;
+mod derivation;
+mod error;
+mod fault;
+mod invocation;
+mod ipc;
+mod kernel;
+mod lookup;
+mod machine;
+mod memory;
+pub mod objects;
+mod scheduler;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
+mod slot;
+mod syscall;
+
+pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, ZombieKind};
+pub use error::{LookupFailure, SyscallError};
+pub use invocation::{Invocation, Outcome, Reply as InvocationReply};
+pub use kernel::{Event, Kernel, Next};
+pub use machine::{InterruptTrigger, Machine, PortWidth, Ticks};
+pub use memory::{KernelObject, Link, PhysAddr, Ref};
+pub use slot::Slot;

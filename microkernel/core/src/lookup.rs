@@ -1,0 +1,1 @@
+//! Resolving addresses in a capability space (manual, chapter 3.3).

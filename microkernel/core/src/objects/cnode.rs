@@ -1,0 +1,1 @@
+//! CNodes: copying, moving, deleting and revoking capabilities (manual, chapter 3).

@@ -1,0 +1,1 @@
+//! Scheduling domains (manual, chapter 6.1.4).

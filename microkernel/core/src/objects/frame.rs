@@ -1,0 +1,1 @@
+//! Frames: memory that is mapped into address spaces (manual, chapter 7).

@@ -1,0 +1,1 @@
+//! System calls: the entry of every trap, and dispatch of invocations.

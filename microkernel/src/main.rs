@@ -1,0 +1,2 @@
+//! The D3OS microkernel.
+fn main() {}

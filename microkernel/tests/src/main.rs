@@ -1,0 +1,2 @@
+//! The root task that tests the kernel in QEMU.
+fn main() {}

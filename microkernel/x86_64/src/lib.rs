@@ -1,0 +1,2 @@
+//! The kernel's hardware part: boot, traps, paging, interrupt controllers.
+#![no_std]

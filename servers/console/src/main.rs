@@ -1,0 +1,2 @@
+//! The console server: terminal input and output, the foreground program.
+fn main() {}

@@ -1,0 +1,2 @@
+//! A program that dies in the way it is told to.
+fn main() {}

@@ -1,0 +1,2 @@
+//! A first program: says hello.
+fn main() {}

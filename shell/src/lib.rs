@@ -1,0 +1,1 @@
+//! The interactive shell: what is testable on the host.
