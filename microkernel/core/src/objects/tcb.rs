@@ -43,6 +43,8 @@ pub struct Context {
     pub r15: u64,
     pub fs_base: u64,
     pub gs_base: u64,
+    /// The instruction that entered the kernel: where a restart goes on, what faults report.
+    pub fault_ip: u64,
     /// How the thread entered, so how it may be left: 0 through SYSCALL (RCX and R11 are free to
     /// clobber, SYSRET serves), 1 through an interrupt or exception (IRETQ, every register kept).
     /// Whoever writes registers of a thread sets it to 1.
@@ -55,8 +57,6 @@ pub struct Context {
     pub rsp: u64,
     /// Stack segment slot of the IRETQ frame (the exit code fills it).
     pub ss: u64,
-    /// The instruction that entered the kernel: where a restart goes on, what faults report.
-    pub fault_ip: u64,
 }
 
 /// FXSAVE area.
