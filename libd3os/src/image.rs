@@ -573,10 +573,7 @@ mod tests {
         bytes[file] ^= 1;
         let crc = checksum(&bytes);
         bytes[CRC_FIELD].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(
-            Archive::parse(&bytes).err(),
-            Some(ArchiveError::BadEntry("shell".to_string()))
-        );
+        assert_eq!(Archive::parse(&bytes).err(), Some(ArchiveError::BadEntry("shell".to_string())));
     }
 
     proptest! {

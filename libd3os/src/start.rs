@@ -222,10 +222,7 @@ mod tests {
     fn encodes_and_decodes() {
         let bytes = sample().encode().expect("small");
         assert_eq!(StartInfo::decode(&bytes), Ok(sample()));
-        assert_eq!(
-            StartInfo::decode(&bytes[..bytes.len() - 1]),
-            Err(StartInfoError::Malformed)
-        );
+        assert_eq!(StartInfo::decode(&bytes[..bytes.len() - 1]), Err(StartInfoError::Malformed));
     }
 
     #[test]

@@ -1,1 +1,48 @@
 //! The service attribute: client, dispatch and documentation from one trait.
+//!
+//! `libd3os` re-exports it and documents how an interface is declared; `interface` reads the
+//! declaration and refuses what cannot be one, `emit` writes the code.
+
+mod emit;
+mod interface;
+
+use proc_macro::TokenStream;
+
+/// Declares the interface of a service.
+///
+/// ```ignore
+/// /// Keeps one number.
+/// #[libd3os::service(name = "counter", version = 1)]
+/// pub trait Counter {
+///     /// Adds to the number and tells the sum.
+///     fn add(amount: u32) -> Result<u32, CounterError>;
+///
+///     /// The number.
+///     #[retryable]
+///     fn value() -> Result<u32, CounterError>;
+///
+///     /// Waits until the number is at least `limit`.
+///     #[deferred]
+///     fn reached(limit: u32) -> Result<(), CounterError>;
+/// }
+/// ```
+///
+/// Operations have no `self`: both sides get one of their own. From this declaration come
+///
+/// - the trait `Counter` for the server, whose methods get `&mut self` and the `Caller` before
+///   the arguments; a `#[deferred]` one also gets a `Later` behind them, instead of a result, and
+///   answers through it now or later. The provided method `dispatch` decodes a request, calls
+///   the method and sends the answer;
+/// - `CounterClient<T: Transport>`, whose methods encode, call and decode; `connect` makes one
+///   from the capability that the program was granted under the service's name;
+/// - the static `COUNTER`, an `InterfaceDoc`.
+///
+/// `#[retryable]` says that an operation may be repeated when the server died during it. Bytes
+/// are postcard; the position of an operation in the trait is its number, so a changed
+/// declaration needs a new `version`.
+#[proc_macro_attribute]
+pub fn service(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    interface::Interface::parse(attribute.into(), item.into())
+        .map_or_else(|error| error.into_compile_error(), |interface| emit::all(&interface))
+        .into()
+}

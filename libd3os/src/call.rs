@@ -1,0 +1,396 @@
+//! Typed calls: what lies between a client's method and a server's method.
+//!
+//! [`macro@crate::service`] turns a trait into a client and a dispatcher; both speak this module's types.
+//! A request is a method number and the arguments' postcard bytes; an answer is the postcard
+//! bytes of the method's `Result`, or a [`CallError`]. A [`Transport`] carries them: kernel IPC
+//! today ([`crate::ipc`]), whatever else carries bytes later. The server's side of a transport is
+//! a [`ReplySink`].
+
+use alloc::rc::Rc;
+use core::cell::RefCell;
+use core::fmt;
+use core::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Most bytes of a request or of an answer: what a kernel message holds behind its length word.
+pub const MAX_BYTES: usize = (d3os_abi::MAX_MESSAGE_LENGTH - 1) * 8;
+
+/// Bytes of a request or of an answer.
+pub type Bytes = heapless::Vec<u8, MAX_BYTES>;
+
+/// What one method of an interface does, as its declaration says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperationDoc {
+    /// Name.
+    pub name: &'static str,
+    /// Its documentation.
+    pub doc: &'static str,
+    /// Arguments and result, as declared.
+    pub signature: &'static str,
+    /// Whether a caller that got `Restarted` may simply call again.
+    pub retryable: bool,
+    /// Whether the server may answer after it has served others.
+    pub deferred: bool,
+}
+
+/// What an interface is for and what it offers, as its declaration says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceDoc {
+    /// The service's name.
+    pub name: &'static str,
+    /// Version of the interface; it changes when methods or types do.
+    pub version: u32,
+    /// Its documentation.
+    pub doc: &'static str,
+    /// Operations; the position is the method number.
+    pub operations: &'static [OperationDoc],
+}
+
+/// Why a call did not reach the method, or its answer did not come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum CallError {
+    /// The server ended before it answered. Whether it did what was asked is unknown.
+    Restarted = 1,
+    /// The server has no such method: client and server were built from different declarations.
+    UnknownMethod = 2,
+    /// The arguments' or the answer's bytes are not what the declaration says.
+    Malformed = 3,
+    /// The server does not serve this caller.
+    Denied = 4,
+    /// The arguments or the answer exceed [`MAX_BYTES`].
+    TooLarge = 5,
+    /// The server holds as many unanswered calls as it can; call again later.
+    Busy = 6,
+    /// The server let the call go without an answer.
+    Unanswered = 7,
+}
+
+impl CallError {
+    /// Every error.
+    pub const ALL: [Self; 7] = [
+        Self::Restarted,
+        Self::UnknownMethod,
+        Self::Malformed,
+        Self::Denied,
+        Self::TooLarge,
+        Self::Busy,
+        Self::Unanswered,
+    ];
+
+    /// Its number on the wire, not 0.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The error with this number; a number that no error has is [`Self::Malformed`].
+    #[must_use]
+    pub fn from_number(number: u64) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|error| u64::from(error.number()) == number)
+            .unwrap_or(Self::Malformed)
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Restarted => "the server was restarted during the call",
+            Self::UnknownMethod => "the server does not know this operation",
+            Self::Malformed => "the message was malformed",
+            Self::Denied => "the server does not serve this caller",
+            Self::TooLarge => "the message is too large",
+            Self::Busy => "the server is busy",
+            Self::Unanswered => "the server did not answer",
+        })
+    }
+}
+
+impl core::error::Error for CallError {}
+
+/// Why a client's method failed: on the way, or in the server by the method's own error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error<E> {
+    /// The call itself failed.
+    Call(CallError),
+    /// The server answered with an error.
+    Service(E),
+}
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(error) => error.fmt(f),
+            Self::Service(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: core::error::Error> core::error::Error for Error<E> {}
+
+/// Carries requests to one server and answers back.
+pub trait Transport {
+    /// Sends a request and waits for its answer.
+    ///
+    /// # Errors
+    /// The [`CallError`] that the server sent instead of an answer, or that the transport met.
+    fn call(&self, method: u16, request: &[u8]) -> Result<Bytes, CallError>;
+}
+
+impl<T: Transport + ?Sized> Transport for &T {
+    fn call(&self, method: u16, request: &[u8]) -> Result<Bytes, CallError> {
+        (**self).call(method, request)
+    }
+}
+
+/// Who calls: the badge of the capability that was used, which the caller cannot choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Caller(pub u64);
+
+/// The server's end of a transport: takes answers.
+pub trait ReplySink {
+    /// Takes the answer of call `token`. After this the token means nothing.
+    fn answer(&self, token: u32, answer: Result<&[u8], CallError>);
+
+    /// Sets call `token` aside, to be answered after others; `false` where there is no room for
+    /// another such call.
+    fn park(&self, token: u32) -> bool;
+}
+
+/// The duty to answer one call, now. Dropped without an answer it tells the caller so.
+#[must_use = "a call must be answered"]
+pub struct Reply<'a> {
+    sink: &'a Rc<dyn ReplySink>,
+    token: Option<u32>,
+}
+
+impl<'a> Reply<'a> {
+    /// The duty to answer call `token` of `sink`: for transports.
+    pub fn new(sink: &'a Rc<dyn ReplySink>, token: u32) -> Self {
+        Self { sink, token: Some(token) }
+    }
+
+    /// Answers with a method's result.
+    pub fn answer<R: Serialize>(self, result: &R) {
+        match encode(result) {
+            Ok(bytes) => self.send(Ok(&bytes)),
+            Err(error) => self.send(Err(error)),
+        }
+    }
+
+    /// Answers that the call failed.
+    pub fn fail(self, error: CallError) {
+        self.send(Err(error));
+    }
+
+    /// Puts the duty off, or answers [`CallError::Busy`] where the server can hold no more.
+    #[must_use]
+    pub fn later<R>(mut self) -> Option<Later<R>> {
+        let token = self.token?;
+        if !self.sink.park(token) {
+            self.fail(CallError::Busy);
+            return None;
+        }
+        self.token = None;
+        Some(Later { sink: Rc::clone(self.sink), token: Some(token), result: PhantomData })
+    }
+
+    fn send(mut self, answer: Result<&[u8], CallError>) {
+        if let Some(token) = self.token.take() {
+            self.sink.answer(token, answer);
+        }
+    }
+}
+
+impl Drop for Reply<'_> {
+    fn drop(&mut self) {
+        if let Some(token) = self.token.take() {
+            self.sink.answer(token, Err(CallError::Unanswered));
+        }
+    }
+}
+
+impl fmt::Debug for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+/// The duty to answer one call, some time. Dropped without an answer it tells the caller so.
+#[must_use = "a call must be answered"]
+pub struct Later<R> {
+    sink: Rc<dyn ReplySink>,
+    token: Option<u32>,
+    result: PhantomData<fn(R)>,
+}
+
+impl<R> Later<R> {
+    /// Answers with the method's result.
+    pub fn answer(self, result: &R)
+    where
+        R: Serialize,
+    {
+        match encode(result) {
+            Ok(bytes) => self.send(Ok(&bytes)),
+            Err(error) => self.send(Err(error)),
+        }
+    }
+
+    /// Answers that the call failed.
+    pub fn fail(self, error: CallError) {
+        self.send(Err(error));
+    }
+
+    /// A duty that answers to the [`Answer`] beside it: for tests of a server's logic.
+    pub fn channel() -> (Self, Answer<R>) {
+        let slot = Rc::new(Mailbox::default());
+        let sink: Rc<dyn ReplySink> = slot.clone();
+        (Self { sink, token: Some(0), result: PhantomData }, Answer { slot, result: PhantomData })
+    }
+
+    fn send(mut self, answer: Result<&[u8], CallError>) {
+        if let Some(token) = self.token.take() {
+            self.sink.answer(token, answer);
+        }
+    }
+}
+
+impl<R> Drop for Later<R> {
+    fn drop(&mut self) {
+        if let Some(token) = self.token.take() {
+            self.sink.answer(token, Err(CallError::Unanswered));
+        }
+    }
+}
+
+impl<R> fmt::Debug for Later<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Later").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+/// Where the answer of a call that was made without a kernel arrives.
+#[derive(Debug)]
+pub struct Answer<R> {
+    slot: Rc<Mailbox>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R: DeserializeOwned> Answer<R> {
+    /// Takes the answer, or `None` while there is none.
+    #[must_use]
+    pub fn take(&self) -> Option<Result<R, CallError>> {
+        let answer = self.slot.0.borrow_mut().take()?;
+        Some(answer.and_then(|bytes| decode(&bytes)))
+    }
+}
+
+/// A sink that keeps one answer and can hold its one call for as long as it likes.
+#[derive(Debug, Default)]
+struct Mailbox(RefCell<Option<Result<Bytes, CallError>>>);
+
+impl ReplySink for Mailbox {
+    fn answer(&self, _: u32, answer: Result<&[u8], CallError>) {
+        let answer =
+            answer.and_then(|bytes| Bytes::from_slice(bytes).map_err(|_| CallError::TooLarge));
+        *self.0.borrow_mut() = Some(answer);
+    }
+
+    fn park(&self, _: u32) -> bool {
+        true
+    }
+}
+
+/// One call, as it reached the server.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Who calls.
+    pub caller: Caller,
+    /// Which method.
+    pub method: u16,
+    /// Its arguments.
+    pub bytes: Bytes,
+    /// The duty to answer.
+    pub reply: Reply<'a>,
+}
+
+/// Calls a server in the same program, without a kernel: for tests of clients and servers.
+///
+/// `dispatch` is the interface's, for example `|server, request| Uart::dispatch(server, request)`.
+/// A deferred call that the server has not answered when its method returns fails with
+/// [`CallError::Unanswered`].
+#[derive(Debug)]
+pub struct Loopback<S, D> {
+    server: RefCell<S>,
+    dispatch: D,
+    caller: Caller,
+}
+
+impl<S, D: Fn(&mut S, Request<'_>)> Loopback<S, D> {
+    /// A transport that calls `server` as `caller`.
+    pub fn new(server: S, caller: Caller, dispatch: D) -> Self {
+        Self { server: RefCell::new(server), dispatch, caller }
+    }
+
+    /// The server behind it.
+    pub fn server(&self) -> core::cell::RefMut<'_, S> {
+        self.server.borrow_mut()
+    }
+}
+
+impl<S, D: Fn(&mut S, Request<'_>)> Transport for Loopback<S, D> {
+    fn call(&self, method: u16, request: &[u8]) -> Result<Bytes, CallError> {
+        let bytes = Bytes::from_slice(request).map_err(|_| CallError::TooLarge)?;
+        let slot = Rc::new(Mailbox::default());
+        let sink: Rc<dyn ReplySink> = slot.clone();
+        let reply = Reply::new(&sink, 0);
+        let request = Request { caller: self.caller, method, bytes, reply };
+        (self.dispatch)(&mut self.server.borrow_mut(), request);
+        slot.0.borrow_mut().take().unwrap_or(Err(CallError::Unanswered))
+    }
+}
+
+/// The postcard bytes of a value.
+///
+/// # Errors
+/// [`CallError::TooLarge`] where they exceed [`MAX_BYTES`].
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CallError> {
+    let mut buffer = [0; MAX_BYTES];
+    let used = postcard::to_slice(value, &mut buffer).map_err(|_| CallError::TooLarge)?;
+    Bytes::from_slice(used).map_err(|_| CallError::TooLarge)
+}
+
+/// The value that postcard bytes stand for.
+///
+/// # Errors
+/// [`CallError::Malformed`] where they stand for none, or bytes are left over.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CallError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(CallError::Malformed),
+    }
+}
+
+/// What every generated client method does: encode, call, decode.
+///
+/// # Errors
+/// [`Error::Call`] from the way there and back, [`Error::Service`] from the method.
+pub fn invoke<A, R, E>(
+    transport: &(impl Transport + ?Sized),
+    method: u16,
+    arguments: &A,
+) -> Result<R, Error<E>>
+where
+    A: Serialize,
+    R: DeserializeOwned,
+    E: DeserializeOwned,
+{
+    let request = encode(arguments).map_err(Error::Call)?;
+    let answer = transport.call(method, &request).map_err(Error::Call)?;
+    let result: Result<R, E> = decode(&answer).map_err(Error::Call)?;
+    result.map_err(Error::Service)
+}

@@ -1,0 +1,46 @@
+//! The interfaces of the system's servers, one file each.
+//!
+//! An interface is one documented trait; [`macro@crate::service`] makes its client, its dispatch
+//! and its documentation. A program calls a service through the client, `connect`ed over the
+//! capability that its manifest entry grants; a server implements the trait.
+
+pub mod console;
+pub mod log;
+mod page;
+pub mod supervisor;
+pub mod uart;
+
+pub use page::Page;
+
+use crate::call::InterfaceDoc;
+
+/// The interfaces that this library declares.
+pub static INTERFACES: [&InterfaceDoc; 4] =
+    [&console::CONSOLE, &log::LOG, &supervisor::SUPERVISOR, &uart::UART];
+
+/// The interface of this name, or `None`.
+#[must_use]
+pub fn interface(name: &str) -> Option<&'static InterfaceDoc> {
+    INTERFACES.into_iter().find(|interface| interface.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_are_found_by_name() {
+        assert_eq!(interface("uart").map(|doc| doc.version), Some(1));
+        assert!(interface("none").is_none());
+    }
+
+    #[test]
+    fn every_operation_is_documented() {
+        for interface in INTERFACES {
+            assert!(!interface.doc.is_empty(), "{}", interface.name);
+            for operation in interface.operations {
+                assert!(!operation.doc.is_empty(), "{}.{}", interface.name, operation.name);
+            }
+        }
+    }
+}

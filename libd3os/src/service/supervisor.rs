@@ -1,0 +1,347 @@
+//! The supervisor: which programs run and how they are doing. Served by `init`.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Page;
+
+/// Starts, watches and ends programs, and tells what they hold.
+///
+/// Init serves it: if it ever stopped, so would the system, hence no caller sees `Restarted`.
+#[crate::service(name = "supervisor", version = 1)]
+pub trait Supervisor {
+    /// Programs of the image and the state of each, from the `from`-th on.
+    #[retryable]
+    fn programs(from: u32) -> Result<Page<ProgramStatus>, SupervisorError>;
+
+    /// Starts a program of the image. In the foreground it is the one that ^C ends.
+    fn spawn(name: String, args: Vec<String>, mode: RunMode) -> Result<ProgramId, SupervisorError>;
+
+    /// Waits until a program has ended, and tells how. Answers at once if it has already.
+    #[deferred]
+    fn wait(id: ProgramId) -> Result<Exit, SupervisorError>;
+
+    /// Ends a program. Its manifest entry decides whether it is started again.
+    fn kill(name: String) -> Result<(), SupervisorError>;
+
+    /// Ends the caller, with this exit code; 0 is success. There is no answer.
+    #[deferred]
+    fn exit(code: i32) -> Result<(), SupervisorError>;
+
+    /// What a program holds in its capability space, from the `from`-th on.
+    #[retryable]
+    fn capabilities(name: String, from: u32) -> Result<Page<CapabilityInfo>, SupervisorError>;
+
+    /// Memory of each core, from the `from`-th on.
+    #[retryable]
+    fn memory(from: u32) -> Result<Page<MemoryReport>, SupervisorError>;
+
+    /// Services of the image and the programs behind them, from the `from`-th on.
+    #[retryable]
+    fn services(from: u32) -> Result<Page<ServiceStatus>, SupervisorError>;
+
+    /// The machine's cores, from the `from`-th on.
+    #[retryable]
+    fn cores(from: u32) -> Result<Page<CoreStatus>, SupervisorError>;
+
+    /// The system as a whole.
+    #[retryable]
+    fn system() -> Result<SystemInfo, SupervisorError>;
+
+    /// Switches the machine off. Under an emulator with an exit port, `status` goes there.
+    fn power_off(status: u8) -> Result<(), SupervisorError>;
+
+    /// Starts the machine again.
+    fn reboot() -> Result<(), SupervisorError>;
+}
+
+/// A run of a program. Ids are not reused while the system is up; a restarted program keeps its
+/// id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProgramId(pub u32);
+
+impl fmt::Display for ProgramId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who ^C is for while a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunMode {
+    /// For the program: it ends it.
+    Foreground,
+    /// Not for the program.
+    Background,
+}
+
+/// How a program is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ProgramState {
+    /// Being created.
+    Starting,
+    /// Running, or waiting for something.
+    Running,
+    /// Stopped by a fault and about to be cleared away.
+    Faulted,
+    /// Not running: never started, or ended.
+    Stopped,
+    /// Ended; it will be started again after a pause.
+    BackingOff,
+    /// Ended too often within a short time; it is not started again.
+    GivenUp,
+}
+
+impl fmt::Display for ProgramState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Faulted => "faulted",
+            Self::Stopped => "stopped",
+            Self::BackingOff => "backing off",
+            Self::GivenUp => "given up",
+        })
+    }
+}
+
+/// A program and how it is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramStatus {
+    /// Its run's id.
+    pub id: ProgramId,
+    /// Its name in the manifest.
+    pub name: String,
+    /// Its thread's name.
+    pub thread: String,
+    /// Core it runs on.
+    pub core: u32,
+    /// Priority.
+    pub priority: u8,
+    /// Processor time per period, in microseconds.
+    pub budget_us: u64,
+    /// Period, in microseconds.
+    pub period_us: u64,
+    /// Processor time used, in microseconds, over all of its restarts.
+    pub cpu_us: u64,
+    /// How it is doing.
+    pub state: ProgramState,
+    /// Times it was started again.
+    pub restarts: u32,
+    /// Microseconds since it was last started; 0 while it does not run.
+    pub uptime_us: u64,
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// By itself, with this exit code.
+    Code(i32),
+    /// Somebody killed it.
+    Killed,
+    /// ^C ended it.
+    Interrupted,
+    /// It did something that it may not.
+    Faulted(FaultReport),
+}
+
+/// What a program did that it may not, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultReport {
+    /// The program.
+    pub program: String,
+    /// What it did.
+    pub kind: FaultKind,
+    /// The address (or, for a bad capability, the slot) that it used.
+    pub address: u64,
+    /// Address of the instruction.
+    pub ip: u64,
+    /// Function and offset of that address, if the program's symbols tell.
+    pub symbol: Option<String>,
+    /// More about it, for a person to read.
+    pub detail: String,
+}
+
+/// What a program did that it may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FaultKind {
+    /// Used memory in the first page.
+    NullDereference,
+    /// Used memory where it has none.
+    BadAddress,
+    /// Executed where it has no memory.
+    BadJump,
+    /// Wrote to memory that it may only read.
+    ReadOnlyWrite,
+    /// Used the guard page below its stack.
+    StackOverflow,
+    /// Divided by zero, or the quotient did not fit.
+    DivideError,
+    /// Executed an instruction that does not exist or that it may not execute.
+    IllegalInstruction,
+    /// Raised another processor exception, with this number.
+    Exception(u8),
+    /// Used a capability that it does not hold.
+    BadCapability,
+    /// Made a system call that does not exist.
+    UnknownSyscall,
+    /// Used up its budget while someone asked to be told.
+    Timeout,
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NullDereference => f.pad("null dereference"),
+            Self::BadAddress => f.pad("access to unmapped memory"),
+            Self::BadJump => f.pad("jump to unmapped memory"),
+            Self::ReadOnlyWrite => f.pad("write to read-only memory"),
+            Self::StackOverflow => f.pad("stack overflow"),
+            Self::DivideError => f.pad("division error"),
+            Self::IllegalInstruction => f.pad("illegal instruction"),
+            Self::Exception(number) => write!(f, "processor exception {number}"),
+            Self::BadCapability => f.pad("bad capability"),
+            Self::UnknownSyscall => f.pad("unknown system call"),
+            Self::Timeout => f.pad("budget used up"),
+        }
+    }
+}
+
+/// A capability that a program holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapabilityInfo {
+    /// Its slot in the program's capability space; 0 for what init keeps for the program
+    /// (thread, address space) outside it.
+    pub slot: u32,
+    /// Kind of object.
+    pub kind: String,
+    /// Which one: service, ports, badge.
+    pub detail: String,
+    /// Rights, as letters (`r`, `w`, `g`, `p`).
+    pub rights: String,
+}
+
+/// Memory of one core. All sizes in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryReport {
+    /// The core.
+    pub core: u32,
+    /// RAM in the machine.
+    pub ram_bytes: u64,
+    /// RAM that the kernel keeps for itself.
+    pub kernel_bytes: u64,
+    /// RAM that the kernel handed out as untyped memory.
+    pub untyped_total: u64,
+    /// Of that, not used for anything.
+    pub untyped_free: u64,
+    /// Pages in use as program memory, 4 KiB each.
+    pub frames_used: u64,
+    /// Pages set aside for programs and not in use, 4 KiB each.
+    pub frames_free: u64,
+    /// Untyped memory set aside for programs.
+    pub programs_bytes: u64,
+}
+
+/// A service and the program behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// The service's name.
+    pub name: String,
+    /// The program that serves it.
+    pub program: String,
+    /// How that program is doing.
+    pub state: ProgramState,
+    /// Times it was started again.
+    pub restarts: u32,
+    /// Microseconds since it was last started.
+    pub uptime_us: u64,
+}
+
+/// What a core is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CoreState {
+    /// Runs a kernel instance.
+    Running,
+    /// Present and not started.
+    Parked,
+}
+
+impl fmt::Display for CoreState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Running => "running",
+            Self::Parked => "parked",
+        })
+    }
+}
+
+/// A core of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoreStatus {
+    /// Its number.
+    pub core: u32,
+    /// What it is doing.
+    pub state: CoreState,
+    /// Programs that run on it.
+    pub programs: u32,
+}
+
+/// The system as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemInfo {
+    /// Version of the system.
+    pub version: String,
+    /// Name of the image.
+    pub image: String,
+    /// Ticks of the time stamp counter per microsecond.
+    pub tsc_mhz: u32,
+    /// Microseconds since the machine started.
+    pub uptime_us: u64,
+    /// Processors in the machine.
+    pub cores_present: u32,
+    /// Bytes of RAM in the machine.
+    pub ram_bytes: u64,
+    /// The kernel's command line.
+    pub command_line: String,
+}
+
+/// Why the supervisor refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SupervisorError {
+    /// The image has no program of this name.
+    NoSuchProgram(String),
+    /// No run has this id.
+    NoSuchRun(ProgramId),
+    /// The program runs already.
+    AlreadyRunning(String),
+    /// The program does not run.
+    NotRunning(String),
+    /// There is not enough memory to start it.
+    OutOfMemory(String),
+    /// The program's file cannot be loaded, for this reason.
+    NotLoadable(String),
+    /// The arguments are too long.
+    ArgumentsTooLong,
+    /// The machine does not offer this (no way to power off is known).
+    Unsupported,
+}
+
+impl fmt::Display for SupervisorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchProgram(name) => write!(f, "there is no program `{name}` in this image"),
+            Self::NoSuchRun(id) => write!(f, "there is no program run {id}"),
+            Self::AlreadyRunning(name) => write!(f, "`{name}` is running already"),
+            Self::NotRunning(name) => write!(f, "`{name}` is not running"),
+            Self::OutOfMemory(name) => write!(f, "there is not enough memory to start `{name}`"),
+            Self::NotLoadable(reason) => write!(f, "the program cannot be loaded: {reason}"),
+            Self::ArgumentsTooLong => f.write_str("the arguments are too long"),
+            Self::Unsupported => f.write_str("this machine does not offer that"),
+        }
+    }
+}
+
+impl core::error::Error for SupervisorError {}
