@@ -15,6 +15,7 @@
 //! | message transfer, blocking, faults | `ipc`, `fault` |
 //! | who runs next | `scheduler` |
 //! | system calls and their dispatch | `syscall`, `invocation` |
+//! | page-table entries and walks | `vspace` |
 //! | the root task's first state | `boot` |
 #![cfg_attr(not(any(test, feature = "simulation")), no_std)]
 #![forbid(unsafe_code)]
@@ -37,7 +38,9 @@ mod scheduler;
 pub mod simulation;
 mod slot;
 mod syscall;
+mod vspace;
 
+pub use boot::{BootError, BootInput, Framebuffer, MemoryRange};
 pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, ZombieKind};
 pub use error::{LookupFailure, SyscallError};
 pub use invocation::{Invocation, Outcome, Reply as InvocationReply};

@@ -1,8 +1,17 @@
 //! Address-space identifiers: the control object and pools (manual, chapter 7.1.2).
+//!
+//! A mapping is recorded as identifier and address. The pools are what the identifiers are looked
+//! up in, so deleting a pool or a root is enough to make every such record harmless.
 
-use crate::memory::{KernelObject, Link};
+use crate::cap::{Asid, Cap};
+use crate::error::{LookupFailure, SyscallError};
+use crate::invocation::{Invocation, Outcome, Reply};
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::{KernelObject, Link, Ref};
 use crate::objects::PageTable;
-use d3os_abi::ASID_POOL_ENTRIES;
+use crate::slot::Slot;
+use d3os_abi::{ASID_POOL_ENTRIES, Label, size_bits};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A pool of address-space identifiers: the page-table root that each one names.
@@ -13,3 +22,152 @@ pub struct AsidPool {
 }
 
 impl KernelObject for AsidPool {}
+
+/// A new pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AsidControlRequest {
+    /// Which pool it becomes.
+    index: u8,
+    /// The untyped capability that it is made from.
+    source: Ref<Slot>,
+    /// Where its capability goes.
+    dest: Ref<Slot>,
+}
+
+/// A root that gets an identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AsidPoolRequest {
+    pool: Ref<AsidPool>,
+    asid: Asid,
+    vspace: Ref<Slot>,
+    root: Ref<PageTable>,
+}
+
+impl Asid {
+    /// The identifier at `entry` of pool `pool`.
+    pub(crate) const fn in_pool(pool: u8, entry: u16) -> Self {
+        Self((pool as u16) << 9 | entry)
+    }
+
+    const fn pool(self) -> u8 {
+        (self.0 >> 9) as u8
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Checks an invocation of the ASID control object.
+    pub(crate) fn decode_asid_control(
+        &self,
+        inv: &Invocation,
+    ) -> Result<AsidControlRequest, SyscallError> {
+        if Label::from_number(inv.label) != Some(Label::AsidControlMakePool) {
+            return Err(SyscallError::IllegalOperation);
+        }
+        let (index, depth) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
+        let (source, untyped) = self.extra_cap(inv, 0)?;
+        let (_, root) = self.extra_cap(inv, 1)?;
+        let pool = self.free_asid_pool().ok_or(SyscallError::DeleteFirst)?;
+        let Cap::Untyped { size_bits: size_bits::ASID_POOL, device: false, .. } = untyped else {
+            return Err(SyscallError::InvalidCapability(1));
+        };
+        self.ensure_no_children(source)?;
+        let dest = self.empty_slot(root, index, depth)?;
+        Ok(AsidControlRequest { index: pool, source, dest })
+    }
+
+    fn free_asid_pool(&self) -> Option<u8> {
+        let index = self.asid_pools.iter().position(|pool| pool.is_none())?;
+        u8::try_from(index).ok()
+    }
+
+    /// Makes a pool.
+    pub(crate) fn perform_asid_control(
+        &mut self,
+        _inv: &Invocation,
+        request: AsidControlRequest,
+    ) -> Outcome {
+        let Cap::Untyped { base, size_bits, device, .. } = self.cap_at(request.source) else {
+            return Outcome::Complete(Reply::Empty);
+        };
+        let free = 1 << size_bits;
+        self.update_cap(request.source, Cap::Untyped { base, size_bits, device, free });
+        self.machine.clear(base, free);
+        let object = Ref::at(base);
+        let cap = Cap::AsidPool { object, base: Asid::in_pool(request.index, 0) };
+        self.insert_derived(request.dest, cap, request.source);
+        self.asid_pools[usize::from(request.index)] = Link::to(object);
+        Outcome::Complete(Reply::Empty)
+    }
+
+    /// Checks an invocation of an ASID pool.
+    pub(crate) fn decode_asid_pool(
+        &self,
+        inv: &Invocation,
+    ) -> Result<AsidPoolRequest, SyscallError> {
+        let Cap::AsidPool { object: pool, base } = inv.cap else {
+            return Err(SyscallError::InvalidCapability(0));
+        };
+        if Label::from_number(inv.label) != Some(Label::AsidPoolAssign) {
+            return Err(SyscallError::IllegalOperation);
+        }
+        let (vspace, cap) = self.extra_cap(inv, 0)?;
+        let Cap::VSpace { root, asid: None } = cap else {
+            return Err(SyscallError::InvalidCapability(1));
+        };
+        let registered = self.asid_pools[usize::from(base.pool())].get();
+        if registered.is_none() {
+            let failure = LookupFailure::InvalidRoot;
+            return Err(SyscallError::FailedLookup { source: false, failure });
+        }
+        if registered != Some(pool) {
+            return Err(SyscallError::InvalidCapability(0));
+        }
+        let asid = self.free_asid(pool, base).ok_or(SyscallError::DeleteFirst)?;
+        Ok(AsidPoolRequest { pool, asid, vspace, root })
+    }
+
+    /// Identifier 0 is never given out, so that a zero in a capability can mean none.
+    fn free_asid(&self, pool: Ref<AsidPool>, base: Asid) -> Option<Asid> {
+        let first = u16::from(base.pool() == 0);
+        let roots = self.get(pool).roots.iter().zip(0u16..).skip(first.into());
+        let (_, entry) = { roots }.find(|(root, _)| root.is_none())?;
+        Some(Asid::in_pool(base.pool(), entry))
+    }
+
+    /// Gives a root its identifier.
+    pub(crate) fn perform_asid_pool(
+        &mut self,
+        _inv: &Invocation,
+        request: AsidPoolRequest,
+    ) -> Outcome {
+        let AsidPoolRequest { pool, asid, vspace, root } = request;
+        self.get_mut(pool).roots[usize::from(asid.0) % ASID_POOL_ENTRIES] = Link::to(root);
+        self.update_cap(vspace, Cap::VSpace { root, asid: Some(asid) });
+        Outcome::Complete(Reply::Empty)
+    }
+
+    /// The last capability to a root goes away: its identifier names nothing from now on.
+    pub(crate) fn finalise_vspace(&mut self, cap: Cap) {
+        let Some(root) = self.vspace_root(cap) else { return };
+        let Cap::VSpace { asid: Some(asid), .. } = cap else { return };
+        if let Some(pool) = self.asid_pools[usize::from(asid.pool())].get() {
+            self.get_mut(pool).roots[usize::from(asid.0) % ASID_POOL_ENTRIES] = Link::NONE;
+        }
+        self.machine.flush_address_space(root.address());
+    }
+
+    /// The last capability to a pool goes away: so do the identifiers in it.
+    pub(crate) fn finalise_asid_pool(&mut self, cap: Cap) {
+        let Cap::AsidPool { object, base } = cap else { return };
+        let index = usize::from(base.pool());
+        if self.asid_pools[index] != Link::to(object) {
+            return;
+        }
+        self.asid_pools[index] = Link::NONE;
+        for entry in 0..ASID_POOL_ENTRIES {
+            if let Some(root) = self.get(object).roots[entry].get() {
+                self.machine.flush_address_space(root.address());
+            }
+        }
+    }
+}

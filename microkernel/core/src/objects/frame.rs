@@ -1,1 +1,147 @@
 //! Frames: memory that is mapped into address spaces (manual, chapter 7).
+
+use crate::cap::{Cap, FrameRights, Mapping};
+use crate::error::SyscallError;
+use crate::invocation::{Invocation, Outcome, Reply};
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::{PhysAddr, Ref};
+use crate::objects::PageTable;
+use crate::vspace::{AddressSpace, Attributes, Entry, EntryPlace, check_user_range};
+use d3os_abi::{CapRights, IPC_BUFFER_SIZE_BITS, Label};
+
+/// What a frame was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameRequest {
+    /// Map it, or change how it is mapped.
+    Map {
+        /// The root of the address space, whose cached translation is stale.
+        root: Ref<PageTable>,
+        /// The entry to write.
+        place: EntryPlace,
+        /// Its new contents.
+        entry: Entry,
+        /// What the capability records.
+        mapping: Mapping,
+    },
+    /// Unmap it, if it is mapped.
+    Unmap,
+    /// Tell its physical address.
+    GetAddress(PhysAddr),
+}
+
+impl FrameRights {
+    /// The rights of a mapping that was asked for with `asked`.
+    const fn masked(self, asked: CapRights) -> Self {
+        Self {
+            read: self.read && asked.contains(CapRights::READ),
+            write: self.write && asked.contains(CapRights::WRITE),
+        }
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Checks an invocation of a frame.
+    pub(crate) fn decode_frame(&self, inv: &Invocation) -> Result<FrameRequest, SyscallError> {
+        let Cap::Frame { base, .. } = inv.cap else {
+            return Err(SyscallError::InvalidCapability(0));
+        };
+        match Label::from_number(inv.label) {
+            Some(Label::PageMap) => self.decode_page_map(inv),
+            Some(Label::PageUnmap) => Ok(FrameRequest::Unmap),
+            Some(Label::PageGetAddress) => Ok(FrameRequest::GetAddress(base)),
+            _ => Err(SyscallError::IllegalOperation),
+        }
+    }
+
+    fn decode_page_map(&self, inv: &Invocation) -> Result<FrameRequest, SyscallError> {
+        let Cap::Frame { base, size, rights, mapping, .. } = inv.cap else {
+            return Err(SyscallError::InvalidCapability(0));
+        };
+        let vaddr = self.argument(inv, 0)?;
+        let rights = rights.masked(CapRights::from_word(self.argument(inv, 1)?));
+        let attributes = Attributes::from_word(self.argument(inv, 2)?);
+        let space = self.address_space_argument(inv)?;
+        check_same_mapping(mapping, vaddr, space)?;
+        check_user_range(vaddr, size.bytes(), 0)?;
+        if !PhysAddr(vaddr).is_aligned(size.bits()) {
+            return Err(SyscallError::Alignment);
+        }
+        let place = self.find_entry(space.root, vaddr, size.bits())?;
+        let old = self.entry(place);
+        // What a capability recorded may have been undone from above, and the place taken since.
+        if old.is_present() && !(mapping.is_some() && old.maps(base, size)) {
+            return Err(SyscallError::DeleteFirst);
+        }
+        Ok(FrameRequest::Map {
+            root: space.root,
+            place,
+            entry: Entry::page(base, size, rights, attributes),
+            mapping: Mapping { asid: space.asid, vaddr },
+        })
+    }
+
+    /// Carries out what was asked of a frame.
+    pub(crate) fn perform_frame(&mut self, inv: &Invocation, request: FrameRequest) -> Outcome {
+        match request {
+            FrameRequest::Map { root, place, entry, mapping } => {
+                let was_present = self.entry(place).is_present();
+                self.set_entry(place, entry);
+                if was_present {
+                    self.machine.flush_page(root.address(), mapping.vaddr);
+                }
+                self.record_mapping(inv, Some(mapping));
+            }
+            FrameRequest::Unmap => {
+                self.finalise_frame(inv.cap);
+                self.record_mapping(inv, None);
+            }
+            FrameRequest::GetAddress(base) => {
+                return Outcome::Complete(Reply::Word(base.0));
+            }
+        }
+        Outcome::Complete(Reply::Empty)
+    }
+
+    fn record_mapping(&mut self, inv: &Invocation, mapping: Option<Mapping>) {
+        if let Cap::Frame { base, size, rights, device, .. } = inv.cap {
+            self.update_cap(inv.slot, Cap::Frame { base, size, rights, device, mapping });
+        }
+    }
+
+    /// A frame capability goes away: so does the mapping made with it.
+    pub(crate) fn finalise_frame(&mut self, cap: Cap) {
+        if let Cap::Frame { base, size, mapping: Some(mapping), .. } = cap {
+            self.unmap_frame(base, size, mapping);
+        }
+    }
+
+    /// The physical address of an IPC buffer at `vaddr` in the frame of `cap`.
+    ///
+    /// # Errors
+    /// `IllegalOperation` for what is no frame or device memory (the kernel writes to the buffer by
+    /// itself, and reading a device has effects), `Alignment` if `vaddr` is not aligned to the
+    /// buffer's size.
+    pub(crate) fn check_ipc_buffer(&self, cap: Cap, vaddr: u64) -> Result<PhysAddr, SyscallError> {
+        let Cap::Frame { base, size, device: false, .. } = cap else {
+            return Err(SyscallError::IllegalOperation);
+        };
+        if !PhysAddr(vaddr).is_aligned(IPC_BUFFER_SIZE_BITS) {
+            return Err(SyscallError::Alignment);
+        }
+        Ok(base.offset(vaddr & (size.bytes() - 1)))
+    }
+}
+
+/// A frame capability is one mapping: it may be mapped again only where it already is.
+fn check_same_mapping(
+    mapping: Option<Mapping>,
+    vaddr: u64,
+    space: AddressSpace,
+) -> Result<(), SyscallError> {
+    match mapping {
+        Some(mapping) if mapping.asid != space.asid => Err(SyscallError::InvalidCapability(1)),
+        Some(mapping) if mapping.vaddr != vaddr => Err(SyscallError::InvalidArgument(0)),
+        _ => Ok(()),
+    }
+}

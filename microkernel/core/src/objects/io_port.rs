@@ -1,21 +1,173 @@
 //! I/O ports: the control object and port ranges (manual, chapter 8.2.2).
 
+use crate::cap::Cap;
+use crate::error::SyscallError;
+use crate::invocation::{Invocation, Outcome, Reply};
+use crate::kernel::Kernel;
+use crate::machine::{Machine, PortWidth};
+use crate::memory::Ref;
+use crate::slot::Slot;
+use core::ops::Range;
+use d3os_abi::Label;
+
+const WORD_BITS: usize = 64;
+
 /// Which ports are in issued ranges: a bit each.
 #[derive(Debug)]
 pub struct IoPorts {
-    pub(crate) issued: [u64; 1024],
+    issued: [u64; (1 << 16) / WORD_BITS],
 }
 
 impl IoPorts {
     /// None issued.
     #[must_use]
     pub const fn new() -> Self {
-        Self { issued: [0; 1024] }
+        Self { issued: [0; (1 << 16) / WORD_BITS] }
+    }
+
+    fn any_issued(&self, first: u16, last: u16) -> bool {
+        words(first, last).any(|(word, mask)| self.issued[word] & mask != 0)
+    }
+
+    fn issue(&mut self, first: u16, last: u16) {
+        words(first, last).for_each(|(word, mask)| self.issued[word] |= mask);
+    }
+
+    fn take_back(&mut self, first: u16, last: u16) {
+        words(first, last).for_each(|(word, mask)| self.issued[word] &= !mask);
     }
 }
 
 impl Default for IoPorts {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// The words that hold ports `first` to `last`, each with the bits of those ports.
+fn words(first: u16, last: u16) -> impl Iterator<Item = (usize, u64)> {
+    let ports = Range { start: usize::from(first), end: usize::from(last) + 1 };
+    (ports.start / WORD_BITS..ports.end.div_ceil(WORD_BITS)).map(move |word| {
+        let from = ports.start.saturating_sub(word * WORD_BITS);
+        let to = (ports.end - word * WORD_BITS).min(WORD_BITS);
+        (word, u64::MAX << from & u64::MAX >> (WORD_BITS - to))
+    })
+}
+
+/// A new port range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IoPortControlRequest {
+    first: u16,
+    last: u16,
+    dest: Ref<Slot>,
+}
+
+/// A port access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IoPortRequest {
+    /// Read the port.
+    In(u16, PortWidth),
+    /// Write the value to the port.
+    Out(u16, PortWidth, u32),
+}
+
+impl PortWidth {
+    const fn bytes(self) -> u16 {
+        match self {
+            Self::Byte => 1,
+            Self::Word => 2,
+            Self::Long => 4,
+        }
+    }
+}
+
+fn check_port(value: u64) -> Result<u16, SyscallError> {
+    u16::try_from(value).map_err(|_| SyscallError::Range { min: 0, max: u16::MAX.into() })
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Checks an invocation of the I/O port control object.
+    pub(crate) fn decode_io_port_control(
+        &self,
+        inv: &Invocation,
+    ) -> Result<IoPortControlRequest, SyscallError> {
+        if Label::from_number(inv.label) != Some(Label::IoPortControlIssue) {
+            return Err(SyscallError::IllegalOperation);
+        }
+        let (first, last) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
+        let (index, depth) = (self.argument(inv, 2)?, self.argument(inv, 3)?);
+        let (_, root) = self.extra_cap(inv, 0)?;
+        let (first, last) = (check_port(first)?, check_port(last)?);
+        if first > last {
+            return Err(SyscallError::InvalidArgument(1));
+        }
+        if self.io_ports.any_issued(first, last) {
+            return Err(SyscallError::RevokeFirst);
+        }
+        let dest = self.empty_slot(root, index, depth)?;
+        Ok(IoPortControlRequest { first, last, dest })
+    }
+
+    /// Issues a port range.
+    pub(crate) fn perform_io_port_control(
+        &mut self,
+        inv: &Invocation,
+        request: IoPortControlRequest,
+    ) -> Outcome {
+        let IoPortControlRequest { first, last, dest } = request;
+        self.io_ports.issue(first, last);
+        self.insert_derived(dest, Cap::IoPort { first, last }, inv.slot);
+        Outcome::Complete(Reply::Empty)
+    }
+
+    /// Checks an invocation of a port range.
+    pub(crate) fn decode_io_port(&self, inv: &Invocation) -> Result<IoPortRequest, SyscallError> {
+        let (width, out) = match Label::from_number(inv.label) {
+            Some(Label::IoPortIn8) => (PortWidth::Byte, false),
+            Some(Label::IoPortIn16) => (PortWidth::Word, false),
+            Some(Label::IoPortIn32) => (PortWidth::Long, false),
+            Some(Label::IoPortOut8) => (PortWidth::Byte, true),
+            Some(Label::IoPortOut16) => (PortWidth::Word, true),
+            Some(Label::IoPortOut32) => (PortWidth::Long, true),
+            _ => return Err(SyscallError::IllegalOperation),
+        };
+        // The argument is a 16-bit value in a word.
+        #[expect(clippy::cast_possible_truncation, reason = "the upper bits mean nothing")]
+        let port = self.argument(inv, 0)? as u16;
+        check_access(inv.cap, port, width)?;
+        if !out {
+            return Ok(IoPortRequest::In(port, width));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "the upper bits mean nothing")]
+        let value = self.argument(inv, 1)? as u32;
+        Ok(IoPortRequest::Out(port, width, value))
+    }
+
+    /// Accesses a port.
+    pub(crate) fn perform_io_port(&mut self, _inv: &Invocation, request: IoPortRequest) -> Outcome {
+        match request {
+            IoPortRequest::In(port, width) => {
+                let value = self.machine.port_in(port, width);
+                Outcome::Complete(Reply::Word(value.into()))
+            }
+            IoPortRequest::Out(port, width, value) => {
+                self.machine.port_out(port, width, value);
+                Outcome::Complete(Reply::Empty)
+            }
+        }
+    }
+
+    /// The last capability to a port range goes away: it may be issued again.
+    pub(crate) fn finalise_io_port(&mut self, first: u16, last: u16) {
+        self.io_ports.take_back(first, last);
+    }
+}
+
+/// Every port that the access touches must be in the range.
+fn check_access(cap: Cap, port: u16, width: PortWidth) -> Result<(), SyscallError> {
+    let end = port.checked_add(width.bytes() - 1);
+    match (cap, end) {
+        (Cap::IoPort { first, last }, Some(end)) if first <= port && end <= last => Ok(()),
+        _ => Err(SyscallError::IllegalOperation),
     }
 }

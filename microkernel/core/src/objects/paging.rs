@@ -1,6 +1,13 @@
 //! Paging structures: page-table roots and the three levels below (manual, chapter 7).
 
-use crate::memory::KernelObject;
+use crate::cap::{Cap, Mapping, TableLevel};
+use crate::error::SyscallError;
+use crate::invocation::{Invocation, Outcome, Reply};
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::{KernelObject, Ref};
+use crate::vspace::{Attributes, Entry, EntryPlace, check_user_range};
+use d3os_abi::Label;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A paging structure of any level: 512 entries in the processor's format.
@@ -12,3 +19,102 @@ pub struct PageTable {
 }
 
 impl KernelObject for PageTable {}
+
+/// What a paging structure was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TableRequest {
+    /// Enter it into the structure above.
+    Map {
+        /// The entry to write.
+        place: EntryPlace,
+        /// Its new contents.
+        entry: Entry,
+        /// What the capability records.
+        mapping: Mapping,
+    },
+    /// Take it out, with everything that it maps.
+    Unmap,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Fills the kernel's part of a zeroed page-table root.
+    pub(crate) fn init_vspace_root(&mut self, root: Ref<PageTable>) {
+        self.machine.init_address_space(root.address());
+    }
+
+    /// Checks an invocation of a paging structure below the root.
+    pub(crate) fn decode_table(&self, inv: &Invocation) -> Result<TableRequest, SyscallError> {
+        let Cap::Table { level, .. } = inv.cap else {
+            return Err(SyscallError::InvalidCapability(0));
+        };
+        match (level, Label::from_number(inv.label)) {
+            (TableLevel::PageTable, Some(Label::PageTableMap))
+            | (TableLevel::PageDirectory, Some(Label::PageDirectoryMap))
+            | (TableLevel::Pdpt, Some(Label::PdptMap)) => self.decode_table_map(inv),
+            (TableLevel::PageTable, Some(Label::PageTableUnmap))
+            | (TableLevel::PageDirectory, Some(Label::PageDirectoryUnmap))
+            | (TableLevel::Pdpt, Some(Label::PdptUnmap)) => self.decode_table_unmap(inv),
+            _ => Err(SyscallError::IllegalOperation),
+        }
+    }
+
+    fn decode_table_map(&self, inv: &Invocation) -> Result<TableRequest, SyscallError> {
+        let Cap::Table { object, level, mapping: None } = inv.cap else {
+            return Err(SyscallError::InvalidCapability(0));
+        };
+        let coverage = level.coverage_bits();
+        // Any address that the table will cover names its place.
+        let vaddr = self.argument(inv, 0)? >> coverage << coverage;
+        let attributes = Attributes::from_word(self.argument(inv, 1)?);
+        let space = self.address_space_argument(inv)?;
+        check_user_range(vaddr, 1, 0)?;
+        let place = self.find_entry(space.root, vaddr, coverage)?;
+        if self.entry(place).is_present() {
+            return Err(SyscallError::DeleteFirst);
+        }
+        Ok(TableRequest::Map {
+            place,
+            entry: Entry::table(object, attributes),
+            mapping: Mapping { asid: space.asid, vaddr },
+        })
+    }
+
+    /// A copy of the capability would go on recording the mapping, so there must be none.
+    fn decode_table_unmap(&self, inv: &Invocation) -> Result<TableRequest, SyscallError> {
+        if self.is_final(inv.slot) {
+            Ok(TableRequest::Unmap)
+        } else {
+            Err(SyscallError::RevokeFirst)
+        }
+    }
+
+    /// Carries out what was asked of a paging structure.
+    pub(crate) fn perform_table(&mut self, inv: &Invocation, request: TableRequest) -> Outcome {
+        let Cap::Table { object, level, mapping: old } = inv.cap else {
+            return Outcome::Complete(Reply::Empty);
+        };
+        let mapping = match request {
+            TableRequest::Map { place, entry, mapping } => {
+                self.set_entry(place, entry);
+                Some(mapping)
+            }
+            TableRequest::Unmap => {
+                if let Some(mapping) = old {
+                    self.unmap_table(object, level, mapping);
+                    // It may be mapped elsewhere next, where its old entries must not show up.
+                    self.get_mut(object).entries = [0; 512];
+                }
+                None
+            }
+        };
+        self.update_cap(inv.slot, Cap::Table { object, level, mapping });
+        Outcome::Complete(Reply::Empty)
+    }
+
+    /// The last capability to a paging structure goes away: nothing may point at its memory.
+    pub(crate) fn finalise_table(&mut self, cap: Cap) {
+        if let Cap::Table { object, level, mapping: Some(mapping) } = cap {
+            self.unmap_table(object, level, mapping);
+        }
+    }
+}

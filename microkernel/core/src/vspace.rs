@@ -1,0 +1,245 @@
+//! Address spaces: entries of paging structures, walks through them, and what undoes a mapping
+//! (manual, chapter 7; Intel SDM volume 3A, chapter 4.5).
+//!
+//! A capability only *records* where its frame or table was mapped. The tables above may be gone by
+//! the time it is unmapped, or hold something else, so every unmapping looks first whether the entry
+//! still is the recorded one.
+
+use crate::cap::{Asid, Cap, FrameRights, Mapping, TableLevel};
+use crate::error::{LookupFailure, SyscallError};
+use crate::invocation::Invocation;
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::{PhysAddr, Ref};
+use crate::objects::PageTable;
+use d3os_abi::{ASID_POOL_ENTRIES, FrameSize, USER_TOP};
+
+/// log2 of what one entry of a page-table root covers.
+const ROOT_SHIFT: u8 = 39;
+/// What entries above the last level cover, from the root down.
+const TABLE_SHIFTS: [u8; 3] = [ROOT_SHIFT, 30, 21];
+
+const PRESENT: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+/// Write-through; bit 0 of the attributes (PWT).
+const ATTRIBUTE_LOW: u64 = 1 << 3;
+/// Cache disabled; bit 1 of the attributes (PCD).
+const ATTRIBUTE_HIGH: u64 = 1 << 4;
+/// In entries above the last level: maps a page instead of pointing at a table.
+const LARGE: u64 = 1 << 7;
+/// Bit 2 of the attributes in an entry for a 4 KiB page (PAT).
+const SMALL_PAT: u64 = 1 << 7;
+/// Bit 2 of the attributes in an entry for a larger page (PAT).
+const LARGE_PAT: u64 = 1 << 12;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+impl TableLevel {
+    /// log2 of what one table of this level covers.
+    #[must_use]
+    pub(crate) const fn coverage_bits(self) -> u8 {
+        match self {
+            Self::PageTable => 21,
+            Self::PageDirectory => 30,
+            Self::Pdpt => 39,
+        }
+    }
+}
+
+/// The caching of a mapping: three bits that select an entry of the processor's attribute table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attributes(u64);
+
+impl Attributes {
+    /// From an argument word; bits above the third are ignored.
+    pub(crate) const fn from_word(word: u64) -> Self {
+        Self(word & 7)
+    }
+
+    const fn low_bits(self) -> u64 {
+        (if self.0 & 1 == 0 { 0 } else { ATTRIBUTE_LOW })
+            | (if self.0 & 2 == 0 { 0 } else { ATTRIBUTE_HIGH })
+    }
+
+    const fn page_bits(self, size: FrameSize) -> u64 {
+        let pat = match size {
+            FrameSize::Small => SMALL_PAT,
+            FrameSize::Large | FrameSize::Huge => LARGE_PAT,
+        };
+        self.low_bits() | (if self.0 & 4 == 0 { 0 } else { pat })
+    }
+}
+
+/// An entry of a paging structure, in the processor's format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry(pub(crate) u64);
+
+impl Entry {
+    /// Maps nothing.
+    pub(crate) const EMPTY: Self = Self(0);
+
+    /// Maps a page. Without the right to read it is there for the kernel only, as on seL4.
+    pub(crate) const fn page(
+        base: PhysAddr,
+        size: FrameSize,
+        rights: FrameRights,
+        attributes: Attributes,
+    ) -> Self {
+        let large = if matches!(size, FrameSize::Small) { 0 } else { LARGE };
+        let write = if rights.write { WRITE } else { 0 };
+        let user = if rights.read { USER } else { 0 };
+        Self(base.0 | PRESENT | write | user | large | attributes.page_bits(size))
+    }
+
+    /// Points at a table.
+    pub(crate) const fn table(table: Ref<PageTable>, attributes: Attributes) -> Self {
+        Self(table.address().0 | PRESENT | WRITE | USER | attributes.low_bits())
+    }
+
+    /// Whether anything is mapped by it.
+    pub(crate) const fn is_present(self) -> bool {
+        self.0 & PRESENT != 0
+    }
+
+    /// The table that it points at; only for entries above the last level.
+    const fn target(self) -> Option<Ref<PageTable>> {
+        if self.0 & (PRESENT | LARGE) == PRESENT {
+            Some(Ref::at(PhysAddr(self.0 & ADDRESS)))
+        } else {
+            None
+        }
+    }
+
+    /// Whether it maps the frame at `base`.
+    pub(crate) const fn maps(self, base: PhysAddr, size: FrameSize) -> bool {
+        let is_page = matches!(size, FrameSize::Small) || self.0 & LARGE != 0;
+        self.is_present() && is_page && self.0 & ADDRESS & !(size.bytes() - 1) == base.0
+    }
+}
+
+/// Where an entry lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryPlace {
+    table: Ref<PageTable>,
+    index: usize,
+}
+
+impl EntryPlace {
+    /// The entry for `vaddr` in a table whose entries cover 2^`shift` bytes.
+    pub(crate) fn new(table: Ref<PageTable>, vaddr: u64, shift: u8) -> Self {
+        // Nine bits always fit.
+        Self { table, index: usize::from((vaddr >> shift) as u16 & 0x1ff) }
+    }
+}
+
+/// The address space that an invocation names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AddressSpace {
+    pub(crate) root: Ref<PageTable>,
+    pub(crate) asid: Asid,
+}
+
+/// Checks that `bytes` from `vaddr` lie in user space; `argument` names the argument that told it.
+pub(crate) fn check_user_range(vaddr: u64, bytes: u64, argument: u64) -> Result<(), SyscallError> {
+    match vaddr.checked_add(bytes) {
+        Some(end) if end <= USER_TOP => Ok(()),
+        _ => Err(SyscallError::InvalidArgument(argument)),
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// The page-table root that holds `asid`.
+    pub(crate) fn asid_root(&self, asid: Asid) -> Option<Ref<PageTable>> {
+        let pool = self.asid_pools.get(usize::from(asid.0) / ASID_POOL_ENTRIES)?.get()?;
+        self.get(pool).roots[usize::from(asid.0) % ASID_POOL_ENTRIES].get()
+    }
+
+    /// The page-table root that a thread with this VSpace capability runs in; `None` where the
+    /// capability is none, was not assigned an ASID, or lost it with its pool.
+    #[inline]
+    pub(crate) fn vspace_root(&self, cap: Cap) -> Option<Ref<PageTable>> {
+        let Cap::VSpace { root, asid: Some(asid) } = cap else { return None };
+        self.asid_root(asid).filter(|&held| held == root)
+    }
+
+    /// The address space named by the first extra capability.
+    ///
+    /// # Errors
+    /// `InvalidCapability(1)` for anything but a VSpace with an ASID, or one whose ASID names
+    /// another by now; `FailedLookup` where the ASID's pool is gone.
+    pub(crate) fn address_space_argument(
+        &self,
+        inv: &Invocation,
+    ) -> Result<AddressSpace, SyscallError> {
+        let (_, cap) = self.extra_cap(inv, 0)?;
+        let Cap::VSpace { root, asid: Some(asid) } = cap else {
+            return Err(SyscallError::InvalidCapability(1));
+        };
+        let held = self.asid_root(asid).ok_or(SyscallError::FailedLookup {
+            source: false,
+            failure: LookupFailure::InvalidRoot,
+        })?;
+        if held == root {
+            Ok(AddressSpace { root, asid })
+        } else {
+            Err(SyscallError::InvalidCapability(1))
+        }
+    }
+
+    /// Finds the entry for `vaddr` that covers 2^`shift` bytes (12, 21, 30 or 39).
+    ///
+    /// # Errors
+    /// `FailedLookup` with the bits that were left to resolve where a table is missing.
+    pub(crate) fn find_entry(
+        &self,
+        root: Ref<PageTable>,
+        vaddr: u64,
+        shift: u8,
+    ) -> Result<EntryPlace, SyscallError> {
+        let mut table = root;
+        for above in TABLE_SHIFTS.into_iter().take_while(|&above| above > shift) {
+            let entry = self.entry(EntryPlace::new(table, vaddr, above));
+            table = entry.target().ok_or(SyscallError::FailedLookup {
+                source: false,
+                failure: LookupFailure::MissingCapability { bits_left: above },
+            })?;
+        }
+        Ok(EntryPlace::new(table, vaddr, shift))
+    }
+
+    /// The entry at `place`.
+    pub(crate) fn entry(&self, place: EntryPlace) -> Entry {
+        Entry(self.get(place.table).entries[place.index])
+    }
+
+    /// Changes the entry at `place`; the caller flushes what was cached of it.
+    pub(crate) fn set_entry(&mut self, place: EntryPlace, entry: Entry) {
+        self.get_mut(place.table).entries[place.index] = entry.0;
+    }
+
+    /// Ends the mapping of a frame, if it is still there.
+    pub(crate) fn unmap_frame(&mut self, base: PhysAddr, size: FrameSize, mapping: Mapping) {
+        let Some(root) = self.asid_root(mapping.asid) else { return };
+        let Ok(place) = self.find_entry(root, mapping.vaddr, size.bits()) else { return };
+        if self.entry(place).maps(base, size) {
+            self.set_entry(place, Entry::EMPTY);
+            self.machine.flush_page(root.address(), mapping.vaddr);
+        }
+    }
+
+    /// Takes a table out of the table above, if it is still there.
+    pub(crate) fn unmap_table(
+        &mut self,
+        table: Ref<PageTable>,
+        level: TableLevel,
+        mapping: Mapping,
+    ) {
+        let Some(root) = self.asid_root(mapping.asid) else { return };
+        let shift = level.coverage_bits();
+        let Ok(place) = self.find_entry(root, mapping.vaddr, shift) else { return };
+        if self.entry(place).target() == Some(table) {
+            self.set_entry(place, Entry::EMPTY);
+            self.machine.flush_address_space(root.address());
+        }
+    }
+}
