@@ -7,6 +7,7 @@ extern crate alloc;
 extern crate self as libd3os;
 
 pub mod call;
+pub mod cap;
 pub mod image;
 pub mod ipc;
 pub mod program;

@@ -59,4 +59,53 @@ impl UserRegisters {
             self.gs_base,
         ]
     }
+
+    /// From words in message order.
+    #[must_use]
+    pub const fn from_words(words: [u64; REGISTERS]) -> Self {
+        let [
+            rip,
+            rsp,
+            rflags,
+            rax,
+            rbx,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            rbp,
+            r8,
+            r9,
+            r10,
+            r11,
+            r12,
+            r13,
+            r14,
+            r15,
+            fs_base,
+            gs_base,
+        ] = words;
+        Self {
+            rip,
+            rsp,
+            rflags,
+            rax,
+            rbx,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            rbp,
+            r8,
+            r9,
+            r10,
+            r11,
+            r12,
+            r13,
+            r14,
+            r15,
+            fs_base,
+            gs_base,
+        }
+    }
 }

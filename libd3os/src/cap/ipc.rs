@@ -1,0 +1,79 @@
+//! Endpoints, notifications and reply objects.
+
+use d3os_abi::MessageInfo;
+
+use super::{Capability, capabilities};
+use crate::sys::{self, Received};
+
+capabilities! {
+    /// Where messages are sent and received.
+    Endpoint;
+    /// A word of signals.
+    Notification;
+    /// The right to answer one call.
+    Reply;
+}
+
+/// The message is what was composed in the IPC buffer before ([`sys::set_word`]); what came lies
+/// there after.
+impl Endpoint {
+    /// Sends and waits for the answer.
+    #[must_use]
+    pub fn call(self, info: MessageInfo) -> MessageInfo {
+        sys::call(self.cptr(), info)
+    }
+
+    /// Sends; waits until somebody takes it.
+    pub fn send(self, info: MessageInfo) {
+        sys::send(self.cptr(), info);
+    }
+
+    /// Sends if somebody waits for it.
+    pub fn nb_send(self, info: MessageInfo) {
+        sys::nb_send(self.cptr(), info);
+    }
+
+    /// Waits for a message; `reply` will answer its sender.
+    #[must_use]
+    pub fn recv(self, reply: Reply) -> Received {
+        sys::recv(self.cptr(), reply.cptr())
+    }
+
+    /// Takes a message if one is there. Without one, badge and info are zero.
+    #[must_use]
+    pub fn nb_recv(self, reply: Reply) -> Received {
+        sys::nb_recv(self.cptr(), reply.cptr())
+    }
+
+    /// Answers through `reply`, then waits for the next message, which `reply` will answer.
+    #[must_use]
+    pub fn reply_recv(self, info: MessageInfo, reply: Reply) -> Received {
+        sys::reply_recv(self.cptr(), info, reply.cptr())
+    }
+}
+
+impl Notification {
+    /// Sets the bits of this capability's badge.
+    pub fn signal(self) {
+        sys::signal(self.cptr());
+    }
+
+    /// Waits until bits are set, takes and tells them.
+    #[must_use]
+    pub fn wait(self) -> u64 {
+        sys::wait(self.cptr()).badge
+    }
+
+    /// Takes and tells the bits that are set; 0 if there are none.
+    #[must_use]
+    pub fn poll(self) -> u64 {
+        sys::nb_wait(self.cptr()).badge
+    }
+}
+
+impl Reply {
+    /// Answers the call that this object holds; without one, does nothing.
+    pub fn send(self, info: MessageInfo) {
+        sys::send(self.cptr(), info);
+    }
+}
