@@ -1,0 +1,38 @@
+//! What a person types: a module per command.
+
+pub(crate) mod build;
+mod qemu;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+/// The commands.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Build the kernel and an image below target/d3os.
+    Build(build::Args),
+    /// Boot to the shell in QEMU, or run shell lines in it.
+    Qemu(qemu::Args),
+}
+
+/// A command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandFailure {
+    /// `build`.
+    #[error(transparent)]
+    Build(#[from] build::BuildError),
+    /// `qemu`.
+    #[error(transparent)]
+    Qemu(#[from] qemu::QemuError),
+}
+
+impl Command {
+    /// Carries the command out.
+    pub(crate) fn run(self) -> Result<ExitCode, CommandFailure> {
+        Ok(match self {
+            Self::Build(args) => args.run()?,
+            Self::Qemu(args) => args.run()?,
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! `qemu`: boots to the shell on the terminal, or runs shell lines and says how they went.
+
+mod script;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::{Child, ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+use nix::sys::termios::{self, SetArg, Termios};
+
+use super::build::{self, BuildError};
+use crate::compile::Profile;
+use crate::process::{self, CommandError};
+use crate::progress;
+use crate::tools::ToolError;
+use crate::vm::{Accel, Boot, Machine, OnReset};
+use crate::workshop::{Workshop, WorkshopError};
+
+/// Options of `qemu`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Processors.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
+    smp: u32,
+    /// RAM in QEMU's notation.
+    #[arg(long, value_name = "SIZE", default_value = "512M")]
+    memory: String,
+    /// What executes the guest's instructions.
+    #[arg(long, value_enum, default_value_t)]
+    accel: Accel,
+    /// Open a window for the screen.
+    #[arg(long)]
+    display: bool,
+    /// Run these shell lines (`line; line`), print only their output and power off; succeed if
+    /// all lines did.
+    #[arg(long, value_name = "LINES")]
+    run: Option<String>,
+    /// End the machine after this many seconds (with --run by default after 300) and fail.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
+    /// Let virtual time follow executed instructions, the same on every run.
+    #[arg(long)]
+    icount: bool,
+    /// Wait for a debugger on port 1234 before the first instruction.
+    #[arg(long)]
+    gdb: bool,
+    /// The image: a file images/NAME.toml.
+    #[arg(long, value_name = "NAME", default_value = build::DEFAULT_IMAGE)]
+    image: String,
+    /// Build the kernel with checks, debug information and the Debug* system calls.
+    #[arg(long)]
+    debug: bool,
+    /// Further arguments for QEMU.
+    #[arg(last = true, value_name = "QEMU ARGUMENTS")]
+    extra: Vec<OsString>,
+}
+
+/// The machine did not run, or did not do what it was started for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QemuError {
+    /// No workspace or no compiler.
+    #[error(transparent)]
+    Workshop(#[from] WorkshopError),
+    /// Nothing to boot.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// No QEMU.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// QEMU could not be started.
+    #[error(transparent)]
+    Start(#[from] CommandError),
+    /// QEMU could not be waited for.
+    #[error("lost QEMU")]
+    Lost(#[source] io::Error),
+    /// An option that contradicts another.
+    #[error("--icount counts emulated instructions: it needs --accel tcg")]
+    CountNeedsEmulation,
+    /// The time is over.
+    #[error("the machine was ended after {0} s (--timeout)")]
+    Timeout(u64),
+    /// The guest ended otherwise than its lines.
+    #[error("{0}")]
+    Guest(#[from] script::GuestDeath),
+}
+
+impl Args {
+    /// Builds what is needed and runs the machine.
+    pub(crate) fn run(self) -> Result<ExitCode, QemuError> {
+        if self.icount && self.accel != Accel::Tcg {
+            return Err(QemuError::CountNeedsEmulation);
+        }
+        let workshop = Workshop::open()?;
+        let profile = if self.debug { Profile::Debug } else { Profile::Release };
+        let kernel = build::kernel(&workshop, profile)?;
+        match self.run.clone() {
+            Some(lines) => {
+                let module = script::Module::write(&workshop, &self.image, lines)?;
+                let machine = self.machine(Boot::Direct {
+                    kernel,
+                    module: module.path().into(),
+                    command_line: "quiet".into(),
+                });
+                script::run(&machine, self.timeout.unwrap_or(script::DEFAULT_TIMEOUT))
+            }
+            None => {
+                let module = build::image(&workshop, &self.image)?;
+                let boot = Boot::Direct { kernel, module, command_line: String::new() };
+                let machine = Machine { on_reset: OnReset::Restart, ..self.machine(boot) };
+                interactive(&machine, self.timeout)
+            }
+        }
+    }
+
+    fn machine(&self, boot: Boot) -> Machine {
+        Machine {
+            cores: self.smp,
+            memory: self.memory.clone(),
+            accel: self.accel,
+            counted: self.icount,
+            display: self.display,
+            debugger: self.gdb,
+            extra: self.extra.clone(),
+            ..Machine::new(boot)
+        }
+    }
+}
+
+/// A session: the terminal belongs to QEMU until it ends.
+fn interactive(machine: &Machine, timeout: Option<u64>) -> Result<ExitCode, QemuError> {
+    let mut qemu = machine.command()?;
+    progress::step("booting; Ctrl-A x leaves");
+    let terminal = Terminal::save();
+    let line = process::line(&qemu);
+    let mut child = qemu.spawn().map_err(|source| CommandError::NotStarted { line, source })?;
+    let status = wait(&mut child, timeout);
+    terminal.restore();
+    match status? {
+        status if status.success() => Ok(ExitCode::SUCCESS),
+        _ => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Waits for the end, or ends the machine when its time is over.
+fn wait(child: &mut Child, timeout: Option<u64>) -> Result<ExitStatus, QemuError> {
+    let Some(seconds) = timeout else {
+        return child.wait().map_err(QemuError::Lost);
+    };
+    let end = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(status) = child.try_wait().map_err(QemuError::Lost)? {
+            return Ok(status);
+        }
+        if Instant::now() >= end {
+            child.kill().and_then(|()| child.wait()).map_err(QemuError::Lost)?;
+            return Err(QemuError::Timeout(seconds));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The terminal's modes before QEMU changed them; a QEMU that is killed leaves it raw.
+struct Terminal(Option<Termios>);
+
+impl Terminal {
+    fn save() -> Self {
+        Self(termios::tcgetattr(io::stdin()).ok())
+    }
+
+    fn restore(self) {
+        if let Some(modes) = self.0 {
+            // A terminal that has gone away needs no restoring.
+            let _gone = termios::tcsetattr(io::stdin(), SetArg::TCSADRAIN, &modes);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The kernel's table of its own functions, for the backtrace of a panic.
+//!
+//! The kernel reads it where its linker script keeps a place for it (see
+//! [`super::segment::SYMBOLS`]). All numbers are little-endian:
+//!
+//! ```text
+//! 0   magic, u64: 0x53594d53_44334f53
+//! 8   number of entries, u32
+//! 12  bytes of all names, u32
+//! 16  entries by ascending address: { address u64, name's offset u32, name's length u32 }
+//! ..  names, demangled, without separators; offsets count from the first name
+//! ```
+
+use std::collections::BTreeMap;
+
+use elf::ElfBytes;
+use elf::abi::STT_FUNC;
+use elf::endian::LittleEndian;
+
+use super::ElfError;
+
+/// First eight bytes of a table.
+pub(crate) const MAGIC: u64 = 0x5359_4d53_4433_4f53;
+
+/// Makes the table of all functions in an ELF file.
+pub(crate) fn table(file: &[u8]) -> Result<Vec<u8>, ElfError> {
+    Ok(encode(&functions(file)?))
+}
+
+/// Functions by address; of several names for one address the first by alphabet.
+fn functions(file: &[u8]) -> Result<BTreeMap<u64, String>, ElfError> {
+    let elf = ElfBytes::<LittleEndian>::minimal_parse(file)?;
+    let (symbols, names) = elf.symbol_table()?.ok_or(ElfError::NoSymbols)?;
+    let mut functions = BTreeMap::new();
+    for symbol in symbols.iter().filter(|symbol| symbol.st_symtype() == STT_FUNC) {
+        let mangled = names.get(usize::try_from(symbol.st_name).unwrap_or(0))?;
+        let name = format!("{:#}", rustc_demangle::demangle(mangled));
+        let known = functions.entry(symbol.st_value).or_insert_with(|| name.clone());
+        if name < *known {
+            *known = name;
+        }
+    }
+    Ok(functions)
+}
+
+fn encode(functions: &BTreeMap<u64, String>) -> Vec<u8> {
+    let (mut entries, mut names) = (Vec::new(), Vec::new());
+    for (address, name) in functions {
+        entries.extend(address.to_le_bytes());
+        entries.extend(length(names.len()).to_le_bytes());
+        entries.extend(length(name.len()).to_le_bytes());
+        names.extend(name.bytes());
+    }
+    let mut table = MAGIC.to_le_bytes().to_vec();
+    table.extend(length(functions.len()).to_le_bytes());
+    table.extend(length(names.len()).to_le_bytes());
+    table.extend(entries);
+    table.extend(names);
+    table
+}
+
+/// Lengths of a kernel's tables, which are far from the limit.
+fn length(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf_file::sample::{self, Sample};
+
+    #[test]
+    fn functions_are_sorted_and_demangled() {
+        let file = sample::elf(Sample {
+            functions: &[
+                (0x2000, 16, "_ZN6kernel5entry17h0123456789abcdefE"),
+                (0x1000, 16, "_start"),
+                (0x1000, 16, "alias_of_start"),
+            ],
+            ..Sample::default()
+        });
+        let table = table(&file).expect("it has symbols");
+        let mut expected = MAGIC.to_le_bytes().to_vec();
+        expected.extend([2, 0, 0, 0, 19, 0, 0, 0]);
+        expected.extend([0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0]);
+        expected.extend([0, 0x20, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 13, 0, 0, 0]);
+        expected.extend(b"_startkernel::entry");
+        assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn a_kernel_without_functions_has_an_empty_table() {
+        let table = table(&sample::elf(Sample::default())).expect("a symbol table without symbols");
+        assert_eq!(table.len(), 16);
+    }
+}

@@ -1,0 +1,222 @@
+//! A table of bad manifests: each is refused with the message that says where and why.
+
+use super::manifest::parse;
+use super::problem::ManifestError;
+use super::rules::check;
+
+const PROGRAMS: [&str; 5] = ["init", "uart", "console", "shell", "hello"];
+
+const GOOD: &str = r#"
+[image]
+name = "default"
+
+[resource.com1]
+ports = "0x3f8-0x3ff"
+irq = 4
+
+[[program]]
+name = "uart"
+priority = 200
+budget = "5ms"
+period = "10ms"
+replies = 2
+serves = ["uart"]
+calls = ["log"]
+ports = ["com1"]
+interrupts = ["com1"]
+signals = ["console-input"]
+waits = ["com1-irq"]
+
+[[program]]
+name = "console"
+start = "boot"
+restart = "always"
+priority = 150
+budget = "5ms"
+period = "10ms"
+calls = ["uart", "log"]
+signals = ["interrupt"]
+waits = ["console-input", "log-ready"]
+"#;
+
+/// The message for [`GOOD`] with `from` replaced by `to`.
+fn message(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from} is not in the good manifest");
+    let text = GOOD.replacen(from, to, 1);
+    let found = parse(&text).and_then(|manifest| check(&manifest, &PROGRAMS));
+    let (place, problem) = found.expect_err("a bad manifest");
+    ManifestError { file: "images/x.toml".into(), place, problem }.to_string()
+}
+
+#[test]
+fn the_good_one_is_good() {
+    let manifest = parse(GOOD).expect("it parses");
+    check(&manifest, &PROGRAMS).expect("it holds");
+    let uart = manifest.program("uart").expect("it has uart");
+    assert_eq!((uart.budget_us, uart.period_us, uart.priority), (5_000, 10_000, 200));
+    assert_eq!((uart.heap_bytes, uart.stack_bytes), (256 << 10, 64 << 10));
+}
+
+#[test]
+fn every_bad_one_is_refused_with_file_table_and_key() {
+    let table = [
+        ("[image]", "[image", "not TOML"),
+        ("[image]", "[imgae]", "key `imgae`: unknown key (did you mean `image`?)"),
+        ("[image]\nname = \"default\"", "", "key `image`: missing"),
+        ("name = \"default\"", "", "image, key `name`: missing"),
+        (
+            "name = \"default\"",
+            "name = \"The Default\"",
+            "image, key `name`: \"The Default\" is not a name of small letters, digits and hyphens",
+        ),
+        (
+            "irq = 4",
+            "irq = 240",
+            "resource `com1`, key `irq`: 240 is not an IOAPIC input, 0 to 239",
+        ),
+        ("irq = 4", "irqs = 4", "resource `com1`, key `irqs`: unknown key (did you mean `irq`?)"),
+        (
+            "0x3f8-0x3ff",
+            "0x3ff-0x3f8",
+            "resource `com1`, key `ports`: \"0x3ff-0x3f8\" is not a range of ports like \
+             \"0x3f8-0x3ff\"",
+        ),
+        (
+            "irq = 4",
+            "irq = 4\n[resource.com9]\nports = \"0x3ff\"",
+            "resource `com9`, key `ports`: `ports` is given to `com1` already",
+        ),
+        ("irq = 4", "", "program `uart`, key `interrupts`: resource `com1` has no `irq`"),
+        (
+            "ports = \"0x3f8-0x3ff\"",
+            "",
+            "program `uart`, key `ports`: resource `com1` has no `ports`",
+        ),
+        ("name = \"uart\"", "", "program `number 1`, key `name`: missing"),
+        (
+            "name = \"uart\"",
+            "name = \"urat\"",
+            "program `urat`, key `name`: the workspace has no program of this name \
+             (did you mean `uart`?)",
+        ),
+        (
+            "name = \"uart\"",
+            "name = \"init\"",
+            "program `init`, key `name`: `init` belongs to init",
+        ),
+        ("name = \"console\"", "name = \"uart\"", "program `uart`: there are two of this name"),
+        (
+            "restart = \"always\"",
+            "restrat = \"always\"",
+            "program `console`, key `restrat`: unknown key (did you mean `restart`?)",
+        ),
+        (
+            "restart = \"always\"",
+            "restart = \"sometimes\"",
+            "program `console`, key `restart`: \"sometimes\" is not \"always\", \"on-failure\" \
+             or \"never\"",
+        ),
+        (
+            "start = \"boot\"",
+            "start = true",
+            "program `console`, key `start`: true is not \"boot\" or \"manual\"",
+        ),
+        (
+            "start = \"boot\"",
+            "core = 1",
+            "program `console`, key `core`: 1 is not a core that runs programs \
+             (only core 0 does so far)",
+        ),
+        ("priority = 200", "", "program `uart`, key `priority`: missing"),
+        (
+            "priority = 200",
+            "priority = 255",
+            "program `uart`, key `priority`: 255 is not a priority, 0 to 254",
+        ),
+        (
+            "budget = \"5ms\"",
+            "budget = \"20ms\"",
+            "program `uart`, key `budget`: a budget of 20000 us does not fit in a period of \
+             10000 us",
+        ),
+        (
+            "budget = \"5ms\"",
+            "budget = 5",
+            "program `uart`, key `budget`: 5 is not a time like \"5ms\"",
+        ),
+        (
+            "budget = \"5ms\"",
+            "budget = \"0ms\"",
+            "program `uart`, key `budget`: \"0ms\" is not a time like \"5ms\"",
+        ),
+        (
+            "start = \"boot\"",
+            "heap = \"64 kB\"",
+            "program `console`, key `heap`: \"64 kB\" is not a size like \"64K\"",
+        ),
+        (
+            "replies = 2",
+            "",
+            "program `uart`, key `replies`: a program that serves needs at least one reply object",
+        ),
+        (
+            "start = \"boot\"",
+            "replies = 1",
+            "program `console`, key `replies`: only a program that serves can use reply objects",
+        ),
+        (
+            "start = \"boot\"",
+            "serves = [\"uart\"]\nreplies = 1",
+            "program `console`, key `serves`: `uart` is served by `uart` already",
+        ),
+        (
+            "start = \"boot\"",
+            "serves = [\"log\"]\nreplies = 1",
+            "program `console`, key `serves`: `log` belongs to init",
+        ),
+        (
+            "calls = [\"uart\", \"log\"]",
+            "calls = [\"uart\", \"logs\"]",
+            "program `console`, key `calls`: nobody serves `logs` (did you mean `log`?)",
+        ),
+        (
+            "calls = [\"uart\", \"log\"]",
+            "calls = [\"uart\", \"uart\"]",
+            "program `console`, key `calls`: names `uart` twice",
+        ),
+        (
+            "calls = [\"uart\", \"log\"]",
+            "calls = \"uart\"",
+            "program `console`, key `calls`: \"uart\" is not a list of names",
+        ),
+        (
+            "ports = [\"com1\"]",
+            "ports = [\"com2\"]",
+            "program `uart`, key `ports`: no resource `com2` (did you mean `com1`?)",
+        ),
+        (
+            "start = \"boot\"",
+            "ports = [\"com1\"]",
+            "program `console`, key `ports`: `com1` is given to `uart` already",
+        ),
+        (
+            "signals = [\"console-input\"]",
+            "signals = [\"console-inptu\"]",
+            "program `uart`, key `signals`: nobody waits for `console-inptu` \
+             (did you mean `console-input`?)",
+        ),
+        (
+            "signals = [\"console-input\"]",
+            "",
+            "program `console`, key `waits`: nobody signals `console-input`",
+        ),
+        (
+            "waits = [\"com1-irq\"]",
+            "waits = [\"com1-irq\", \"log-ready\"]",
+            "program `console`, key `waits`: `uart` waits for `log-ready` already",
+        ),
+    ];
+    for (from, to, expected) in table {
+        assert_eq!(message(from, to), format!("images/x.toml: {expected}"), "{from} -> {to}");
+    }
+}

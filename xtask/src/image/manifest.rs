@@ -1,0 +1,279 @@
+//! Reading `images/*.toml`: from text to the manifest that travels in the boot archive.
+//!
+//! Every table is read key by key instead of by a derived deserialiser, because the errors are
+//! for people: they name the file, the table and the key, and guess what was meant.
+
+use std::fs;
+use std::path::Path;
+
+use libd3os::image::{
+    IrqLine, Manifest, Polarity, ProgramSpec, Resource, RestartPolicy, StartPolicy, Trigger,
+};
+use toml::{Table, Value};
+
+use super::problem::{ManifestError, Place, Problem};
+use super::{quantity, suggest};
+
+/// What is wrong and where; the file is added at the end.
+pub(crate) type Found<T> = Result<T, (Place, Problem)>;
+
+const TOP_KEYS: [&str; 3] = ["image", "resource", "program"];
+const IMAGE_KEYS: [&str; 1] = ["name"];
+const RESOURCE_KEYS: [&str; 4] = ["ports", "irq", "level", "active_low"];
+const PROGRAM_KEYS: [&str; 16] = [
+    "name",
+    "start",
+    "restart",
+    "core",
+    "priority",
+    "budget",
+    "period",
+    "heap",
+    "stack",
+    "replies",
+    "serves",
+    "calls",
+    "ports",
+    "interrupts",
+    "signals",
+    "waits",
+];
+
+/// Heap and stack of programs that say nothing.
+const DEFAULT_HEAP: u64 = 256 << 10;
+const DEFAULT_STACK: u64 = 64 << 10;
+
+/// Reads a manifest; what it says is not checked yet (see [`super::rules`]).
+pub(crate) fn read(path: &Path) -> Result<Manifest, ManifestError> {
+    let file = short_name(path);
+    let found = fs::read_to_string(path)
+        .map_err(|source| unreadable(path, source))
+        .and_then(|text| parse(&text));
+    found.map_err(|(place, problem)| ManifestError { file, place, problem })
+}
+
+/// How the file is called in messages: `images/NAME.toml`.
+pub(crate) fn short_name(path: &Path) -> String {
+    let mut parts: Vec<_> = path.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
+    parts.reverse();
+    parts.join("/")
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> (Place, Problem) {
+    let others: Vec<String> = path
+        .parent()
+        .and_then(|folder| fs::read_dir(folder).ok())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned))
+        .collect();
+    let wanted = path.file_stem().unwrap_or_default().to_string_lossy();
+    let suggestion = suggest::closest(&wanted, others.iter().map(String::as_str));
+    (Place::default(), Problem::Unreadable { source, suggestion })
+}
+
+/// Reads a manifest from its text.
+pub(crate) fn parse(text: &str) -> Found<Manifest> {
+    let table: Table = text.parse().map_err(|error| (Place::default(), Problem::Syntax(error)))?;
+    let top = Keys::new(Place::default(), &table, &TOP_KEYS)?;
+    let image = top.table("image")?;
+    let image_place = Place { table: "image".into(), key: None };
+    let image = Keys::new(image_place, image, &IMAGE_KEYS)?;
+    Ok(Manifest {
+        name: image.name("name")?,
+        resources: resources(&top)?,
+        programs: programs(&top)?,
+    })
+}
+
+fn resources(top: &Keys<'_>) -> Found<Vec<Resource>> {
+    if !top.has("resource") {
+        return Ok(Vec::new());
+    }
+    let all = top.table("resource")?;
+    all.iter().map(|(name, value)| resource(name, value)).collect()
+}
+
+fn resource(name: &str, value: &Value) -> Found<Resource> {
+    let place = Place::resource(name);
+    let table = value.as_table().ok_or_else(|| bad(&place, value, "a table"))?;
+    let keys = Keys::new(place, table, &RESOURCE_KEYS)?;
+    let ports = keys.parsed("ports", "a range of ports like \"0x3f8-0x3ff\"", quantity::ports)?;
+    Ok(Resource { name: name.into(), ports, irq: irq(&keys)? })
+}
+
+fn irq(keys: &Keys<'_>) -> Found<Option<IrqLine>> {
+    let Some(pin) = keys.number("irq", "an IOAPIC input, 0 to 239", 239)? else {
+        return Ok(None);
+    };
+    let trigger = if keys.flag("level")? { Trigger::Level } else { Trigger::Edge };
+    let low = keys.flag("active_low")?;
+    let polarity = if low { Polarity::ActiveLow } else { Polarity::ActiveHigh };
+    Ok(Some(IrqLine { pin, trigger, polarity }))
+}
+
+fn programs(top: &Keys<'_>) -> Found<Vec<ProgramSpec>> {
+    let place = top.place.key("program");
+    let value = top.require("program")?;
+    let list = value.as_array().ok_or_else(|| bad(&place, value, "[[program]] tables"))?;
+    list.iter().enumerate().map(|(number, value)| program(number, value)).collect()
+}
+
+fn program(number: usize, value: &Value) -> Found<ProgramSpec> {
+    // A program without a usable name is called by its number.
+    let number = format!("number {}", number + 1);
+    let known = value.get("name").and_then(Value::as_str).unwrap_or(&number);
+    let place = Place::program(known);
+    let table = value.as_table().ok_or_else(|| bad(&place, value, "a table"))?;
+    let keys = Keys::new(place, table, &PROGRAM_KEYS)?;
+    let name = keys.name("name")?;
+    Ok(ProgramSpec {
+        start: start(&keys)?,
+        restart: restart(&keys)?,
+        core: keys.number("core", "a core's number", u32::MAX)?.unwrap_or(0),
+        priority: priority(&keys)?,
+        budget_us: keys.duration("budget")?,
+        period_us: keys.duration("period")?,
+        heap_bytes: keys.size("heap")?.unwrap_or(DEFAULT_HEAP),
+        stack_bytes: keys.size("stack")?.unwrap_or(DEFAULT_STACK),
+        replies: keys.number("replies", "a number of reply objects, 0 to 64", 64)?.unwrap_or(0),
+        serves: keys.names("serves")?,
+        calls: keys.names("calls")?,
+        ports: keys.names("ports")?,
+        interrupts: keys.names("interrupts")?,
+        signals: keys.names("signals")?,
+        waits: keys.names("waits")?,
+        name,
+    })
+}
+
+fn start(keys: &Keys<'_>) -> Found<StartPolicy> {
+    let parse = |text: &str| match text {
+        "boot" => Some(StartPolicy::Boot),
+        "manual" => Some(StartPolicy::Manual),
+        _ => None,
+    };
+    Ok(keys.parsed("start", "\"boot\" or \"manual\"", parse)?.unwrap_or_default())
+}
+
+fn restart(keys: &Keys<'_>) -> Found<RestartPolicy> {
+    let parse = |text: &str| match text {
+        "always" => Some(RestartPolicy::Always),
+        "on-failure" => Some(RestartPolicy::OnFailure),
+        "never" => Some(RestartPolicy::Never),
+        _ => None,
+    };
+    let expected = "\"always\", \"on-failure\" or \"never\"";
+    Ok(keys.parsed("restart", expected, parse)?.unwrap_or_default())
+}
+
+fn priority(keys: &Keys<'_>) -> Found<u8> {
+    keys.require("priority")?;
+    let number = keys.number("priority", "a priority, 0 to 254", 254)?;
+    Ok(number.and_then(|n| u8::try_from(n).ok()).unwrap_or(0))
+}
+
+/// A table whose keys are all known.
+struct Keys<'a> {
+    place: Place,
+    table: &'a Table,
+}
+
+impl<'a> Keys<'a> {
+    fn new(place: Place, table: &'a Table, known: &[&str]) -> Found<Self> {
+        match table.keys().find(|key| !known.contains(&key.as_str())) {
+            None => Ok(Self { place, table }),
+            Some(key) => {
+                let suggestion = suggest::closest(key, known.iter().copied());
+                Err((place.key(key), Problem::UnknownKey(suggestion)))
+            }
+        }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    fn require(&self, key: &str) -> Found<&'a Value> {
+        self.table.get(key).ok_or_else(|| (self.place.key(key), Problem::Missing))
+    }
+
+    fn table(&self, key: &str) -> Found<&'a Table> {
+        let value = self.require(key)?;
+        value.as_table().ok_or_else(|| self.bad(key, value, "a table"))
+    }
+
+    fn text(&self, key: &str, expected: &'static str) -> Found<Option<&'a str>> {
+        let read = |value: &'a Value| value.as_str().ok_or_else(|| self.bad(key, value, expected));
+        self.table.get(key).map(read).transpose()
+    }
+
+    fn parsed<T>(
+        &self,
+        key: &str,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Found<Option<T>> {
+        let read = |text: &str| {
+            parse(text).ok_or_else(|| self.bad(key, &Value::String(text.into()), expected))
+        };
+        self.text(key, expected)?.map(read).transpose()
+    }
+
+    fn number(&self, key: &str, expected: &'static str, most: u32) -> Found<Option<u32>> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        let number = value.as_integer().and_then(|n| u32::try_from(n).ok()).filter(|n| *n <= most);
+        number.map(Some).ok_or_else(|| self.bad(key, value, expected))
+    }
+
+    fn flag(&self, key: &str) -> Found<bool> {
+        let Some(value) = self.table.get(key) else { return Ok(false) };
+        value.as_bool().ok_or_else(|| self.bad(key, value, "true or false"))
+    }
+
+    fn duration(&self, key: &str) -> Found<u64> {
+        self.require(key)?;
+        let positive = |text: &str| quantity::microseconds(text).filter(|us| *us > 0);
+        Ok(self.parsed(key, "a time like \"5ms\"", positive)?.unwrap_or(0))
+    }
+
+    fn size(&self, key: &str) -> Found<Option<u64>> {
+        self.parsed(key, "a size like \"64K\"", quantity::size)
+    }
+
+    fn name(&self, key: &str) -> Found<String> {
+        let value = self.require(key)?;
+        name_of(value).ok_or_else(|| self.bad(key, value, NAME))
+    }
+
+    fn names(&self, key: &str) -> Found<Vec<String>> {
+        let Some(value) = self.table.get(key) else { return Ok(Vec::new()) };
+        let list = value.as_array().ok_or_else(|| self.bad(key, value, "a list of names"))?;
+        let mut names = Vec::new();
+        for item in list {
+            let name = name_of(item).ok_or_else(|| self.bad(key, item, NAME))?;
+            if names.contains(&name) {
+                return Err((self.place.key(key), Problem::ListedTwice(name)));
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    fn bad(&self, key: &str, value: &Value, expected: &'static str) -> (Place, Problem) {
+        bad(&self.place.key(key), value, expected)
+    }
+}
+
+const NAME: &str = "a name of small letters, digits and hyphens";
+
+fn name_of(value: &Value) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let text = value.as_str().filter(|text| !text.is_empty() && text.chars().all(allowed))?;
+    Some(text.to_owned())
+}
+
+fn bad(place: &Place, value: &Value, expected: &'static str) -> (Place, Problem) {
+    (place.clone(), Problem::BadValue { found: value.to_string(), expected })
+}

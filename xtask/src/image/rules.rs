@@ -1,0 +1,231 @@
+//! What a manifest must fulfil beyond its syntax: names that exist, rights that make sense.
+
+use std::collections::BTreeMap;
+
+use libd3os::image::{Manifest, PortRange, ProgramSpec, Resource};
+
+use super::manifest::Found;
+use super::problem::{Place, Problem};
+use super::suggest;
+
+/// Services of init's own.
+const INIT_SERVES: [&str; 2] = ["supervisor", "log"];
+/// Notifications that init waits for.
+const INIT_WAITS: [&str; 1] = ["interrupt"];
+/// Notifications that init signals.
+const INIT_SIGNALS: [&str; 1] = ["log-ready"];
+
+/// Checks everything; `programs` are the workspace's.
+pub(crate) fn check(manifest: &Manifest, programs: &[&str]) -> Found<()> {
+    each(manifest, |program| exists(program, programs))?;
+    unique(manifest)?;
+    each(manifest, time)?;
+    each(manifest, core)?;
+    services(manifest)?;
+    notifications(manifest)?;
+    hardware(manifest)
+}
+
+fn each(manifest: &Manifest, check: impl Fn(&ProgramSpec) -> Found<()>) -> Found<()> {
+    manifest.programs.iter().try_for_each(check)
+}
+
+fn at(program: &ProgramSpec, key: &str) -> Place {
+    Place::program(&program.name).key(key)
+}
+
+fn exists(program: &ProgramSpec, programs: &[&str]) -> Found<()> {
+    let place = at(program, "name");
+    if program.name == "init" {
+        return Err((place, Problem::Reserved("init".into())));
+    }
+    match programs.contains(&program.name.as_str()) {
+        true => Ok(()),
+        false => {
+            let others = programs.iter().copied().filter(|name| *name != "init");
+            Err((place, Problem::NoProgram(suggest::closest(&program.name, others))))
+        }
+    }
+}
+
+fn unique(manifest: &Manifest) -> Found<()> {
+    let mut seen = Vec::new();
+    each_once(manifest.programs.iter().map(|program| &program.name), &mut seen)
+        .map_err(|name| (Place::program(name), Problem::Duplicate))
+}
+
+fn each_once<'a>(
+    names: impl Iterator<Item = &'a String>,
+    seen: &mut Vec<&'a String>,
+) -> Result<(), &'a String> {
+    for name in names {
+        if seen.contains(&name) {
+            return Err(name);
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+fn time(program: &ProgramSpec) -> Found<()> {
+    match program.budget_us <= program.period_us {
+        true => Ok(()),
+        false => {
+            let (budget_us, period_us) = (program.budget_us, program.period_us);
+            Err((at(program, "budget"), Problem::BudgetOverPeriod { budget_us, period_us }))
+        }
+    }
+}
+
+fn core(program: &ProgramSpec) -> Found<()> {
+    match program.core {
+        0 => Ok(()),
+        other => {
+            let expected = "a core that runs programs (only core 0 does so far)";
+            let found = other.to_string();
+            Err((at(program, "core"), Problem::BadValue { found, expected }))
+        }
+    }
+}
+
+fn services(manifest: &Manifest) -> Found<()> {
+    let servers = servers(manifest)?;
+    each(manifest, |program| {
+        for name in &program.calls {
+            if !servers.contains_key(name.as_str()) {
+                let suggestion = suggest::closest(name, servers.keys().copied());
+                let problem = Problem::NobodyServes { name: name.clone(), suggestion };
+                return Err((at(program, "calls"), problem));
+            }
+        }
+        replies(program)
+    })
+}
+
+/// Who serves what, init included.
+fn servers(manifest: &Manifest) -> Found<BTreeMap<&str, &str>> {
+    let mut servers: BTreeMap<&str, &str> = INIT_SERVES.map(|name| (name, "init")).into();
+    for program in &manifest.programs {
+        for service in &program.serves {
+            let Some(other) = servers.insert(service, &program.name) else { continue };
+            let problem = match other {
+                "init" => Problem::Reserved(service.clone()),
+                other => Problem::ServedTwice { service: service.clone(), other: other.into() },
+            };
+            return Err((at(program, "serves"), problem));
+        }
+    }
+    Ok(servers)
+}
+
+fn replies(program: &ProgramSpec) -> Found<()> {
+    let wrong = match (program.serves.is_empty(), program.replies) {
+        (false, 0) => "a program that serves needs at least one reply object",
+        (true, 1..) => "only a program that serves can use reply objects",
+        _ => return Ok(()),
+    };
+    Err((at(program, "replies"), Problem::Replies(wrong)))
+}
+
+fn notifications(manifest: &Manifest) -> Found<()> {
+    let waiters = waiters(manifest)?;
+    let signals: Vec<&str> = manifest.programs.iter().flat_map(signalled_for).collect();
+    let irqs: Vec<String> = manifest.resources.iter().map(irq_notification).collect();
+    let irqs = irqs.iter().map(String::as_str);
+    let signallers: Vec<&str> = signals.into_iter().chain(INIT_SIGNALS).chain(irqs).collect();
+    each(manifest, |program| {
+        for name in program.signals.iter().filter(|name| !waiters.contains_key(name.as_str())) {
+            let suggestion = suggest::closest(name, waiters.keys().copied());
+            let problem = Problem::NobodyWaits { name: name.clone(), suggestion };
+            return Err((at(program, "signals"), problem));
+        }
+        for name in program.waits.iter().filter(|name| !signallers.contains(&name.as_str())) {
+            let suggestion = suggest::closest(name, signallers.iter().copied());
+            let problem = Problem::NobodySignals { name: name.clone(), suggestion };
+            return Err((at(program, "waits"), problem));
+        }
+        Ok(())
+    })
+}
+
+fn signalled_for(program: &ProgramSpec) -> impl Iterator<Item = &str> {
+    program.signals.iter().map(String::as_str)
+}
+
+/// The notification that a resource's interrupt signals: its name and `-irq`.
+fn irq_notification(resource: &Resource) -> String {
+    format!("{}-irq", resource.name)
+}
+
+/// Who waits for what, init included.
+fn waiters(manifest: &Manifest) -> Found<BTreeMap<&str, &str>> {
+    let mut waiters: BTreeMap<&str, &str> = INIT_WAITS.map(|name| (name, "init")).into();
+    for program in &manifest.programs {
+        for name in &program.waits {
+            if let Some(other) = waiters.insert(name, &program.name) {
+                let problem = Problem::AwaitedTwice { name: name.clone(), other: other.into() };
+                return Err((at(program, "waits"), problem));
+            }
+        }
+    }
+    Ok(waiters)
+}
+
+fn hardware(manifest: &Manifest) -> Found<()> {
+    granted(manifest, "ports", |program| &program.ports, |resource| resource.ports.is_some())?;
+    granted(manifest, "interrupts", |program| &program.interrupts, |r| r.irq.is_some())?;
+    overlaps(manifest)
+}
+
+/// Every name in a list is a resource that has such a thing, and nobody else's.
+fn granted(
+    manifest: &Manifest,
+    key: &'static str,
+    list: impl Fn(&ProgramSpec) -> &Vec<String>,
+    has: impl Fn(&Resource) -> bool,
+) -> Found<()> {
+    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    for program in &manifest.programs {
+        for name in list(program) {
+            let problem = match manifest.resource(name) {
+                None => no_resource(manifest, name),
+                Some(resource) if !has(resource) => {
+                    let lacks = if key == "ports" { "ports" } else { "irq" };
+                    Problem::ResourceLacks { name: name.clone(), lacks }
+                }
+                Some(_) => match owners.insert(name, &program.name) {
+                    None => continue,
+                    Some(other) => {
+                        Problem::ResourceTaken { name: name.clone(), other: other.into() }
+                    }
+                },
+            };
+            return Err((at(program, key), problem));
+        }
+    }
+    Ok(())
+}
+
+fn no_resource(manifest: &Manifest, name: &str) -> Problem {
+    let known = manifest.resources.iter().map(|resource| resource.name.as_str());
+    Problem::NoResource { name: name.into(), suggestion: suggest::closest(name, known) }
+}
+
+/// Two resources with common ports would give one device to two drivers.
+fn overlaps(manifest: &Manifest) -> Found<()> {
+    let with_ports: Vec<(&str, PortRange)> = manifest
+        .resources
+        .iter()
+        .filter_map(|resource| Some((resource.name.as_str(), resource.ports?)))
+        .collect();
+    for (index, (name, range)) in with_ports.iter().enumerate() {
+        let common = |(_, other): &&(&str, PortRange)| {
+            other.first <= range.last && range.first <= other.last
+        };
+        if let Some((other, _)) = with_ports[..index].iter().find(common) {
+            let problem = Problem::ResourceTaken { name: "ports".into(), other: (*other).into() };
+            return Err((Place::resource(name).key("ports"), problem));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The workspace as cargo sees it: members, their targets and what they depend on.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::process::{self, CommandError};
+use crate::toolchain;
+
+/// `cargo metadata` gave nothing usable.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MetadataError {
+    /// Cargo refused: usually a broken `Cargo.toml`.
+    #[error("cargo cannot read the workspace")]
+    Cargo(#[from] CommandError),
+    /// Cargo answered something else.
+    #[error("cargo's metadata is not what was expected")]
+    Format(#[from] serde_json::Error),
+}
+
+/// The part of `cargo metadata` that the commands use.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    /// Every member of the workspace.
+    pub(crate) packages: Vec<Package>,
+    workspace_default_members: Vec<String>,
+}
+
+/// One member.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Package {
+    id: String,
+    /// The package's name.
+    pub(crate) name: String,
+    /// Its `Cargo.toml`.
+    pub(crate) manifest_path: PathBuf,
+    /// What it names in any of its dependency tables.
+    pub(crate) dependencies: Vec<Dependency>,
+    /// Binaries, libraries, tests.
+    pub(crate) targets: Vec<Target>,
+}
+
+/// One line of a dependency table.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Dependency {
+    /// The package depended on.
+    pub(crate) name: String,
+    /// `dev`, `build`, or none for an ordinary one.
+    pub(crate) kind: Option<String>,
+}
+
+/// One thing that cargo builds of a package.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Target {
+    /// Its name.
+    pub(crate) name: String,
+    kind: Vec<String>,
+}
+
+impl Metadata {
+    /// Asks cargo about the workspace at `root`.
+    pub(crate) fn read(root: &Path) -> Result<Self, MetadataError> {
+        let mut cargo = toolchain::host_cargo();
+        cargo.args(["metadata", "--format-version", "1", "--no-deps"]).current_dir(root);
+        Ok(serde_json::from_str(&process::output(&mut cargo)?)?)
+    }
+
+    /// The member of this name.
+    pub(crate) fn package(&self, name: &str) -> Option<&Package> {
+        self.packages.iter().find(|package| package.name == name)
+    }
+
+    /// Names of the members that are programs: they have a binary of their own name and link
+    /// against the userland library, which the kernel and this tool's own binary do not.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &str> {
+        let programs = self.packages.iter().filter(|package| package.is_program());
+        programs.map(|package| package.name.as_str())
+    }
+
+    /// What compiles and is tested on the host.
+    pub(crate) fn default_members(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| self.workspace_default_members.contains(&package.id))
+    }
+}
+
+impl Package {
+    /// The package's folder.
+    pub(crate) fn dir(&self) -> &Path {
+        self.manifest_path.parent().unwrap_or(Path::new("/"))
+    }
+
+    fn is_program(&self) -> bool {
+        let is_binary = |target: &Target| target.kind.iter().any(|kind| kind == "bin");
+        let binary = self.targets.iter().any(|t| t.name == self.name && is_binary(t));
+        let links_userland = self.dependencies.iter().any(|other| other.name == "libd3os");
+        binary && links_userland && self.name != env!("CARGO_PKG_NAME")
+    }
+}
