@@ -1,1 +1,18 @@
-//! The root task of the system: reads the image manifest, starts and supervises programs: what is testable on the host.
+//! The root task's decisions, without its process: everything that a host can test.
+//!
+//! `init` reads the boot archive, sets memory aside for every program of the manifest, makes
+//! programs, hands out exactly the capabilities that the manifest lists, receives faults and
+//! restarts what is to be restarted. Here is what it decides; the process in `main.rs` and `process/`
+//! carries it out with kernel calls and decides nothing.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod acpi;
+pub mod badge;
+pub mod elf;
+pub mod fault;
+pub mod grants;
+pub mod log;
+pub mod memory;
+pub mod supervise;

@@ -1,1 +1,12 @@
-//! The console server: terminal input and output, the foreground program: what is testable on the host.
+//! The console server, without its process: everything that a host can test.
+//!
+//! [`core`](crate::core) decides who gets input, what the interrupt key means and what the terminal shows;
+//! [`output`] turns what programs write into what a terminal wants; [`record`] shows log records.
+//! The process in `main.rs` adds the serial line, the log and the `Console` interface.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod core;
+pub mod output;
+pub mod record;

@@ -1,0 +1,102 @@
+//! Who sends a message to init's endpoint, and what kind of message it is: the endpoint's badges.
+//!
+//! All of init's clients and all faulting threads share one endpoint, since init can wait at one
+//! place only. A badge is `program << 8 | channel`; programs count from 1, so no badge is zero.
+//! Signals arrive at the same place with [`libd3os::start::SIGNAL_FLAG`] set.
+
+use libd3os::start::{SIGNAL_FLAG, signal_badge};
+
+use crate::supervise::ProgramNumber;
+
+/// What a message with a given badge is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// A call of the supervisor's interface.
+    Supervisor,
+    /// A call of the log's interface.
+    Log,
+    /// A fault of the program's thread.
+    Fault,
+}
+
+const CHANNELS: [(u64, Channel); 3] =
+    [(1, Channel::Supervisor), (2, Channel::Log), (3, Channel::Fault)];
+
+/// The signals that reach init, as they stand in one badge: any of them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signals {
+    /// The ticker ticked: look at the clock.
+    pub tick: bool,
+    /// The console saw the interrupt key.
+    pub interrupt: bool,
+}
+
+/// Badge of the ticker's signal.
+pub const TICK_BADGE: u64 = signal_badge(0);
+/// Badge of the console's signal that the interrupt key was pressed.
+pub const INTERRUPT_BADGE: u64 = signal_badge(1);
+
+/// Where a message to init came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Bits of a notification.
+    Signals(Signals),
+    /// A program, on one of its channels.
+    Program(ProgramNumber, Channel),
+    /// No badge that init ever gave out.
+    Unknown(u64),
+}
+
+/// The badge for a program's channel.
+#[must_use]
+pub fn badge(program: ProgramNumber, channel: Channel) -> u64 {
+    let code = CHANNELS.iter().find(|(_, known)| *known == channel).map_or(0, |(code, _)| *code);
+    (u64::from(program.number()) << 8) | code
+}
+
+/// Reads a received badge.
+#[must_use]
+pub fn origin(badge: u64) -> Origin {
+    if badge & SIGNAL_FLAG != 0 {
+        return Origin::Signals(Signals {
+            tick: badge & TICK_BADGE & !SIGNAL_FLAG != 0,
+            interrupt: badge & INTERRUPT_BADGE & !SIGNAL_FLAG != 0,
+        });
+    }
+    let channel = CHANNELS.iter().find(|(code, _)| *code == badge & 0xff);
+    let program = u32::try_from(badge >> 8).ok().and_then(ProgramNumber::new);
+    match (program, channel) {
+        (Some(program), Some((_, channel))) => Origin::Program(program, *channel),
+        _ => Origin::Unknown(badge),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_badge_is_read_back() {
+        for number in [1, 7, u32::MAX] {
+            let program = ProgramNumber::new(number).expect("not zero");
+            for (_, channel) in CHANNELS {
+                assert_eq!(origin(badge(program, channel)), Origin::Program(program, channel));
+            }
+        }
+    }
+
+    #[test]
+    fn signals_may_come_together() {
+        let both = Origin::Signals(Signals { tick: true, interrupt: true });
+        assert_eq!(origin(TICK_BADGE | INTERRUPT_BADGE), both);
+        let tick = Origin::Signals(Signals { tick: true, interrupt: false });
+        assert_eq!(origin(TICK_BADGE), tick);
+    }
+
+    #[test]
+    fn foreign_badges_are_unknown() {
+        for badge in [0, 1, 0x100, 0x1_0000_0000_01, 0x1ff] {
+            assert_eq!(origin(badge), Origin::Unknown(badge));
+        }
+    }
+}

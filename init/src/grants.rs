@@ -1,0 +1,360 @@
+//! Which capabilities a program is given: from its manifest entry, and from nothing else.
+//!
+//! The list made here is at once what the process mints into the program's CNode, what the
+//! program reads in its start information, and what `caps NAME` shows; so the three cannot differ.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use d3os_abi::CapRights;
+use libd3os::image::{IrqLine, Manifest, PortRange, ProgramSpec};
+use libd3os::service::supervisor::CapabilityInfo;
+use libd3os::start::{Grant, GrantKind, signal_badge};
+
+use crate::badge::{Channel, INTERRUPT_BADGE, badge};
+use crate::supervise::ProgramNumber;
+
+/// Services that init serves itself.
+pub const OWN_SERVICES: [(&str, Channel); 2] =
+    [("supervisor", Channel::Supervisor), ("log", Channel::Log)];
+/// The notification that init waits for: the console saw the interrupt key.
+pub const INTERRUPT: &str = "interrupt";
+/// The notification that init signals: the log has new records.
+pub const LOG_READY: &str = "log-ready";
+
+/// Where the capability comes from, and with which badge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Receive side of the program's own endpoint; it belongs to service number `service` of
+    /// [`services`].
+    Serve {
+        /// Index into [`services`].
+        service: usize,
+    },
+    /// Send side of another program's endpoint.
+    Call {
+        /// Index into [`services`].
+        service: usize,
+        /// Tells the server who calls.
+        badge: u64,
+    },
+    /// Send side of init's endpoint.
+    CallInit {
+        /// Tells init who calls, and which of its interfaces.
+        badge: u64,
+    },
+    /// A range of I/O ports.
+    Ports(PortRange),
+    /// The handler of an interrupt.
+    Interrupt(IrqLine),
+    /// Send side of a program's notification.
+    Signal {
+        /// Whose.
+        waiter: ProgramNumber,
+        /// Tells it which of its names.
+        badge: u64,
+    },
+    /// Send side of init's notification.
+    SignalInit {
+        /// Tells init which of its names.
+        badge: u64,
+    },
+    /// The program's own notification.
+    Wait {
+        /// The badge with which its interrupts arrive.
+        badge: u64,
+    },
+    /// One of the program's reply objects, by number.
+    Reply(u32),
+}
+
+/// A capability that a program is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// How the program sees it.
+    pub grant: Grant,
+    /// How init makes it.
+    pub source: Source,
+    /// What it allows.
+    pub rights: CapRights,
+}
+
+/// Why a manifest entry cannot be granted. The xtask finds these too; init does not trust it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrantError {
+    /// Nobody serves this.
+    NoServer(String),
+    /// No hardware of this name has such a thing.
+    NoResource(GrantKind, String),
+    /// Nobody waits for this.
+    NoWaiter(String),
+}
+
+impl fmt::Display for GrantError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoServer(name) => write!(f, "calls `{name}`, which no program serves"),
+            Self::NoResource(kind, name) => {
+                write!(f, "{kind} `{name}`, which the manifest does not describe")
+            }
+            Self::NoWaiter(name) => write!(f, "signals `{name}`, which no program waits for"),
+        }
+    }
+}
+
+impl core::error::Error for GrantError {}
+
+/// Every service that a program of the image serves: its name and the program.
+pub fn services(manifest: &Manifest) -> impl Iterator<Item = (&str, ProgramNumber)> {
+    numbered(manifest)
+        .flat_map(|(number, spec)| spec.serves.iter().map(move |name| (name.as_str(), number)))
+}
+
+/// The program that waits for a notification, and the badge it expects.
+#[must_use]
+pub fn waiter(manifest: &Manifest, name: &str) -> Option<(ProgramNumber, u64)> {
+    numbered(manifest).find_map(|(number, spec)| {
+        let index = spec.waits.iter().position(|waited| waited == name)?;
+        Some((number, signal_badge(u32::try_from(index).ok()?)))
+    })
+}
+
+/// The capabilities of one program, in slot order from 1 up.
+///
+/// # Errors
+/// [`GrantError`] where the manifest names what does not exist.
+pub fn grants(
+    manifest: &Manifest,
+    number: ProgramNumber,
+    spec: &ProgramSpec,
+) -> Result<Vec<Granted>, GrantError> {
+    let mut list = List::default();
+    for name in &spec.serves {
+        let service = service_index(manifest, name)?;
+        list.add(GrantKind::Serves, name, Source::Serve { service }, CapRights::READ);
+    }
+    if let Some(name) = spec.serves.first() {
+        for reply in 0..spec.replies {
+            list.add(GrantKind::Reply, name, Source::Reply(reply), CapRights::ALL);
+        }
+    }
+    for name in &spec.calls {
+        list.add(GrantKind::Calls, name, call_source(manifest, number, name)?, CALL_RIGHTS);
+    }
+    for name in &spec.ports {
+        let ports = manifest.resource(name).and_then(|resource| resource.ports);
+        let ports = ports.ok_or_else(|| missing(GrantKind::Ports, name))?;
+        list.add(GrantKind::Ports, name, Source::Ports(ports), CapRights::READ_WRITE);
+    }
+    for name in &spec.interrupts {
+        let line = manifest.resource(name).and_then(|resource| resource.irq);
+        let line = line.ok_or_else(|| missing(GrantKind::Interrupts, name))?;
+        list.add(GrantKind::Interrupts, name, Source::Interrupt(line), CapRights::ALL);
+    }
+    for name in &spec.signals {
+        list.add(GrantKind::Signals, name, signal_source(manifest, name)?, CapRights::WRITE);
+    }
+    for (index, name) in (0..).zip(&spec.waits) {
+        let source = Source::Wait { badge: signal_badge(index) };
+        // Writing is what lets the program aim an interrupt at its own notification.
+        list.add(GrantKind::Waits, name, source, CapRights::READ_WRITE);
+    }
+    Ok(list.0)
+}
+
+/// A call needs no more than to send and to be replied to.
+const CALL_RIGHTS: CapRights = CapRights::WRITE.or(CapRights::GRANT_REPLY);
+
+/// What `caps NAME` shows of a grant.
+#[must_use]
+pub fn describe(manifest: &Manifest, granted: &Granted) -> CapabilityInfo {
+    let name = &granted.grant.name;
+    let (kind, detail) = match granted.source {
+        Source::Serve { .. } => ("endpoint", format!("serves {name}")),
+        Source::Call { badge, .. } => ("endpoint", format!("calls {name}, badge {badge:#x}")),
+        Source::CallInit { badge } => ("endpoint", format!("calls {name} (init), badge {badge:#x}")),
+        Source::Ports(range) => {
+            ("I/O ports", format!("{name}, {:#x} to {:#x}", range.first, range.last))
+        }
+        Source::Interrupt(line) => ("IRQ handler", format!("{name}, IOAPIC pin {}", line.pin)),
+        Source::Signal { waiter, .. } => {
+            let program = manifest.programs.get(waiter.index()).map_or("", |spec| &spec.name);
+            ("notification", format!("signals {name} ({program})"))
+        }
+        Source::SignalInit { .. } => ("notification", format!("signals {name} (init)")),
+        Source::Wait { .. } => ("notification", format!("waits for {name}")),
+        Source::Reply(_) => ("reply", format!("answers callers of {name}")),
+    };
+    CapabilityInfo {
+        slot: granted.grant.slot,
+        kind: kind.to_string(),
+        detail,
+        rights: letters(granted.rights),
+    }
+}
+
+/// Rights as letters: r(ead), w(rite), g(rant), p (reply).
+#[must_use]
+pub fn letters(rights: CapRights) -> String {
+    let all = [
+        (CapRights::READ, 'r'),
+        (CapRights::WRITE, 'w'),
+        (CapRights::GRANT, 'g'),
+        (CapRights::GRANT_REPLY, 'p'),
+    ];
+    all.into_iter().filter(|(right, _)| rights.contains(*right)).map(|(_, letter)| letter).collect()
+}
+
+#[derive(Default)]
+struct List(Vec<Granted>);
+
+impl List {
+    fn add(&mut self, kind: GrantKind, name: &str, source: Source, rights: CapRights) {
+        // A manifest cannot list 2^32 names: each takes bytes of an archive in memory.
+        let slot = u32::try_from(self.0.len() + 1).unwrap_or(u32::MAX);
+        let grant = Grant { kind, name: name.to_string(), slot };
+        self.0.push(Granted { grant, source, rights });
+    }
+}
+
+fn numbered(manifest: &Manifest) -> impl Iterator<Item = (ProgramNumber, &ProgramSpec)> {
+    (1..).map_while(ProgramNumber::new).zip(&manifest.programs)
+}
+
+fn service_index(manifest: &Manifest, name: &str) -> Result<usize, GrantError> {
+    services(manifest)
+        .position(|(service, _)| service == name)
+        .ok_or_else(|| GrantError::NoServer(name.to_string()))
+}
+
+fn call_source(
+    manifest: &Manifest,
+    caller: ProgramNumber,
+    name: &str,
+) -> Result<Source, GrantError> {
+    if let Some((_, channel)) = OWN_SERVICES.iter().find(|(own, _)| *own == name) {
+        return Ok(Source::CallInit { badge: badge(caller, *channel) });
+    }
+    let service = service_index(manifest, name)?;
+    Ok(Source::Call { service, badge: u64::from(caller.number()) })
+}
+
+fn signal_source(manifest: &Manifest, name: &str) -> Result<Source, GrantError> {
+    if name == INTERRUPT {
+        return Ok(Source::SignalInit { badge: INTERRUPT_BADGE });
+    }
+    let (waiter, badge) =
+        waiter(manifest, name).ok_or_else(|| GrantError::NoWaiter(name.to_string()))?;
+    Ok(Source::Signal { waiter, badge })
+}
+
+fn missing(kind: GrantKind, name: &str) -> GrantError {
+    GrantError::NoResource(kind, name.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libd3os::image::{Polarity, Resource, Trigger};
+
+    fn strings(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    fn manifest() -> Manifest {
+        let irq = IrqLine { pin: 4, trigger: Trigger::Edge, polarity: Polarity::ActiveHigh };
+        let ports = PortRange { first: 0x3f8, last: 0x3ff };
+        let com1 = Resource { name: "com1".to_string(), ports: Some(ports), irq: Some(irq) };
+        let uart = ProgramSpec {
+            name: "uart".to_string(),
+            serves: strings(&["uart"]),
+            replies: 2,
+            calls: strings(&["log"]),
+            ports: strings(&["com1"]),
+            interrupts: strings(&["com1"]),
+            signals: strings(&["console-input"]),
+            waits: strings(&["com1-irq"]),
+            ..ProgramSpec::default()
+        };
+        let console = ProgramSpec {
+            name: "console".to_string(),
+            serves: strings(&["console"]),
+            calls: strings(&["uart", "supervisor"]),
+            signals: strings(&["interrupt"]),
+            waits: strings(&["log-ready", "console-input"]),
+            ..ProgramSpec::default()
+        };
+        Manifest {
+            name: "test".to_string(),
+            resources: vec![com1],
+            programs: vec![uart, console],
+        }
+    }
+
+    fn of(manifest: &Manifest, index: usize) -> Result<Vec<Granted>, GrantError> {
+        let number = ProgramNumber::from_index(index).expect("small");
+        grants(manifest, number, &manifest.programs[index])
+    }
+
+    #[test]
+    fn a_driver_gets_what_its_entry_lists_and_nothing_else() {
+        let console = ProgramNumber::from_index(1).expect("small");
+        let list = of(&manifest(), 0).expect("sound");
+        let sources: Vec<_> = list.iter().map(|granted| granted.source).collect();
+        let irq = manifest().resources[0].irq.expect("given");
+        assert_eq!(
+            sources,
+            [
+                Source::Serve { service: 0 },
+                Source::Reply(0),
+                Source::Reply(1),
+                Source::CallInit { badge: 0x102 },
+                Source::Ports(PortRange { first: 0x3f8, last: 0x3ff }),
+                Source::Interrupt(irq),
+                Source::Signal { waiter: console, badge: signal_badge(1) },
+                Source::Wait { badge: signal_badge(0) },
+            ]
+        );
+        assert!(list.iter().map(|granted| granted.grant.slot).eq(1..=8));
+    }
+
+    #[test]
+    fn callers_are_told_apart_and_cannot_receive() {
+        let list = of(&manifest(), 1).expect("sound");
+        let call = &list[1];
+        assert_eq!(call.source, Source::Call { service: 0, badge: 2 });
+        assert_eq!(letters(call.rights), "wp");
+        assert_eq!(letters(list[0].rights), "r");
+    }
+
+    #[test]
+    fn what_does_not_exist_is_named() {
+        let wrong = |change: fn(&mut ProgramSpec)| {
+            let mut manifest = manifest();
+            change(&mut manifest.programs[0]);
+            of(&manifest, 0).expect_err("names what does not exist").to_string()
+        };
+        let message = wrong(|spec| spec.calls = strings(&["disk"]));
+        assert_eq!(message, "calls `disk`, which no program serves");
+        let message = wrong(|spec| spec.ports = strings(&["com9"]));
+        assert_eq!(message, "ports `com9`, which the manifest does not describe");
+        let message = wrong(|spec| spec.signals = strings(&["nobody"]));
+        assert_eq!(message, "signals `nobody`, which no program waits for");
+    }
+
+    #[test]
+    fn is_shown_in_words() {
+        let manifest = manifest();
+        let lines: Vec<_> = of(&manifest, 0)
+            .expect("sound")
+            .iter()
+            .map(|granted| describe(&manifest, granted))
+            .map(|info| format!("{} {} {} {}", info.slot, info.kind, info.detail, info.rights))
+            .collect();
+        assert_eq!(lines[3], "4 endpoint calls log (init), badge 0x102 wp");
+        assert_eq!(lines[4], "5 I/O ports com1, 0x3f8 to 0x3ff rw");
+        assert_eq!(lines[6], "7 notification signals console-input (console) w");
+    }
+}

@@ -1,0 +1,400 @@
+//! How much memory a program needs, and in which pieces it is set aside.
+//!
+//! A program's [`Plan`] lists every kernel object that it is made of. Objects are powers of two
+//! in size; placed in order of falling size they fill power-of-two pieces without a gap, so the pieces are the
+//! binary digits of the sum. Each piece is an untyped of its own that belongs to the program for
+//! good: revoking it takes the program apart, and the next start makes the same objects in it again.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use d3os_abi::{FrameSize, ObjectType, RETYPE_FAN_OUT};
+use libd3os::image::ProgramSpec;
+use libd3os::start::layout::{HEAP_BASE, IPC_BUFFER, PAGE_SIZE, STACK_TOP, START_INFO};
+
+/// log2 of the smallest piece: pieces smaller than a page are not worth a slot.
+pub const SMALLEST_PIECE_BITS: u8 = 12;
+/// log2 of a scheduling context's bytes: room for ten refills.
+pub const SCHED_CONTEXT_BITS: u8 = 8;
+
+/// `count` objects of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// What to make.
+    pub object: ObjectType,
+    /// The retype's size argument: for CNodes log2 of slots, for scheduling contexts log2 of bytes.
+    pub user_bits: u8,
+    /// How many.
+    pub count: u32,
+}
+
+impl Batch {
+    const fn new(object: ObjectType, user_bits: u8, count: u32) -> Self {
+        Self { object, user_bits, count }
+    }
+
+    /// log2 of one object's bytes.
+    #[must_use]
+    pub const fn object_bits(&self) -> u8 {
+        self.object.size_bits(self.user_bits)
+    }
+
+    /// Bytes of all of them.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        (self.count as u64) << self.object_bits()
+    }
+}
+
+/// What a program's address space holds, page-aligned ranges of addresses that need frames.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Regions {
+    /// The ELF's loadable segments, merged where they share pages, ascending.
+    pub image: Vec<Range<u64>>,
+    /// Heap.
+    pub heap: Range<u64>,
+    /// Stack; the page below stays unmapped.
+    pub stack: Range<u64>,
+    /// Start information.
+    pub start_info: Range<u64>,
+    /// The IPC buffer.
+    pub ipc_buffer: Range<u64>,
+}
+
+impl Regions {
+    /// The regions of a program whose segments lie at `segments` (address, bytes) and whose start
+    /// information takes `start_info_bytes`.
+    ///
+    /// # Errors
+    /// [`PlanError`] where the image is empty or reaches into the heap, or the sizes are absurd.
+    pub fn new(
+        segments: &[(u64, u64)],
+        start_info_bytes: u64,
+        spec: &ProgramSpec,
+    ) -> Result<Self, PlanError> {
+        let image = merge_pages(segments)?;
+        let stack_bytes = round_up(spec.stack_bytes)?;
+        let heap_bytes = round_up(spec.heap_bytes)?;
+        if stack_bytes == 0 || stack_bytes > LARGEST_REGION || heap_bytes > LARGEST_REGION {
+            return Err(PlanError::BadSize);
+        }
+        Ok(Self {
+            image,
+            heap: HEAP_BASE..HEAP_BASE + heap_bytes,
+            stack: STACK_TOP - stack_bytes..STACK_TOP,
+            start_info: START_INFO..START_INFO + round_up(start_info_bytes)?,
+            ipc_buffer: IPC_BUFFER..IPC_BUFFER + PAGE_SIZE,
+        })
+    }
+
+    /// Every range, ascending by address.
+    pub fn all(&self) -> impl Iterator<Item = &Range<u64>> {
+        self.image.iter().chain([&self.heap, &self.ipc_buffer, &self.start_info, &self.stack])
+    }
+
+    /// 4 KiB frames that all of it takes.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.all().map(|range| (range.end - range.start) / PAGE_SIZE).sum()
+    }
+
+    /// How many structures, each covering `1 << bits` of address space, all of it takes.
+    #[must_use]
+    pub fn tables(&self, bits: u8) -> u64 {
+        let mut last = None;
+        let mut count = 0;
+        for range in self.all().filter(|range| !range.is_empty()) {
+            let (first, end) = (range.start >> bits, (range.end - 1) >> bits);
+            count += end - first + u64::from(last != Some(first));
+            last = Some(end);
+        }
+        count
+    }
+}
+
+/// Largest heap or stack: half of what lies between the regions, and far more than 4 KiB frames suit.
+const LARGEST_REGION: u64 = 1 << 32;
+
+/// Why a program cannot be laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanError {
+    /// The ELF has no loadable segment.
+    NoImage,
+    /// A segment lies where the heap or the kernel's half begins.
+    ImageOutOfPlace,
+    /// Stack of zero bytes, or stack or heap of more than 4 GiB.
+    BadSize,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoImage => "its file has nothing to load",
+            Self::ImageOutOfPlace => "its file loads outside of the image's address range",
+            Self::BadSize => "its heap or stack has an impossible size",
+        })
+    }
+}
+
+impl core::error::Error for PlanError {}
+
+/// Which kernel objects a program is made of, by falling size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The objects.
+    pub batches: Vec<Batch>,
+    /// log2 of the slots of its CNode.
+    pub cnode_bits: u8,
+}
+
+impl Plan {
+    /// The plan for these regions, `grants` capabilities and `replies` reply objects.
+    ///
+    /// # Errors
+    /// [`PlanError::BadSize`] where a count leaves its range.
+    pub fn new(regions: &Regions, grants: u32, replies: u32) -> Result<Self, PlanError> {
+        let count = |n: u64| u32::try_from(n).map_err(|_| PlanError::BadSize);
+        let cnode_bits = cnode_bits(grants);
+        let mut batches = alloc::vec![
+            Batch::new(ObjectType::Pml4, 0, 1),
+            Batch::new(ObjectType::Pdpt, 0, count(regions.tables(39))?),
+            Batch::new(ObjectType::PageDirectory, 0, count(regions.tables(30))?),
+            Batch::new(ObjectType::PageTable, 0, count(regions.tables(21))?),
+            Batch::new(FrameSize::Small.object_type(), 0, count(regions.frames())?),
+            Batch::new(ObjectType::CNode, cnode_bits, 1),
+            Batch::new(ObjectType::Tcb, 0, 1),
+            Batch::new(ObjectType::SchedContext, SCHED_CONTEXT_BITS, 1),
+            Batch::new(ObjectType::Reply, 0, replies),
+        ];
+        batches.retain(|batch| batch.count > 0);
+        batches.sort_by_key(|batch| core::cmp::Reverse(batch.object_bits()));
+        Ok(Self { batches, cnode_bits })
+    }
+
+    /// Bytes of all objects.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.batches.iter().map(Batch::bytes).sum()
+    }
+
+    /// Slots that init needs for its capabilities to the objects.
+    #[must_use]
+    pub fn slots(&self) -> u64 {
+        self.batches.iter().map(|batch| u64::from(batch.count)).sum()
+    }
+
+    /// Sizes (log2) of the untyped pieces to set aside, falling, no two alike.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<u8> {
+        let bytes = self.bytes().next_multiple_of(1 << SMALLEST_PIECE_BITS);
+        (SMALLEST_PIECE_BITS..64).rev().filter(|bits| bytes >> bits & 1 == 1).collect()
+    }
+
+    /// Which objects to make from which piece: retype calls in order, each within the kernel's fan-out.
+    #[must_use]
+    pub fn retypes(&self) -> Vec<Retype> {
+        let mut pieces = self.pieces().into_iter().enumerate().map(|(i, bits)| (i, 1u64 << bits));
+        let (mut piece, mut room) = pieces.next().unwrap_or((0, 0));
+        let mut calls = Vec::new();
+        for batch in &self.batches {
+            let mut left = u64::from(batch.count);
+            while left > 0 {
+                let fit = (room >> batch.object_bits()).min(left).min(RETYPE_FAN_OUT);
+                if fit == 0 {
+                    // Cannot run out: the pieces' sum is no less than the objects', see module doc.
+                    let Some(next) = pieces.next() else { return calls };
+                    (piece, room) = next;
+                    continue;
+                }
+                calls.push(Retype { piece, batch: *batch, count: fit });
+                room -= fit << batch.object_bits();
+                left -= fit;
+            }
+        }
+        calls
+    }
+}
+
+/// One retype: `count` objects like `batch`'s from the piece of this index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retype {
+    /// Index into [`Plan::pieces`].
+    pub piece: usize,
+    /// Which objects.
+    pub batch: Batch,
+    /// How many of them.
+    pub count: u64,
+}
+
+/// log2 of the slots of a CNode that holds `grants` capabilities from slot 1 up.
+#[must_use]
+pub const fn cnode_bits(grants: u32) -> u8 {
+    let mut bits = 1;
+    while (1u64 << bits) < grants as u64 + 1 {
+        bits += 1;
+    }
+    bits
+}
+
+/// Untyped memory by size: whether pieces can be cut from it, without touching the kernel.
+///
+/// The same best-fit order as the real cutting, so that "not enough" is found out, with figures,
+/// before anything is made.
+#[derive(Clone, Debug)]
+pub struct Stock {
+    free: [u64; 64],
+}
+
+impl Default for Stock {
+    fn default() -> Self {
+        Self { free: [0; 64] }
+    }
+}
+
+impl Stock {
+    /// Adds an untyped of `1 << bits` bytes.
+    pub fn add(&mut self, bits: u8) {
+        if let Some(count) = self.free.get_mut(usize::from(bits)) {
+            *count += 1;
+        }
+    }
+
+    /// Bytes free.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.free.iter().enumerate().map(|(bits, count)| count << bits).sum()
+    }
+
+    /// Takes a piece, splitting the smallest larger one where none fits exactly.
+    /// Tells the size (log2) of the untyped it was cut from, or `None` where all are smaller.
+    pub fn take(&mut self, bits: u8) -> Option<u8> {
+        let from = (usize::from(bits)..64).find(|&candidate| self.free[candidate] > 0)?;
+        self.free[from] -= 1;
+        for half in usize::from(bits)..from {
+            self.free[half] += 1;
+        }
+        u8::try_from(from).ok()
+    }
+}
+
+fn round_up(bytes: u64) -> Result<u64, PlanError> {
+    bytes.checked_next_multiple_of(PAGE_SIZE).ok_or(PlanError::BadSize)
+}
+
+fn merge_pages(segments: &[(u64, u64)]) -> Result<Vec<Range<u64>>, PlanError> {
+    let mut pages = Vec::new();
+    for &(address, bytes) in segments.iter().filter(|(_, bytes)| *bytes > 0) {
+        let end = address.checked_add(bytes).ok_or(PlanError::ImageOutOfPlace)?;
+        if end > HEAP_BASE || address < PAGE_SIZE {
+            return Err(PlanError::ImageOutOfPlace);
+        }
+        pages.push(address & !(PAGE_SIZE - 1)..end.next_multiple_of(PAGE_SIZE));
+    }
+    pages.sort_by_key(|range| range.start);
+    let mut merged: Vec<Range<u64>> = Vec::new();
+    for range in pages {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    if merged.is_empty() { Err(PlanError::NoImage) } else { Ok(merged) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn spec(heap_bytes: u64, stack_bytes: u64) -> ProgramSpec {
+        ProgramSpec { heap_bytes, stack_bytes, ..ProgramSpec::default() }
+    }
+
+    #[test]
+    fn a_small_program_is_laid_out() {
+        let segments = [(0x40_0000, 0x1800), (0x40_1800, 0x900), (0x40_4000, 1)];
+        let regions = Regions::new(&segments, 100, &spec(0x2000, 0x1001)).expect("sound");
+        assert_eq!(regions.image, [0x40_0000..0x40_3000, 0x40_4000..0x40_5000]);
+        assert_eq!(regions.stack, 0x7ffe_ffff_e000..0x7fff_0000_0000);
+        assert_eq!(regions.frames(), 4 + 2 + 1 + 1 + 2);
+        // Image and heap share the first 512 GiB, buffer and start information another.
+        assert_eq!((regions.tables(39), regions.tables(30), regions.tables(21)), (3, 4, 4));
+    }
+
+    #[test]
+    fn impossible_programs_are_refused() {
+        let plan = |segments: &[(u64, u64)], heap, stack| {
+            Regions::new(segments, 1, &spec(heap, stack)).err()
+        };
+        assert_eq!(plan(&[], 0, 1), Some(PlanError::NoImage));
+        assert_eq!(plan(&[(0, 1)], 0, 1), Some(PlanError::ImageOutOfPlace));
+        assert_eq!(plan(&[(HEAP_BASE, 1)], 0, 1), Some(PlanError::ImageOutOfPlace));
+        assert_eq!(plan(&[(u64::MAX, 2)], 0, 1), Some(PlanError::ImageOutOfPlace));
+        assert_eq!(plan(&[(0x40_0000, 1)], u64::MAX, 1), Some(PlanError::BadSize));
+        assert_eq!(plan(&[(0x40_0000, 1)], 0, 0), Some(PlanError::BadSize));
+    }
+
+    #[test]
+    fn the_cnode_has_room_for_the_grants_and_the_null_slot() {
+        assert_eq!([0, 1, 3, 4, 7, 8].map(cnode_bits), [1, 1, 2, 3, 3, 4]);
+    }
+
+    #[test]
+    fn stock_splits_the_smallest_that_fits() {
+        let mut stock = Stock::default();
+        stock.add(20);
+        stock.add(14);
+        assert_eq!(stock.take(12), Some(14));
+        assert_eq!(stock.take(13), Some(13));
+        assert_eq!(stock.take(21), None);
+        assert_eq!(stock.bytes(), (1 << 20) + (1 << 12));
+    }
+
+    fn plans() -> impl Strategy<Value = Plan> {
+        (
+            prop::collection::vec((1u64..0x8000, 0u64..0x20_0000), 1..5),
+            0u64..0x100_0000,
+            1u64..0x10_0000,
+            0u32..300,
+            0u32..40,
+        )
+            .prop_map(|(segments, heap, stack, grants, replies)| {
+                let segments: Vec<_> = segments.iter().map(|&(a, n)| (a << 12, n + 1)).collect();
+                let regions = Regions::new(&segments, 99, &spec(heap, stack)).expect("sound");
+                Plan::new(&regions, grants, replies).expect("sound")
+            })
+    }
+
+    proptest! {
+        /// The pieces hold every object, in order, aligned, with less than a page of waste.
+        #[test]
+        fn pieces_fit_without_gaps(plan in plans()) {
+            let pieces = plan.pieces();
+            let total: u64 = pieces.iter().map(|bits| 1u64 << bits).sum();
+            prop_assert!(total >= plan.bytes() && total - plan.bytes() < 4096);
+            let mut used = vec![0u64; pieces.len()];
+            let mut made = 0;
+            for call in plan.retypes() {
+                prop_assert!(call.count <= RETYPE_FAN_OUT);
+                let size = 1u64 << call.batch.object_bits();
+                prop_assert_eq!(used[call.piece] % size, 0, "unaligned: the kernel would skip");
+                used[call.piece] += size * call.count;
+                prop_assert!(used[call.piece] <= 1 << pieces[call.piece]);
+                made += call.count;
+            }
+            prop_assert_eq!(made, plan.slots());
+        }
+
+        #[test]
+        fn stock_never_makes_memory(sizes in prop::collection::vec(4u8..30, 0..20), takes in prop::collection::vec(4u8..30, 0..20)) {
+            let mut stock = Stock::default();
+            sizes.iter().for_each(|&bits| stock.add(bits));
+            for bits in takes {
+                let before = stock.bytes();
+                let taken = stock.take(bits).is_some();
+                prop_assert_eq!(before - stock.bytes(), u64::from(taken) << bits);
+            }
+        }
+    }
+}

@@ -1,0 +1,655 @@
+//! The supervisor's decisions: which program runs, who is told, when it is started again.
+//!
+//! A state machine without side effects. Events are methods, time is an argument in microseconds
+//! since the machine started, and what has to be done comes back as [`Action`]s for the process to carry out
+//! in order. `W` is whatever answers a program that waits for another's end.
+//!
+//! ```text
+//!             spawn            started             ended, not to be restarted
+//!   Stopped --------> Starting --------> Running -----------------------------> Stopped / Faulted
+//!                        ^                  |
+//!                        |   pause over     | ended, to be restarted
+//!                        +--- BackingOff <--+----> GivenUp (too many failures in a row)
+//! ```
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::num::NonZeroU32;
+
+use libd3os::image::RestartPolicy;
+use libd3os::service::log::Level;
+use libd3os::service::supervisor::{
+    Exit, FaultReport, ProgramId, ProgramState, RunMode, SupervisorError,
+};
+
+/// Pause before the first restart after a failure; it doubles with each further failure.
+pub const FIRST_PAUSE_US: u64 = 10_000;
+/// Longest pause.
+pub const LONGEST_PAUSE_US: u64 = 5_000_000;
+/// A program that ran for so long has recovered: its failures are forgotten.
+pub const RECOVERED_US: u64 = 10_000_000;
+/// Failures in a row after which a program is given up.
+pub const MOST_FAILURES: u32 = 8;
+
+/// A program of the manifest, counted from 1 in the manifest's order. It is what badges carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProgramNumber(NonZeroU32);
+
+impl ProgramNumber {
+    /// The program with this number, which is not zero.
+    #[must_use]
+    pub fn new(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(Self)
+    }
+
+    /// The program at this position of the manifest.
+    #[must_use]
+    pub fn from_index(index: usize) -> Option<Self> {
+        u32::try_from(index).ok().and_then(|index| index.checked_add(1)).and_then(Self::new)
+    }
+
+    /// Its position in the manifest.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for ProgramNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What the process has to do, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action<W> {
+    /// Make the program and let it run; then tell [`Supervisor::started`] or [`Supervisor::start_failed`].
+    Start(ProgramNumber),
+    /// Tell its callers that it is gone, and take it apart.
+    Destroy(ProgramNumber),
+    /// Tell how the program ended that this one waited for.
+    Answer(W, Exit),
+    /// Drop this: the one who waited is gone.
+    Forget(W),
+    /// Log this about the program.
+    Notice(ProgramNumber, Level, String),
+}
+
+/// What is known about one program.
+#[derive(Debug)]
+pub struct Program<W> {
+    name: String,
+    policy: RestartPolicy,
+    state: ProgramState,
+    run: ProgramId,
+    last_exit: Option<Exit>,
+    restarts: u32,
+    failures: u32,
+    started_us: u64,
+    due_us: Option<u64>,
+    waiters: Vec<(ProgramNumber, W)>,
+}
+
+impl<W> Program<W> {
+    fn new(name: String, policy: RestartPolicy) -> Self {
+        Self {
+            name,
+            policy,
+            state: ProgramState::Stopped,
+            run: ProgramId(0),
+            last_exit: None,
+            restarts: 0,
+            failures: 0,
+            started_us: 0,
+            due_us: None,
+            waiters: Vec::new(),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn state(&self) -> ProgramState {
+        self.state
+    }
+
+    /// Its latest run; 0 if it never ran.
+    #[must_use]
+    pub fn run(&self) -> ProgramId {
+        self.run
+    }
+
+    /// Times it was started again.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Whether it exists: has memory in use, capabilities, perhaps callers.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, ProgramState::Starting | ProgramState::Running)
+    }
+
+    /// Microseconds since its start, 0 while it does not run.
+    #[must_use]
+    pub fn uptime_us(&self, now_us: u64) -> u64 {
+        if self.is_live() { now_us.saturating_sub(self.started_us) } else { 0 }
+    }
+
+    fn restarts_after(&self, exit: &Exit) -> bool {
+        match self.policy {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => !matches!(exit, Exit::Code(0) | Exit::Interrupted),
+            RestartPolicy::Never => false,
+        }
+    }
+}
+
+/// All programs of the image.
+#[derive(Debug)]
+pub struct Supervisor<W> {
+    programs: Vec<Program<W>>,
+    foreground: Option<ProgramNumber>,
+    runs: u32,
+}
+
+impl<W> Supervisor<W> {
+    /// A supervisor of these programs (name, policy), none of which runs.
+    pub fn new(programs: impl IntoIterator<Item = (String, RestartPolicy)>) -> Self {
+        let programs = programs.into_iter().map(|(name, policy)| Program::new(name, policy));
+        Self { programs: programs.collect(), foreground: None, runs: 0 }
+    }
+
+    /// Every program with its number.
+    pub fn programs(&self) -> impl Iterator<Item = (ProgramNumber, &Program<W>)> {
+        let numbers = (1..).map_while(ProgramNumber::new);
+        numbers.zip(&self.programs)
+    }
+
+    /// One program, or `None` where the image has fewer.
+    #[must_use]
+    pub fn program(&self, number: ProgramNumber) -> Option<&Program<W>> {
+        self.programs.get(number.index())
+    }
+
+    /// The program of this name.
+    ///
+    /// # Errors
+    /// [`SupervisorError::NoSuchProgram`].
+    pub fn find(&self, name: &str) -> Result<ProgramNumber, SupervisorError> {
+        self.programs()
+            .find(|(_, program)| program.name == name)
+            .map(|(number, _)| number)
+            .ok_or_else(|| SupervisorError::NoSuchProgram(name.to_string()))
+    }
+
+    /// The program that the interrupt key ends.
+    #[must_use]
+    pub fn foreground(&self) -> Option<ProgramNumber> {
+        self.foreground
+    }
+
+    /// When [`Self::tick`] has something to do, if ever.
+    #[must_use]
+    pub fn next_due_us(&self) -> Option<u64> {
+        self.programs.iter().filter_map(|program| program.due_us).min()
+    }
+
+    /// Someone wants the program to run.
+    ///
+    /// # Errors
+    /// [`SupervisorError::AlreadyRunning`], or [`SupervisorError::NoSuchProgram`].
+    pub fn spawn(
+        &mut self,
+        name: &str,
+        mode: RunMode,
+    ) -> Result<(ProgramId, Vec<Action<W>>), SupervisorError> {
+        let number = self.find(name)?;
+        let run = ProgramId(self.runs + 1);
+        let program = &mut self.programs[number.index()];
+        if program.is_live() {
+            return Err(SupervisorError::AlreadyRunning(name.to_string()));
+        }
+        self.runs += 1;
+        program.run = run;
+        program.failures = 0;
+        program.due_us = None;
+        program.state = ProgramState::Starting;
+        if mode == RunMode::Foreground {
+            self.foreground = Some(number);
+        }
+        Ok((run, alloc::vec![Action::Start(number)]))
+    }
+
+    /// The process has let the program run.
+    pub fn started(&mut self, number: ProgramNumber, now_us: u64) {
+        if let Some(program) = self.programs.get_mut(number.index()) {
+            program.state = ProgramState::Running;
+            program.started_us = now_us;
+        }
+    }
+
+    /// The process could not make the program; nothing of it is left.
+    pub fn start_failed(&mut self, number: ProgramNumber, why: &str) -> Vec<Action<W>> {
+        let Some(program) = self.programs.get_mut(number.index()) else { return Vec::new() };
+        program.state = ProgramState::GivenUp;
+        program.last_exit = Some(Exit::Killed);
+        if self.foreground == Some(number) {
+            self.foreground = None;
+        }
+        let waiters = core::mem::take(&mut program.waiters);
+        let mut actions =
+            alloc::vec![Action::Notice(number, Level::Error, format!("cannot be started: {why}"))];
+        actions.extend(waiters.into_iter().map(|(_, waiter)| Action::Answer(waiter, Exit::Killed)));
+        actions
+    }
+
+    /// The program ended itself.
+    pub fn exited(&mut self, number: ProgramNumber, code: i32, now_us: u64) -> Vec<Action<W>> {
+        self.ended(number, Exit::Code(code), now_us)
+    }
+
+    /// The program's thread did something that it may not, and stands still.
+    pub fn faulted(
+        &mut self,
+        number: ProgramNumber,
+        report: FaultReport,
+        now_us: u64,
+    ) -> Vec<Action<W>> {
+        self.ended(number, Exit::Faulted(report), now_us)
+    }
+
+    /// Someone wants the program to end.
+    ///
+    /// # Errors
+    /// [`SupervisorError::NotRunning`], or [`SupervisorError::NoSuchProgram`].
+    pub fn kill(&mut self, name: &str, now_us: u64) -> Result<Vec<Action<W>>, SupervisorError> {
+        let number = self.find(name)?;
+        let program = &mut self.programs[number.index()];
+        if program.is_live() {
+            return Ok(self.ended(number, Exit::Killed, now_us));
+        }
+        if program.due_us.take().is_some() {
+            program.state = ProgramState::Stopped;
+            let notice = "stopped while waiting for its restart".to_string();
+            return Ok(alloc::vec![Action::Notice(number, Level::Info, notice)]);
+        }
+        Err(SupervisorError::NotRunning(name.to_string()))
+    }
+
+    /// The interrupt key was pressed.
+    pub fn interrupt(&mut self, now_us: u64) -> Vec<Action<W>> {
+        match self.foreground {
+            Some(number) => self.ended(number, Exit::Interrupted, now_us),
+            None => Vec::new(),
+        }
+    }
+
+    /// Program `caller` wants to know how this run ends, and hears it through `waiter`.
+    ///
+    /// # Errors
+    /// [`SupervisorError::NoSuchRun`] with the waiter back, where the run is not any program's latest.
+    pub fn wait(
+        &mut self,
+        run: ProgramId,
+        caller: ProgramNumber,
+        waiter: W,
+    ) -> Result<Option<Action<W>>, (W, SupervisorError)> {
+        let known = self.programs.iter_mut().find(|program| program.run == run && run.0 != 0);
+        let Some(program) = known else { return Err((waiter, SupervisorError::NoSuchRun(run))) };
+        match (program.is_live(), &program.last_exit) {
+            (false, Some(exit)) => Ok(Some(Action::Answer(waiter, exit.clone()))),
+            _ => {
+                program.waiters.push((caller, waiter));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Time has passed: starts what has waited long enough.
+    pub fn tick(&mut self, now_us: u64) -> Vec<Action<W>> {
+        let mut actions = Vec::new();
+        for (number, program) in (1..).map_while(ProgramNumber::new).zip(&mut self.programs) {
+            if program.due_us.is_some_and(|due| due <= now_us) {
+                program.due_us = None;
+                program.restarts += 1;
+                program.state = ProgramState::Starting;
+                actions.push(Action::Start(number));
+            }
+        }
+        actions
+    }
+
+    fn ended(&mut self, number: ProgramNumber, exit: Exit, now_us: u64) -> Vec<Action<W>> {
+        let Some(program) = self.programs.get_mut(number.index()).filter(|p| p.is_live()) else {
+            return Vec::new();
+        };
+        if self.foreground == Some(number) {
+            self.foreground = None;
+        }
+        let waiters = core::mem::take(&mut program.waiters);
+        let mut actions = alloc::vec![Action::Destroy(number)];
+        actions.extend(program.settle(number, &exit, now_us));
+        actions.extend(waiters.into_iter().map(|(_, w)| Action::Answer(w, exit.clone())));
+        actions.extend(self.forget_waits_of(number));
+        actions
+    }
+
+    /// A program that is gone does not wait for others any more.
+    fn forget_waits_of(&mut self, caller: ProgramNumber) -> impl Iterator<Item = Action<W>> {
+        self.programs.iter_mut().flat_map(move |program| {
+            program.waiters.extract_if(.., move |(who, _)| *who == caller)
+        })
+        .map(|(_, waiter)| Action::Forget(waiter))
+    }
+}
+
+impl<W> Program<W> {
+    /// Takes the program from running to what comes after, and says so.
+    fn settle(&mut self, number: ProgramNumber, exit: &Exit, now_us: u64) -> Option<Action<W>> {
+        let failed = match exit {
+            Exit::Code(code) => *code != 0,
+            Exit::Faulted(_) => true,
+            Exit::Killed | Exit::Interrupted => false,
+        };
+        self.count_failure(failed, now_us);
+        self.last_exit = Some(exit.clone());
+        let what = describe(exit);
+        let level = if failed { Level::Error } else { Level::Info };
+        let notice = |level, text| Some(Action::Notice(number, level, text));
+        if !self.restarts_after(exit) {
+            let faulted = matches!(exit, Exit::Faulted(_));
+            self.state = if faulted { ProgramState::Faulted } else { ProgramState::Stopped };
+            // A clean end is no news.
+            return if *exit == Exit::Code(0) { None } else { notice(level, what) };
+        }
+        if self.failures > MOST_FAILURES {
+            self.state = ProgramState::GivenUp;
+            let text = format!(
+                "{what}; it failed {} times in a row and is given up (`run {}` starts it again)",
+                self.failures, self.name
+            );
+            return notice(Level::Error, text);
+        }
+        let pause_us = pause_us(self.failures);
+        self.state = ProgramState::BackingOff;
+        self.due_us = Some(now_us + pause_us);
+        notice(level, format!("{what}; starts again in {} ms", pause_us / 1000))
+    }
+
+    fn count_failure(&mut self, failed: bool, now_us: u64) {
+        if now_us.saturating_sub(self.started_us) >= RECOVERED_US {
+            self.failures = 0;
+        }
+        if failed {
+            self.failures += 1;
+        }
+    }
+}
+
+/// The pause before a restart after so many failures in a row.
+fn pause_us(failures: u32) -> u64 {
+    let doublings = failures.saturating_sub(1).min(16);
+    (FIRST_PAUSE_US << doublings).min(LONGEST_PAUSE_US)
+}
+
+/// How a program ended, in words that follow its name.
+#[must_use]
+pub fn describe(exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("ended with code {code}"),
+        Exit::Killed => "was killed".to_string(),
+        Exit::Interrupted => "was interrupted".to_string(),
+        Exit::Faulted(report) => describe_fault(report),
+    }
+}
+
+fn describe_fault(report: &FaultReport) -> String {
+    let place = report.symbol.as_deref().unwrap_or("an unknown function");
+    format!("{} at {:#x}, in {place} ({:#x})", report.kind, report.address, report.ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libd3os::service::supervisor::FaultKind;
+    use proptest::prelude::*;
+
+    type Sut = Supervisor<u32>;
+
+    const UART: usize = 0;
+    const HELLO: usize = 1;
+    const SHELL: usize = 2;
+
+    fn sut() -> Sut {
+        let programs = [
+            ("uart", RestartPolicy::Always),
+            ("hello", RestartPolicy::Never),
+            ("shell", RestartPolicy::OnFailure),
+        ];
+        Supervisor::new(programs.map(|(name, policy)| (name.to_string(), policy)))
+    }
+
+    fn number(index: usize) -> ProgramNumber {
+        ProgramNumber::from_index(index).expect("small")
+    }
+
+    fn run(sut: &mut Sut, index: usize, mode: RunMode) -> ProgramId {
+        let name = sut.programs[index].name.clone();
+        let (id, actions) = sut.spawn(&name, mode).expect("can be started");
+        assert_eq!(actions, [Action::Start(number(index))]);
+        sut.started(number(index), 0);
+        id
+    }
+
+    fn report() -> FaultReport {
+        FaultReport {
+            program: "uart".to_string(),
+            kind: FaultKind::NullDereference,
+            address: 8,
+            ip: 0x40_1000,
+            symbol: Some("uart::main+0x10".to_string()),
+            detail: String::new(),
+        }
+    }
+
+    fn state(sut: &Sut, index: usize) -> ProgramState {
+        sut.programs[index].state
+    }
+
+    #[test]
+    fn an_end_is_told_to_all_who_wait_and_later_to_who_asks() {
+        let mut sut = sut();
+        let id = run(&mut sut, HELLO, RunMode::Foreground);
+        assert_eq!(sut.wait(id, number(SHELL), 7), Ok(None));
+        assert_eq!(
+            sut.exited(number(HELLO), 3, 50),
+            [
+                Action::Destroy(number(HELLO)),
+                Action::Notice(number(HELLO), Level::Error, "ended with code 3".to_string()),
+                Action::Answer(7, Exit::Code(3)),
+            ]
+        );
+        assert_eq!((state(&sut, HELLO), sut.foreground()), (ProgramState::Stopped, None));
+        let late = sut.wait(id, number(SHELL), 8);
+        assert_eq!(late, Ok(Some(Action::Answer(8, Exit::Code(3)))));
+        let unknown = sut.wait(ProgramId(99), number(SHELL), 9);
+        assert_eq!(unknown, Err((9, SupervisorError::NoSuchRun(ProgramId(99)))));
+        let never_ran = sut.wait(ProgramId(0), number(SHELL), 9);
+        assert_eq!(never_ran, Err((9, SupervisorError::NoSuchRun(ProgramId(0)))));
+    }
+
+    #[test]
+    fn a_second_run_has_a_new_id_and_a_running_program_is_not_started_twice() {
+        let mut sut = sut();
+        let first = run(&mut sut, HELLO, RunMode::Background);
+        let again = sut.spawn("hello", RunMode::Background);
+        assert_eq!(again, Err(SupervisorError::AlreadyRunning("hello".to_string())));
+        sut.exited(number(HELLO), 0, 1);
+        let second = run(&mut sut, HELLO, RunMode::Background);
+        assert_ne!(first, second);
+        assert!(sut.wait(first, number(SHELL), 1).is_err());
+    }
+
+    #[test]
+    fn the_interrupt_key_ends_the_foreground_program_only() {
+        let mut sut = sut();
+        run(&mut sut, UART, RunMode::Background);
+        assert_eq!(sut.interrupt(1), []);
+        run(&mut sut, HELLO, RunMode::Foreground);
+        assert_eq!(sut.interrupt(2)[0], Action::Destroy(number(HELLO)));
+        assert_eq!((state(&sut, HELLO), state(&sut, UART)), (ProgramState::Stopped, ProgramState::Running));
+        assert_eq!(sut.interrupt(3), []);
+    }
+
+    #[test]
+    fn pauses_double_until_the_program_is_given_up() {
+        let mut sut = sut();
+        run(&mut sut, UART, RunMode::Background);
+        let mut now = 0;
+        let mut pauses = Vec::new();
+        while state(&sut, UART) == ProgramState::Running {
+            sut.faulted(number(UART), report(), now);
+            let Some(due) = sut.next_due_us() else { break };
+            assert_eq!(sut.tick(due - 1), []);
+            assert_eq!(sut.tick(due), [Action::Start(number(UART))]);
+            pauses.push((due - now) / 1000);
+            now = due;
+            sut.started(number(UART), now);
+        }
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1280]);
+        assert_eq!((state(&sut, UART), sut.programs[UART].restarts), (ProgramState::GivenUp, 8));
+        run(&mut sut, UART, RunMode::Background);
+        assert_eq!(state(&sut, UART), ProgramState::Running);
+    }
+
+    #[test]
+    fn a_long_run_forgives_failures() {
+        let mut sut = sut();
+        run(&mut sut, UART, RunMode::Background);
+        for n in 1..100 {
+            let now = n * 2 * RECOVERED_US;
+            sut.faulted(number(UART), report(), now);
+            assert_eq!(sut.next_due_us(), Some(now + FIRST_PAUSE_US));
+            sut.tick(now + FIRST_PAUSE_US);
+            sut.started(number(UART), now + FIRST_PAUSE_US);
+        }
+    }
+
+    #[test]
+    fn policies_differ_in_what_they_restart() {
+        let ends = [Exit::Code(0), Exit::Code(1), Exit::Killed, Exit::Interrupted, Exit::Faulted(report())];
+        let restarted = |policy| {
+            let program = Program::<u32>::new(String::new(), policy);
+            ends.clone().map(|exit| program.restarts_after(&exit))
+        };
+        assert_eq!(restarted(RestartPolicy::Always), [true; 5]);
+        assert_eq!(restarted(RestartPolicy::OnFailure), [false, true, true, false, true]);
+        assert_eq!(restarted(RestartPolicy::Never), [false; 5]);
+    }
+
+    #[test]
+    fn a_fault_without_restart_stays_visible() {
+        let mut sut = sut();
+        run(&mut sut, HELLO, RunMode::Foreground);
+        let actions = sut.faulted(number(HELLO), report(), 1);
+        let text = "null dereference at 0x8, in uart::main+0x10 (0x401000)".to_string();
+        assert_eq!(actions[1], Action::Notice(number(HELLO), Level::Error, text));
+        assert_eq!(state(&sut, HELLO), ProgramState::Faulted);
+    }
+
+    #[test]
+    fn a_dead_waiter_is_forgotten() {
+        let mut sut = sut();
+        let id = run(&mut sut, HELLO, RunMode::Foreground);
+        run(&mut sut, SHELL, RunMode::Background);
+        sut.wait(id, number(SHELL), 5).expect("runs");
+        let actions = sut.kill("shell", 1).expect("runs");
+        assert_eq!(actions.last(), Some(&Action::Forget(5)));
+        assert!(!sut.exited(number(HELLO), 0, 2).contains(&Action::Answer(5, Exit::Code(0))));
+    }
+
+    #[test]
+    fn killing_while_backing_off_stops_for_good() {
+        let mut sut = sut();
+        run(&mut sut, UART, RunMode::Background);
+        sut.faulted(number(UART), report(), 1);
+        assert_eq!(state(&sut, UART), ProgramState::BackingOff);
+        sut.kill("uart", 2).expect("it waits");
+        assert_eq!((state(&sut, UART), sut.next_due_us()), (ProgramState::Stopped, None));
+        assert_eq!(sut.kill("uart", 3), Err(SupervisorError::NotRunning("uart".to_string())));
+    }
+
+    #[test]
+    fn a_failed_start_is_reported_and_ends_the_wait() {
+        let mut sut = sut();
+        let (id, _) = sut.spawn("hello", RunMode::Foreground).expect("stopped");
+        sut.wait(id, number(SHELL), 4).expect("starting");
+        let actions = sut.start_failed(number(HELLO), "no memory");
+        assert!(actions.contains(&Action::Answer(4, Exit::Killed)));
+        assert_eq!((state(&sut, HELLO), sut.foreground()), (ProgramState::GivenUp, None));
+    }
+
+    proptest! {
+        /// Whatever happens: every waiter is answered or forgotten exactly once or still waits for a
+        /// live program, and starts and destroys of a program alternate.
+        #[test]
+        fn no_waiter_is_lost(steps in prop::collection::vec((0usize..3, 0u8..7), 0..120)) {
+            let mut sut = sut();
+            let mut live = [false; 3];
+            let (mut asked, mut settled) = (0u32, 0usize);
+            let mut now = 0;
+            for (index, event) in steps {
+                now += 3_000;
+                let name = sut.programs[index].name.clone();
+                let actions = match event {
+                    0 => sut.spawn(&name, RunMode::Foreground).map(|(_, actions)| actions).unwrap_or_default(),
+                    1 => sut.exited(number(index), i32::from(event), now),
+                    2 => sut.faulted(number(index), report(), now),
+                    3 => sut.kill(&name, now).unwrap_or_default(),
+                    4 => sut.interrupt(now),
+                    5 => sut.tick(now),
+                    _ => {
+                        let run = sut.programs[index].run;
+                        let answer = sut.wait(run, number(SHELL), asked);
+                        asked += 1;
+                        settled += usize::from(answer.is_err());
+                        answer.ok().flatten().into_iter().collect()
+                    }
+                };
+                for action in actions {
+                    match action {
+                        Action::Start(n) => {
+                            prop_assert!(!std::mem::replace(&mut live[n.index()], true));
+                            sut.started(n, now);
+                        }
+                        Action::Destroy(n) => prop_assert!(std::mem::replace(&mut live[n.index()], false)),
+                        Action::Answer(..) | Action::Forget(_) => settled += 1,
+                        Action::Notice(..) => {}
+                    }
+                }
+                let waiting: usize = sut.programs.iter().map(|p| p.waiters.len()).sum();
+                prop_assert_eq!(waiting + settled, asked as usize);
+                prop_assert!(sut.programs.iter().all(|p| p.waiters.is_empty() || p.is_live()));
+                for (program, live) in sut.programs.iter().zip(live) {
+                    prop_assert_eq!(program.is_live(), live);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The console's decisions: who gets input, what the interrupt key means, what is shown.
+//!
+//! Sans-IO. Requests and input come in as methods, what to do about them comes out as [`Effect`]s,
+//! and bytes for the terminal wait in [`Console::output`]. `R` is whatever answers a reader.
+//!
+//! Readers form a stack: the newest gets the input, for a program that begins to read while
+//! another waits is the one that the person just started. Whoever calls again takes the place of
+//! its earlier call, which can only be one that its program did not live to see answered.
+//!
+//! The interrupt key (^C) is a byte like any other while the newest reader is raw. At any other time it
+//! ends the program in the foreground, and input before it is forgotten.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use libd3os::service::console::{ConsoleError, InputEvent, InputMode};
+use libd3os::service::log::{Level, LogRecord};
+
+use crate::output::Output;
+use crate::record;
+
+/// Input that waits for a reader at most, in bytes; further input is dropped and counted.
+pub const TYPE_AHEAD_BYTES: usize = 4096;
+/// Bytes that one answer to a reader carries at most.
+pub const ANSWER_BYTES: usize = 512;
+/// Readers that wait at most.
+pub const READERS: usize = 8;
+
+const INTERRUPT_KEY: u8 = 3;
+/// Goes to the beginning of the line and clears it.
+const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// What the process has to do, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect<R> {
+    /// Answer a reader.
+    Answer(R, InputEvent),
+    /// Drop a reader: its program is gone.
+    Forget(R),
+    /// Tell init that the interrupt key was pressed.
+    Interrupt,
+}
+
+/// Which log records are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// None.
+    Nothing,
+    /// Those of this level and the more important ones.
+    UpTo(Level),
+}
+
+/// What was counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes that programs wrote.
+    pub written: u64,
+    /// Bytes that readers got.
+    pub read: u64,
+    /// Input bytes that were dropped because nobody read.
+    pub dropped: u64,
+    /// Times the interrupt key was passed on.
+    pub interrupts: u64,
+    /// Log records shown.
+    pub records: u64,
+}
+
+#[derive(Debug)]
+struct Reader<R> {
+    caller: u64,
+    mode: InputMode,
+    reply: R,
+}
+
+/// One terminal and those who use it.
+#[derive(Debug)]
+pub struct Console<R> {
+    /// Bytes for the terminal.
+    pub output: Output,
+    readers: Vec<Reader<R>>,
+    type_ahead: VecDeque<u8>,
+    shown: Shown,
+    counters: Counters,
+}
+
+impl<R> Console<R> {
+    /// A console that shows these log records, has no readers and has shown nothing.
+    #[must_use]
+    pub fn new(shown: Shown) -> Self {
+        Self {
+            output: Output::default(),
+            readers: Vec::new(),
+            type_ahead: VecDeque::new(),
+            shown,
+            counters: Counters::default(),
+        }
+    }
+
+    /// A program writes.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.counters.written += bytes.len() as u64;
+        self.output.write(bytes);
+    }
+
+    /// A program wants input.
+    ///
+    /// # Errors
+    /// [`ConsoleError::ReaderPresent`] and the reply back when [`READERS`] others wait.
+    pub fn read(
+        &mut self,
+        caller: u64,
+        mode: InputMode,
+        reply: R,
+    ) -> Result<Vec<Effect<R>>, (R, ConsoleError)> {
+        let mut effects = self.forget_earlier_read(caller);
+        if self.readers.len() == READERS {
+            return Err((reply, ConsoleError::ReaderPresent));
+        }
+        self.readers.push(Reader { caller, mode, reply });
+        effects.extend(self.deliver());
+        Ok(effects)
+    }
+
+    /// The keyboard sent bytes.
+    pub fn input(&mut self, bytes: &[u8]) -> Vec<Effect<R>> {
+        let mut effects = Vec::new();
+        for &byte in bytes {
+            if byte == INTERRUPT_KEY && !self.newest_is_raw() {
+                effects.extend(self.interrupt());
+            } else if self.type_ahead.len() < TYPE_AHEAD_BYTES {
+                self.type_ahead.push_back(byte);
+            } else {
+                self.counters.dropped += 1;
+            }
+        }
+        effects.extend(self.deliver());
+        effects
+    }
+
+    /// New log records, and how many were missed before them. A raw reader is told that its line
+    /// was written over.
+    pub fn log(&mut self, records: &[LogRecord], lost: u64) -> Option<Effect<R>> {
+        let Shown::UpTo(level) = self.shown else { return None };
+        let mut lines: Vec<_> =
+            records.iter().filter(|record| record.level <= level).map(record::line).collect();
+        self.counters.records += lines.len() as u64;
+        if lost > 0 {
+            lines.insert(0, record::lost(lost));
+        }
+        if lines.is_empty() {
+            return None;
+        }
+        self.clear_the_way();
+        lines.iter().for_each(|line| self.output.print(line));
+        self.redraw()
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn newest_is_raw(&self) -> bool {
+        self.readers.last().is_some_and(|reader| reader.mode == InputMode::Raw)
+    }
+
+    fn forget_earlier_read(&mut self, caller: u64) -> Vec<Effect<R>> {
+        self.readers
+            .extract_if(.., |reader| reader.caller == caller)
+            .map(|reader| Effect::Forget(reader.reply))
+            .collect()
+    }
+
+    /// Gives the newest reader what there is.
+    fn deliver(&mut self) -> Option<Effect<R>> {
+        if self.type_ahead.is_empty() {
+            return None;
+        }
+        let reader = self.readers.pop()?;
+        let count = self.type_ahead.len().min(ANSWER_BYTES);
+        let bytes: Vec<u8> = self.type_ahead.drain(..count).collect();
+        self.counters.read += count as u64;
+        Some(Effect::Answer(reader.reply, InputEvent::Bytes(bytes)))
+    }
+
+    /// The reader that waits, if any, gets the key as well: if it is not the program in the foreground, it
+    /// lives on and must not wait for an answer that nobody owes it.
+    fn interrupt(&mut self) -> Vec<Effect<R>> {
+        self.type_ahead.clear();
+        self.counters.interrupts += 1;
+        self.output.print("^C\n");
+        let mut effects = alloc::vec![Effect::Interrupt];
+        if let Some(reader) = self.readers.pop() {
+            let event = InputEvent::Bytes(alloc::vec![INTERRUPT_KEY]);
+            effects.push(Effect::Answer(reader.reply, event));
+        }
+        effects
+    }
+
+    /// Makes room for a line of the console's own.
+    fn clear_the_way(&mut self) {
+        if self.newest_is_raw() {
+            self.output.print(CLEAR_LINE);
+        } else if !self.output.at_line_start() {
+            self.output.print("\n");
+        }
+    }
+
+    fn redraw(&mut self) -> Option<Effect<R>> {
+        if !self.newest_is_raw() {
+            return None;
+        }
+        self.readers.pop().map(|reader| Effect::Answer(reader.reply, InputEvent::Redraw))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use proptest::prelude::*;
+
+    type Sut = Console<u32>;
+
+    fn sut() -> Sut {
+        Console::new(Shown::UpTo(Level::Info))
+    }
+
+    fn shown(console: &mut Sut) -> String {
+        String::from_utf8(console.output.take(usize::MAX)).expect("text")
+    }
+
+    fn answer(reply: u32, bytes: &[u8]) -> Effect<u32> {
+        Effect::Answer(reply, InputEvent::Bytes(bytes.to_vec()))
+    }
+
+    fn record(level: Level, message: &str) -> LogRecord {
+        LogRecord {
+            seq: 0,
+            time_us: 0,
+            program: String::from("p"),
+            level,
+            target: String::new(),
+            message: String::from(message),
+        }
+    }
+
+    #[test]
+    fn input_goes_to_the_newest_reader() {
+        let mut console = sut();
+        assert_eq!(console.read(1, InputMode::Raw, 10), Ok(vec![]));
+        assert_eq!(console.read(2, InputMode::Interruptible, 20), Ok(vec![]));
+        assert_eq!(console.input(b"hi"), [answer(20, b"hi")]);
+        assert_eq!(console.input(b"ho"), [answer(10, b"ho")]);
+        assert_eq!(console.input(b"later"), []);
+        assert_eq!(console.read(2, InputMode::Raw, 21), Ok(vec![answer(21, b"later")]));
+    }
+
+    #[test]
+    fn a_second_read_of_a_program_replaces_the_first() {
+        let mut console = sut();
+        console.read(1, InputMode::Raw, 10).expect("room");
+        assert_eq!(console.read(1, InputMode::Raw, 11), Ok(vec![Effect::Forget(10)]));
+        assert_eq!(console.input(b"x"), [answer(11, b"x")]);
+    }
+
+    #[test]
+    fn readers_are_bounded() {
+        let mut console = sut();
+        for caller in 0..READERS as u64 {
+            console.read(caller, InputMode::Raw, 0).expect("room");
+        }
+        let refused = console.read(99, InputMode::Raw, 7);
+        assert_eq!(refused, Err((7, ConsoleError::ReaderPresent)));
+    }
+
+    #[test]
+    fn the_interrupt_key_is_a_byte_for_a_raw_reader() {
+        let mut console = sut();
+        console.read(1, InputMode::Raw, 10).expect("room");
+        assert_eq!(console.input(b"a\x03"), [answer(10, b"a\x03")]);
+    }
+
+    #[test]
+    fn the_interrupt_key_interrupts_without_a_raw_reader() {
+        let mut console = sut();
+        assert_eq!(console.input(b"abc\x03de"), [Effect::Interrupt]);
+        assert_eq!(shown(&mut console), "^C\r\n");
+        assert_eq!(console.read(1, InputMode::Raw, 10), Ok(vec![answer(10, b"de")]));
+        console.read(2, InputMode::Interruptible, 20).expect("room");
+        assert_eq!(console.input(b"\x03"), [Effect::Interrupt, answer(20, b"\x03")]);
+    }
+
+    #[test]
+    fn much_input_comes_in_parts_and_too_much_is_dropped() {
+        let mut console = sut();
+        assert_eq!(console.input(&[b'x'; TYPE_AHEAD_BYTES + 5]), []);
+        assert_eq!(console.counters().dropped, 5);
+        let mut got = 0;
+        while let Ok([Effect::Answer(_, InputEvent::Bytes(bytes))]) =
+            console.read(1, InputMode::Raw, 1).as_deref()
+        {
+            assert!(bytes.len() <= ANSWER_BYTES);
+            got += bytes.len();
+        }
+        assert_eq!(got, TYPE_AHEAD_BYTES);
+    }
+
+    #[test]
+    fn a_log_record_clears_the_edited_line_and_asks_for_a_redraw() {
+        let mut console = sut();
+        console.write(b"d3os> ls");
+        console.read(1, InputMode::Raw, 10).expect("room");
+        let effect = console.log(&[record(Level::Info, "news"), record(Level::Debug, "x")], 0);
+        assert_eq!(effect, Some(Effect::Answer(10, InputEvent::Redraw)));
+        assert_eq!(shown(&mut console), "d3os> ls\r\x1b[K[    0.000000] p: news\r\n");
+    }
+
+    #[test]
+    fn a_log_record_begins_on_a_line_of_its_own() {
+        let mut console = sut();
+        console.write(b"working");
+        assert_eq!(console.log(&[record(Level::Info, "news")], 2), None);
+        let expected = "working\r\n[ 2 log records were lost ]\r\n[    0.000000] p: news\r\n";
+        assert_eq!(shown(&mut console), expected);
+        assert_eq!(console.log(&[record(Level::Debug, "x")], 0), None);
+        assert_eq!(shown(&mut console), "");
+    }
+
+    #[test]
+    fn a_quiet_console_shows_no_record_and_disturbs_nobody() {
+        let mut console = Console::new(Shown::Nothing);
+        console.read(1, InputMode::Raw, 10).expect("room");
+        assert_eq!(console.log(&[record(Level::Error, "x")], 9), None);
+        assert_eq!(shown(&mut console), "");
+    }
+
+    proptest! {
+        /// Every byte typed is read once and in order, unless an interrupt key or a full queue ate it.
+        #[test]
+        fn input_arrives_once_and_in_order(steps in prop::collection::vec((any::<bool>(), prop::collection::vec(4u8..=255, 0..20), 0u64..4), 0..60)) {
+            let mut console = sut();
+            let (mut typed, mut read) = (Vec::new(), Vec::new());
+            let mut reply = 0;
+            for (typing, bytes, caller) in steps {
+                let effects = if typing {
+                    typed.extend(&bytes);
+                    console.input(&bytes)
+                } else {
+                    reply += 1;
+                    console.read(caller, InputMode::Raw, reply).expect("four callers fit")
+                };
+                for effect in effects {
+                    if let Effect::Answer(_, InputEvent::Bytes(bytes)) = effect {
+                        prop_assert!(!bytes.is_empty());
+                        read.extend(bytes);
+                    }
+                }
+            }
+            read.extend(&console.type_ahead);
+            prop_assert_eq!(read, typed);
+        }
+    }
+}
