@@ -1,0 +1,169 @@
+//! Why a command failed, and what to do next.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::fmt;
+
+use libd3os::call::CallError;
+use libd3os::service::supervisor::{Exit, FaultReport, SupervisorError};
+
+use super::arguments::{Kind, Problem};
+use super::{COMMANDS, Command};
+use crate::session::Session;
+use crate::suggest::nearest;
+use crate::system::SystemError;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub enum CommandError {
+    /// There is no such command.
+    Unknown {
+        /// What was typed.
+        name: String,
+    },
+    /// The arguments do not fit the command's declaration.
+    Usage {
+        /// The command.
+        command: &'static Command,
+        /// What is wrong.
+        problem: Problem,
+    },
+    /// A service failed or refused.
+    System(SystemError),
+    /// No service has this name.
+    NoSuchService {
+        /// What was asked for.
+        name: String,
+        /// The nearest that exists.
+        nearest: Option<String>,
+    },
+    /// A program that the shell waited for did not succeed.
+    Ended {
+        /// The program.
+        program: String,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// A program that was started to die is alive and well.
+    Survived {
+        /// The program.
+        program: String,
+        /// Its exit code.
+        code: i32,
+    },
+}
+
+impl From<SystemError> for CommandError {
+    fn from(error: SystemError) -> Self {
+        Self::System(error)
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { name } => write!(f, "there is no command `{name}`"),
+            Self::Usage { problem, .. } => problem.fmt(f),
+            Self::System(error) => error.fmt(f),
+            Self::NoSuchService { name, .. } => {
+                write!(f, "there is no service `{name}` in this image")
+            }
+            Self::Ended { program, exit } => f.write_str(&ending(program, exit)),
+            Self::Survived { program, code } => {
+                write!(f, "`{program}` survived what should have ended it (exit code {code})")
+            }
+        }
+    }
+}
+
+impl CommandError {
+    /// What the person may do about it.
+    pub fn hint(&self, session: &mut Session<'_>) -> Option<String> {
+        match self {
+            Self::Unknown { name } => Some(command_hint(name)),
+            Self::Usage { command, problem } => Some(usage_hint(command, problem)),
+            Self::System(error) => system_hint(error, session),
+            Self::NoSuchService { nearest, .. } => {
+                Some(meant(nearest.as_deref(), "`svc` lists the services"))
+            }
+            Self::Ended { exit: Exit::Faulted(_), .. } => {
+                Some("the system goes on; `log` has the details".to_string())
+            }
+            Self::Ended { .. } | Self::Survived { .. } => None,
+        }
+    }
+}
+
+fn command_hint(name: &str) -> String {
+    let names = COMMANDS.iter().map(|command| command.name);
+    meant(nearest(name, names), "`help` lists the commands")
+}
+
+fn usage_hint(command: &Command, problem: &Problem) -> String {
+    if let Problem::Misfit { argument, word } = problem
+        && matches!(argument.kind, Kind::Command)
+    {
+        return command_hint(word);
+    }
+    format!("usage: {}; `help {}` tells more", command.usage(), command.name)
+}
+
+fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String> {
+    match error {
+        SystemError::Supervisor(error) => supervisor_hint(error, session),
+        SystemError::Call { error: CallError::TooLarge, .. } => {
+            Some("use shorter arguments".to_string())
+        }
+        SystemError::Call { .. } => {
+            Some("try again; `svc` shows how the services are doing".to_string())
+        }
+        SystemError::Console(_) | SystemError::Log(_) | SystemError::EndlessList { .. } => None,
+    }
+}
+
+fn supervisor_hint(error: &SupervisorError, session: &mut Session<'_>) -> Option<String> {
+    let hint = match error {
+        SupervisorError::NoSuchProgram(name) => {
+            let programs = session.system.programs().unwrap_or_default();
+            let names = programs.iter().map(|program| program.name.as_str());
+            meant(nearest(name, names), "`ps` lists the programs")
+        }
+        SupervisorError::AlreadyRunning(name) => format!("`kill {name}` ends it"),
+        SupervisorError::NotRunning(name) => format!("`run {name}` starts it"),
+        SupervisorError::OutOfMemory(_) => "`mem` shows what is in use".to_string(),
+        SupervisorError::ArgumentsTooLong => "use shorter arguments".to_string(),
+        SupervisorError::Unsupported => "use the machine's own switch".to_string(),
+        SupervisorError::NoSuchRun(_) | SupervisorError::NotLoadable(_) => return None,
+    };
+    Some(hint)
+}
+
+fn meant(nearest: Option<&str>, list: &str) -> String {
+    match nearest {
+        Some(name) => format!("did you mean `{name}`? {list}"),
+        None => list.to_string(),
+    }
+}
+
+/// How a program ended, in words.
+pub fn ending(program: &str, exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("`{program}` ended with exit code {code}"),
+        Exit::Killed => format!("`{program}` was killed"),
+        Exit::Interrupted => format!("`{program}` was interrupted"),
+        Exit::Faulted(report) => fault(program, report),
+    }
+}
+
+fn fault(program: &str, report: &FaultReport) -> String {
+    let FaultReport { kind, address, ip, .. } = report;
+    let place = match &report.symbol {
+        Some(symbol) => format!("in {symbol} (instruction at {ip:#x})"),
+        None => format!("at instruction {ip:#x}"),
+    };
+    let detail = match report.detail.as_str() {
+        "" => String::new(),
+        detail => format!(": {detail}"),
+    };
+    format!("`{program}` died of: {kind}, address {address:#x}, {place}{detail}")
+}

@@ -1,0 +1,50 @@
+//! `fault`: lets a program die and shows that the system goes on.
+
+use libd3os::service::supervisor::{Exit, RunMode};
+
+use super::error::ending;
+use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence};
+use crate::parser::Place;
+use crate::session::Session;
+use crate::style::Role;
+
+/// The program that dies in the way its argument says.
+const PROGRAM: &str = "fault";
+
+pub(super) static FAULT: Command = Command {
+    name: "fault",
+    summary: "starts a program that dies of a fault, and reports it",
+    arguments: &[Argument {
+        name: "KIND",
+        kind: Kind::Choice(&["null", "divide", "illegal", "stack", "readonly", "capability"]),
+        presence: Presence::Required,
+        about: "what it dies of",
+    }],
+    flags: &[],
+    background: Background::Refused,
+    help: "Runs the program `fault`, which dereferences a null pointer (null), divides by zero \
+           (divide), executes an illegal instruction (illegal), overflows its stack (stack), \
+           writes to read-only memory (readonly) or uses a capability that it does not hold \
+           (capability).\n\n\
+           The program's death is the expected result: the command succeeds if the program died \
+           of a fault, and fails if it ended in any other way.",
+    run,
+};
+
+fn run(
+    session: &mut Session<'_>,
+    arguments: &Arguments<'_>,
+    _: Place,
+) -> Result<(), CommandError> {
+    session.flush();
+    let kind = [arguments.required("KIND").into()];
+    let id = session.system.spawn(PROGRAM, &kind, RunMode::Foreground)?;
+    match session.system.wait(id)? {
+        exit @ Exit::Faulted(_) => {
+            session.painted_line(Role::Warning, &ending(PROGRAM, &exit));
+            Ok(())
+        }
+        Exit::Code(code) => Err(CommandError::Survived { program: PROGRAM.into(), code }),
+        exit => Err(CommandError::Ended { program: PROGRAM.into(), exit }),
+    }
+}

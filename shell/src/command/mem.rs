@@ -1,0 +1,77 @@
+//! `mem`: where the memory is.
+
+use alloc::format;
+use alloc::string::String;
+
+use libd3os::service::supervisor::MemoryReport;
+
+use super::{Arguments, Background, Command, CommandError};
+use crate::parser::Place;
+use crate::session::Session;
+use crate::style::Role;
+use crate::table::{Cell, Column, Table};
+use crate::units::bytes;
+
+/// Bytes of a page, in which frames are counted.
+const PAGE: u64 = 4096;
+
+pub(super) static MEM: Command = Command {
+    name: "mem",
+    summary: "shows memory, used and free, of each core",
+    arguments: &[],
+    flags: &[],
+    background: Background::Refused,
+    help: "RAM is what the machine has; kernel is what the kernel instance of the core keeps for \
+           itself; untyped is what it handed out at the start, from which init makes every other \
+           object. Of that, the part set aside for programs is `programs`, and within it `frames` \
+           are the pages (4 KiB) that hold their code, data, heaps and stacks.",
+    run,
+};
+
+fn run(session: &mut Session<'_>, _: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
+    let mut table = Table::new([
+        Column::right("CORE"),
+        Column::left("MEMORY"),
+        Column::right("TOTAL"),
+        Column::right("USED"),
+        Column::right("FREE"),
+        Column::elastic("WHAT IT IS"),
+    ]);
+    for report in session.system.memory()? {
+        for row in rows(&report) {
+            table.row(row);
+        }
+    }
+    session.table(&table);
+    Ok(())
+}
+
+fn rows(report: &MemoryReport) -> [[Cell; 6]; 5] {
+    let &MemoryReport { core, untyped_total, untyped_free, frames_used, frames_free, .. } = report;
+    let whole = |name, total, about| row(core, name, [Some(total), None, None], about);
+    let divided = |name, used: u64, free: u64, about| {
+        row(core, name, [Some(used.saturating_add(free)), Some(used), Some(free)], about)
+    };
+    let untyped_used = untyped_total.saturating_sub(untyped_free);
+    [
+        whole("RAM", report.ram_bytes, "in the machine".into()),
+        whole("kernel", report.kernel_bytes, "kept by the kernel".into()),
+        divided("untyped", untyped_used, untyped_free, "handed out by the kernel".into()),
+        whole("programs", report.programs_bytes, "untyped set aside for programs".into()),
+        divided("frames", pages(frames_used), pages(frames_free), frames(frames_used, frames_free)),
+    ]
+}
+
+fn row(core: u32, name: &str, amounts: [Option<u64>; 3], about: String) -> [Cell; 6] {
+    let [total, used, free] = amounts.map(|amount| amount.map(bytes).unwrap_or_default());
+    let about = Cell::new(Role::Faint, about);
+    [format!("{core}").into(), name.into(), total.into(), used.into(), free.into(), about]
+}
+
+fn pages(count: u64) -> u64 {
+    count.saturating_mul(PAGE)
+}
+
+fn frames(used: u64, free: u64) -> String {
+    format!("{used} of {} pages in use", used.saturating_add(free))
+}

@@ -1,0 +1,148 @@
+//! The commands, one file each, and what they have in common.
+//!
+//! A [`Command`] is declared once. `help`, usage lines, argument checking and tab completion are
+//! made from that declaration; `run` is only called with arguments that fit it.
+
+pub mod arguments;
+mod caps;
+mod clear;
+mod cores;
+mod echo;
+pub mod error;
+mod fault;
+mod help;
+mod kill;
+mod log;
+mod mem;
+mod poweroff;
+mod ps;
+mod reboot;
+mod run;
+mod svc;
+mod uptime;
+mod version;
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use crate::parser::Place;
+use crate::session::Session;
+
+pub use arguments::{Argument, Arguments, Flag, Kind, Presence};
+pub use error::CommandError;
+pub use help::explain;
+
+/// Every command, in the order in which `help` shows them.
+pub static COMMANDS: [&Command; 16] = [
+    &help::HELP,
+    &ps::PS,
+    &mem::MEM,
+    &caps::CAPS,
+    &svc::SVC,
+    &log::LOG,
+    &run::RUN,
+    &kill::KILL,
+    &fault::FAULT,
+    &uptime::UPTIME,
+    &cores::CORES,
+    &echo::ECHO,
+    &clear::CLEAR,
+    &version::VERSION,
+    &reboot::REBOOT,
+    &poweroff::POWEROFF,
+];
+
+/// A command's declaration.
+#[derive(Debug)]
+pub struct Command {
+    /// What is typed.
+    pub name: &'static str,
+    /// What it does, in half a line.
+    pub summary: &'static str,
+    /// Its arguments in order; only the last may be repeated.
+    pub arguments: &'static [Argument],
+    /// Its options, which come before the arguments.
+    pub flags: &'static [Flag],
+    /// Whether `&` may follow it.
+    pub background: Background,
+    /// What `help NAME` says beyond that; paragraphs are separated by empty lines.
+    pub help: &'static str,
+    /// Does it.
+    pub run: fn(&mut Session<'_>, &Arguments<'_>, Place) -> Result<(), CommandError>,
+}
+
+/// Whether a command can go on while the next line is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Background {
+    /// `&` makes sense.
+    Possible,
+    /// `&` is an error.
+    Refused,
+}
+
+impl Command {
+    /// How it is called: `log [-n N] [--level LEVEL]`.
+    pub fn usage(&self) -> String {
+        let mut usage = self.name.to_string();
+        for flag in self.flags {
+            usage += &format!(" [{}]", flag.usage());
+        }
+        for argument in self.arguments {
+            usage += &format!(" {}", argument.usage());
+        }
+        if self.background == Background::Possible {
+            usage += " [&]";
+        }
+        usage
+    }
+}
+
+/// The command of this name.
+pub fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.into_iter().find(|command| command.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_declarations_complete() {
+        for command in COMMANDS {
+            assert!(core::ptr::eq(find(command.name).unwrap(), command));
+            assert!(!command.summary.is_empty() && !command.summary.ends_with('.'));
+            assert!(command.help.ends_with('.'), "{}", command.name);
+        }
+    }
+
+    #[test]
+    fn only_the_last_argument_is_optional_or_repeated() {
+        for command in COMMANDS {
+            let all_but_last = command.arguments.split_last().map_or(&[][..], |(_, rest)| rest);
+            assert!(all_but_last.iter().all(|a| a.presence == Presence::Required));
+        }
+    }
+
+    #[test]
+    fn usage_lines_come_from_the_declaration() {
+        let usages: Vec<_> = COMMANDS.iter().map(|command| command.usage()).collect();
+        assert_eq!(usages, [
+            "help [COMMAND]",
+            "ps",
+            "mem",
+            "caps NAME",
+            "svc [NAME]",
+            "log [-n N] [--level LEVEL]",
+            "run NAME [ARGUMENT…] [&]",
+            "kill NAME",
+            "fault KIND",
+            "uptime",
+            "cores",
+            "echo [TEXT…]",
+            "clear",
+            "version",
+            "reboot",
+            "poweroff",
+        ]);
+    }
+}

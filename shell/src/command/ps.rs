@@ -1,0 +1,71 @@
+//! `ps`: the programs and how they are doing.
+
+use alloc::format;
+
+use libd3os::service::supervisor::ProgramState;
+
+use super::{Arguments, Background, Command, CommandError};
+use crate::parser::Place;
+use crate::session::Session;
+use crate::style::Role;
+use crate::table::{Cell, Column, Table};
+use crate::units::microseconds;
+
+pub(super) static PS: Command = Command {
+    name: "ps",
+    summary: "shows the programs and how they are doing",
+    arguments: &[],
+    flags: &[],
+    background: Background::Refused,
+    help: "Each program of the image has a line: its thread, the core and priority it runs with, \
+           the processor time it may use in each period (budget/period), what it has used since \
+           the machine started, its state, and how often it was started again.\n\n\
+           States: starting, running, faulted (stopped by a fault and about to be cleared away), \
+           stopped (never started, or ended), backing off (will be started again after a pause), \
+           given up (ended too often within a short time).",
+    run,
+};
+
+fn run(session: &mut Session<'_>, _: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
+    let mut table = Table::new([
+        Column::elastic("PROGRAM"),
+        Column::elastic("THREAD"),
+        Column::right("CORE"),
+        Column::right("PRIO"),
+        Column::right("BUDGET/PERIOD"),
+        Column::right("CPU TIME"),
+        Column::left("STATE"),
+        Column::right("RESTARTS"),
+    ]);
+    for program in session.system.programs()? {
+        let share =
+            format!("{}/{}", microseconds(program.budget_us), microseconds(program.period_us));
+        table.row([
+            Cell::new(Role::Name, program.name),
+            program.thread.into(),
+            format!("{}", program.core).into(),
+            format!("{}", program.priority).into(),
+            share.into(),
+            microseconds(program.cpu_us).into(),
+            state(program.state),
+            restarts(program.restarts),
+        ]);
+    }
+    session.table(&table);
+    Ok(())
+}
+
+/// A program's state as a cell.
+pub(super) fn state(state: ProgramState) -> Cell {
+    let role = match state {
+        ProgramState::Running => Role::Good,
+        ProgramState::Stopped => Role::Faint,
+        ProgramState::Starting | ProgramState::BackingOff => Role::Warning,
+        ProgramState::Faulted | ProgramState::GivenUp => Role::Bad,
+    };
+    Cell::new(role, format!("{state}"))
+}
+
+fn restarts(count: u32) -> Cell {
+    Cell::new(if count == 0 { Role::Plain } else { Role::Warning }, format!("{count}"))
+}

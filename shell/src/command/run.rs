@@ -1,0 +1,54 @@
+//! `run`: starts a program.
+
+use libd3os::service::supervisor::{Exit, RunMode};
+
+use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence};
+use crate::parser::Place;
+use crate::session::Session;
+
+pub(super) static RUN: Command = Command {
+    name: "run",
+    summary: "starts a program and waits until it ends",
+    arguments: &[
+        Argument {
+            name: "NAME",
+            kind: Kind::Program,
+            presence: Presence::Required,
+            about: "a program of the image",
+        },
+        Argument {
+            name: "ARGUMENT",
+            kind: Kind::Text,
+            presence: Presence::Repeated,
+            about: "handed to the program as it is",
+        },
+    ],
+    flags: &[],
+    background: Background::Possible,
+    help: "In the foreground the shell waits until the program ends; ^C ends it. It succeeds if the \
+           program's exit code is 0; otherwise it says how the program ended: its exit code, \
+           killed, interrupted, or the fault it died of.\n\n\
+           With `&` the program runs in the background and the shell goes on; `ps` shows how it is \
+           doing and `kill` ends it.",
+    run,
+};
+
+fn run(
+    session: &mut Session<'_>,
+    arguments: &Arguments<'_>,
+    place: Place,
+) -> Result<(), CommandError> {
+    let name = arguments.required("NAME");
+    // What was printed so far belongs before what the program prints.
+    session.flush();
+    if place == Place::Background {
+        let id = session.system.spawn(name, arguments.rest(), RunMode::Background)?;
+        session.line(format_args!("`{name}` runs in the background (run {id})"));
+        return Ok(());
+    }
+    let id = session.system.spawn(name, arguments.rest(), RunMode::Foreground)?;
+    match session.system.wait(id)? {
+        Exit::Code(0) => Ok(()),
+        exit => Err(CommandError::Ended { program: name.into(), exit }),
+    }
+}

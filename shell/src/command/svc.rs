@@ -1,0 +1,193 @@
+//! `svc`: the services, what they offer, and how they are doing.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use libd3os::call::{InterfaceDoc, OperationDoc};
+use libd3os::service::interface;
+use libd3os::service::supervisor::{ProgramState, ServiceStatus};
+
+use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence, ps};
+use crate::parser::Place;
+use crate::session::Session;
+use crate::style::Role;
+use crate::suggest::nearest;
+use crate::table::{Cell, Column, Table};
+use crate::units::{counted, microseconds};
+
+pub(super) static SVC: Command = Command {
+    name: "svc",
+    summary: "lists the services and their operations, or documents one",
+    arguments: &[Argument {
+        name: "NAME",
+        kind: Kind::Service,
+        presence: Presence::Optional,
+        about: "the service to document",
+    }],
+    flags: &[],
+    background: Background::Refused,
+    help: "Without an argument: every service of the image with the program behind it, that \
+           program's state, and a line for each operation. With a service's name: its \
+           documentation, and of each operation the arguments, the result, and whether a call may \
+           be repeated when the service was restarted during it. The text comes from the \
+           interface's declaration, from which client and server are generated.",
+    run,
+};
+
+fn run(
+    session: &mut Session<'_>,
+    arguments: &Arguments<'_>,
+    _: Place,
+) -> Result<(), CommandError> {
+    let services = session.system.services()?;
+    match arguments.get("NAME") {
+        None => overview(session, &services),
+        Some(name) => document(session, find(&services, name)?),
+    }
+    Ok(())
+}
+
+fn find<'s>(services: &'s [ServiceStatus], name: &str) -> Result<&'s ServiceStatus, CommandError> {
+    let named = services.iter().find(|service| service.name == name);
+    named.ok_or_else(|| CommandError::NoSuchService {
+        name: name.to_string(),
+        nearest: nearest(name, services.iter().map(|s| s.name.as_str())).map(String::from),
+    })
+}
+
+fn overview(session: &mut Session<'_>, services: &[ServiceStatus]) {
+    let mut table = Table::new([
+        Column::left("SERVICE"),
+        Column::left("PROGRAM"),
+        Column::left("STATE"),
+        Column::right("UP"),
+        Column::right("RESTARTS"),
+    ]);
+    for service in services {
+        table.row([
+            Cell::new(Role::Name, service.name.as_str()),
+            service.program.as_str().into(),
+            ps::state(service.state),
+            uptime(service).into(),
+            format!("{}", service.restarts).into(),
+        ]);
+    }
+    session.table(&table);
+    for service in services {
+        session.line("");
+        operations(session, service);
+    }
+}
+
+fn operations(session: &mut Session<'_>, service: &ServiceStatus) {
+    let Some(doc) = interface(&service.name) else {
+        session.line(format_args!("{}: its interface is not known to the shell", service.name));
+        return;
+    };
+    session.painted_line(Role::Title, &format!("{}: {}", doc.name, first_sentence(doc.doc)));
+    let mut table = Table::new([Column::left(""), Column::elastic("")]);
+    for operation in doc.operations {
+        table.row([
+            Cell::new(Role::Name, format!("  {}", operation.name)),
+            first_sentence(operation.doc).into(),
+        ]);
+    }
+    rows_only(session, &table);
+}
+
+/// Shows a table whose columns have no titles without their empty line.
+fn rows_only<const N: usize>(session: &mut Session<'_>, table: &Table<N>) {
+    let text = table.render(session.width(), session.style());
+    for row in text.lines().skip(1) {
+        session.line(row);
+    }
+}
+
+fn document(session: &mut Session<'_>, service: &ServiceStatus) {
+    let Some(doc) = interface(&service.name) else {
+        operations(session, service);
+        return;
+    };
+    session.painted_line(Role::Title, &format!("{}, version {}", doc.name, doc.version));
+    session.line(format_args!("  {}", standing(service)));
+    session.line("");
+    paragraphs(session, 2, doc.doc);
+    document_operations(session, doc);
+}
+
+fn document_operations(session: &mut Session<'_>, doc: &InterfaceDoc) {
+    for operation in doc.operations {
+        session.line("");
+        session.painted_line(Role::Name, &format!("  {}", signature(operation)));
+        paragraphs(session, 6, operation.doc);
+        session.text(6, manner(operation));
+    }
+}
+
+fn signature(operation: &OperationDoc) -> String {
+    match operation.signature.starts_with('(') {
+        true => format!("{}{}", operation.name, operation.signature),
+        false => operation.signature.to_string(),
+    }
+}
+
+fn manner(operation: &OperationDoc) -> &'static str {
+    match operation.retryable {
+        true => "(May be repeated after a restart of the service.)",
+        false => "(After a restart of the service it is unknown whether it was done.)",
+    }
+}
+
+fn standing(service: &ServiceStatus) -> String {
+    let restarts = counted(u64::from(service.restarts), "restart", "restarts");
+    let ServiceStatus { program, state, .. } = service;
+    match service.state {
+        ProgramState::Running => {
+            format!("served by `{program}`, {state} for {}, {restarts}", uptime(service))
+        }
+        _ => format!("served by `{program}`, {state}, {restarts}"),
+    }
+}
+
+fn uptime(service: &ServiceStatus) -> String {
+    match service.state {
+        ProgramState::Running => microseconds(service.uptime_us),
+        _ => String::new(),
+    }
+}
+
+fn paragraphs(session: &mut Session<'_>, indent: usize, doc: &str) {
+    for (index, paragraph) in doc.trim().split("\n\n").enumerate() {
+        if index > 0 {
+            session.line("");
+        }
+        session.text(indent, &readable(paragraph));
+    }
+}
+
+fn first_sentence(doc: &str) -> String {
+    let first = doc.trim().split("\n\n").next().unwrap_or_default();
+    let text = readable(first).split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.split_once(". ") {
+        Some((sentence, _)) => format!("{sentence}."),
+        None => text,
+    }
+}
+
+/// Documentation without the marks that only its rendered form needs.
+fn readable(doc: &str) -> String {
+    doc.replace("[`", "`").replace("`]", "`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_ends_at_its_full_stop() {
+        assert_eq!(first_sentence(" Reads [`Foo`]s.  Then\nmore. "), "Reads `Foo`s.");
+        assert_eq!(first_sentence("One line\nand another.\n\nSecond."), "One line and another.");
+        assert_eq!(first_sentence(""), "");
+    }
+}

@@ -1,0 +1,243 @@
+//! A made-up machine for tests: it answers from lists, notes what it was told to do, and reads
+//! keys that the test typed before.
+
+use std::collections::VecDeque;
+
+use libd3os::call::CallError;
+use libd3os::service::console::{ConsoleError, InputEvent};
+use libd3os::service::log::{Level, LogPage, LogRecord};
+use libd3os::service::supervisor::{
+    CapabilityInfo, CoreState, CoreStatus, Exit, FaultKind, FaultReport, MemoryReport, ProgramId,
+    ProgramState, ProgramStatus, RunMode, ServiceStatus, SupervisorError, SystemInfo,
+};
+
+use crate::system::{System, SystemError};
+
+/// Records in one answer of the log.
+const LOG_PAGE: usize = 3;
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Fake {
+    /// All output so far.
+    pub(crate) output: Vec<u8>,
+    /// What was asked for that changes something, in words.
+    pub(crate) done: Vec<String>,
+    /// What the next reads deliver; after that the line to the terminal has failed.
+    pub(crate) typed: VecDeque<InputEvent>,
+    /// How the next program that is waited for ends.
+    pub(crate) exit: Exit,
+    pub(crate) programs: Vec<ProgramStatus>,
+    pub(crate) log: Vec<LogRecord>,
+    /// The number of the oldest record kept.
+    pub(crate) log_start: u64,
+    /// Whether output arrives.
+    pub(crate) deaf: bool,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self {
+            output: Vec::new(),
+            done: Vec::new(),
+            typed: VecDeque::new(),
+            exit: Exit::Code(0),
+            programs: vec![
+                program("uart", 200, ProgramState::Running),
+                program("console", 150, ProgramState::BackingOff),
+                program("shell", 100, ProgramState::Running),
+                program("hello", 50, ProgramState::Stopped),
+            ],
+            log: (0..8).map(record).collect(),
+            log_start: 0,
+            deaf: false,
+        }
+    }
+}
+
+fn program(name: &str, priority: u8, state: ProgramState) -> ProgramStatus {
+    ProgramStatus {
+        id: ProgramId(u32::from(priority)),
+        name: name.into(),
+        thread: "main".into(),
+        core: 0,
+        priority,
+        budget_us: 5_000,
+        period_us: 10_000,
+        cpu_us: 1_234_567,
+        state,
+        restarts: u32::from(state == ProgramState::BackingOff) * 2,
+        uptime_us: 3_000_000,
+    }
+}
+
+fn record(seq: u64) -> LogRecord {
+    LogRecord {
+        seq,
+        time_us: seq * 1_500_000,
+        program: "uart".into(),
+        level: if seq % 4 == 1 { Level::Warn } else { Level::Info },
+        target: "uart::queue".into(),
+        message: format!("record\x1b[2J {seq}"),
+    }
+}
+
+/// What the program `fault` dies of in these tests.
+pub(crate) fn null_dereference() -> Exit {
+    Exit::Faulted(FaultReport {
+        program: "fault".into(),
+        kind: FaultKind::NullDereference,
+        address: 0,
+        ip: 0x40_1234,
+        symbol: Some("fault::null+0x4".into()),
+        detail: String::new(),
+    })
+}
+
+impl Fake {
+    /// A machine at which these bytes are typed, a key at a time.
+    pub(crate) fn typing(keys: &str) -> Self {
+        let typed = keys.bytes().map(|byte| InputEvent::Bytes(vec![byte])).collect();
+        Self { typed, ..Self::default() }
+    }
+
+    /// The output as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.output.clone()).unwrap()
+    }
+
+    fn known(&self, name: &str) -> Result<&ProgramStatus, SystemError> {
+        let unknown = SupervisorError::NoSuchProgram(name.into());
+        let mut programs = self.programs.iter();
+        programs.find(|p| p.name == name).ok_or(SystemError::Supervisor(unknown))
+    }
+}
+
+impl System for Fake {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SystemError> {
+        if self.deaf {
+            return Err(SystemError::Call { service: "console", error: CallError::Restarted });
+        }
+        self.output.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<InputEvent, SystemError> {
+        self.typed.pop_front().ok_or(SystemError::Console(ConsoleError::Disconnected))
+    }
+
+    fn ready(&mut self) {
+        self.done.push("ready".into());
+    }
+
+    fn programs(&mut self) -> Result<Vec<ProgramStatus>, SystemError> {
+        Ok(self.programs.clone())
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        args: &[String],
+        mode: RunMode,
+    ) -> Result<ProgramId, SystemError> {
+        if name != "fault" && self.known(name)?.state == ProgramState::Running {
+            let running = SupervisorError::AlreadyRunning(name.into());
+            return Err(SystemError::Supervisor(running));
+        }
+        self.done.push(format!("spawn {name} {args:?} {mode:?}"));
+        Ok(ProgramId(7))
+    }
+
+    fn wait(&mut self, id: ProgramId) -> Result<Exit, SystemError> {
+        self.done.push(format!("wait {id}"));
+        Ok(self.exit.clone())
+    }
+
+    fn kill(&mut self, name: &str) -> Result<(), SystemError> {
+        if self.known(name)?.state == ProgramState::Stopped {
+            return Err(SystemError::Supervisor(SupervisorError::NotRunning(name.into())));
+        }
+        self.done.push(format!("kill {name}"));
+        Ok(())
+    }
+
+    fn capabilities(&mut self, name: &str) -> Result<Vec<CapabilityInfo>, SystemError> {
+        self.known(name)?;
+        let info = |slot, kind: &str, detail: &str, rights: &str| CapabilityInfo {
+            slot,
+            kind: kind.into(),
+            detail: detail.into(),
+            rights: rights.into(),
+        };
+        Ok(vec![
+            info(0, "thread", "main", ""),
+            info(1, "endpoint", "calls console, badge 0x300", "wp"),
+        ])
+    }
+
+    fn memory(&mut self) -> Result<Vec<MemoryReport>, SystemError> {
+        Ok(vec![MemoryReport {
+            core: 0,
+            ram_bytes: 512 << 20,
+            kernel_bytes: 2 << 20,
+            untyped_total: 510 << 20,
+            untyped_free: 498 << 20,
+            frames_used: 523,
+            frames_free: 17,
+            programs_bytes: 8 << 20,
+        }])
+    }
+
+    fn services(&mut self) -> Result<Vec<ServiceStatus>, SystemError> {
+        let service = |name: &str, program: &str, state| ServiceStatus {
+            name: name.into(),
+            program: program.into(),
+            state,
+            restarts: 1,
+            uptime_us: 3_000_000,
+        };
+        Ok(vec![
+            service("log", "init", ProgramState::Running),
+            service("supervisor", "init", ProgramState::Running),
+            service("uart", "uart", ProgramState::Faulted),
+            service("mystery", "stranger", ProgramState::Running),
+        ])
+    }
+
+    fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {
+        Ok(vec![
+            CoreStatus { core: 0, state: CoreState::Running, programs: 4 },
+            CoreStatus { core: 1, state: CoreState::Parked, programs: 0 },
+        ])
+    }
+
+    fn info(&mut self) -> Result<SystemInfo, SystemError> {
+        Ok(SystemInfo {
+            version: "0.1.0".into(),
+            image: "default".into(),
+            tsc_mhz: 2400,
+            uptime_us: 200_000_000,
+            cores_present: 2,
+            ram_bytes: 512 << 20,
+            command_line: "quiet".into(),
+        })
+    }
+
+    fn log(&mut self, from: u64) -> Result<LogPage, SystemError> {
+        let start = from.max(self.log_start);
+        let records: Vec<_> =
+            self.log.iter().filter(|r| r.seq >= start).take(LOG_PAGE).cloned().collect();
+        let next = records.last().map_or(start, |last| last.seq + 1);
+        Ok(LogPage { records, next, lost: start - from })
+    }
+
+    fn power_off(&mut self, status: u8) -> Result<(), SystemError> {
+        self.done.push(format!("power off {status}"));
+        Ok(())
+    }
+
+    fn reboot(&mut self) -> Result<(), SystemError> {
+        self.done.push("reboot".into());
+        Ok(())
+    }
+}

@@ -1,0 +1,315 @@
+//! What the shell asks of the rest of the system.
+//!
+//! Commands see the trait [`System`] only, so that host tests can put a made-up machine behind
+//! it. [`Services`] is the real one: the clients of console, supervisor and log over whatever
+//! [`Transport`] carries their calls.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use libd3os::call::{CallError, Error, MAX_BYTES, Transport};
+use libd3os::service::Page;
+use libd3os::service::console::{ConsoleClient, ConsoleError, InputEvent, InputMode};
+use libd3os::service::log::{LogClient, LogError, LogPage};
+use libd3os::service::supervisor::{
+    CapabilityInfo, CoreStatus, Exit, MemoryReport, ProgramId, ProgramStatus, RunMode,
+    ServiceStatus, SupervisorClient, SupervisorError, SystemInfo,
+};
+
+/// Bytes of output in one message: what fits behind the length that precedes them.
+const CHUNK: usize = MAX_BYTES - 8;
+/// How often a call is repeated whose server was busy or restarted.
+const ATTEMPTS: u32 = 3;
+
+/// The machine as the shell sees it. Lists come whole, however many messages they take.
+///
+/// Every method fails with a [`SystemError`] that names the service and its reason.
+#[expect(clippy::missing_errors_doc, reason = "the trait's documentation says it for all methods")]
+pub trait System {
+    /// Sends bytes to the terminal.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SystemError>;
+    /// Waits for keys; ^C is one of them.
+    fn read(&mut self) -> Result<InputEvent, SystemError>;
+    /// Called once, when the shell is about to take its first line.
+    fn ready(&mut self);
+    /// The programs of the image.
+    fn programs(&mut self) -> Result<Vec<ProgramStatus>, SystemError>;
+    /// Starts a program.
+    fn spawn(
+        &mut self,
+        name: &str,
+        args: &[String],
+        mode: RunMode,
+    ) -> Result<ProgramId, SystemError>;
+    /// Waits until a started program has ended.
+    fn wait(&mut self, id: ProgramId) -> Result<Exit, SystemError>;
+    /// Ends a program.
+    fn kill(&mut self, name: &str) -> Result<(), SystemError>;
+    /// What a program holds.
+    fn capabilities(&mut self, name: &str) -> Result<Vec<CapabilityInfo>, SystemError>;
+    /// The memory of each core.
+    fn memory(&mut self) -> Result<Vec<MemoryReport>, SystemError>;
+    /// The services of the image.
+    fn services(&mut self) -> Result<Vec<ServiceStatus>, SystemError>;
+    /// The machine's cores.
+    fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError>;
+    /// The system as a whole.
+    fn info(&mut self) -> Result<SystemInfo, SystemError>;
+    /// A part of the log.
+    fn log(&mut self, from: u64) -> Result<LogPage, SystemError>;
+    /// Switches the machine off; `status` is for whoever runs an emulated machine.
+    fn power_off(&mut self, status: u8) -> Result<(), SystemError>;
+    /// Starts the machine again.
+    fn reboot(&mut self) -> Result<(), SystemError>;
+}
+
+/// Which service failed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SystemError {
+    /// A call did not get through.
+    Call {
+        /// The service called.
+        service: &'static str,
+        /// What happened to the call.
+        error: CallError,
+    },
+    /// The supervisor refused.
+    Supervisor(SupervisorError),
+    /// The console refused.
+    Console(ConsoleError),
+    /// The log refused.
+    Log(LogError),
+    /// A list that comes in parts does not go on where it said it would.
+    EndlessList {
+        /// The service that answered.
+        service: &'static str,
+    },
+}
+
+impl fmt::Display for SystemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call { service, error } => write!(f, "calling `{service}`: {error}"),
+            Self::Supervisor(error) => error.fmt(f),
+            Self::Console(error) => error.fmt(f),
+            Self::Log(error) => error.fmt(f),
+            Self::EndlessList { service } => write!(f, "`{service}` sent a list without an end"),
+        }
+    }
+}
+
+impl core::error::Error for SystemError {}
+
+impl From<Error<SupervisorError>> for SystemError {
+    fn from(error: Error<SupervisorError>) -> Self {
+        match error {
+            Error::Call(error) => Self::Call { service: "supervisor", error },
+            Error::Service(error) => Self::Supervisor(error),
+        }
+    }
+}
+
+impl From<Error<ConsoleError>> for SystemError {
+    fn from(error: Error<ConsoleError>) -> Self {
+        match error {
+            Error::Call(error) => Self::Call { service: "console", error },
+            Error::Service(error) => Self::Console(error),
+        }
+    }
+}
+
+impl From<Error<LogError>> for SystemError {
+    fn from(error: Error<LogError>) -> Self {
+        match error {
+            Error::Call(error) => Self::Call { service: "log", error },
+            Error::Service(error) => Self::Log(error),
+        }
+    }
+}
+
+/// The system's services behind their clients.
+#[derive(Debug)]
+pub struct Services<C, S, L> {
+    console: ConsoleClient<C>,
+    supervisor: SupervisorClient<S>,
+    log: LogClient<L>,
+    ready: fn(),
+}
+
+impl<C: Transport, S: Transport, L: Transport> Services<C, S, L> {
+    /// The services that these clients reach; `ready` is called when the shell is.
+    pub fn new(
+        console: ConsoleClient<C>,
+        supervisor: SupervisorClient<S>,
+        log: LogClient<L>,
+        ready: fn(),
+    ) -> Self {
+        Self { console, supervisor, log, ready }
+    }
+}
+
+impl<C: Transport, S: Transport, L: Transport> System for Services<C, S, L> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SystemError> {
+        for chunk in chunks(bytes) {
+            insist(|| self.console.write(chunk.to_vec()))?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<InputEvent, SystemError> {
+        Ok(insist(|| self.console.read(InputMode::Raw))?)
+    }
+
+    fn ready(&mut self) {
+        (self.ready)();
+    }
+
+    fn programs(&mut self) -> Result<Vec<ProgramStatus>, SystemError> {
+        all_pages(|from| self.supervisor.programs(from))
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        args: &[String],
+        mode: RunMode,
+    ) -> Result<ProgramId, SystemError> {
+        Ok(self.supervisor.spawn(name.to_string(), args.to_vec(), mode)?)
+    }
+
+    fn wait(&mut self, id: ProgramId) -> Result<Exit, SystemError> {
+        Ok(self.supervisor.wait(id)?)
+    }
+
+    fn kill(&mut self, name: &str) -> Result<(), SystemError> {
+        Ok(self.supervisor.kill(name.to_string())?)
+    }
+
+    fn capabilities(&mut self, name: &str) -> Result<Vec<CapabilityInfo>, SystemError> {
+        all_pages(|from| self.supervisor.capabilities(name.to_string(), from))
+    }
+
+    fn memory(&mut self) -> Result<Vec<MemoryReport>, SystemError> {
+        all_pages(|from| self.supervisor.memory(from))
+    }
+
+    fn services(&mut self) -> Result<Vec<ServiceStatus>, SystemError> {
+        all_pages(|from| self.supervisor.services(from))
+    }
+
+    fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {
+        all_pages(|from| self.supervisor.cores(from))
+    }
+
+    fn info(&mut self) -> Result<SystemInfo, SystemError> {
+        Ok(self.supervisor.system()?)
+    }
+
+    fn log(&mut self, from: u64) -> Result<LogPage, SystemError> {
+        Ok(self.log.read(from)?)
+    }
+
+    fn power_off(&mut self, status: u8) -> Result<(), SystemError> {
+        Ok(self.supervisor.power_off(status)?)
+    }
+
+    fn reboot(&mut self) -> Result<(), SystemError> {
+        Ok(self.supervisor.reboot()?)
+    }
+}
+
+/// Repeats a call whose server was busy or restarted. For output and input that is right: some
+/// of it may be doubled or lost then, as the console says, but the person sees where it goes on.
+fn insist<T, E>(mut call: impl FnMut() -> Result<T, Error<E>>) -> Result<T, Error<E>> {
+    for _ in 1..ATTEMPTS {
+        match call() {
+            Err(Error::Call(CallError::Restarted | CallError::Busy)) => {}
+            settled => return settled,
+        }
+    }
+    call()
+}
+
+/// Collects a list that comes in parts.
+fn all_pages<T>(
+    mut fetch: impl FnMut(u32) -> Result<Page<T>, Error<SupervisorError>>,
+) -> Result<Vec<T>, SystemError> {
+    let mut items = Vec::new();
+    let mut from = 0;
+    loop {
+        let page = fetch(from)?;
+        items.extend(page.items);
+        match page.next {
+            None => return Ok(items),
+            Some(next) if next > from => from = next,
+            Some(_) => return Err(SystemError::EndlessList { service: "supervisor" }),
+        }
+    }
+}
+
+/// Cuts output into messages, at the ends of lines where there are any.
+fn chunks(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let (chunk, rest) = bytes.split_at_checked(chunk_length(bytes))?;
+        bytes = rest;
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
+fn chunk_length(bytes: &[u8]) -> usize {
+    let Some(fitting) = bytes.get(..CHUNK) else { return bytes.len() };
+    fitting.iter().rposition(|&b| b == b'\n').map_or(CHUNK, |end| end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    #[test]
+    fn lists_are_collected_over_pages() {
+        let fetch = |from: u32| {
+            Ok(Page { items: vec![from, from + 1], next: (from < 4).then_some(from + 2) })
+        };
+        assert_eq!(all_pages(fetch), Ok(vec![0, 1, 2, 3, 4, 5]));
+    }
+
+    #[test]
+    fn a_list_that_does_not_advance_is_refused() {
+        let stuck = |_| Ok(Page { items: vec![1], next: Some(0) });
+        assert_eq!(all_pages(stuck), Err(SystemError::EndlessList { service: "supervisor" }));
+    }
+
+    #[test]
+    fn a_restarted_server_is_asked_again_but_not_for_ever() {
+        let mut calls = 0;
+        let result: Result<u32, Error<ConsoleError>> = insist(|| {
+            calls += 1;
+            if calls == 1 { Err(Error::Call(CallError::Restarted)) } else { Ok(calls) }
+        });
+        assert_eq!(result, Ok(2));
+
+        let mut calls = 0;
+        let result: Result<(), Error<ConsoleError>> = insist(|| {
+            calls += 1;
+            Err(Error::Call(CallError::Busy))
+        });
+        assert_eq!((result, calls), (Err(Error::Call(CallError::Busy)), ATTEMPTS));
+    }
+
+    #[test]
+    fn chunks_end_at_line_ends() {
+        let text = "line\n".repeat(CHUNK);
+        assert!(chunks(text.as_bytes()).all(|chunk| chunk.ends_with(b"\n")));
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_fit_and_lose_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..4000)) {
+            let parts: Vec<_> = chunks(&bytes).collect();
+            prop_assert!(parts.iter().all(|part| !part.is_empty() && part.len() <= CHUNK));
+            prop_assert_eq!(parts.concat(), bytes);
+        }
+    }
+}
