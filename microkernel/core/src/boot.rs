@@ -1,10 +1,29 @@
 //! The root task's first state: what memory there is, its image, its capabilities, BootInfo.
+//!
+//! Everything is made in this order, which is also that of the capabilities' slots from the first
+//! free one on: time, paging structures, extra BootInfo, image, untyped memory. The kernel's own
+//! objects come from the lowest memory above its image, so that large aligned pieces stay whole.
 
+mod image;
+mod info;
+mod loader;
+mod memory;
+mod regions;
+
+use self::image::RootImage;
+use self::loader::{Loader, Plan};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::PhysAddr;
 use core::fmt;
 use core::ops::Range;
+
+pub use self::image::ImageError;
+
+/// Bytes of the command line that BootInfo repeats; the rest is cut.
+const MAX_COMMAND_LINE: usize = 2048;
+/// Bytes of the ACPI root pointer that BootInfo repeats: all of its second version.
+const MAX_RSDP: usize = 36;
 
 /// A piece of the machine's memory map; pieces may overlap, and then what is not usable wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,13 +92,49 @@ pub struct BootInput<'a> {
 pub enum BootError {
     /// No boot module was given.
     NoModule,
+    /// The boot module cannot be run.
+    Image(ImageError),
+    /// The boot module needs more slots than the root task's CNode has.
+    ImageTooLarge {
+        /// Pages of the image.
+        pages: u64,
+        /// Most pages that there are slots for.
+        most: u64,
+    },
+    /// Not enough RAM.
+    NotEnoughMemory {
+        /// What it was needed for.
+        purpose: &'static str,
+        /// Bytes that were needed, in one aligned piece.
+        needed: u64,
+        /// Bytes of the largest free piece.
+        largest: u64,
+        /// Bytes of RAM in the machine.
+        ram: u64,
+    },
 }
 
 impl fmt::Display for BootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoModule => write!(f, "no boot module: give the root task's ELF (-initrd)"),
+            Self::Image(error) => write!(f, "the boot module cannot be run: {error}"),
+            Self::ImageTooLarge { pages, most } => write!(
+                f,
+                "the boot module has {pages} pages, but the root task has slots for {most}"
+            ),
+            Self::NotEnoughMemory { purpose, needed, largest, ram } => write!(
+                f,
+                "not enough memory for {purpose}: {needed} bytes needed in one piece, \
+                 {largest} free, of {ram} in the machine"
+            ),
         }
+    }
+}
+
+impl From<ImageError> for BootError {
+    fn from(error: ImageError) -> Self {
+        Self::Image(error)
     }
 }
 
@@ -92,6 +147,10 @@ impl<M: Machine> Kernel<M> {
         if input.module.is_empty() {
             return Err(BootError::NoModule);
         }
-        Ok(())
+        let rsdp = input.rsdp.map(|bytes| &bytes[..bytes.len().min(MAX_RSDP)]);
+        let input = BootInput { rsdp, ..input.clone() };
+        let image = RootImage::parse(input.module)?;
+        let plan = Plan::new(&image, &input)?;
+        Loader::new(self, &input, &image, plan)?.run()
     }
 }

@@ -148,12 +148,14 @@ impl<M: Machine> Kernel<M> {
 
     /// The last capability to a root goes away: its identifier names nothing from now on.
     pub(crate) fn finalise_vspace(&mut self, cap: Cap) {
-        let Some(root) = self.vspace_root(cap) else { return };
         let Cap::VSpace { asid: Some(asid), .. } = cap else { return };
+        if self.vspace_root(cap).is_none() {
+            return;
+        }
         if let Some(pool) = self.asid_pools[usize::from(asid.pool())].get() {
             self.get_mut(pool).roots[usize::from(asid.0) % ASID_POOL_ENTRIES] = Link::NONE;
         }
-        self.machine.flush_address_space(root.address());
+        self.leave_address_space();
     }
 
     /// The last capability to a pool goes away: so do the identifiers in it.
@@ -164,10 +166,15 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         self.asid_pools[index] = Link::NONE;
-        for entry in 0..ASID_POOL_ENTRIES {
-            if let Some(root) = self.get(object).roots[entry].get() {
-                self.machine.flush_address_space(root.address());
-            }
+        self.leave_address_space();
+    }
+
+    /// An address space may have ended. The processor must not go on with its tables, whose memory
+    /// can be reused from now on, even if no thread is left to switch to.
+    fn leave_address_space(&mut self) {
+        match self.current_thread() {
+            Some(thread) => self.load_address_space(thread),
+            None => self.machine.set_address_space(self.machine.kernel_address_space()),
         }
     }
 }

@@ -1,0 +1,153 @@
+//! The root task's image: an ELF from outside, checked before anything of it is used.
+
+use core::fmt;
+use core::ops::Range;
+use d3os_abi::USER_TOP;
+use elf::ElfBytes;
+use elf::abi::{EM_X86_64, ET_EXEC, PT_LOAD};
+use elf::endian::LittleEndian;
+use elf::file::Class;
+use elf::segment::ProgramHeader;
+use heapless::Vec;
+
+/// Loadable segments that an image may have.
+const MAX_SEGMENTS: usize = 16;
+/// Bytes of a page.
+pub(super) const PAGE: u64 = 4096;
+
+/// What is wrong with an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageError {
+    /// Not an ELF, or cut off.
+    Malformed,
+    /// An ELF, but not a statically linked 64-bit executable for x86_64.
+    WrongKind,
+    /// Nothing to load.
+    Empty,
+    /// More segments than an image may have.
+    TooManySegments,
+    /// A segment's bytes are not all in the file, or more than its memory.
+    SegmentBytes,
+    /// A segment is in the first page or above user space.
+    SegmentAddress,
+    /// A segment begins before the last one ends.
+    SegmentOrder,
+    /// The first instruction is in no segment.
+    Entry,
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "it is not an ELF file, or damaged",
+            Self::WrongKind => "it is not a static 64-bit x86_64 executable",
+            Self::Empty => "it has no segment to load",
+            Self::TooManySegments => "it has more than 16 segments to load",
+            Self::SegmentBytes => "a segment's bytes are outside the file",
+            Self::SegmentAddress => "a segment is outside user space",
+            Self::SegmentOrder => "its segments overlap or are not in ascending order",
+            Self::Entry => "its entry point is in no segment",
+        })
+    }
+}
+
+/// A range of memory and what it begins with; the rest is zero.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment<'a> {
+    start: u64,
+    end: u64,
+    bytes: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    fn parse(header: &ProgramHeader, file: &'a [u8]) -> Result<Self, ImageError> {
+        let bytes = file_range(header)
+            .and_then(|range| file.get(range))
+            .filter(|bytes| bytes.len() as u64 <= header.p_memsz)
+            .ok_or(ImageError::SegmentBytes)?;
+        let (start, end) = (header.p_vaddr, header.p_vaddr.checked_add(header.p_memsz));
+        match end {
+            Some(end) if start >= PAGE && end <= USER_TOP => Ok(Self { start, end, bytes }),
+            _ => Err(ImageError::SegmentAddress),
+        }
+    }
+
+    /// The part of the segment's file bytes that belongs to the page at `page`: where in the page
+    /// it begins, and the bytes.
+    pub(super) fn bytes_in_page(&self, page: u64) -> (usize, &'a [u8]) {
+        let skip = usize::try_from(page.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        let rest = self.bytes.get(skip..).unwrap_or(&[]);
+        match usize::try_from(self.start.saturating_sub(page)) {
+            Ok(offset) if offset < PAGE as usize => {
+                (offset, &rest[..rest.len().min(PAGE as usize - offset)])
+            }
+            _ => (0, &[]),
+        }
+    }
+}
+
+fn file_range(header: &ProgramHeader) -> Option<Range<usize>> {
+    let start = usize::try_from(header.p_offset).ok()?;
+    Some(start..start.checked_add(usize::try_from(header.p_filesz).ok()?)?)
+}
+
+/// A checked image.
+#[derive(Clone, Debug)]
+pub(super) struct RootImage<'a> {
+    /// The first instruction.
+    pub(super) entry: u64,
+    segments: Vec<Segment<'a>, MAX_SEGMENTS>,
+}
+
+impl<'a> RootImage<'a> {
+    /// Checks `file`.
+    pub(super) fn parse(file: &'a [u8]) -> Result<Self, ImageError> {
+        let elf =
+            ElfBytes::<LittleEndian>::minimal_parse(file).map_err(|_| ImageError::Malformed)?;
+        let header = elf.ehdr;
+        if (header.class, header.e_type, header.e_machine) != (Class::ELF64, ET_EXEC, EM_X86_64) {
+            return Err(ImageError::WrongKind);
+        }
+        let mut segments = Vec::<Segment<'a>, MAX_SEGMENTS>::new();
+        let headers = elf.segments().ok_or(ImageError::Empty)?;
+        for header in headers.iter().filter(|h| h.p_type == PT_LOAD && h.p_memsz > 0) {
+            let segment = Segment::parse(&header, file)?;
+            if segments.last().is_some_and(|last| segment.start < last.end) {
+                return Err(ImageError::SegmentOrder);
+            }
+            segments.push(segment).map_err(|_| ImageError::TooManySegments)?;
+        }
+        if segments.is_empty() {
+            return Err(ImageError::Empty);
+        }
+        let entry = header.e_entry;
+        if !segments.iter().any(|s| (s.start..s.end).contains(&entry)) {
+            return Err(ImageError::Entry);
+        }
+        Ok(Self { entry, segments })
+    }
+
+    /// The segments, ascending.
+    pub(super) fn segments(&self) -> &[Segment<'a>] {
+        &self.segments
+    }
+
+    /// The pages that segments touch: ascending, disjoint ranges.
+    pub(super) fn page_ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.segments.iter().scan(0, |done, segment| {
+            let start = (segment.start & !(PAGE - 1)).max(*done);
+            *done = segment.end.next_multiple_of(PAGE);
+            Some(start..*done)
+        })
+    }
+
+    /// Number of pages in all ranges.
+    pub(super) fn pages(&self) -> u64 {
+        self.page_ranges().map(|range| (range.end - range.start) / PAGE).sum()
+    }
+
+    /// First page above the image.
+    pub(super) fn end(&self) -> u64 {
+        self.page_ranges().last().map_or(0, |range| range.end)
+    }
+}

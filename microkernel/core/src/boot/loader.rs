@@ -1,0 +1,358 @@
+//! Making the root task: its capabilities, address space, image, thread and untyped memory.
+
+use super::image::{ImageError, PAGE, RootImage};
+use super::info::{self, Layout, MAX_EXTRA_PAGES, MemoryAmounts, Page};
+use super::memory::Memory;
+use super::regions::{Piece, RegionList};
+use super::{BootError, BootInput};
+use crate::cap::{Asid, Cap, FrameRights, Mapping, TableLevel};
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::{Link, PhysAddr, Ref};
+use crate::objects::{AsidPool, MIN_REFILLS, PageTable, SchedContext, Tcb, TcbSlot, ThreadState};
+use crate::refill::Parameters;
+use crate::scheduler::Place;
+use crate::slot::Slot;
+use crate::vspace::{Attributes, Entry};
+use core::ops::Range;
+use d3os_abi::{
+    FrameSize, MAX_UNTYPED_BITS, MAX_UNTYPED_DESCRIPTORS, MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS,
+    SLOT_SIZE_BITS, SlotRegion, USER_TOP, UntypedDescriptor, size_bits, slot,
+};
+use heapless::Vec;
+
+/// log2 of the slots of the root task's CNode.
+const CNODE_BITS: u8 = 13;
+/// Slots for scheduling control, paging structures and extra BootInfo, and some that stay empty.
+const MAX_OTHER_SLOTS: u64 = 512;
+/// The root task's identifier: the first that is given out.
+const ROOT_ASID: Asid = Asid(1);
+/// Untypeds that RAM may take in BootInfo's list; device memory gets the rest.
+const MAX_RAM_UNTYPEDS: usize = MAX_UNTYPED_DESCRIPTORS * 3 / 4;
+/// Interrupts on, and the bit that always reads as one.
+const USER_FLAGS: u64 = 0x202;
+/// The root task's time slice in microseconds.
+const TIME_SLICE: u64 = 5_000;
+/// What the kernel's messages call its thread.
+const THREAD_NAME: &[u8] = b"root task";
+
+/// Where things go in the root task's address space: the IPC buffer follows the image, then
+/// BootInfo and its extra pages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    ipc_buffer: u64,
+    boot_info: u64,
+    extra_bytes: u64,
+    extra_pages: u64,
+}
+
+impl Plan {
+    pub(super) fn new(image: &RootImage<'_>, input: &BootInput<'_>) -> Result<Self, BootError> {
+        let ipc_buffer = image.end();
+        let boot_info = ipc_buffer + PAGE;
+        let extra_bytes = info::extra_bytes(input);
+        let extra_pages = extra_bytes.div_ceil(PAGE);
+        let slots = 1 << CNODE_BITS;
+        let others = slot::FIRST_FREE + MAX_UNTYPED_DESCRIPTORS as u64 + MAX_OTHER_SLOTS;
+        let (pages, most) = (image.pages(), slots - others);
+        if pages > most {
+            return Err(BootError::ImageTooLarge { pages, most });
+        }
+        if boot_info + PAGE + extra_pages * PAGE > USER_TOP {
+            return Err(ImageError::SegmentAddress.into());
+        }
+        Ok(Self { ipc_buffer, boot_info, extra_bytes, extra_pages })
+    }
+
+    /// The page ranges of the root task, ascending.
+    fn page_ranges<'a>(&self, image: &'a RootImage<'_>) -> impl Iterator<Item = Range<u64>> + 'a {
+        let end = self.boot_info + PAGE + self.extra_pages * PAGE;
+        image.page_ranges().chain([self.ipc_buffer..end])
+    }
+}
+
+/// What makes the root task, step by step.
+pub(super) struct Loader<'a, 'i, M> {
+    kernel: &'a mut Kernel<M>,
+    input: &'a BootInput<'i>,
+    image: &'a RootImage<'i>,
+    plan: Plan,
+    memory: Memory,
+    cnode: Ref<Slot>,
+    next_slot: u64,
+    root: Ref<PageTable>,
+    /// Pages in the root task's address space.
+    user_pages: u64,
+}
+
+impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
+    pub(super) fn new(
+        kernel: &'a mut Kernel<M>,
+        input: &'a BootInput<'i>,
+        image: &'a RootImage<'i>,
+        plan: Plan,
+    ) -> Result<Self, BootError> {
+        let mut memory = Memory::new(input);
+        let cnode_bits = CNODE_BITS + SLOT_SIZE_BITS;
+        let cnode = Ref::at(memory.allocate(cnode_bits, "the root task's capabilities")?);
+        kernel.machine.clear(cnode.address(), 1 << cnode_bits);
+        let root = Ref::at(memory.allocate(size_bits::PAGING, "the root task's address space")?);
+        kernel.machine.clear(root.address(), 1 << size_bits::PAGING);
+        let next_slot = slot::FIRST_FREE;
+        Ok(Self { kernel, input, image, plan, memory, cnode, next_slot, root, user_pages: 0 })
+    }
+
+    pub(super) fn run(mut self) -> Result<(), BootError> {
+        self.make_control_caps();
+        self.make_address_space()?;
+        let sched_control = self.make_sched_control();
+        let paging = self.make_tables()?;
+        let (ipc_buffer, frame) = self.map_page(self.plan.ipc_buffer)?;
+        self.insert(slot::IPC_BUFFER_FRAME, frame);
+        let (boot_info, frame) = self.map_page(self.plan.boot_info)?;
+        self.insert(slot::BOOT_INFO_FRAME, frame);
+        let (extra_pages, extra) = self.map_extra_pages()?;
+        let image_frames = self.load_image()?;
+        self.make_thread(ipc_buffer.address())?;
+        let amounts = self.amounts();
+        let untyped = self.make_untypeds(boot_info);
+        let layout = Layout {
+            extra_bytes: self.plan.extra_bytes,
+            ipc_buffer: self.plan.ipc_buffer,
+            sched_control,
+            paging,
+            extra_pages,
+            image_frames,
+            untyped,
+            empty: SlotRegion { start: self.next_slot, end: 1 << CNODE_BITS },
+            cnode_bits: CNODE_BITS,
+        };
+        self.kernel.write_boot_info(boot_info, self.input, &layout);
+        self.kernel.write_extra(&extra, self.input, amounts);
+        Ok(())
+    }
+
+    fn slot(&self, index: u64) -> Ref<Slot> {
+        self.cnode.index(index)
+    }
+
+    fn insert(&mut self, index: u64, cap: Cap) {
+        self.kernel.insert_root(self.slot(index), cap);
+    }
+
+    /// Puts a capability into the next free slot. Slots suffice: [`Plan::new`] counted them.
+    fn insert_next(&mut self, cap: Cap) {
+        self.insert(self.next_slot, cap);
+        self.next_slot += 1;
+    }
+
+    /// The slots that were filled since `start`.
+    fn slots_since(&self, start: u64) -> SlotRegion {
+        SlotRegion { start, end: self.next_slot }
+    }
+
+    fn make_control_caps(&mut self) {
+        let guard_size = 64 - CNODE_BITS;
+        let (object, radix) = (self.cnode, CNODE_BITS);
+        self.insert(slot::CNODE, Cap::CNode { object, radix, guard_size, guard: 0 });
+        self.insert(slot::IRQ_CONTROL, Cap::IrqControl);
+        self.insert(slot::ASID_CONTROL, Cap::AsidControl);
+        self.insert(slot::IO_PORT_CONTROL, Cap::IoPortControl);
+        self.insert(slot::DOMAIN, Cap::Domain);
+    }
+
+    fn make_address_space(&mut self) -> Result<(), BootError> {
+        self.kernel.init_vspace_root(self.root);
+        let pool = self.memory.allocate(size_bits::ASID_POOL, "the first ASID pool")?;
+        self.kernel.machine.clear(pool, 1 << size_bits::ASID_POOL);
+        let pool = Ref::<AsidPool>::at(pool);
+        self.kernel.get_mut(pool).roots[usize::from(ROOT_ASID.0)] = Link::to(self.root);
+        self.kernel.asid_pools[0] = Link::to(pool);
+        self.insert(slot::ASID_POOL, Cap::AsidPool { object: pool, base: Asid(0) });
+        self.insert(slot::VSPACE, Cap::VSpace { root: self.root, asid: Some(ROOT_ASID) });
+        Ok(())
+    }
+
+    fn make_sched_control(&mut self) -> SlotRegion {
+        let start = self.next_slot;
+        self.insert_next(Cap::SchedControl { core: self.kernel.core });
+        self.slots_since(start)
+    }
+
+    /// Makes every table that the image's pages need, a level after the other.
+    fn make_tables(&mut self) -> Result<SlotRegion, BootError> {
+        let start = self.next_slot;
+        for level in [TableLevel::Pdpt, TableLevel::PageDirectory, TableLevel::PageTable] {
+            let bits = level.coverage_bits();
+            let mut next = 0;
+            for range in self.plan.page_ranges(self.image).filter(|range| !range.is_empty()) {
+                let end = (range.end - 1 >> bits) + 1;
+                for index in (range.start >> bits).max(next)..end {
+                    self.make_table(level, index << bits)?;
+                }
+                next = end;
+            }
+        }
+        Ok(self.slots_since(start))
+    }
+
+    fn make_table(&mut self, level: TableLevel, vaddr: u64) -> Result<(), BootError> {
+        let object = Ref::at(self.allocate_page("the root task's address space")?);
+        let entry = Entry::table(object, Attributes::from_word(0));
+        self.enter(vaddr, level.coverage_bits(), entry);
+        let mapping = Some(Mapping { asid: ROOT_ASID, vaddr });
+        self.insert_next(Cap::Table { object, level, mapping });
+        Ok(())
+    }
+
+    /// Sets the entry for `vaddr`; the tables above it were made before.
+    fn enter(&mut self, vaddr: u64, shift: u8, entry: Entry) {
+        if let Ok(place) = self.kernel.find_entry(self.root, vaddr, shift) {
+            self.kernel.set_entry(place, entry);
+        }
+    }
+
+    fn allocate_page(&mut self, purpose: &'static str) -> Result<PhysAddr, BootError> {
+        let page = self.memory.allocate(size_bits::PAGING, purpose)?;
+        self.kernel.machine.clear(page, PAGE);
+        Ok(page)
+    }
+
+    /// Maps a new, zeroed page; returns it and its capability.
+    fn map_page(&mut self, vaddr: u64) -> Result<(Ref<Page>, Cap), BootError> {
+        let base = self.allocate_page("the root task's image")?;
+        self.user_pages += 1;
+        let (size, rights) = (FrameSize::Small, FrameRights { read: true, write: true });
+        let entry = Entry::page(base, size, rights, Attributes::from_word(0));
+        self.enter(vaddr, size.bits(), entry);
+        let mapping = Some(Mapping { asid: ROOT_ASID, vaddr });
+        Ok((Ref::at(base), Cap::Frame { base, size, rights, device: false, mapping }))
+    }
+
+    fn map_extra_pages(&mut self) -> Result<(SlotRegion, Vec<Ref<Page>, MAX_EXTRA_PAGES>), BootError> {
+        let start = self.next_slot;
+        let mut pages = Vec::new();
+        for index in 0..self.plan.extra_pages {
+            let (page, frame) = self.map_page(self.plan.boot_info + (index + 1) * PAGE)?;
+            self.insert_next(frame);
+            // What the chunks can hold fits in MAX_EXTRA_PAGES.
+            let _ = pages.push(page);
+        }
+        Ok((self.slots_since(start), pages))
+    }
+
+    /// Every page is readable, writable and executable, as on seL4.
+    fn load_image(&mut self) -> Result<SlotRegion, BootError> {
+        let start = self.next_slot;
+        for range in self.image.page_ranges() {
+            for vaddr in range.step_by(PAGE as usize) {
+                let (page, frame) = self.map_page(vaddr)?;
+                self.insert_next(frame);
+                for segment in self.image.segments() {
+                    let (offset, bytes) = segment.bytes_in_page(vaddr);
+                    let target = &mut self.kernel.get_mut(page).bytes[offset..][..bytes.len()];
+                    target.copy_from_slice(bytes);
+                }
+            }
+        }
+        Ok(self.slots_since(start))
+    }
+
+    fn make_thread(&mut self, ipc_buffer: PhysAddr) -> Result<(), BootError> {
+        let thread = Ref::<Tcb>::at(self.memory.allocate(size_bits::TCB, "the root task's thread")?);
+        self.kernel.machine.clear(thread.address(), 1 << size_bits::TCB);
+        self.kernel.init_thread(thread);
+        self.insert(slot::TCB, Cap::Thread { object: thread });
+        self.give_slot(thread, TcbSlot::CSpace, slot::CNODE);
+        self.give_slot(thread, TcbSlot::VSpace, slot::VSPACE);
+        self.give_slot(thread, TcbSlot::IpcBuffer, slot::IPC_BUFFER_FRAME);
+        self.set_registers(thread, ipc_buffer);
+        let context = self.make_sched_context()?;
+        self.give_time(thread, context);
+        Ok(())
+    }
+
+    /// Copies a capability of the root CNode into one of the thread's own slots.
+    fn give_slot(&mut self, thread: Ref<Tcb>, to: TcbSlot, index: u64) {
+        let source = self.slot(index);
+        let cap = self.kernel.cap_at(source);
+        if let Ok(copy) = self.kernel.derive_cap(source, cap) {
+            self.kernel.insert_derived(thread.cast::<Slot>().index(to as u64), copy, source);
+        }
+    }
+
+    fn set_registers(&mut self, thread: Ref<Tcb>, ipc_buffer: PhysAddr) {
+        let tcb = self.kernel.get_mut(thread);
+        tcb.ipc_buffer = ipc_buffer;
+        tcb.ipc_buffer_writable = 1;
+        tcb.name[..THREAD_NAME.len()].copy_from_slice(THREAD_NAME);
+        let context = &mut tcb.context;
+        context.rip = self.image.entry;
+        context.fault_ip = self.image.entry;
+        context.rdi = self.plan.boot_info;
+        context.rflags = USER_FLAGS;
+        context.full_frame = 1;
+    }
+
+    fn make_sched_context(&mut self) -> Result<Ref<SchedContext>, BootError> {
+        let size_bits = MIN_SCHED_CONTEXT_BITS;
+        let object = Ref::at(self.memory.allocate(size_bits, "the root task's time")?);
+        self.kernel.machine.clear(object.address(), 1 << size_bits);
+        self.kernel.init_sched_context(object, size_bits);
+        self.insert(slot::SCHED_CONTEXT, Cap::SchedContext { object, size_bits });
+        Ok(object)
+    }
+
+    /// The thread is ready, with a time slice that it shares with others of its priority.
+    fn give_time(&mut self, thread: Ref<Tcb>, context: Ref<SchedContext>) {
+        let budget = TIME_SLICE * self.kernel.machine.ticks_per_microsecond();
+        let refill_max = MIN_REFILLS as u32;
+        self.kernel.new_refills(context, Parameters { budget, period: 0, refill_max });
+        self.kernel.get_mut(context).thread = Link::to(thread);
+        let tcb = self.kernel.get_mut(thread);
+        tcb.sched_context = Link::to(context);
+        tcb.priority = u8::MAX;
+        tcb.mcp = u8::MAX;
+        tcb.state = ThreadState::RUNNING;
+        self.kernel.make_ready(thread, Place::Last);
+    }
+
+    fn amounts(&self) -> MemoryAmounts {
+        let ram = self.memory.ram.bytes();
+        let free = self.memory.free.bytes() + self.memory.module.bytes();
+        MemoryAmounts { ram, kernel: ram - free - self.user_pages * PAGE }
+    }
+
+    /// Makes a capability for every piece of memory that is left: device memory first. Where
+    /// BootInfo's list is too short for all, the smallest are lost.
+    fn make_untypeds(&mut self, boot_info: Ref<Page>) -> SlotRegion {
+        let start = self.next_slot;
+        let Memory { free, device, module, .. } = &mut self.memory;
+        module.iter().for_each(|region| free.insert(region));
+        let (device, ram) = (device.clone(), free.clone());
+        let ram_bits = smallest_listed(&ram, MIN_UNTYPED_BITS, MAX_RAM_UNTYPEDS);
+        let room = MAX_UNTYPED_DESCRIPTORS - listed(&ram, ram_bits).count();
+        let device_bits = smallest_listed(&device, FrameSize::Small.bits(), room);
+        let pieces = listed(&device, device_bits).map(|piece| (piece, true));
+        let pieces = pieces.chain(listed(&ram, ram_bits).map(|piece| (piece, false)));
+        for (index, (piece, device)) in pieces.enumerate() {
+            let (base, size_bits) = (PhysAddr(piece.base), piece.bits);
+            self.insert_next(Cap::Untyped { base, size_bits, device, free: 0 });
+            let is_device = device.into();
+            let descriptor =
+                UntypedDescriptor { paddr: base.0, size_bits, is_device, ..Default::default() };
+            self.kernel.write_untyped(boot_info, index, descriptor);
+        }
+        self.slots_since(start)
+    }
+}
+
+/// The pieces of at least 2^`bits` bytes.
+fn listed(regions: &RegionList, bits: u8) -> impl Iterator<Item = Piece> + '_ {
+    regions.pieces(MAX_UNTYPED_BITS).filter(move |piece| piece.bits >= bits)
+}
+
+/// The least size, from 2^`least` on, of which at most `room` pieces are as large.
+fn smallest_listed(regions: &RegionList, least: u8, room: usize) -> u8 {
+    (least..MAX_UNTYPED_BITS).find(|&bits| listed(regions, bits).count() <= room).unwrap_or(u8::MAX)
+}
