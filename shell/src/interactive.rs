@@ -1,6 +1,5 @@
 //! The shell with a person: reads lines, runs them, until the machine is switched off.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use libd3os::service::console::InputEvent;

@@ -444,9 +444,10 @@ mod tests {
 
     #[test]
     fn splits_words_and_keeps_quoted_blanks() {
-        assert_eq!(words("  run hello 'a b' \"c d\" e\\ f "), [[
-            "run", "hello", "a b", "c d", "e f"
-        ]]);
+        assert_eq!(
+            words("  run hello 'a b' \"c d\" e\\ f "),
+            [["run", "hello", "a b", "c d", "e f"]]
+        );
         assert_eq!(words(r#"echo a"b"'c' '' "\"\\\n""#), [["echo", "abc", "", r#""\\n"#]]);
     }
 
@@ -463,12 +464,15 @@ mod tests {
         let steps = parse("a;b && c & d").unwrap();
         let shape: Vec<_> =
             steps.iter().map(|s| (s.words[0].as_str(), s.condition, s.place)).collect();
-        assert_eq!(shape, [
-            ("a", Condition::Always, Place::Foreground),
-            ("b", Condition::Always, Place::Foreground),
-            ("c", Condition::AfterSuccess, Place::Background),
-            ("d", Condition::Always, Place::Foreground),
-        ]);
+        assert_eq!(
+            shape,
+            [
+                ("a", Condition::Always, Place::Foreground),
+                ("b", Condition::Always, Place::Foreground),
+                ("c", Condition::AfterSuccess, Place::Background),
+                ("d", Condition::Always, Place::Foreground),
+            ]
+        );
         assert_eq!(words("a ;; b ;"), [["a"], ["b"]]);
         assert_eq!(words("a & ; b"), [["a"], ["b"]]);
         assert_eq!(words(" ; ; "), Vec::<Vec<String>>::new());

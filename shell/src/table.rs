@@ -123,7 +123,9 @@ impl<const N: usize> Table<N> {
     }
 
     fn render_row(&self, row: &[Cell; N], widths: &[usize; N], style: Style, text: &mut String) {
-        for (index, ((cell, column), &width)) in row.iter().zip(&self.columns).zip(widths).enumerate() {
+        for (index, ((cell, column), &width)) in
+            row.iter().zip(&self.columns).zip(widths).enumerate()
+        {
             if index > 0 {
                 pad(text, GAP);
             }

@@ -57,23 +57,18 @@ mod tests {
     #[test]
     fn memory() {
         let shown = [0, 1023, 1024, 1536, 64 << 10, (512 << 20) - 1, 3 << 30, u64::MAX / 2];
-        assert_eq!(shown.map(bytes), [
-            "0 B", "1023 B", "1 KiB", "1.5 KiB", "64 KiB", "511.9 MiB", "3 GiB", "8388607.9 TiB"
-        ]);
+        assert_eq!(
+            shown.map(bytes),
+            ["0 B", "1023 B", "1 KiB", "1.5 KiB", "64 KiB", "511.9 MiB", "3 GiB", "8388607.9 TiB"]
+        );
     }
 
     #[test]
     fn time() {
         let shown = [0, 999, 1_000, 5_250, 12_300_000, 200_000_000, 7_500_000_000, 4 * DAY];
-        assert_eq!(shown.map(microseconds), [
-            "0 µs",
-            "999 µs",
-            "1 ms",
-            "5.2 ms",
-            "12.3 s",
-            "3 min 20 s",
-            "2 h 5 min",
-            "4 d 0 h"
-        ]);
+        assert_eq!(
+            shown.map(microseconds),
+            ["0 µs", "999 µs", "1 ms", "5.2 ms", "12.3 s", "3 min 20 s", "2 h 5 min", "4 d 0 h"]
+        );
     }
 }

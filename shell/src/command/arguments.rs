@@ -110,7 +110,9 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing(argument) => write!(f, "{} is missing ({})", argument.name, argument.about),
+            Self::Missing(argument) => {
+                write!(f, "{} is missing ({})", argument.name, argument.about)
+            }
             Self::MissingValue(flag) => {
                 write!(f, "`{}` needs {} ({})", flag.name, flag.value.name, flag.value.about)
             }
@@ -237,10 +239,7 @@ impl<'c> Walk<'c> {
 
     fn step(&mut self, word: &str) -> Result<Meaning<'c>, Problem> {
         let expected = self.expected();
-        if self.flag.take().is_none()
-            && !expected.flags.is_empty()
-            && word.starts_with('-')
-        {
+        if self.flag.take().is_none() && !expected.flags.is_empty() && word.starts_with('-') {
             let flag = expected.flags.iter().find(|flag| flag.name == word);
             self.flag = Some(flag.ok_or_else(|| Problem::UnknownFlag(word.to_string()))?);
             return Ok(Meaning::Flag);
@@ -249,7 +248,8 @@ impl<'c> Walk<'c> {
         if argument.presence == Presence::Repeated {
             return Ok(Meaning::Rest);
         }
-        let is_positional = self.command.arguments.get(self.next).is_some_and(|a| core::ptr::eq(a, argument));
+        let is_positional =
+            self.command.arguments.get(self.next).is_some_and(|a| core::ptr::eq(a, argument));
         self.next += usize::from(is_positional);
         Ok(Meaning::Value(argument))
     }

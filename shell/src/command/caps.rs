@@ -26,11 +26,7 @@ pub(super) static CAPS: Command = Command {
     run,
 };
 
-fn run(
-    session: &mut Session<'_>,
-    arguments: &Arguments<'_>,
-    _: Place,
-) -> Result<(), CommandError> {
+fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
     let mut table = Table::new([
         Column::right("SLOT"),
         Column::left("KIND"),

@@ -19,11 +19,7 @@ pub(super) static ECHO: Command = Command {
     run,
 };
 
-fn run(
-    session: &mut Session<'_>,
-    arguments: &Arguments<'_>,
-    _: Place,
-) -> Result<(), CommandError> {
+fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
     session.line(arguments.rest().join(" "));
     Ok(())
 }

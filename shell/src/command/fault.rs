@@ -31,11 +31,7 @@ pub(super) static FAULT: Command = Command {
     run,
 };
 
-fn run(
-    session: &mut Session<'_>,
-    arguments: &Arguments<'_>,
-    _: Place,
-) -> Result<(), CommandError> {
+fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
     session.flush();
     let kind = [arguments.required("KIND").into()];
     let id = session.system.spawn(PROGRAM, &kind, RunMode::Foreground)?;

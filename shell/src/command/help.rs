@@ -23,11 +23,7 @@ pub(super) static HELP: Command = Command {
     run,
 };
 
-fn run(
-    session: &mut Session<'_>,
-    arguments: &Arguments<'_>,
-    _: Place,
-) -> Result<(), CommandError> {
+fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
     match arguments.get("COMMAND").and_then(find) {
         Some(command) => explain(session, command),
         None => list(session),

@@ -21,11 +21,7 @@ pub(super) static KILL: Command = Command {
     run,
 };
 
-fn run(
-    session: &mut Session<'_>,
-    arguments: &Arguments<'_>,
-    _: Place,
-) -> Result<(), CommandError> {
+fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
     let name = arguments.required("NAME");
     // The program may be the console.
     session.flush();

@@ -47,11 +47,7 @@ pub(super) static LOG: Command = Command {
     run,
 };
 
-fn run(
-    session: &mut Session<'_>,
-    arguments: &Arguments<'_>,
-    _: Place,
-) -> Result<(), CommandError> {
+fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
     let count = arguments.count("N").unwrap_or(DEFAULT_COUNT);
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let level = arguments.get("LEVEL").and_then(Level::from_name).unwrap_or(Level::Trace);
@@ -112,7 +108,10 @@ fn show(session: &mut Session<'_>, record: &LogRecord) {
     };
     let source = style.paint(Role::Name, &source);
     let message = visible(message);
-    session.line(format_args!("{}  {level}{pad}  {source}: {message}", style.paint(Role::Faint, &time)));
+    session.line(format_args!(
+        "{}  {level}{pad}  {source}: {message}",
+        style.paint(Role::Faint, &time)
+    ));
 }
 
 /// A message on one line, without anything that a terminal would obey.

@@ -126,23 +126,26 @@ mod tests {
     #[test]
     fn usage_lines_come_from_the_declaration() {
         let usages: Vec<_> = COMMANDS.iter().map(|command| command.usage()).collect();
-        assert_eq!(usages, [
-            "help [COMMAND]",
-            "ps",
-            "mem",
-            "caps NAME",
-            "svc [NAME]",
-            "log [-n N] [--level LEVEL]",
-            "run NAME [ARGUMENT…] [&]",
-            "kill NAME",
-            "fault KIND",
-            "uptime",
-            "cores",
-            "echo [TEXT…]",
-            "clear",
-            "version",
-            "reboot",
-            "poweroff",
-        ]);
+        assert_eq!(
+            usages,
+            [
+                "help [COMMAND]",
+                "ps",
+                "mem",
+                "caps NAME",
+                "svc [NAME]",
+                "log [-n N] [--level LEVEL]",
+                "run NAME [ARGUMENT…] [&]",
+                "kill NAME",
+                "fault KIND",
+                "uptime",
+                "cores",
+                "echo [TEXT…]",
+                "clear",
+                "version",
+                "reboot",
+                "poweroff",
+            ]
+        );
     }
 }

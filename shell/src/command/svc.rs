@@ -35,11 +35,7 @@ pub(super) static SVC: Command = Command {
     run,
 };
 
-fn run(
-    session: &mut Session<'_>,
-    arguments: &Arguments<'_>,
-    _: Place,
-) -> Result<(), CommandError> {
+fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
     let services = session.system.services()?;
     match arguments.get("NAME") {
         None => overview(session, &services),

@@ -8,7 +8,7 @@ pub const CAPACITY: usize = 200;
 
 /// Entered lines, the newest last, and the place in them that is being looked at.
 #[derive(Debug, Default)]
-pub struct History {
+pub(super) struct History {
     entries: VecDeque<String>,
     /// Index of the shown entry; nothing while the line is the user's own.
     position: Option<usize>,
@@ -18,7 +18,7 @@ pub struct History {
 
 impl History {
     /// Remembers a line, unless it is blank or the same as the last, and leaves the entries.
-    pub fn remember(&mut self, line: &str) {
+    pub(super) fn remember(&mut self, line: &str) {
         self.leave();
         if line.trim().is_empty() || self.entries.back().is_some_and(|last| last == line) {
             return;
@@ -30,13 +30,13 @@ impl History {
     }
 
     /// Goes back to the user's own line and forgets it.
-    pub fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         self.position = None;
         self.draft.clear();
     }
 
     /// One entry further back; nothing at the oldest. `current` is kept as the draft.
-    pub fn older(&mut self, current: &str) -> Option<&str> {
+    pub(super) fn older(&mut self, current: &str) -> Option<&str> {
         let older = match self.position {
             None => self.entries.len().checked_sub(1)?,
             Some(position) => position.checked_sub(1)?,
@@ -49,7 +49,7 @@ impl History {
     }
 
     /// One entry forward, the draft after the newest; nothing if that is shown already.
-    pub fn newer(&mut self) -> Option<&str> {
+    pub(super) fn newer(&mut self) -> Option<&str> {
         let newer = self.position? + 1;
         self.position = (newer < self.entries.len()).then_some(newer);
         match self.position {
@@ -59,7 +59,7 @@ impl History {
     }
 
     /// The newest entry older than index `before` that contains the text, and where in it.
-    pub fn search(&self, text: &str, before: usize) -> Option<Match<'_>> {
+    pub(super) fn search(&self, text: &str, before: usize) -> Option<Match<'_>> {
         let older = self.entries.iter().enumerate().take(before).rev();
         older
             .filter_map(|(index, line)| Some(Match { index, line, offset: line.rfind(text)? }))
@@ -67,17 +67,17 @@ impl History {
     }
 
     /// An entry by its index.
-    pub fn entry(&self, index: usize) -> Option<&str> {
+    pub(super) fn entry(&self, index: usize) -> Option<&str> {
         self.entries.get(index).map(String::as_str)
     }
 
     /// One more than the newest entry's index.
-    pub fn end(&self) -> usize {
+    pub(super) fn end(&self) -> usize {
         self.entries.len()
     }
 
     /// Looks at an entry, as if it had been reached by [`History::older`].
-    pub fn visit(&mut self, index: usize, current: &str) {
+    pub(super) fn visit(&mut self, index: usize, current: &str) {
         if self.position.is_none() {
             self.draft = current.to_string();
         }
@@ -87,7 +87,7 @@ impl History {
 
 /// A line found by [`History::search`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Match<'a> {
+pub(super) struct Match<'a> {
     /// The entry's index.
     pub index: usize,
     /// The entry.

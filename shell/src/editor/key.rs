@@ -7,7 +7,7 @@
 
 /// A key, or a report, as the terminal sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub(super) enum Key {
     /// A printable character.
     Char(char),
     /// A control key: `Ctrl('a')` is ^A. Enter, Tab and Backspace have their own names.
@@ -52,7 +52,7 @@ const MAX_PARAMETERS: usize = 16;
 
 /// Turns bytes into keys, keeping what is unfinished between calls.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub(super) struct Decoder {
     state: State,
     /// The last byte was a carriage return: a line feed right after it is the same key.
     after_return: bool,
@@ -73,7 +73,7 @@ enum State {
 
 impl Decoder {
     /// Takes one byte; a key if that byte completed one.
-    pub fn push(&mut self, byte: u8) -> Option<Key> {
+    pub(super) fn push(&mut self, byte: u8) -> Option<Key> {
         let after_return = core::mem::replace(&mut self.after_return, byte == b'\r');
         if after_return && byte == b'\n' {
             return None;
@@ -261,13 +261,10 @@ mod tests {
     #[test]
     fn text_control_and_enter() {
         assert_eq!(keys("aß€😀".as_bytes()), ['a', 'ß', '€', '😀'].map(Key::Char));
-        assert_eq!(keys(b"\x01\x1a\x7f\x08\t"), [
-            Key::Ctrl('a'),
-            Key::Ctrl('z'),
-            Key::Backspace,
-            Key::Backspace,
-            Key::Tab
-        ]);
+        assert_eq!(
+            keys(b"\x01\x1a\x7f\x08\t"),
+            [Key::Ctrl('a'), Key::Ctrl('z'), Key::Backspace, Key::Backspace, Key::Tab]
+        );
         assert_eq!(keys(b"\r\n\n\r"), [Key::Enter, Key::Enter, Key::Enter]);
     }
 

@@ -12,7 +12,7 @@ pub const MAX_LINE: usize = 4096;
 
 /// A line being edited.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Line {
+pub(super) struct Line {
     text: String,
     /// Byte offset, on a cluster boundary.
     cursor: usize,
@@ -20,11 +20,11 @@ pub struct Line {
 
 /// The line has no room for the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LineFull;
+pub(super) struct LineFull;
 
 /// What counts as a word for moving and deleting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WordKind {
+pub(super) enum WordKind {
     /// Letters and digits.
     Alphanumeric,
     /// Anything but blanks.
@@ -42,23 +42,23 @@ impl WordKind {
 
 impl Line {
     /// A line with the cursor at its end.
-    pub fn with_text(text: String) -> Self {
+    pub(super) fn with_text(text: String) -> Self {
         let cursor = text.len();
         Self { text, cursor }
     }
 
     /// The whole text.
-    pub fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         &self.text
     }
 
     /// The cursor as a byte offset into the text.
-    pub fn cursor(&self) -> usize {
+    pub(super) fn cursor(&self) -> usize {
         self.cursor
     }
 
     /// What stands left of the cursor.
-    pub fn before_cursor(&self) -> &str {
+    pub(super) fn before_cursor(&self) -> &str {
         self.text.get(..self.cursor).unwrap_or_default()
     }
 
@@ -70,7 +70,7 @@ impl Line {
     ///
     /// # Errors
     /// [`LineFull`] if the line would be longer than [`MAX_LINE`]; it is unchanged then.
-    pub fn insert(&mut self, text: &str) -> Result<(), LineFull> {
+    pub(super) fn insert(&mut self, text: &str) -> Result<(), LineFull> {
         if self.text.len() + text.len() > MAX_LINE {
             return Err(LineFull);
         }
@@ -81,37 +81,37 @@ impl Line {
     }
 
     /// Moves to the boundary at or behind a byte offset.
-    pub fn move_to(&mut self, target: usize) {
+    pub(super) fn move_to(&mut self, target: usize) {
         self.cursor = boundary_from(&self.text, target);
     }
 
     /// Where one step to the left leads.
-    pub fn left(&self) -> usize {
+    pub(super) fn left(&self) -> usize {
         clusters(self.before_cursor()).next_back().map_or(0, |(at, _)| at)
     }
 
     /// Where one step to the right leads.
-    pub fn right(&self) -> usize {
+    pub(super) fn right(&self) -> usize {
         let next = clusters(self.after_cursor()).nth(1);
         next.map_or(self.text.len(), |(at, _)| self.cursor + at)
     }
 
     /// The start of the word left of the cursor.
-    pub fn word_left(&self, kind: WordKind) -> usize {
+    pub(super) fn word_left(&self, kind: WordKind) -> usize {
         let left = clusters(self.before_cursor()).rev();
         let word = left.skip_while(|&(_, c)| !kind.contains(c));
         word.take_while(|&(_, c)| kind.contains(c)).last().map_or(0, |(at, _)| at)
     }
 
     /// The end of the word right of the cursor.
-    pub fn word_right(&self, kind: WordKind) -> usize {
+    pub(super) fn word_right(&self, kind: WordKind) -> usize {
         let mut word = clusters(self.after_cursor()).skip_while(|&(_, c)| !kind.contains(c));
         let end = word.find(|&(_, c)| !kind.contains(c));
         end.map_or(self.text.len(), |(at, _)| self.cursor + at)
     }
 
     /// Takes out what lies between the cursor and another offset; the cursor stays at the gap.
-    pub fn cut_to(&mut self, other: usize) -> String {
+    pub(super) fn cut_to(&mut self, other: usize) -> String {
         let other = boundary_from(&self.text, other);
         let (from, to) = (self.cursor.min(other), self.cursor.max(other));
         let cut = self.text.get(from..to).map(String::from).unwrap_or_default();
@@ -124,7 +124,7 @@ impl Line {
     ///
     /// # Errors
     /// [`LineFull`], as for [`Line::insert`]; the line is unchanged then.
-    pub fn replace_before(&mut self, start: usize, text: &str) -> Result<(), LineFull> {
+    pub(super) fn replace_before(&mut self, start: usize, text: &str) -> Result<(), LineFull> {
         let mut changed = self.clone();
         let _ = changed.cut_to(start);
         changed.insert(text)?;
@@ -134,7 +134,7 @@ impl Line {
 }
 
 /// Whether a character belongs to the one before it.
-pub fn is_attached(c: char) -> bool {
+pub(super) fn is_attached(c: char) -> bool {
     c.width() == Some(0)
 }
 

@@ -262,7 +262,9 @@ impl Editor {
             Key::Up | Key::Ctrl('p') => self.older(out),
             Key::Down | Key::Ctrl('n') => self.newer(out),
             Key::Ctrl('l') => self.clear(out),
-            Key::Ctrl('r') => self.search = Some(Search::new(self.line.clone(), self.history.end())),
+            Key::Ctrl('r') => {
+                self.search = Some(Search::new(self.line.clone(), self.history.end()))
+            }
             _ => out.push(BELL),
         }
     }
@@ -324,7 +326,7 @@ impl Editor {
             Key::Ctrl('r') => search.older(&self.history),
             Key::Ctrl('g' | 'c') => {
                 self.line = search.into_original();
-                return None;
+                return (key == Key::Ctrl('c')).then_some(key);
             }
             _ => {
                 self.end_search(search);

@@ -8,7 +8,7 @@ use super::line::{Line, MAX_LINE};
 
 /// A search in progress.
 #[derive(Debug)]
-pub struct Search {
+pub(super) struct Search {
     /// What was in the line before.
     original: Line,
     query: String,
@@ -32,12 +32,12 @@ impl From<Match<'_>> for Found {
 
 impl Search {
     /// A search for nothing yet, in the entries below index `end`.
-    pub fn new(original: Line, end: usize) -> Self {
+    pub(super) fn new(original: Line, end: usize) -> Self {
         Self { original, query: String::new(), found: None, end, failed: false }
     }
 
     /// Adds a character to what is searched for; whether an entry has it.
-    pub fn extend(&mut self, c: char, history: &History) -> bool {
+    pub(super) fn extend(&mut self, c: char, history: &History) -> bool {
         if self.query.len() + c.len_utf8() > MAX_LINE {
             return false;
         }
@@ -47,7 +47,7 @@ impl Search {
     }
 
     /// Takes the last character away and searches from the newest entry again.
-    pub fn shorten(&mut self, history: &History) -> bool {
+    pub(super) fn shorten(&mut self, history: &History) -> bool {
         let shortened = self.query.pop().is_some();
         self.found = None;
         self.failed = false;
@@ -55,7 +55,7 @@ impl Search {
     }
 
     /// Goes on to the next older entry that has it.
-    pub fn older(&mut self, history: &History) -> bool {
+    pub(super) fn older(&mut self, history: &History) -> bool {
         if self.query.is_empty() {
             return false;
         }
@@ -70,7 +70,7 @@ impl Search {
     }
 
     /// The entry found, with the cursor where it matches; the original line if none was.
-    pub fn shown(&self, history: &History) -> Line {
+    pub(super) fn shown(&self, history: &History) -> Line {
         let Some(found) = self.found else { return self.original.clone() };
         let Some(entry) = history.entry(found.index) else { return self.original.clone() };
         let mut line = Line::with_text(entry.to_string());
@@ -79,17 +79,17 @@ impl Search {
     }
 
     /// The index of the entry found.
-    pub fn found(&self) -> Option<usize> {
+    pub(super) fn found(&self) -> Option<usize> {
         self.found.map(|found| found.index)
     }
 
     /// Gives the line back as it was before the search.
-    pub fn into_original(self) -> Line {
+    pub(super) fn into_original(self) -> Line {
         self.original
     }
 
     /// What stands in the prompt's place.
-    pub fn prompt(&self) -> String {
+    pub(super) fn prompt(&self) -> String {
         let state = if self.failed { "search failed" } else { "search" };
         format!("({state}) `{}': ", self.query)
     }

@@ -218,7 +218,9 @@ fn history_and_draft() {
 #[test]
 fn searching_backwards() {
     let mut desk = Desk::new(80);
-    ["run hello", "ps", "run other"].map(|line| desk.enter(line));
+    for line in ["run hello", "ps", "run other"] {
+        desk.enter(line);
+    }
     desk.type_keys("\x12run");
     assert_eq!(desk.shown(), ("(search) `run': run other".into(), 16));
     desk.type_keys("\x12");
@@ -235,7 +237,8 @@ fn a_search_given_up_leaves_the_line() {
     let mut desk = Desk::new(80);
     desk.enter("ps");
     assert_eq!(desk.enter("dra\x12ps\x07ft"), "draft");
-    assert_eq!(desk.enter("my\x12ps\x03own"), "myown");
+    assert_eq!(desk.type_keys("my\x12ps\x03"), [Event::Cancelled]);
+    assert_eq!(desk.screen.rows[desk.screen.row - 1].concat().trim_end(), "d3os> my^C");
     assert_eq!(desk.enter("\x12ps"), "ps");
 }
 

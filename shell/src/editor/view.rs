@@ -18,7 +18,7 @@ const WIDEST: u16 = 1000;
 
 /// What should be seen: a prompt and the text behind it with the cursor in it.
 #[derive(Debug, Clone, Copy)]
-pub struct Frame<'a> {
+pub(super) struct Frame<'a> {
     /// Shown before the text; scrolls with it.
     pub prompt: &'a str,
     /// The text.
@@ -29,7 +29,7 @@ pub struct Frame<'a> {
 
 /// The row as the terminal shows it now.
 #[derive(Debug)]
-pub struct View {
+pub(super) struct View {
     width: usize,
     /// The glyphs in the row, from its first column on.
     shown: String,
@@ -47,12 +47,12 @@ impl Default for View {
 
 impl View {
     /// Believes the terminal's width in columns, within reason.
-    pub fn set_width(&mut self, columns: u16) {
+    pub(super) fn set_width(&mut self, columns: u16) {
         self.width = usize::from(columns.clamp(NARROWEST, WIDEST));
     }
 
     /// The terminal's width in columns.
-    pub fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.width
     }
 
@@ -63,14 +63,14 @@ impl View {
     }
 
     /// The row is empty and the cursor at its start: something ended the line.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.shown.clear();
         self.column = 0;
         self.scroll = 0;
     }
 
     /// Writes the whole row again, whatever stands in it now.
-    pub fn redraw(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
+    pub(super) fn redraw(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\x1b[K");
         self.shown.clear();
         self.column = 0;
@@ -78,7 +78,7 @@ impl View {
     }
 
     /// Writes what differs from what is shown, and puts the cursor in its place.
-    pub fn draw(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
+    pub(super) fn draw(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
         let (row, column) = self.lay_out(frame);
         self.write_difference(&row, out);
         self.shown = row;
@@ -163,13 +163,15 @@ fn window(
     if cut_left {
         row.push('<');
     }
-    let mut column = 0;
-    let mut filled = from;
+    let (mut column, mut filled) = (0, from);
+    let mut is_shown = !cut_left;
     for c in glyphs {
         let (start, end) = (column, column + char_columns(c));
         column = end;
-        let is_whole = start >= from && end <= to && (end > start || start > from || from == 0);
-        if is_whole {
+        if !is_attached(c) {
+            is_shown = start >= from && end <= to;
+        }
+        if is_shown {
             // A wide character cut by the left edge leaves a blank.
             row.extend(core::iter::repeat_n(' ', start.saturating_sub(filled)));
             row.push(c);
@@ -233,7 +235,7 @@ mod tests {
         drawn(&mut view, text, text.len());
         assert_eq!(view.shown, "<stuvwxyz");
         drawn(&mut view, text, 20);
-        assert_eq!(view.shown, "<bcdefghijklmnopqr>");
+        assert_eq!(view.shown, "<cdefghijklmnopqrs>");
         drawn(&mut view, text, 0);
         assert_eq!(view.shown, "> 0123456789abcdef>");
         assert_eq!(view.column, 2);
