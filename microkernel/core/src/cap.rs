@@ -1,12 +1,21 @@
-//! Capabilities: what they are, and how one is packed into two words.
+//! Capabilities: what they are, what a copy of one may hold, and how one is packed in two words.
 //!
-//! First word: type in bits 0..5, twelve bits of small fields from bit 5, the object's physical
-//! address (halved: objects are at least 16-byte aligned) from bit 17. Second word: by type.
+//! The first word of every packed capability:
+//!
+//! | bits | holds |
+//! |---|---|
+//! | 0..5 | type; 0 is the null capability, so zeroed memory is empty slots |
+//! | 5..17 | small fields (rights, sizes, flags), by type |
+//! | 20..63 | the object's physical address without its low four bits (objects are 16-byte aligned) |
+//!
+//! The second word, by type: the badge of an endpoint or notification, the guard of a CNode, the
+//! mapping of a frame or table (page-aligned address, ASID in the low twelve bits), the free offset
+//! of an untyped, the next slot of a zombie's worklist.
 
 use crate::memory::{PhysAddr, Ref};
 use crate::objects::{AsidPool, Endpoint, Notification, PageTable, Reply, SchedContext, Tcb};
-use crate::slot::Slot;
-use d3os_abi::{CapRights, FrameSize};
+use crate::slot::{Slot, TCB_SLOTS};
+use d3os_abi::{CNodeCapData, CapRights, FrameSize, MIN_UNTYPED_BITS, SLOT_SIZE_BITS, size_bits};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// An address-space identifier: pool in the high three bits, entry in the low nine.
@@ -51,13 +60,66 @@ pub enum ZombieKind {
     Tcb,
 }
 
+impl ZombieKind {
+    /// Slots of such an object; they lie at its start.
+    #[must_use]
+    pub const fn slots(self) -> u64 {
+        match self {
+            Self::CNode(radix) => 1 << radix,
+            Self::Tcb => TCB_SLOTS,
+        }
+    }
+
+    /// log2 of the object's size; it is aligned to its size.
+    #[must_use]
+    pub const fn size_bits(self) -> u8 {
+        match self {
+            Self::CNode(radix) => radix + SLOT_SIZE_BITS,
+            Self::Tcb => size_bits::TCB,
+        }
+    }
+
+    /// The object that `slot` is one of the slots of.
+    pub(crate) const fn object_of(self, slot: Ref<Slot>) -> PhysAddr {
+        PhysAddr(slot.address().0 >> self.size_bits() << self.size_bits())
+    }
+}
+
+/// How far the deletion of a zombie's object has come (see the module `delete`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZombieState {
+    /// Its turn: the slots of the object up to and including `cursor` are still to be emptied.
+    Active {
+        /// The last slot of the object that may hold something.
+        cursor: Ref<Slot>,
+    },
+    /// It waits in the worklist of another zombie, in the last slot of its own object that is not
+    /// yet emptied.
+    Waiting {
+        /// The zombie before it in the worklist.
+        previous: Ref<Slot>,
+    },
+}
+
+/// What remains of a CNode or thread while it is deleted; keeps its memory from being reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zombie {
+    /// What it was.
+    pub kind: ZombieKind,
+    /// How far its deletion has come.
+    pub state: ZombieState,
+    /// The zombie to go on with afterwards; it is a waiting one.
+    pub next: Option<Ref<Slot>>,
+}
+
 /// A capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are described on the object each names")]
 pub enum Cap {
     /// Nothing.
     Null,
-    /// Memory to make objects from; `free` is the offset in bytes of what was not yet used.
+    /// Memory to make objects from; `free` is the offset in bytes of what was not yet used. What
+    /// memory holds does not matter: objects are cleared when they are made.
     Untyped { base: PhysAddr, size_bits: u8, device: bool, free: u64 },
     /// Synchronous message passing.
     Endpoint { object: Ref<Endpoint>, badge: u64, rights: CapRights },
@@ -74,7 +136,13 @@ pub enum Cap {
     /// The right to configure scheduling contexts for a core.
     SchedControl { core: u32 },
     /// Memory that can be mapped.
-    Frame { base: PhysAddr, size: FrameSize, rights: FrameRights, device: bool, mapping: Option<Mapping> },
+    Frame {
+        base: PhysAddr,
+        size: FrameSize,
+        rights: FrameRights,
+        device: bool,
+        mapping: Option<Mapping>,
+    },
     /// A paging structure below the root.
     Table { object: Ref<PageTable>, level: TableLevel, mapping: Option<Mapping> },
     /// A page-table root (PML4).
@@ -93,25 +161,441 @@ pub enum Cap {
     IoPort { first: u16, last: u16 },
     /// The right to put threads into domains.
     Domain,
-    /// What remains of a CNode or thread whose deletion was preempted: `remaining` slots from the
-    /// first are still to be emptied; `next` is the zombie to go on with afterwards.
-    Zombie { object: Ref<Slot>, kind: ZombieKind, remaining: u64, next: Option<Ref<Slot>> },
+    /// What remains of a CNode or thread while it is deleted.
+    Zombie(Zombie),
+}
+
+impl Cap {
+    /// This capability with only those of its rights that `mask` has too. Types without rights
+    /// stay as they are.
+    #[must_use]
+    pub fn mask_rights(self, mask: CapRights) -> Self {
+        match self {
+            Self::Endpoint { object, badge, rights } => {
+                Self::Endpoint { object, badge, rights: rights.and(mask) }
+            }
+            Self::Notification { object, badge, rights } => {
+                Self::Notification { object, badge, rights: rights.and(mask) }
+            }
+            Self::Reply { object, can_grant } => {
+                Self::Reply { object, can_grant: can_grant && mask.contains(CapRights::GRANT) }
+            }
+            Self::Frame { base, size, rights, device, mapping } => {
+                Self::Frame { base, size, rights: rights.mask(mask), device, mapping }
+            }
+            other => other,
+        }
+    }
+
+    /// This capability with `data` as its badge (endpoints and notifications whose badge is still
+    /// zero) or as its guard (CNodes); other types do not look at it. `None` where the badge was
+    /// already set, or where guard and radix exceed 64 bits.
+    #[must_use]
+    pub fn with_data(self, data: u64) -> Option<Self> {
+        match self {
+            Self::Endpoint { object, badge: 0, rights } => {
+                Some(Self::Endpoint { object, badge: data, rights })
+            }
+            Self::Notification { object, badge: 0, rights } => {
+                Some(Self::Notification { object, badge: data, rights })
+            }
+            other => other.moved_with_data(data),
+        }
+    }
+
+    /// As [`Cap::with_data`], for a capability that is moved: its badge cannot change, since what
+    /// was derived from it would no longer be its child.
+    #[must_use]
+    pub fn moved_with_data(self, data: u64) -> Option<Self> {
+        match self {
+            Self::Endpoint { .. } | Self::Notification { .. } => None,
+            Self::CNode { object, radix, .. } => {
+                let data = CNodeCapData(data);
+                let guard_size = data.guard_size();
+                (guard_size + radix <= 64).then(|| Self::CNode {
+                    object,
+                    radix,
+                    guard_size,
+                    guard: data.guard() & low_bits(guard_size),
+                })
+            }
+            other => Some(other),
+        }
+    }
+
+    /// Whether both name the same object, whatever their badges, rights and mappings.
+    #[must_use]
+    pub fn same_object(self, other: Self) -> bool {
+        match (self, other) {
+            (
+                Self::Untyped { base, size_bits, .. },
+                Self::Untyped { base: b, size_bits: s, .. },
+            ) => base == b && size_bits == s,
+            (Self::Endpoint { object, .. }, Self::Endpoint { object: o, .. }) => object == o,
+            (Self::Notification { object, .. }, Self::Notification { object: o, .. }) => {
+                object == o
+            }
+            (Self::Reply { object, .. }, Self::Reply { object: o, .. }) => object == o,
+            (Self::CNode { object, .. }, Self::CNode { object: o, .. }) => object == o,
+            (Self::Thread { object }, Self::Thread { object: o }) => object == o,
+            (Self::SchedContext { object, .. }, Self::SchedContext { object: o, .. }) => {
+                object == o
+            }
+            (Self::Frame { base, size, .. }, Self::Frame { base: b, size: s, .. }) => {
+                base == b && size == s
+            }
+            (Self::Table { object, .. }, Self::Table { object: o, .. }) => object == o,
+            (Self::VSpace { root, .. }, Self::VSpace { root: r, .. }) => root == r,
+            (Self::AsidPool { object, .. }, Self::AsidPool { object: o, .. }) => object == o,
+            (Self::Null, _) | (Self::Zombie(_), _) => false,
+            (one, two) => one == two,
+        }
+    }
+
+    /// Where the object's memory begins and log2 of its size, for a capability that lies in
+    /// `slot`; `None` for what is not made of memory.
+    pub(crate) fn memory(self, slot: Ref<Slot>) -> Option<(PhysAddr, u8)> {
+        Some(match self {
+            Self::Untyped { base, size_bits, .. } => (base, size_bits),
+            Self::Endpoint { object, .. } => (object.address(), size_bits::ENDPOINT),
+            Self::Notification { object, .. } => (object.address(), size_bits::NOTIFICATION),
+            Self::Reply { object, .. } => (object.address(), size_bits::REPLY),
+            Self::CNode { object, radix, .. } => (object.address(), radix + SLOT_SIZE_BITS),
+            Self::Thread { object } => (object.address(), size_bits::TCB),
+            Self::SchedContext { object, size_bits } => (object.address(), size_bits),
+            Self::Frame { base, size, .. } => (base, size.bits()),
+            Self::Table { object, .. } => (object.address(), size_bits::PAGING),
+            Self::VSpace { root, .. } => (root.address(), size_bits::PAGING),
+            Self::AsidPool { object, .. } => (object.address(), size_bits::ASID_POOL),
+            Self::Zombie(zombie) => (zombie.object(slot), zombie.kind.size_bits()),
+            _ => return None,
+        })
+    }
+}
+
+impl FrameRights {
+    /// These rights where `mask` has them too; there is no writing without reading.
+    fn mask(self, mask: CapRights) -> Self {
+        let read = self.read && mask.contains(CapRights::READ);
+        Self { read, write: read && self.write && mask.contains(CapRights::WRITE) }
+    }
+}
+
+impl Zombie {
+    /// A zombie in `slot`: the object it keeps.
+    pub(crate) const fn object(self, slot: Ref<Slot>) -> PhysAddr {
+        match self.state {
+            ZombieState::Active { cursor } => self.kind.object_of(cursor),
+            ZombieState::Waiting { .. } => self.kind.object_of(slot),
+        }
+    }
+}
+
+/// A word of `bits` ones, at most 64.
+pub(crate) const fn low_bits(bits: u8) -> u64 {
+    if bits >= 64 { u64::MAX } else { (1 << bits) - 1 }
 }
 
 /// A capability as stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
 #[repr(C)]
 pub struct RawCap {
     head: u64,
     data: u64,
 }
 
+/// Type numbers in bits 0..5 of the first word.
+mod tag {
+    pub(super) const UNTYPED: u64 = 1;
+    pub(super) const ENDPOINT: u64 = 2;
+    pub(super) const NOTIFICATION: u64 = 3;
+    pub(super) const REPLY: u64 = 4;
+    pub(super) const CNODE: u64 = 5;
+    pub(super) const THREAD: u64 = 6;
+    pub(super) const SCHED_CONTEXT: u64 = 7;
+    pub(super) const SCHED_CONTROL: u64 = 8;
+    pub(super) const FRAME: u64 = 9;
+    pub(super) const TABLE: u64 = 10;
+    pub(super) const VSPACE: u64 = 11;
+    pub(super) const ASID_CONTROL: u64 = 12;
+    pub(super) const ASID_POOL: u64 = 13;
+    pub(super) const IRQ_CONTROL: u64 = 14;
+    pub(super) const IRQ_HANDLER: u64 = 15;
+    pub(super) const IO_PORT_CONTROL: u64 = 16;
+    pub(super) const IO_PORT: u64 = 17;
+    pub(super) const DOMAIN: u64 = 18;
+    pub(super) const ZOMBIE: u64 = 19;
+}
+
+const TAG_MASK: u64 = 0x1f;
+const SMALL_SHIFT: u32 = 5;
+const ADDRESS_SHIFT: u32 = 16;
+const PAGE_MASK: u64 = 0xfff;
+/// A zombie that waits, in its small fields above the radix.
+const WAITING: u64 = 1 << 6;
+/// A frame's small fields: size in bits 0..2.
+const FRAME_READ: u64 = 1 << 2;
+const FRAME_WRITE: u64 = 1 << 3;
+const FRAME_DEVICE: u64 = 1 << 4;
+const FRAME_MAPPED: u64 = 1 << 5;
+/// A table's small fields: level in bits 0..2.
+const TABLE_MAPPED: u64 = 1 << 2;
+/// An untyped's small fields: size in bits 0..6.
+const UNTYPED_DEVICE: u64 = 1 << 6;
+/// The cleared part of an untyped, in granules: 8 bits from here in the first word, 20 bits from
+/// `CLEARED_LOW_SHIFT` in the second.
+const CLEARED_HIGH_SHIFT: u32 = 12;
+const CLEARED_LOW_SHIFT: u32 = 44;
+const CLEARED_LOW_BITS: u32 = 20;
+const CLEARED_HIGH_MASK: u64 = 0xff << CLEARED_HIGH_SHIFT;
+const CLEARED_LOW_MASK: u64 = u64::MAX << CLEARED_LOW_SHIFT;
+
 impl RawCap {
-    pub(crate) fn is_null(self) -> bool {
-        self.head & 0x1f == 0
+    const fn new(tag: u64, small: u64, address: PhysAddr, data: u64) -> Self {
+        Self { head: tag | small << SMALL_SHIFT | address.0 << ADDRESS_SHIFT, data }
     }
 
-    pub(crate) fn unpack(self) -> Cap {
-        Cap::Null
+    const fn plain(tag: u64, data: u64) -> Self {
+        Self::new(tag, 0, PhysAddr(0), data)
     }
+
+    #[inline]
+    pub(crate) const fn is_null(self) -> bool {
+        self.head & TAG_MASK == 0
+    }
+
+    /// The stored form of `cap`.
+    pub(crate) fn pack(cap: Cap) -> Self {
+        match cap {
+            Cap::Null => Self::default(),
+            Cap::Untyped { base, size_bits, device, free } => {
+                let small = u64::from(size_bits) | if device { UNTYPED_DEVICE } else { 0 };
+                Self::new(tag::UNTYPED, small, base, free >> MIN_UNTYPED_BITS)
+            }
+            Cap::Endpoint { object, badge, rights } => {
+                Self::new(tag::ENDPOINT, rights.word(), object.address(), badge)
+            }
+            Cap::Notification { object, badge, rights } => {
+                Self::new(tag::NOTIFICATION, rights.word(), object.address(), badge)
+            }
+            Cap::Reply { object, can_grant } => {
+                Self::new(tag::REPLY, can_grant.into(), object.address(), 0)
+            }
+            Cap::CNode { object, radix, guard_size, guard } => {
+                let small = u64::from(radix) | u64::from(guard_size) << 6;
+                Self::new(tag::CNODE, small, object.address(), guard)
+            }
+            Cap::Thread { object } => Self::new(tag::THREAD, 0, object.address(), 0),
+            Cap::SchedContext { object, size_bits } => {
+                Self::new(tag::SCHED_CONTEXT, size_bits.into(), object.address(), 0)
+            }
+            Cap::SchedControl { core } => Self::plain(tag::SCHED_CONTROL, core.into()),
+            Cap::Frame { base, size, rights, device, mapping } => {
+                let small = pack_frame_fields(size, rights, device, mapping.is_some());
+                Self::new(tag::FRAME, small, base, pack_mapping(mapping))
+            }
+            Cap::Table { object, level, mapping } => {
+                let small = level as u64 | if mapping.is_some() { TABLE_MAPPED } else { 0 };
+                Self::new(tag::TABLE, small, object.address(), pack_mapping(mapping))
+            }
+            Cap::VSpace { root, asid } => {
+                let data = asid.map_or(0, |asid| asid.0.into());
+                Self::new(tag::VSPACE, asid.is_some().into(), root.address(), data)
+            }
+            Cap::AsidControl => Self::plain(tag::ASID_CONTROL, 0),
+            Cap::AsidPool { object, base } => {
+                Self::new(tag::ASID_POOL, 0, object.address(), base.0.into())
+            }
+            Cap::IrqControl => Self::plain(tag::IRQ_CONTROL, 0),
+            Cap::IrqHandler { vector } => Self::plain(tag::IRQ_HANDLER, vector.into()),
+            Cap::IoPortControl => Self::plain(tag::IO_PORT_CONTROL, 0),
+            Cap::IoPort { first, last } => {
+                Self::plain(tag::IO_PORT, u64::from(first) | u64::from(last) << 16)
+            }
+            Cap::Domain => Self::plain(tag::DOMAIN, 0),
+            Cap::Zombie(zombie) => Self::pack_zombie(zombie),
+        }
+    }
+
+    fn pack_zombie(zombie: Zombie) -> Self {
+        let radix = match zombie.kind {
+            ZombieKind::CNode(radix) => u64::from(radix),
+            ZombieKind::Tcb => 0,
+        };
+        let (waiting, slot) = match zombie.state {
+            ZombieState::Active { cursor } => (0, cursor),
+            ZombieState::Waiting { previous } => (WAITING, previous),
+        };
+        let next = zombie.next.map_or(0, |next| next.address().0);
+        Self::new(tag::ZOMBIE, radix | waiting, slot.address(), next)
+    }
+
+    /// The capability that is stored.
+    #[inline]
+    pub(crate) fn unpack(self) -> Cap {
+        let data = self.data;
+        match self.head & TAG_MASK {
+            tag::UNTYPED => Cap::Untyped {
+                base: self.address(),
+                size_bits: self.field(0, 6),
+                device: self.has(UNTYPED_DEVICE),
+                free: (data & !CLEARED_LOW_MASK) << MIN_UNTYPED_BITS,
+            },
+            tag::ENDPOINT => {
+                Cap::Endpoint { object: self.object(), badge: data, rights: self.rights() }
+            }
+            tag::NOTIFICATION => {
+                Cap::Notification { object: self.object(), badge: data, rights: self.rights() }
+            }
+            tag::REPLY => Cap::Reply { object: self.object(), can_grant: self.has(1) },
+            tag::CNODE => Cap::CNode {
+                object: self.object(),
+                radix: self.field(0, 6),
+                guard_size: self.field(6, 6),
+                guard: data,
+            },
+            tag::THREAD => Cap::Thread { object: self.object() },
+            tag::SCHED_CONTEXT => {
+                Cap::SchedContext { object: self.object(), size_bits: self.field(0, 6) }
+            }
+            tag::SCHED_CONTROL => Cap::SchedControl { core: low_u32(data) },
+            tag::FRAME => Cap::Frame {
+                base: self.address(),
+                size: self.frame_size(),
+                rights: FrameRights { read: self.has(FRAME_READ), write: self.has(FRAME_WRITE) },
+                device: self.has(FRAME_DEVICE),
+                mapping: self.mapping(FRAME_MAPPED),
+            },
+            tag::TABLE => Cap::Table {
+                object: self.object(),
+                level: self.table_level(),
+                mapping: self.mapping(TABLE_MAPPED),
+            },
+            tag::VSPACE => {
+                Cap::VSpace { root: self.object(), asid: self.has(1).then_some(asid(data)) }
+            }
+            tag::ASID_CONTROL => Cap::AsidControl,
+            tag::ASID_POOL => Cap::AsidPool { object: self.object(), base: asid(data) },
+            tag::IRQ_CONTROL => Cap::IrqControl,
+            tag::IRQ_HANDLER => Cap::IrqHandler { vector: low_u8(data) },
+            tag::IO_PORT_CONTROL => Cap::IoPortControl,
+            tag::IO_PORT => Cap::IoPort { first: low_u16(data), last: low_u16(data >> 16) },
+            tag::DOMAIN => Cap::Domain,
+            tag::ZOMBIE => Cap::Zombie(self.unpack_zombie()),
+            _ => Cap::Null,
+        }
+    }
+
+    fn unpack_zombie(self) -> Zombie {
+        let kind = match self.field(0, 6) {
+            0 => ZombieKind::Tcb,
+            radix => ZombieKind::CNode(radix),
+        };
+        let slot = self.object();
+        let state = if self.has(WAITING) {
+            ZombieState::Waiting { previous: slot }
+        } else {
+            ZombieState::Active { cursor: slot }
+        };
+        let next = (self.data != 0).then_some(Ref::at(PhysAddr(self.data)));
+        Zombie { kind, state, next }
+    }
+
+    /// A CNode's slots, radix, guard size and guard, without unpacking the rest: what a look-up needs.
+    #[inline]
+    pub(crate) fn as_cnode(self) -> Option<(Ref<Slot>, u8, u8, u64)> {
+        (self.head & TAG_MASK == tag::CNODE)
+            .then(|| (self.object(), self.field(0, 6), self.field(6, 6), self.data))
+    }
+
+    /// Of an untyped: how many granules of its memory, from its start, hold zeroes above the free
+    /// offset. Not part of the capability: progress of a retype that was preempted.
+    pub(crate) const fn cleared(self) -> u64 {
+        (self.head & CLEARED_HIGH_MASK) >> CLEARED_HIGH_SHIFT << CLEARED_LOW_BITS
+            | self.data >> CLEARED_LOW_SHIFT
+    }
+
+    /// This untyped with other progress.
+    pub(crate) const fn with_cleared(self, granules: u64) -> Self {
+        let high = granules >> CLEARED_LOW_BITS << CLEARED_HIGH_SHIFT & CLEARED_HIGH_MASK;
+        Self {
+            head: self.head & !CLEARED_HIGH_MASK | high,
+            data: self.data & !CLEARED_LOW_MASK | granules << CLEARED_LOW_SHIFT,
+        }
+    }
+
+    const fn address(self) -> PhysAddr {
+        PhysAddr(self.head >> ADDRESS_SHIFT & !0xf)
+    }
+
+    const fn object<T>(self) -> Ref<T> {
+        Ref::at(self.address())
+    }
+
+    const fn field(self, first: u32, bits: u8) -> u8 {
+        low_u8(self.head >> (SMALL_SHIFT + first) & low_bits(bits))
+    }
+
+    const fn has(self, small_bit: u64) -> bool {
+        self.head & small_bit << SMALL_SHIFT != 0
+    }
+
+    const fn rights(self) -> CapRights {
+        CapRights::from_word(self.head >> SMALL_SHIFT)
+    }
+
+    const fn frame_size(self) -> FrameSize {
+        match self.field(0, 2) {
+            0 => FrameSize::Small,
+            1 => FrameSize::Large,
+            _ => FrameSize::Huge,
+        }
+    }
+
+    const fn table_level(self) -> TableLevel {
+        match self.field(0, 2) {
+            0 => TableLevel::PageTable,
+            1 => TableLevel::PageDirectory,
+            _ => TableLevel::Pdpt,
+        }
+    }
+
+    fn mapping(self, mapped: u64) -> Option<Mapping> {
+        self.has(mapped)
+            .then(|| Mapping { asid: asid(self.data & PAGE_MASK), vaddr: self.data & !PAGE_MASK })
+    }
+}
+
+fn pack_frame_fields(size: FrameSize, rights: FrameRights, device: bool, mapped: bool) -> u64 {
+    let flag = |set: bool, bit: u64| if set { bit } else { 0 };
+    size as u64
+        | flag(rights.read, FRAME_READ)
+        | flag(rights.write, FRAME_WRITE)
+        | flag(device, FRAME_DEVICE)
+        | flag(mapped, FRAME_MAPPED)
+}
+
+fn pack_mapping(mapping: Option<Mapping>) -> u64 {
+    mapping.map_or(0, |mapping| mapping.vaddr & !PAGE_MASK | u64::from(mapping.asid.0))
+}
+
+const fn asid(word: u64) -> Asid {
+    Asid(low_u16(word))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low byte is what is asked for")]
+const fn low_u8(word: u64) -> u8 {
+    word as u8
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low 16 bits are what is asked for")]
+const fn low_u16(word: u64) -> u16 {
+    word as u16
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are what is asked for")]
+const fn low_u32(word: u64) -> u32 {
+    word as u32
 }

@@ -1,1 +1,210 @@
-//! The derivation order: who was derived from whom.
+//! Who was derived from whom (manual, chapter 3.1).
+//!
+//! Slots of related capabilities form a doubly linked list in which what was derived from a
+//! capability stands directly behind it: an order like a tree's, written out depth first. Whether
+//! a slot is the child of one before it follows from two flags and from what both name:
+//!
+//! - An *original* (a retyped object's first capability, an issued interrupt or port range, an
+//!   untyped, an endpoint or notification capability that was given its badge) is the parent of
+//!   what follows it, as far as that lies in the original's memory or names the same object.
+//!   Copies of a copy are siblings of it: children of the original.
+//! - A badged original is the parent of capabilities with its badge only, up to the next slot that
+//!   *starts a group* (the original of another mint, be it with the same badge).
+//!
+//! So capabilities to one object stand next to each other, and a slot is the object's last one
+//! exactly if neither neighbour names the object.
+
+use crate::cap::{Cap, RawCap};
+use crate::error::SyscallError;
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::{Link, PhysAddr, Ref};
+use crate::slot::Slot;
+
+impl<M: Machine> Kernel<M> {
+    /// The capability in `slot`.
+    #[inline]
+    pub(crate) fn cap_at(&self, slot: Ref<Slot>) -> Cap {
+        self.get(slot).cap()
+    }
+
+    /// Replaces the capability in `slot` by another form of it, in the same place of the derivation.
+    pub(crate) fn update_cap(&mut self, slot: Ref<Slot>, cap: Cap) {
+        self.get_mut(slot).raw = RawCap::pack(cap);
+    }
+
+    /// Puts `cap` into the empty slot `dest`, derived from nothing.
+    pub(crate) fn insert_root(&mut self, dest: Ref<Slot>, cap: Cap) {
+        self.place(dest, Slot::original(cap));
+    }
+
+    /// Puts `cap` into the empty slot `dest`, derived from the capability in `source`.
+    ///
+    /// A copy of an untyped takes all its memory: `source` counts as used up until it is gone.
+    pub(crate) fn insert_derived(&mut self, dest: Ref<Slot>, cap: Cap, source: Ref<Slot>) {
+        let from = self.cap_at(source);
+        if let Cap::Untyped { base, size_bits, device, .. } = from
+            && from.same_object(cap)
+        {
+            self.update_cap(source, Cap::Untyped { base, size_bits, device, free: 1 << size_bits });
+        }
+        let slot = if starts_group(from, cap) { Slot::original(cap) } else { Slot::copy(cap) };
+        self.link_after(source, dest, slot);
+    }
+
+    /// Moves the capability in `source`, as `cap`, to the empty slot `dest`.
+    pub(crate) fn move_cap(&mut self, dest: Ref<Slot>, source: Ref<Slot>, cap: Cap) {
+        let slot = Slot { raw: RawCap::pack(cap), ..*self.get(source) };
+        *self.get_mut(source) = Slot::default();
+        self.place(dest, slot);
+        self.zombie_was_moved(dest);
+    }
+
+    /// Exchanges two slots, one of which may be empty; each capability keeps its place in the
+    /// derivation.
+    pub(crate) fn swap_caps(&mut self, one: Ref<Slot>, two: Ref<Slot>) {
+        let (first, second) = (*self.get(one), *self.get(two));
+        // Neighbours in the list link to each other, and so will to the places exchanged.
+        self.place(two, relink(first, two, one));
+        self.place(one, relink(second, one, two));
+        self.zombie_was_moved(one);
+        self.zombie_was_moved(two);
+    }
+
+    /// Takes the capability out of `slot`; what was derived from it stays.
+    pub(crate) fn vacate(&mut self, slot: Ref<Slot>) {
+        let gone = core::mem::take(self.get_mut(slot));
+        let next = gone.next();
+        if let Some(prev) = gone.prev.get() {
+            self.get_mut(prev).set_next(next);
+        }
+        let Some(next) = next else { return };
+        let follower = self.get_mut(next);
+        follower.prev = gone.prev;
+        // Copies of a badged original do not become children of one with the same badge before it.
+        if gone.starts_group() && gone.cap().same_object(follower.cap()) {
+            follower.set_starts_group();
+        }
+    }
+
+    /// What a copy of `cap`, which lies in `slot`, holds; `Cap::Null` where it cannot be copied
+    /// but that is no error in a message that carries it.
+    ///
+    /// # Errors
+    /// `RevokeFirst` for an untyped that has children, `IllegalOperation` for a paging structure
+    /// that is mapped nowhere: a copy could be mapped elsewhere.
+    pub(crate) fn derive_cap(&self, slot: Ref<Slot>, cap: Cap) -> Result<Cap, SyscallError> {
+        match cap {
+            Cap::Untyped { .. } => self.ensure_no_children(slot).map(|()| cap),
+            Cap::Zombie(_) | Cap::IrqControl | Cap::IoPortControl => Ok(Cap::Null),
+            Cap::Table { mapping: None, .. } | Cap::VSpace { asid: None, .. } => {
+                Err(SyscallError::IllegalOperation)
+            }
+            // Each frame capability stands for one mapping.
+            Cap::Frame { base, size, rights, device, .. } => {
+                Ok(Cap::Frame { base, size, rights, device, mapping: None })
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Whether something was derived from the capability in `slot` and is still there.
+    pub(crate) fn has_children(&self, slot: Ref<Slot>) -> bool {
+        self.first_child(slot).is_some()
+    }
+
+    /// Checks that the capability in `slot` has no children.
+    ///
+    /// # Errors
+    /// `RevokeFirst` if it has.
+    pub(crate) fn ensure_no_children(&self, slot: Ref<Slot>) -> Result<(), SyscallError> {
+        if self.has_children(slot) { Err(SyscallError::RevokeFirst) } else { Ok(()) }
+    }
+
+    /// The slot behind `slot` in the derivation list, if it is derived from it.
+    pub(crate) fn first_child(&self, slot: Ref<Slot>) -> Option<Ref<Slot>> {
+        let next = self.get(slot).next()?;
+        self.is_parent(slot, next).then_some(next)
+    }
+
+    /// Whether no other capability names the object of the one in `slot`.
+    pub(crate) fn is_final(&self, slot: Ref<Slot>) -> bool {
+        let this = self.get(slot);
+        let cap = this.cap();
+        let names_it = |other: Ref<Slot>| cap.same_object(self.cap_at(other));
+        !this.prev.get().is_some_and(names_it) && !this.next().is_some_and(names_it)
+    }
+
+    /// Whether what lies in `child`, somewhere behind `parent` in the list with nothing but
+    /// `parent`'s descendants between, is derived from `parent`.
+    pub(crate) fn is_parent(&self, parent: Ref<Slot>, child: Ref<Slot>) -> bool {
+        let (upper, lower) = (self.get(parent), self.get(child));
+        if !upper.is_original() {
+            return false;
+        }
+        match (upper.cap(), lower.cap()) {
+            (Cap::Untyped { base, size_bits, .. }, cap) => cap
+                .memory(child)
+                .is_some_and(|(start, bits)| contains(base, size_bits, start, bits)),
+            (Cap::IrqControl, Cap::IrqHandler { .. })
+            | (Cap::IoPortControl, Cap::IoPort { .. }) => true,
+            (cap, other) => {
+                cap.same_object(other)
+                    && (badge(cap) == 0 || badge(cap) == badge(other) && !lower.starts_group())
+            }
+        }
+    }
+
+    /// Writes `slot` into `dest`, linked directly behind `source`.
+    fn link_after(&mut self, source: Ref<Slot>, dest: Ref<Slot>, mut slot: Slot) {
+        slot.prev = Link::to(source);
+        slot.set_next(self.get(source).next());
+        self.place(dest, slot);
+    }
+
+    /// Writes `slot` at `place` and lets its neighbours know.
+    fn place(&mut self, place: Ref<Slot>, slot: Slot) {
+        *self.get_mut(place) = slot;
+        if let Some(prev) = slot.prev.get() {
+            self.get_mut(prev).set_next(Some(place));
+        }
+        if let Some(next) = slot.next() {
+            self.get_mut(next).prev = Link::to(place);
+        }
+    }
+}
+
+/// `slot` with links to `to`, where it goes, turned into links to `from`, where it was.
+fn relink(mut slot: Slot, to: Ref<Slot>, from: Ref<Slot>) -> Slot {
+    if slot.prev == Link::to(to) {
+        slot.prev = Link::to(from);
+    }
+    if slot.next() == Some(to) {
+        slot.set_next(Some(from));
+    }
+    slot
+}
+
+/// Whether `cap`, derived from `source`, is an original: it can have children of its own.
+fn starts_group(source: Cap, cap: Cap) -> bool {
+    match (source, cap) {
+        (Cap::Untyped { .. }, _)
+        | (Cap::IrqControl, Cap::IrqHandler { .. })
+        | (Cap::IoPortControl, Cap::IoPort { .. }) => true,
+        (Cap::Endpoint { .. } | Cap::Notification { .. }, _) => badge(source) != badge(cap),
+        _ => false,
+    }
+}
+
+/// The badge, or zero.
+fn badge(cap: Cap) -> u64 {
+    match cap {
+        Cap::Endpoint { badge, .. } | Cap::Notification { badge, .. } => badge,
+        _ => 0,
+    }
+}
+
+/// Whether the 2^`bits` bytes from `start` lie in the 2^`size_bits` bytes from `base`, both aligned.
+fn contains(base: PhysAddr, size_bits: u8, start: PhysAddr, bits: u8) -> bool {
+    bits <= size_bits && start.0 >> size_bits == base.0 >> size_bits
+}

@@ -47,6 +47,8 @@ pub struct Kernel<M> {
     pub machine: M,
     /// Number of this instance.
     pub(crate) core: u32,
+    /// Units of work since the last question whether an interrupt waits.
+    pub(crate) work: u32,
     /// Who runs, who is ready, who waits for budget.
     pub(crate) scheduler: Scheduler,
     /// ASID pools in use.
@@ -67,6 +69,7 @@ impl<M: Machine> Kernel<M> {
         Self {
             machine,
             core,
+            work: 0,
             scheduler,
             asid_pools: [Link::NONE; ASID_POOL_COUNT],
             irq_slots: Ref::at(irq_slots),

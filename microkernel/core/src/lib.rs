@@ -33,6 +33,7 @@ mod lookup;
 mod machine;
 mod memory;
 pub mod objects;
+mod pending;
 mod scheduler;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
@@ -41,7 +42,7 @@ mod syscall;
 mod vspace;
 
 pub use boot::{BootError, BootInput, Framebuffer, MemoryRange};
-pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, ZombieKind};
+pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};
 pub use error::{LookupFailure, SyscallError};
 pub use invocation::{Invocation, Outcome, Reply as InvocationReply};
 pub use kernel::{Event, Kernel, Next};

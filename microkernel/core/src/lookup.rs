@@ -1,1 +1,112 @@
-//! Resolving addresses in a capability space (manual, chapter 3.3).
+//! How an address in a capability space is resolved (manual, chapter 3.3).
+//!
+//! Each CNode on the way takes its guard and then its radix from the top of the bits that are left.
+
+use crate::cap::{Cap, RawCap, low_bits};
+use crate::error::{LookupFailure, SyscallError};
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::Ref;
+use crate::objects::{Tcb, TcbSlot};
+use crate::slot::Slot;
+
+/// Bits of an address.
+const WORD_BITS: u8 = 64;
+
+impl<M: Machine> Kernel<M> {
+    /// The slot that `cptr` names in the capability space of `thread`, and what it holds, which
+    /// may be nothing. Bits that are left when something else than a CNode is met are ignored.
+    ///
+    /// # Errors
+    /// A root that is no CNode, a guard that differs, or fewer bits than a CNode takes.
+    #[inline]
+    pub(crate) fn lookup_cap(
+        &self,
+        thread: Ref<Tcb>,
+        cptr: u64,
+    ) -> Result<(Ref<Slot>, Cap), LookupFailure> {
+        let root: Ref<Slot> = thread.cast::<Slot>().index(TcbSlot::CSpace as u64);
+        let (slot, _) = self.resolve(self.get(root).raw, cptr, WORD_BITS)?;
+        Ok((slot, self.cap_at(slot)))
+    }
+
+    /// The slot that the low `depth` bits (1 to 64) of `index` name below `root`; all of them must
+    /// be used.
+    ///
+    /// # Errors
+    /// As [`Kernel::lookup_cap`], and `DepthMismatch` where bits are left.
+    pub(crate) fn lookup_slot(
+        &self,
+        root: Cap,
+        index: u64,
+        depth: u64,
+    ) -> Result<Ref<Slot>, LookupFailure> {
+        let depth = u8::try_from(depth).unwrap_or(WORD_BITS).min(WORD_BITS);
+        match self.resolve(RawCap::pack(root), index, depth)? {
+            (slot, 0) => Ok(slot),
+            (_, bits_left) => Err(LookupFailure::DepthMismatch { bits_found: 0, bits_left }),
+        }
+    }
+
+    /// As [`Kernel::lookup_slot`], for an argument of an invocation; `source` tells the caller
+    /// which of its two addresses failed.
+    ///
+    /// # Errors
+    /// `FailedLookup`, or `Range` for a depth outside 1 to 64.
+    pub(crate) fn lookup_target_slot(
+        &self,
+        root: Cap,
+        index: u64,
+        depth: u64,
+        source: bool,
+    ) -> Result<Ref<Slot>, SyscallError> {
+        let failed = |failure| SyscallError::FailedLookup { source, failure };
+        if !matches!(root, Cap::CNode { .. }) {
+            return Err(failed(LookupFailure::InvalidRoot));
+        }
+        if !(1..=u64::from(WORD_BITS)).contains(&depth) {
+            return Err(SyscallError::Range { min: 1, max: WORD_BITS.into() });
+        }
+        self.lookup_slot(root, index, depth).map_err(failed)
+    }
+
+    /// Checks that `slot` can take a capability.
+    ///
+    /// # Errors
+    /// `DeleteFirst` where it already holds one.
+    pub(crate) fn ensure_empty(&self, slot: Ref<Slot>) -> Result<(), SyscallError> {
+        if self.get(slot).is_empty() { Ok(()) } else { Err(SyscallError::DeleteFirst) }
+    }
+
+    /// Follows the low `bits` bits of `index` from `root` until they are used up or something else
+    /// than a CNode is met; tells how many are left.
+    #[inline]
+    fn resolve(
+        &self,
+        root: RawCap,
+        index: u64,
+        mut bits: u8,
+    ) -> Result<(Ref<Slot>, u8), LookupFailure> {
+        let mut node = root.as_cnode().ok_or(LookupFailure::InvalidRoot)?;
+        loop {
+            let (slots, radix, guard_size, guard) = node;
+            let prefix = index & low_bits(bits);
+            if guard_size > bits || guard_size != 0 && prefix >> (bits - guard_size) != guard {
+                return Err(LookupFailure::GuardMismatch { guard, guard_size, bits_left: bits });
+            }
+            let taken = guard_size + radix;
+            if taken > bits {
+                return Err(LookupFailure::DepthMismatch { bits_found: taken, bits_left: bits });
+            }
+            bits -= taken;
+            let slot = slots.index(index >> bits & low_bits(radix));
+            if bits == 0 {
+                return Ok((slot, 0));
+            }
+            match self.get(slot).raw.as_cnode() {
+                Some(next) => node = next,
+                None => return Ok((slot, bits)),
+            }
+        }
+    }
+}

@@ -1,1 +1,211 @@
 //! CNodes: copying, moving, deleting and revoking capabilities (manual, chapter 3).
+
+use crate::cap::Cap;
+use crate::delete::Preempted;
+use crate::error::{LookupFailure, SyscallError};
+use crate::invocation::{Invocation, Outcome, Reply};
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::Ref;
+use crate::objects::Endpoint;
+use crate::pending::Pending as _;
+use crate::slot::Slot;
+use d3os_abi::{CapRights, Label};
+
+/// A checked invocation of a CNode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CNodeRequest {
+    /// Puts `cap`, derived from `source`, into `dest`.
+    Insert { dest: Ref<Slot>, source: Ref<Slot>, cap: Cap },
+    /// Moves `source` to `dest`, where it is `cap`.
+    Move { dest: Ref<Slot>, source: Ref<Slot>, cap: Cap },
+    /// Moves `pivot` to `dest` and `source` to `pivot`.
+    Rotate { dest: Ref<Slot>, pivot: Ref<Slot>, source: Ref<Slot>, pivot_cap: Cap, source_cap: Cap },
+    /// Deletes what was derived from a slot.
+    Revoke(Ref<Slot>),
+    /// Empties a slot.
+    Delete(Ref<Slot>),
+    /// Makes sends through capabilities with this badge fail.
+    CancelBadgedSends { endpoint: Ref<Endpoint>, badge: u64 },
+}
+
+/// What the four copying and moving invocations have in common: an empty slot and a full one.
+struct Transfer {
+    dest: Ref<Slot>,
+    source: Ref<Slot>,
+    cap: Cap,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Checks an invocation of a CNode.
+    ///
+    /// # Errors
+    /// As the manual lists them for each invocation.
+    pub(crate) fn decode_cnode(&self, inv: &Invocation) -> Result<CNodeRequest, SyscallError> {
+        let label = Label::from_number(inv.label).filter(|label| is_cnode_label(*label));
+        let label = label.ok_or(SyscallError::IllegalOperation)?;
+        let (index, depth) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
+        let dest = self.lookup_target_slot(inv.cap, index, depth, false)?;
+        match label {
+            Label::CNodeRevoke => Ok(CNodeRequest::Revoke(dest)),
+            Label::CNodeDelete => Ok(CNodeRequest::Delete(dest)),
+            Label::CNodeCancelBadgedSends => self.decode_cancel_badged_sends(dest),
+            Label::CNodeCopy => self.decode_copy(inv, dest),
+            Label::CNodeMint => self.decode_mint(inv, dest),
+            Label::CNodeMove => self.decode_move(inv, dest),
+            Label::CNodeMutate => self.decode_mutate(inv, dest),
+            _ => self.decode_rotate(inv, dest),
+        }
+    }
+
+    /// Carries out a checked invocation of a CNode.
+    pub(crate) fn perform_cnode(&mut self, _inv: &Invocation, request: CNodeRequest) -> Outcome {
+        match request {
+            CNodeRequest::Insert { dest, source, cap } => self.insert_derived(dest, cap, source),
+            CNodeRequest::Move { dest, source, cap } => self.move_cap(dest, source, cap),
+            CNodeRequest::Rotate { dest, pivot, source, pivot_cap, source_cap } => {
+                self.rotate(dest, pivot, source, pivot_cap, source_cap);
+            }
+            CNodeRequest::Revoke(slot) => return outcome(self.revoke(slot)),
+            CNodeRequest::Delete(slot) => return outcome(self.delete(slot)),
+            CNodeRequest::CancelBadgedSends { endpoint, badge } => {
+                return outcome(self.cancel_badged_sends(endpoint, badge));
+            }
+        }
+        Outcome::Complete(Reply::Empty)
+    }
+
+    fn decode_cancel_badged_sends(&self, slot: Ref<Slot>) -> Result<CNodeRequest, SyscallError> {
+        match self.cap_at(slot) {
+            Cap::Endpoint { object, badge, rights } if rights == CapRights::ALL => {
+                Ok(CNodeRequest::CancelBadgedSends { endpoint: object, badge })
+            }
+            _ => Err(SyscallError::IllegalOperation),
+        }
+    }
+
+    fn decode_copy(&self, inv: &Invocation, dest: Ref<Slot>) -> Result<CNodeRequest, SyscallError> {
+        let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
+        let rights = CapRights::from_word(self.argument(inv, 4)?);
+        self.derived(dest, source, Some(cap.mask_rights(rights)))
+    }
+
+    fn decode_mint(&self, inv: &Invocation, dest: Ref<Slot>) -> Result<CNodeRequest, SyscallError> {
+        let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
+        let (rights, data) = (self.argument(inv, 4)?, self.argument(inv, 5)?);
+        let cap = cap.mask_rights(CapRights::from_word(rights)).with_data(data);
+        self.derived(dest, source, cap)
+    }
+
+    fn decode_move(&self, inv: &Invocation, dest: Ref<Slot>) -> Result<CNodeRequest, SyscallError> {
+        let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
+        Ok(CNodeRequest::Move { dest, source, cap })
+    }
+
+    fn decode_mutate(
+        &self,
+        inv: &Invocation,
+        dest: Ref<Slot>,
+    ) -> Result<CNodeRequest, SyscallError> {
+        let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
+        let cap = cap.moved_with_data(self.argument(inv, 4)?);
+        Ok(CNodeRequest::Move { dest, source, cap: cap.ok_or(SyscallError::IllegalOperation)? })
+    }
+
+    fn decode_rotate(
+        &self,
+        inv: &Invocation,
+        dest: Ref<Slot>,
+    ) -> Result<CNodeRequest, SyscallError> {
+        let words = self.rotate_words(inv)?;
+        let [pivot_data, pivot_index, pivot_depth, source_data, source_index, source_depth] = words;
+        let (pivot_root, source_root) = (self.extra_cap(inv, 0)?.1, self.extra_cap(inv, 1)?.1);
+        let source = self.lookup_target_slot(source_root, source_index, source_depth, true)?;
+        let pivot = self.lookup_target_slot(pivot_root, pivot_index, pivot_depth, false)?;
+        if pivot == source || pivot == dest {
+            return Err(SyscallError::IllegalOperation);
+        }
+        if source != dest {
+            self.ensure_empty(dest)?;
+        }
+        let source_cap = self.occupied(source, source_depth, true)?.moved_with_data(source_data);
+        let pivot_cap = self.occupied(pivot, pivot_depth, false)?.moved_with_data(pivot_data);
+        let (Some(source_cap), Some(pivot_cap)) = (source_cap, pivot_cap) else {
+            return Err(SyscallError::IllegalOperation);
+        };
+        Ok(CNodeRequest::Rotate { dest, pivot, source, pivot_cap, source_cap })
+    }
+
+    /// Words 2 to 7 of a rotation, in order.
+    fn rotate_words(&self, inv: &Invocation) -> Result<[u64; 6], SyscallError> {
+        let mut words = [0; 6];
+        for (i, word) in words.iter_mut().enumerate() {
+            *word = self.argument(inv, 2 + i)?;
+        }
+        Ok(words)
+    }
+
+    /// Checks the words and the root that say where a capability comes from, and that it can go to `dest`.
+    fn decode_transfer(&self, inv: &Invocation, dest: Ref<Slot>) -> Result<Transfer, SyscallError> {
+        let (index, depth) = (self.argument(inv, 2)?, self.argument(inv, 3)?);
+        let (_, root) = self.extra_cap(inv, 0)?;
+        self.ensure_empty(dest)?;
+        let source = self.lookup_target_slot(root, index, depth, true)?;
+        Ok(Transfer { dest, source, cap: self.occupied(source, depth, true)? })
+    }
+
+    /// The capability in a slot that was found at `depth` and must not be empty.
+    fn occupied(&self, slot: Ref<Slot>, depth: u64, source: bool) -> Result<Cap, SyscallError> {
+        match self.cap_at(slot) {
+            Cap::Null => {
+                let bits_left = u8::try_from(depth).unwrap_or(u8::MAX);
+                let failure = LookupFailure::MissingCapability { bits_left };
+                Err(SyscallError::FailedLookup { source, failure })
+            }
+            cap => Ok(cap),
+        }
+    }
+
+    /// The request to insert what may be derived from `cap`, which stands for the one in `source`.
+    fn derived(
+        &self,
+        dest: Ref<Slot>,
+        source: Ref<Slot>,
+        cap: Option<Cap>,
+    ) -> Result<CNodeRequest, SyscallError> {
+        let cap = cap.ok_or(SyscallError::IllegalOperation)?;
+        match self.derive_cap(source, cap)? {
+            Cap::Null => Err(SyscallError::IllegalOperation),
+            cap => Ok(CNodeRequest::Insert { dest, source, cap }),
+        }
+    }
+
+    fn rotate(
+        &mut self,
+        dest: Ref<Slot>,
+        pivot: Ref<Slot>,
+        source: Ref<Slot>,
+        pivot_cap: Cap,
+        source_cap: Cap,
+    ) {
+        if source == dest {
+            self.swap_caps(source, pivot);
+            self.update_cap(pivot, source_cap);
+            self.update_cap(dest, pivot_cap);
+        } else {
+            self.move_cap(dest, pivot, pivot_cap);
+            self.move_cap(pivot, source, source_cap);
+        }
+    }
+}
+
+fn is_cnode_label(label: Label) -> bool {
+    (Label::CNodeRevoke.number()..=Label::CNodeRotate.number()).contains(&label.number())
+}
+
+fn outcome(result: Result<(), Preempted>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Complete(Reply::Empty),
+        Err(Preempted) => Outcome::Preempted,
+    }
+}

@@ -1,1 +1,253 @@
 //! Untyped memory and retyping it into objects (manual, chapter 2.4).
+//!
+//! An untyped hands out its memory from the bottom up. When nothing of what was made from it is
+//! left, it begins again at its start.
+//!
+//! Memory is cleared when an object is made of it, not when it is given back, so that splitting a
+//! large untyped into smaller ones costs nothing. Clearing goes in granules with a preemption point
+//! after each; how far it came is kept beside the untyped's free offset, so that the restarted
+//! retype goes on there (and another one that comes between profits from it).
+
+use crate::cap::{Cap, FrameRights, TableLevel};
+use crate::delete::Preempted;
+use crate::error::{LookupFailure, SyscallError};
+use crate::invocation::{Invocation, Outcome, Reply};
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::{PhysAddr, Ref};
+use crate::pending::Pending as _;
+use crate::slot::Slot;
+use d3os_abi::{
+    CapRights, FrameSize, Label, MAX_UNTYPED_BITS, MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS,
+    ObjectType, RETYPE_FAN_OUT,
+};
+
+/// log2 of the bytes that are cleared between two preemption points: a microsecond's work. Progress
+/// is counted in granules and has 28 bits, so RAM may be given out in untypeds of at most 2^40 bytes.
+const GRANULE_BITS: u8 = 12;
+/// log2 of the largest untyped of RAM, for the boot code to observe.
+pub(crate) const MAX_RAM_UNTYPED_BITS: u8 = GRANULE_BITS + 28;
+
+/// A checked retype: `count` objects from `start`, into slots from `dest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RetypeRequest {
+    kind: ObjectType,
+    user_size: u8,
+    start: PhysAddr,
+    count: u64,
+    dest: Ref<Slot>,
+    device: bool,
+    /// The untyped has no children left: it begins at its start.
+    reset: bool,
+}
+
+impl RetypeRequest {
+    fn object_bits(&self) -> u8 {
+        self.kind.size_bits(self.user_size)
+    }
+
+    fn end(&self) -> PhysAddr {
+        self.start.offset(self.count << self.object_bits())
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Checks a retype.
+    ///
+    /// # Errors
+    /// As the manual lists them for `Untyped_Retype`.
+    pub(crate) fn decode_untyped(&self, inv: &Invocation) -> Result<RetypeRequest, SyscallError> {
+        if Label::from_number(inv.label) != Some(Label::UntypedRetype) {
+            return Err(SyscallError::IllegalOperation);
+        }
+        let Cap::Untyped { base, size_bits, device, free } = inv.cap else {
+            return Err(SyscallError::InvalidCapability(0));
+        };
+        let mut words = [0; 6];
+        for (i, word) in words.iter_mut().enumerate() {
+            *word = self.argument(inv, i)?;
+        }
+        let (root, _) = self.extra_cap(inv, 0)?;
+        let [kind, size, index, depth, offset, count] = words;
+        let (kind, user_size) = check_object(kind, size)?;
+        let node = self.retype_node(root, index, depth)?;
+        let dest = self.retype_slots(node, offset, count)?;
+
+        let reset = !self.has_children(inv.slot);
+        let free = if reset { 0 } else { free };
+        let object_bits = kind.size_bits(user_size);
+        let bytes_left = (1 << size_bits) - free;
+        if bytes_left >> object_bits < count {
+            return Err(SyscallError::NotEnoughMemory(bytes_left));
+        }
+        if device && !may_be_device_memory(kind) {
+            return Err(SyscallError::InvalidArgument(1));
+        }
+        let start = base.offset(free.next_multiple_of(1 << object_bits));
+        Ok(RetypeRequest { kind, user_size, start, count, dest, device, reset })
+    }
+
+    /// Makes the objects of a checked retype.
+    pub(crate) fn perform_untyped(&mut self, inv: &Invocation, request: RetypeRequest) -> Outcome {
+        if request.reset {
+            self.reset_untyped(inv.slot);
+        }
+        let end = request.end();
+        if !request.device
+            && request.kind != ObjectType::Untyped
+            && self.clear_untyped(inv.slot, request.start, end).is_err()
+        {
+            return Outcome::Preempted;
+        }
+        if let Cap::Untyped { base, size_bits, device, .. } = self.cap_at(inv.slot) {
+            let free = end.0 - base.0;
+            self.update_cap(inv.slot, Cap::Untyped { base, size_bits, device, free });
+        }
+        for i in 0..request.count {
+            let object = request.start.offset(i << request.object_bits());
+            let cap = self.create_object(&request, object);
+            self.insert_derived(request.dest.index(i), cap, inv.slot);
+        }
+        Outcome::Complete(Reply::Empty)
+    }
+
+    /// The CNode that takes the new capabilities: `root` itself at depth 0.
+    fn retype_node(&self, root: Ref<Slot>, index: u64, depth: u64) -> Result<Cap, SyscallError> {
+        let cap = self.cap_at(root);
+        let node = match depth {
+            0 => cap,
+            _ => self.cap_at(self.lookup_target_slot(cap, index, depth, false)?),
+        };
+        if matches!(node, Cap::CNode { .. }) {
+            return Ok(node);
+        }
+        let bits_left = u8::try_from(depth).unwrap_or(u8::MAX);
+        let failure = LookupFailure::MissingCapability { bits_left };
+        Err(SyscallError::FailedLookup { source: false, failure })
+    }
+
+    /// The first of `count` empty slots of `node` from `offset`.
+    fn retype_slots(&self, node: Cap, offset: u64, count: u64) -> Result<Ref<Slot>, SyscallError> {
+        let Cap::CNode { object, radix, .. } = node else {
+            return Err(SyscallError::InvalidCapability(1));
+        };
+        let slots = 1u64 << radix;
+        check_range(offset, 0, slots - 1)?;
+        check_range(count, 1, RETYPE_FAN_OUT)?;
+        check_range(count, 1, slots - offset)?;
+        let dest = object.index(offset);
+        for i in 0..count {
+            self.ensure_empty(dest.index(i))?;
+        }
+        Ok(dest)
+    }
+
+    /// A childless untyped begins at its start again; progress of a preempted retype is kept.
+    fn reset_untyped(&mut self, slot: Ref<Slot>) {
+        if let Cap::Untyped { base, size_bits, device, free } = self.cap_at(slot)
+            && free != 0
+        {
+            self.update_cap(slot, Cap::Untyped { base, size_bits, device, free: 0 });
+        }
+    }
+
+    /// Clears an untyped's memory from `start` to `end`, as far as it was not yet.
+    fn clear_untyped(
+        &mut self,
+        slot: Ref<Slot>,
+        start: PhysAddr,
+        end: PhysAddr,
+    ) -> Result<(), Preempted> {
+        let Cap::Untyped { base, .. } = self.cap_at(slot) else { return Ok(()) };
+        let cleared = base.offset(self.get(slot).raw.cleared() << GRANULE_BITS);
+        let mut from = start.max(cleared);
+        while from < end {
+            let granule = (from.0 - base.0 >> GRANULE_BITS) + 1;
+            let to = base.offset(granule << GRANULE_BITS).min(end);
+            self.machine.clear(from, to.0 - from.0);
+            if to == end {
+                break;
+            }
+            from = to;
+            let raw = self.get(slot).raw.with_cleared(granule);
+            self.get_mut(slot).raw = raw;
+            self.preemption_point()?;
+        }
+        Ok(())
+    }
+
+    /// Brings a cleared object into its first state; the capability to it.
+    fn create_object(&mut self, request: &RetypeRequest, at: PhysAddr) -> Cap {
+        let device = request.device;
+        let table = |level| Cap::Table { object: Ref::at(at), level, mapping: None };
+        let frame = |size| {
+            let rights = FrameRights { read: true, write: true };
+            Cap::Frame { base: at, size, rights, device, mapping: None }
+        };
+        match request.kind {
+            ObjectType::Untyped => {
+                Cap::Untyped { base: at, size_bits: request.user_size, device, free: 0 }
+            }
+            ObjectType::Tcb => {
+                self.init_thread(Ref::at(at));
+                Cap::Thread { object: Ref::at(at) }
+            }
+            ObjectType::Endpoint => {
+                Cap::Endpoint { object: Ref::at(at), badge: 0, rights: CapRights::ALL }
+            }
+            ObjectType::Notification => {
+                Cap::Notification { object: Ref::at(at), badge: 0, rights: CapRights::READ_WRITE }
+            }
+            ObjectType::CNode => Cap::CNode {
+                object: Ref::at(at),
+                radix: request.user_size,
+                guard_size: 0,
+                guard: 0,
+            },
+            ObjectType::SchedContext => {
+                self.init_sched_context(Ref::at(at), request.user_size);
+                Cap::SchedContext { object: Ref::at(at), size_bits: request.user_size }
+            }
+            ObjectType::Reply => Cap::Reply { object: Ref::at(at), can_grant: true },
+            ObjectType::Pml4 => {
+                self.init_vspace_root(Ref::at(at));
+                Cap::VSpace { root: Ref::at(at), asid: None }
+            }
+            ObjectType::Pdpt => table(TableLevel::Pdpt),
+            ObjectType::PageDirectory => table(TableLevel::PageDirectory),
+            ObjectType::PageTable => table(TableLevel::PageTable),
+            ObjectType::SmallPage => frame(FrameSize::Small),
+            ObjectType::LargePage => frame(FrameSize::Large),
+            ObjectType::HugePage => frame(FrameSize::Huge),
+        }
+    }
+}
+
+/// The type and size arguments of a retype.
+fn check_object(kind: u64, size: u64) -> Result<(ObjectType, u8), SyscallError> {
+    let kind = ObjectType::from_number(kind).ok_or(SyscallError::InvalidArgument(0))?;
+    let too_large = SyscallError::Range { min: 0, max: MAX_UNTYPED_BITS.into() };
+    let size = u8::try_from(size).ok().filter(|size| *size < 64).ok_or(too_large)?;
+    if kind.size_bits(size) > MAX_UNTYPED_BITS {
+        return Err(too_large);
+    }
+    let least = match kind {
+        ObjectType::CNode => 1,
+        ObjectType::Untyped => MIN_UNTYPED_BITS,
+        ObjectType::SchedContext => MIN_SCHED_CONTEXT_BITS,
+        _ => 0,
+    };
+    if size < least { Err(SyscallError::InvalidArgument(1)) } else { Ok((kind, size)) }
+}
+
+/// The kernel keeps no data of its own in device memory.
+fn may_be_device_memory(kind: ObjectType) -> bool {
+    matches!(
+        kind,
+        ObjectType::Untyped | ObjectType::SmallPage | ObjectType::LargePage | ObjectType::HugePage
+    )
+}
+
+fn check_range(value: u64, min: u64, max: u64) -> Result<(), SyscallError> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(SyscallError::Range { min, max }) }
+}
