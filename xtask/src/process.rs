@@ -58,6 +58,20 @@ pub(crate) fn output(command: &mut Command) -> Result<String, CommandError> {
     String::from_utf8(output.stdout).map_err(|_| CommandError::NotText { line: line(command) })
 }
 
+/// Runs to the end without a word; a failure comes with what the program said.
+pub(crate) fn run_silent(command: &mut Command) -> Result<(), (CommandError, String)> {
+    let output = match command.stdin(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(source) => {
+            let line = line(command);
+            return Err((CommandError::NotStarted { line, source }, String::new()));
+        }
+    };
+    let said = [output.stdout, output.stderr].concat();
+    check(command, output.status)
+        .map_err(|error| (error, String::from_utf8_lossy(&said).into_owned()))
+}
+
 /// Whether the program starts and succeeds, whatever it prints.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

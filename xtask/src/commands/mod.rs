@@ -1,6 +1,8 @@
 //! What a person types: a module per command.
 
+mod bench;
 pub(crate) mod build;
+mod iso;
 mod qemu;
 
 use std::process::ExitCode;
@@ -14,6 +16,10 @@ pub(crate) enum Command {
     Build(build::Args),
     /// Boot to the shell in QEMU, or run shell lines in it.
     Qemu(qemu::Args),
+    /// Write an ISO image that boots on BIOS and UEFI machines.
+    Iso(iso::Args),
+    /// Count the instructions of a boot.
+    Bench(bench::Args),
 }
 
 /// A command failed.
@@ -25,6 +31,12 @@ pub(crate) enum CommandFailure {
     /// `qemu`.
     #[error(transparent)]
     Qemu(#[from] qemu::QemuError),
+    /// `iso`.
+    #[error(transparent)]
+    Iso(#[from] iso::IsoError),
+    /// `bench`.
+    #[error(transparent)]
+    Bench(#[from] bench::BenchError),
 }
 
 impl Command {
@@ -33,6 +45,8 @@ impl Command {
         Ok(match self {
             Self::Build(args) => args.run()?,
             Self::Qemu(args) => args.run()?,
+            Self::Iso(args) => args.run()?,
+            Self::Bench(args) => args.run()?,
         })
     }
 }

@@ -1,0 +1,82 @@
+//! `bench`: figures in executed instructions, which do not depend on the host's speed or load.
+
+mod boot;
+mod plugin;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::build::BuildError;
+use crate::elf_file::ElfError;
+use crate::process::CommandError;
+use crate::tools::ToolError;
+use crate::workshop::WorkshopError;
+
+/// What can be measured.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Executed instructions from the kernel's first to the shell's prompt, split by phase.
+    Boot(boot::Args),
+}
+
+/// Nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BenchError {
+    /// No workspace or no compiler.
+    #[error(transparent)]
+    Workshop(#[from] WorkshopError),
+    /// Nothing to boot.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// No QEMU.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The plugin does not compile.
+    #[error("the counting plugin does not compile")]
+    Plugin(#[source] CommandError),
+    /// QEMU did not start, or did not say which version it is.
+    #[error(transparent)]
+    Qemu(#[from] CommandError),
+    /// QEMU's version is not understood.
+    #[error("cannot tell QEMU's version from {0:?}")]
+    QemuVersion(String),
+    /// The kernel's file does not say where it is entered.
+    #[error("the kernel has no PVH entry")]
+    NoEntry,
+    /// The kernel's file cannot be read.
+    #[error("the kernel's ELF file")]
+    Kernel(#[from] ElfError),
+    /// The boot did not come to the prompt.
+    #[error("the boot did not reach the shell's prompt within {0} s")]
+    NotReached(u64),
+    /// The report lacks a phase: a mark is missing in the guest.
+    #[error("the boot passed no mark of phase {0}")]
+    NoMark(u32),
+    /// A file could not be read or written.
+    #[error("cannot access {path}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The result is not JSON.
+    #[error("cannot write the result")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Args {
+    /// Measures and prints.
+    pub(crate) fn run(self) -> Result<ExitCode, BenchError> {
+        match self.what {
+            What::Boot(args) => args.run(),
+        }
+    }
+}
