@@ -1,0 +1,354 @@
+//! ACPI's tables, as far as a kernel needs them: who interrupts whom (MADT) and the power
+//! management timer (FADT). Everything else is user space's.
+
+use crate::boot_info::{RSDP_LENGTH, Rsdp};
+use crate::bytes::{PhysicalMemory, array_at, u8_at, u32_at, u64_at};
+use core::fmt;
+
+/// I/O interrupt controllers that are kept track of.
+pub const MAX_IO_APICS: usize = 8;
+/// Where the local APIC lies unless a table says otherwise.
+pub const DEFAULT_LOCAL_APIC: u64 = 0xfee0_0000;
+/// Where the first I/O APIC lies unless a table says otherwise.
+pub const DEFAULT_IO_APIC: u64 = 0xfec0_0000;
+
+const HEADER: usize = 36;
+/// Longer tables are not believed.
+const MAX_TABLE: u32 = 1 << 20;
+/// Where BIOSes leave the root pointer when nobody tells.
+const BIOS_AREA: core::ops::Range<u64> = 0xe_0000..0x10_0000;
+
+/// An I/O interrupt controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoApic {
+    /// Physical address of its registers.
+    pub address: u64,
+    /// Global number of its first pin.
+    pub first_interrupt: u32,
+}
+
+/// What the tables tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Platform {
+    /// Physical address of the local APICs' registers.
+    pub local_apic: u64,
+    /// Processors that may be used.
+    pub processors: u32,
+    io_apics: [IoApic; MAX_IO_APICS],
+    io_apic_count: usize,
+    /// I/O port of the power management timer.
+    pub timer_port: Option<u16>,
+}
+
+impl Platform {
+    /// What a machine without tables is taken for: one processor, one I/O APIC at the usual place.
+    #[must_use]
+    pub fn assumed() -> Self {
+        let mut platform = Self::empty();
+        platform.processors = 1;
+        platform.add_io_apic(IoApic { address: DEFAULT_IO_APIC, first_interrupt: 0 });
+        platform
+    }
+
+    /// I/O APICs in the tables' order.
+    #[must_use]
+    pub fn io_apics(&self) -> &[IoApic] {
+        &self.io_apics[..self.io_apic_count]
+    }
+
+    fn empty() -> Self {
+        Self {
+            local_apic: DEFAULT_LOCAL_APIC,
+            processors: 0,
+            io_apics: [IoApic::default(); MAX_IO_APICS],
+            io_apic_count: 0,
+            timer_port: None,
+        }
+    }
+
+    fn add_io_apic(&mut self, io_apic: IoApic) {
+        if let Some(place) = self.io_apics.get_mut(self.io_apic_count) {
+            *place = io_apic;
+            self.io_apic_count += 1;
+        }
+    }
+}
+
+/// Why there is nothing to learn from the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcpiError {
+    /// No root pointer was told or found.
+    NoRootPointer,
+    /// The table's length or checksum is wrong.
+    Damaged {
+        /// Its signature, as far as known.
+        table: [u8; 4],
+        /// Its physical address.
+        address: u64,
+    },
+    /// There is no MADT.
+    NoInterruptTable,
+}
+
+impl fmt::Display for AcpiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRootPointer => write!(f, "no ACPI root pointer"),
+            Self::Damaged { table, address } => {
+                write!(f, "ACPI table {} at {address:#x} is damaged", table.escape_ascii())
+            }
+            Self::NoInterruptTable => write!(f, "no MADT among the ACPI tables"),
+        }
+    }
+}
+
+/// The root pointer's bytes: those told, or those found in the BIOS area.
+#[must_use]
+pub fn root_pointer(
+    memory: &impl PhysicalMemory,
+    told: Option<Rsdp>,
+) -> Option<([u8; RSDP_LENGTH], usize)> {
+    match told {
+        Some(Rsdp::Copy(bytes, length)) => Some((bytes, length)),
+        Some(Rsdp::At(address)) => copy_root_pointer(memory, address),
+        None => BIOS_AREA.step_by(16).find_map(|address| copy_root_pointer(memory, address)),
+    }
+    .filter(|(bytes, length)| is_root_pointer(&bytes[..*length]))
+}
+
+fn copy_root_pointer(
+    memory: &impl PhysicalMemory,
+    address: u64,
+) -> Option<([u8; RSDP_LENGTH], usize)> {
+    let old = memory.bytes(address, 20).filter(|bytes| bytes.starts_with(b"RSD PTR "))?;
+    let length = if old[15] >= 2 { RSDP_LENGTH } else { 20 };
+    let mut copy = [0; RSDP_LENGTH];
+    copy[..length].copy_from_slice(memory.bytes(address, length as u64)?);
+    is_root_pointer(&copy[..length]).then_some((copy, length))
+}
+
+fn is_root_pointer(bytes: &[u8]) -> bool {
+    bytes.len() >= 20
+        && bytes.starts_with(b"RSD PTR ")
+        && sum(&bytes[..20]) == 0
+        && (bytes[15] < 2 || (bytes.len() == RSDP_LENGTH && sum(bytes) == 0))
+}
+
+/// Reads the tables that `rsdp` leads to.
+///
+/// # Errors
+/// If the root table or the MADT is missing or damaged. A damaged FADT only costs the timer.
+pub fn read(memory: &impl PhysicalMemory, rsdp: &[u8]) -> Result<Platform, AcpiError> {
+    let root = RootTable::open(memory, rsdp)?;
+    let madt = root.find(memory, *b"APIC")?.ok_or(AcpiError::NoInterruptTable)?;
+    let mut platform = read_madt(madt);
+    let fadt = root.find(memory, *b"FACP").ok().flatten();
+    platform.timer_port = fadt.and_then(timer_port);
+    Ok(platform)
+}
+
+/// RSDT or XSDT: the addresses of the others.
+struct RootTable<'a> {
+    pointers: &'a [u8],
+    pointer_size: usize,
+}
+
+impl<'a> RootTable<'a> {
+    fn open(memory: &'a impl PhysicalMemory, rsdp: &[u8]) -> Result<Self, AcpiError> {
+        let extended = u64_at(rsdp, 24).filter(|address| *address != 0);
+        let (address, signature, pointer_size) = match extended {
+            Some(address) => (address, *b"XSDT", 8),
+            None => (u32_at(rsdp, 16).ok_or(AcpiError::NoRootPointer)?.into(), *b"RSDT", 4),
+        };
+        let damaged = AcpiError::Damaged { table: signature, address };
+        let bytes = table(memory, address).filter(|bytes| bytes.starts_with(&signature));
+        Ok(Self { pointers: &bytes.ok_or(damaged)?[HEADER..], pointer_size })
+    }
+
+    /// The first table of this signature, header included.
+    fn find(
+        &self,
+        memory: &'a impl PhysicalMemory,
+        signature: [u8; 4],
+    ) -> Result<Option<&'a [u8]>, AcpiError> {
+        for pointer in self.pointers.chunks_exact(self.pointer_size) {
+            let address = u64_at(pointer, 0).or(u32_at(pointer, 0).map(u64::from)).unwrap_or(0);
+            if memory.bytes(address, 4) == Some(&signature) {
+                let damaged = AcpiError::Damaged { table: signature, address };
+                return table(memory, address).ok_or(damaged).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A whole table, if length and checksum are right.
+fn table(memory: &impl PhysicalMemory, address: u64) -> Option<&[u8]> {
+    let length = u32_at(memory.bytes(address, HEADER as u64)?, 4)?;
+    if length < 36 || length > MAX_TABLE {
+        return None;
+    }
+    memory.bytes(address, length.into()).filter(|bytes| sum(bytes) == 0)
+}
+
+fn sum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
+}
+
+fn read_madt(madt: &[u8]) -> Platform {
+    let mut platform = Platform::empty();
+    if let Some(address) = u32_at(madt, HEADER) {
+        platform.local_apic = address.into();
+    }
+    let mut rest = madt.get(HEADER + 8..).unwrap_or_default();
+    while let [kind, length, ..] = *rest {
+        let Some(entry) = rest.get(..usize::from(length.max(2))) else { break };
+        read_madt_entry(&mut platform, kind, entry);
+        rest = &rest[entry.len()..];
+    }
+    platform.processors = platform.processors.max(1);
+    platform
+}
+
+fn read_madt_entry(platform: &mut Platform, kind: u8, entry: &[u8]) {
+    let enabled = |offset| u32::from(u32_at(entry, offset).is_some_and(|flags| flags & 1 == 1));
+    match kind {
+        0 => platform.processors += enabled(4),
+        1 => {
+            if let (Some(address), Some(first_interrupt)) = (u32_at(entry, 4), u32_at(entry, 8)) {
+                platform.add_io_apic(IoApic { address: address.into(), first_interrupt });
+            }
+        }
+        5 => platform.local_apic = u64_at(entry, 4).unwrap_or(platform.local_apic),
+        9 => platform.processors += enabled(8),
+        _ => {}
+    }
+}
+
+/// The timer's port from the FADT (ACPI 6.5, section 5.2.9): the extended address where it is a
+/// port, else the old one.
+fn timer_port(fadt: &[u8]) -> Option<u16> {
+    const HARDWARE_REDUCED: u32 = 1 << 20;
+    if u32_at(fadt, 112)? & HARDWARE_REDUCED != 0 {
+        return None;
+    }
+    let extended = match array_at::<12>(fadt, 208) {
+        Some(address) if u8_at(&address, 0) == Some(1) => u64_at(&address, 4),
+        _ => None,
+    };
+    let port = extended.filter(|port| *port != 0).or(u32_at(fadt, 76).map(u64::from))?;
+    u16::try_from(port).ok().filter(|port| *port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::testing::Pieces;
+    use proptest::prelude::*;
+
+    fn sealed(mut bytes: Vec<u8>, at: usize) -> Vec<u8> {
+        bytes[at] = 0;
+        bytes[at] = 0u8.wrapping_sub(sum(&bytes));
+        bytes
+    }
+
+    fn table_bytes(signature: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        let mut bytes = signature.to_vec();
+        bytes.extend(u32::try_from(HEADER + body.len()).unwrap().to_le_bytes());
+        bytes.resize(HEADER, 0);
+        bytes.extend_from_slice(body);
+        sealed(bytes, 9)
+    }
+
+    fn madt() -> Vec<u8> {
+        let mut body = [&0xfee0_0000u32.to_le_bytes()[..], &[1, 0, 0, 0]].concat();
+        body.extend([0, 8, 0, 0, 1, 0, 0, 0]);
+        body.extend([0, 8, 1, 1, 0, 0, 0, 0]);
+        body.extend([0, 8, 2, 2, 1, 0, 0, 0]);
+        body.extend([&[1, 12, 0, 0][..], &0xfec0_0000u32.to_le_bytes(), &[0; 4]].concat());
+        body.extend([2, 10, 0, 0, 2, 0, 0, 0, 0, 0]);
+        table_bytes(b"APIC", &body)
+    }
+
+    fn fadt() -> Vec<u8> {
+        let mut body = vec![0; 244 - HEADER];
+        body[76 - HEADER..80 - HEADER].copy_from_slice(&0x608u32.to_le_bytes());
+        table_bytes(b"FACP", &body)
+    }
+
+    fn rsdp_1(rsdt: u32) -> Vec<u8> {
+        let mut bytes = b"RSD PTR \0OEMID \0".to_vec();
+        bytes.extend(rsdt.to_le_bytes());
+        sealed(bytes, 8)
+    }
+
+    fn machine() -> Pieces {
+        let pointers = [0x3000u32.to_le_bytes(), 0x4000u32.to_le_bytes()].concat();
+        Pieces(vec![
+            (0xe_0000, vec![0; 0x100]),
+            (0xe_0100, rsdp_1(0x2000)),
+            (0x2000, table_bytes(b"RSDT", &pointers)),
+            (0x3000, fadt()),
+            (0x4000, madt()),
+        ])
+    }
+
+    #[test]
+    fn tables_are_found_from_the_bios_area() {
+        let machine = machine();
+        let (rsdp, length) = root_pointer(&machine, None).unwrap();
+        let platform = read(&machine, &rsdp[..length]).unwrap();
+        assert_eq!((platform.processors, platform.timer_port), (2, Some(0x608)));
+        let io_apic = IoApic { address: 0xfec0_0000, first_interrupt: 0 };
+        assert_eq!(platform.io_apics(), [io_apic]);
+        assert_eq!(root_pointer(&machine, Some(Rsdp::At(0xe_0100))), Some((rsdp, length)));
+        assert_eq!(root_pointer(&machine, Some(Rsdp::At(0x2000))), None);
+    }
+
+    #[test]
+    fn extended_tables_are_preferred() {
+        let mut rsdp = rsdp_1(0x1);
+        rsdp[15] = 2;
+        rsdp = sealed(rsdp, 8);
+        rsdp.extend(36u32.to_le_bytes());
+        rsdp.extend(0x5000u64.to_le_bytes());
+        rsdp.extend([0; 4]);
+        let rsdp = sealed(rsdp, 32);
+        assert!(is_root_pointer(&rsdp));
+        let mut machine = machine();
+        machine.0.push((0x5000, table_bytes(b"XSDT", &0x4000u64.to_le_bytes())));
+        let platform = read(&machine, &rsdp).unwrap();
+        assert_eq!((platform.processors, platform.timer_port), (2, None));
+    }
+
+    #[test]
+    fn a_damaged_table_is_named() {
+        let mut machine = machine();
+        machine.0[4].1[50] ^= 1;
+        let damaged = AcpiError::Damaged { table: *b"APIC", address: 0x4000 };
+        assert_eq!(read(&machine, &rsdp_1(0x2000)), Err(damaged));
+        assert!(damaged.to_string().contains("APIC at 0x4000"));
+        machine.0.pop();
+        assert_eq!(read(&machine, &rsdp_1(0x2000)), Err(AcpiError::NoInterruptTable));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(body in proptest::collection::vec(any::<u8>(), 0..200), which in 1usize..5, at in 0usize..200, value in any::<u8>()) {
+            let _ = read_madt(&table_bytes(b"APIC", &body));
+            let _ = timer_port(&table_bytes(b"FACP", &body));
+            let mut machine = machine();
+            let piece = &mut machine.0[which].1;
+            if at < piece.len() {
+                piece[at] = value;
+                // A right checksum lets the damage through to the fields.
+                if which > 1 && at != 9 {
+                    *piece = sealed(piece.clone(), 9);
+                }
+            }
+            if let Some((rsdp, length)) = root_pointer(&machine, None) {
+                let _ = read(&machine, &rsdp[..length]);
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The kernel's command line: options separated by spaces, unknown ones left to others.
+
+/// Bytes that are kept of a command line.
+pub const MAX_COMMAND_LINE: usize = 1024;
+
+/// A command line, copied out of the boot loader's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    bytes: [u8; MAX_COMMAND_LINE],
+    length: usize,
+}
+
+impl CommandLine {
+    /// A copy of `bytes`, cut to [`MAX_COMMAND_LINE`].
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        let length = bytes.len().min(MAX_COMMAND_LINE);
+        let mut copy = [0; MAX_COMMAND_LINE];
+        copy[..length].copy_from_slice(&bytes[..length]);
+        Self { bytes: copy, length }
+    }
+
+    /// As it was given.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// What the kernel itself understands of it.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        let mut options = Options::default();
+        for word in self.bytes().split(u8::is_ascii_whitespace) {
+            match word {
+                b"quiet" => options.quiet = true,
+                _ => {
+                    if let Some(port) = word.strip_prefix(b"exit_port=") {
+                        options.exit_port = parse_port(port);
+                    }
+                }
+            }
+        }
+        options
+    }
+}
+
+impl Default for CommandLine {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+/// Options of the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Print nothing but panics.
+    pub quiet: bool,
+    /// Port of QEMU's isa-debug-exit, to leave by after a panic.
+    pub exit_port: Option<u16>,
+}
+
+fn parse_port(text: &[u8]) -> Option<u16> {
+    let text = core::str::from_utf8(text).ok()?;
+    match text.strip_prefix("0x") {
+        Some(digits) => u16::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn options(line: &str) -> Options {
+        CommandLine::new(line.as_bytes()).options()
+    }
+
+    #[test]
+    fn options_are_found_among_others() {
+        assert_eq!(options(""), Options::default());
+        assert_eq!(
+            options("kernel.elf  quiet exit_port=0xf4 other=1"),
+            Options { quiet: true, exit_port: Some(0xf4) }
+        );
+        assert_eq!(options("exit_port=244").exit_port, Some(244));
+        assert_eq!(options("exit_port=0x1ffff").exit_port, None);
+        assert_eq!(options("disquiet"), Options::default());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let line = CommandLine::new(&bytes);
+            prop_assert_eq!(line.bytes(), &bytes[..bytes.len().min(MAX_COMMAND_LINE)]);
+            line.options();
+        }
+    }
+}
