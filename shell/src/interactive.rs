@@ -40,6 +40,7 @@ struct Terminal {
 
 impl Terminal {
     fn greet(&mut self, system: &mut dyn System) {
+        self.editor.ask_width(&mut self.out);
         let version = system.info().map(|info| info.version).unwrap_or_default();
         let name = if version.is_empty() { "D3OS" } else { "D3OS " };
         for part in [name, &version, ". `help` lists the commands, `poweroff` leaves.\r\n"] {

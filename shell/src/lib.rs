@@ -21,4 +21,7 @@ pub mod style;
 pub mod suggest;
 pub mod system;
 pub mod table;
+pub mod task;
+#[cfg(test)]
+mod tests;
 pub mod units;

@@ -20,7 +20,7 @@ use libd3os::service::supervisor::{
 /// Bytes of output in one message: what fits behind the length that precedes them.
 const CHUNK: usize = MAX_BYTES - 8;
 /// How often a call is repeated whose server was busy or restarted.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 20;
 
 /// The machine as the shell sees it. Lists come whole, however many messages they take.
 ///
@@ -134,35 +134,44 @@ pub struct Services<C, S, L> {
     console: ConsoleClient<C>,
     supervisor: SupervisorClient<S>,
     log: LogClient<L>,
-    ready: fn(),
+    hooks: Hooks,
+}
+
+/// What the shell tells the runtime besides calling services.
+#[derive(Debug, Clone, Copy)]
+pub struct Hooks {
+    /// The shell is about to take its first line.
+    pub ready: fn(),
+    /// A server is busy: lets others run before it is asked again.
+    pub pause: fn(),
 }
 
 impl<C: Transport, S: Transport, L: Transport> Services<C, S, L> {
-    /// The services that these clients reach; `ready` is called when the shell is.
+    /// The services that these clients reach.
     pub fn new(
         console: ConsoleClient<C>,
         supervisor: SupervisorClient<S>,
         log: LogClient<L>,
-        ready: fn(),
+        hooks: Hooks,
     ) -> Self {
-        Self { console, supervisor, log, ready }
+        Self { console, supervisor, log, hooks }
     }
 }
 
 impl<C: Transport, S: Transport, L: Transport> System for Services<C, S, L> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), SystemError> {
         for chunk in chunks(bytes) {
-            insist(|| self.console.write(chunk.to_vec()))?;
+            insist(self.hooks.pause, || self.console.write(chunk.to_vec()))?;
         }
         Ok(())
     }
 
     fn read(&mut self) -> Result<InputEvent, SystemError> {
-        Ok(insist(|| self.console.read(InputMode::Raw))?)
+        Ok(insist(self.hooks.pause, || self.console.read(InputMode::Raw))?)
     }
 
     fn ready(&mut self) {
-        (self.ready)();
+        (self.hooks.ready)();
     }
 
     fn programs(&mut self) -> Result<Vec<ProgramStatus>, SystemError> {
@@ -221,10 +230,10 @@ impl<C: Transport, S: Transport, L: Transport> System for Services<C, S, L> {
 
 /// Repeats a call whose server was busy or restarted. For output and input that is right: some
 /// of it may be doubled or lost then, as the console says, but the person sees where it goes on.
-fn insist<T, E>(mut call: impl FnMut() -> Result<T, Error<E>>) -> Result<T, Error<E>> {
+fn insist<T, E>(pause: fn(), mut call: impl FnMut() -> Result<T, Error<E>>) -> Result<T, Error<E>> {
     for _ in 1..ATTEMPTS {
         match call() {
-            Err(Error::Call(CallError::Restarted | CallError::Busy)) => {}
+            Err(Error::Call(CallError::Restarted | CallError::Busy)) => pause(),
             settled => return settled,
         }
     }
@@ -284,17 +293,23 @@ mod tests {
     #[test]
     fn a_restarted_server_is_asked_again_but_not_for_ever() {
         let mut calls = 0;
-        let result: Result<u32, Error<ConsoleError>> = insist(|| {
-            calls += 1;
-            if calls == 1 { Err(Error::Call(CallError::Restarted)) } else { Ok(calls) }
-        });
+        let result: Result<u32, Error<ConsoleError>> = insist(
+            || (),
+            || {
+                calls += 1;
+                if calls == 1 { Err(Error::Call(CallError::Restarted)) } else { Ok(calls) }
+            },
+        );
         assert_eq!(result, Ok(2));
 
         let mut calls = 0;
-        let result: Result<(), Error<ConsoleError>> = insist(|| {
-            calls += 1;
-            Err(Error::Call(CallError::Busy))
-        });
+        let result: Result<(), Error<ConsoleError>> = insist(
+            || (),
+            || {
+                calls += 1;
+                Err(Error::Call(CallError::Busy))
+            },
+        );
         assert_eq!((result, calls), (Err(Error::Call(CallError::Busy)), ATTEMPTS));
     }
 

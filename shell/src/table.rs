@@ -85,13 +85,14 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells);
     }
 
-    /// The table's lines, each ended by a line feed. No width means no limit; with one, elastic
+    /// The table's lines, each ended by a line feed; the titles' only if there are any. No width means no limit; with one, elastic
     /// columns are cut first, and what is too wide even then goes over the edge.
     pub fn render(&self, width: Option<usize>, style: Style) -> String {
         let widths = self.widths(width);
         let mut text = String::new();
         let titles = self.columns.each_ref().map(|c| Cell::new(Role::Title, c.title));
-        for row in core::iter::once(&titles).chain(&self.rows) {
+        let has_titles = self.columns.iter().any(|column| !column.title.is_empty());
+        for row in has_titles.then_some(&titles).into_iter().chain(&self.rows) {
             self.render_row(row, &widths, style, &mut text);
         }
         text

@@ -13,7 +13,7 @@ const PROGRAM: &str = "fault";
 
 pub(super) static FAULT: Command = Command {
     name: "fault",
-    summary: "starts a program that dies of a fault, and reports it",
+    summary: "lets a program die of a fault",
     arguments: &[Argument {
         name: "KIND",
         kind: Kind::Choice(&["null", "divide", "illegal", "stack", "readonly", "capability"]),

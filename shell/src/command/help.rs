@@ -57,11 +57,11 @@ pub fn explain(session: &mut Session<'_>, command: &Command) {
         table.row(["".into(), Cell::new(Role::Name, name), about(argument).into()]);
     }
     if !command.flags.is_empty() || !command.arguments.is_empty() {
-        session.table(&table);
-    } else {
         session.line("");
+        session.table(&table);
     }
     for paragraph in command.help.split("\n\n") {
+        session.line("");
         session.text(2, paragraph);
     }
 }

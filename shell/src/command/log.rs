@@ -35,7 +35,7 @@ pub(super) static LOG: Command = Command {
                 name: "LEVEL",
                 kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
                 presence: Presence::Required,
-                about: "only records of this level or more important",
+                about: "this level or above",
             },
         },
     ],

@@ -18,7 +18,7 @@ use crate::units::{counted, microseconds};
 
 pub(super) static SVC: Command = Command {
     name: "svc",
-    summary: "lists the services and their operations, or documents one",
+    summary: "lists services and operations, or documents one",
     arguments: &[Argument {
         name: "NAME",
         kind: Kind::Service,
@@ -89,15 +89,7 @@ fn operations(session: &mut Session<'_>, service: &ServiceStatus) {
             first_sentence(operation.doc).into(),
         ]);
     }
-    rows_only(session, &table);
-}
-
-/// Shows a table whose columns have no titles without their empty line.
-fn rows_only<const N: usize>(session: &mut Session<'_>, table: &Table<N>) {
-    let text = table.render(session.width(), session.style());
-    for row in text.lines().skip(1) {
-        session.line(row);
-    }
+    session.table(&table);
 }
 
 fn document(session: &mut Session<'_>, service: &ServiceStatus) {

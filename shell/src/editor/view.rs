@@ -58,7 +58,7 @@ impl View {
 
     /// The terminal's cursor, in columns.
     #[cfg(test)]
-    pub fn column(&self) -> usize {
+    pub(super) fn column(&self) -> usize {
         self.column
     }
 

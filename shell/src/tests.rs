@@ -1,0 +1,402 @@
+//! Every command, the script mode and the interactive loop against a made-up machine.
+
+use libd3os::service::console::InputEvent;
+use libd3os::service::supervisor::{Exit, FaultKind, FaultReport};
+
+use crate::command::COMMANDS;
+use crate::editor::columns;
+use crate::fake::{Fake, null_dereference};
+use crate::interactive;
+use crate::runner::{Outcome, run_line};
+use crate::script;
+use crate::session::{Mode, Session};
+
+fn run_on(fake: &mut Fake, mode: Mode, line: &str) -> (String, Outcome) {
+    let mut session = Session::new(fake, mode);
+    let outcome = run_line(&mut session, line);
+    (fake.text(), outcome)
+}
+
+/// The output of a line that must succeed, as a script's reader gets it.
+fn output(line: &str) -> String {
+    let (text, outcome) = run_on(&mut Fake::default(), Mode::Script, line);
+    assert_eq!(outcome, Outcome::Success, "{text}");
+    text
+}
+
+/// The output of a line that must fail.
+fn complaint(line: &str) -> String {
+    let (text, outcome) = run_on(&mut Fake::default(), Mode::Script, line);
+    assert_eq!(outcome, Outcome::Failure, "{text}");
+    text
+}
+
+/// The output of a line that runs a program that ends so.
+fn ending_with(exit: Exit, line: &str) -> (String, Outcome) {
+    run_on(&mut Fake { exit, ..Fake::default() }, Mode::Script, line)
+}
+
+#[test]
+fn help_lists_every_command_and_explains_each() {
+    let list = output("help");
+    for command in COMMANDS {
+        assert!(list.contains(&command.usage()) && list.contains(command.summary), "{list}");
+        let explained = output(&format!("help {}", command.name));
+        assert!(explained.starts_with(&format!("{}\n", command.usage())), "{explained}");
+        assert_eq!(explained, output(&format!("{} --help", command.name)));
+    }
+    assert_eq!(
+        output("help kill"),
+        "\
+kill NAME
+  ends a program
+
+  NAME  a running program
+
+  Takes everything from the program: its thread, its memory, its capabilities. Who waits for an
+  answer from it is told that it was restarted. The image's manifest says whether it is started
+  again; `ps` shows that.
+"
+    );
+}
+
+#[test]
+fn ps() {
+    assert_eq!(
+        output("ps"),
+        "\
+PROGRAM  THREAD  CORE  PRIO  BUDGET/PERIOD  CPU TIME  STATE        RESTARTS
+uart     main       0   200     5 ms/10 ms     1.2 s  running             0
+console  main       0   150     5 ms/10 ms     1.2 s  backing off         2
+shell    main       0   100     5 ms/10 ms     1.2 s  running             0
+hello    main       0    50     5 ms/10 ms     1.2 s  stopped             0
+"
+    );
+}
+
+#[test]
+fn mem() {
+    assert_eq!(
+        output("mem"),
+        "\
+CORE  MEMORY      TOTAL    USED     FREE  WHAT IT IS
+   0  RAM       512 MiB                   in the machine
+   0  kernel      2 MiB                   kept by the kernel
+   0  untyped   510 MiB  12 MiB  498 MiB  handed out by the kernel
+   0  programs    8 MiB                   untyped set aside for programs
+   0  frames    2.1 MiB   2 MiB   68 KiB  523 of 540 pages in use
+"
+    );
+}
+
+#[test]
+fn caps() {
+    assert_eq!(
+        output("caps shell"),
+        "\
+SLOT  KIND      RIGHTS  WHICH
+   -  thread            main
+   1  endpoint  wp      calls console, badge 0x300
+"
+    );
+}
+
+#[test]
+fn svc_lists_services_with_their_operations() {
+    let text = output("svc");
+    let (table, operations) = text.split_once("\n\n").unwrap();
+    assert_eq!(
+        table,
+        "\
+SERVICE     PROGRAM   STATE     UP  RESTARTS
+log         init      running  3 s         1
+supervisor  init      running  3 s         1
+uart        uart      faulted              1
+mystery     stranger  running  3 s         1"
+    );
+    for interface in libd3os::service::INTERFACES.iter().filter(|i| i.name != "console") {
+        for operation in interface.operations {
+            assert!(operations.contains(&format!("\n  {} ", operation.name)), "{operations}");
+        }
+    }
+    assert!(operations.ends_with("mystery: its interface is not known to the shell\n"));
+}
+
+#[test]
+fn svc_documents_one_service() {
+    let text = output("svc log");
+    assert!(text.starts_with("log, version 1\n  served by `init`, running for 3 s, 1 restart\n"));
+    let doc = libd3os::service::interface("log").unwrap();
+    for operation in doc.operations {
+        assert!(text.contains(operation.name), "{text}");
+        let first_word = operation.doc.split_whitespace().next().unwrap();
+        assert!(text.contains(&format!("\n      {first_word} ")), "{text}");
+    }
+    assert!(text.contains("(May be repeated after a restart of the service.)"), "{text}");
+    assert_eq!(
+        complaint("svc urt"),
+        "svc: there is no service `urt` in this image\n  did you mean `uart`? `svc` lists the services\n"
+    );
+}
+
+#[test]
+fn log_shows_the_last_records_of_a_level() {
+    assert_eq!(
+        output("log -n 2"),
+        "    9.000000  info   uart uart::queue: record [2J 6\n   \
+            10.500000  info   uart uart::queue: record [2J 7\n"
+    );
+    assert_eq!(
+        output("log --level warn"),
+        "    1.500000  warn   uart uart::queue: record [2J 1\n    \
+             7.500000  warn   uart uart::queue: record [2J 5\n"
+    );
+    assert_eq!(output("log").lines().count(), 8);
+}
+
+#[test]
+fn log_tells_what_it_no_longer_keeps() {
+    let mut fake = Fake { log_start: 6, ..Fake::default() };
+    let (text, _) = run_on(&mut fake, Mode::Script, "log");
+    assert!(text.starts_with("(6 older records are no longer kept)\n"), "{text}");
+    let mut fake = Fake { log_start: 6, ..Fake::default() };
+    let (text, _) = run_on(&mut fake, Mode::Script, "log -n 1");
+    assert_eq!(text.lines().count(), 1);
+}
+
+#[test]
+fn run_waits_in_the_foreground_only() {
+    let mut fake = Fake::default();
+    let (text, outcome) = run_on(&mut fake, Mode::Script, "run hello 'a b' -x; run hello &");
+    assert_eq!(outcome, Outcome::Success);
+    assert_eq!(text, "`hello` runs in the background (run 7)\n");
+    assert_eq!(
+        fake.done,
+        [r#"spawn hello ["a b", "-x"] Foreground"#, "wait 7", "spawn hello [] Background"]
+    );
+}
+
+#[test]
+fn run_says_how_the_program_ended() {
+    let run = |exit| ending_with(exit, "run hello");
+    assert_eq!(run(Exit::Code(0)), (String::new(), Outcome::Success));
+    assert_eq!(run(Exit::Code(3)).0, "run: `hello` ended with exit code 3\n");
+    assert_eq!(run(Exit::Killed).0, "run: `hello` was killed\n");
+    assert_eq!(run(Exit::Interrupted), ("run: `hello` was interrupted\n".into(), Outcome::Failure));
+    let report = FaultReport {
+        program: "hello".into(),
+        kind: FaultKind::BadAddress,
+        address: 0xdead_0000,
+        ip: 0x40_0010,
+        symbol: None,
+        detail: "read".into(),
+    };
+    assert_eq!(
+        run(Exit::Faulted(report)).0,
+        "run: `hello` died of: access to unmapped memory, address 0xdead0000, \
+         at instruction 0x400010: read\n  the system goes on; `log` has the details\n"
+    );
+}
+
+#[test]
+fn fault_succeeds_if_the_program_dies() {
+    assert_eq!(
+        ending_with(null_dereference(), "fault null && echo next"),
+        (
+            "`fault` died of: null dereference, address 0x0, in fault::null+0x4 \
+         (instruction at 0x401234)\nnext\n"
+                .into(),
+            Outcome::Success
+        )
+    );
+    assert_eq!(
+        ending_with(Exit::Code(0), "fault null"),
+        (
+            "fault: `fault` survived what should have ended it (exit code 0)\n".into(),
+            Outcome::Failure
+        )
+    );
+    assert_eq!(ending_with(Exit::Killed, "fault stack").1, Outcome::Failure);
+}
+
+#[test]
+fn small_commands() {
+    assert_eq!(output("kill uart"), "`uart` was ended\n");
+    assert_eq!(output("uptime"), "up 3 min 20 s, time stamp counter at 2400 MHz\n");
+    assert_eq!(
+        output("cores"),
+        "CORE  STATE    PROGRAMS\n   0  running         4\n   1  parked          0\n"
+    );
+    assert_eq!(output("echo a  'b  c' # d"), "a b  c\n");
+    assert_eq!(output("echo"), "\n");
+    assert_eq!(output("clear"), "");
+    assert_eq!(
+        output("version"),
+        "D3OS 0.1.0, image `default`, 2 cores, 512 MiB of RAM\nkernel options: quiet\n"
+    );
+}
+
+#[test]
+fn the_end_of_the_machine_ends_the_line() {
+    for (line, done) in [("poweroff; ps", "power off 0"), ("reboot; ps", "reboot")] {
+        let mut fake = Fake::default();
+        assert_eq!(run_on(&mut fake, Mode::Script, line), (String::new(), Outcome::Success));
+        assert_eq!(fake.done, [done]);
+    }
+    let mut fake = Fake::default();
+    run_on(&mut fake, Mode::Script, "nonsense; poweroff");
+    assert_eq!(fake.done, ["power off 1"]);
+}
+
+#[test]
+fn errors_say_what_to_do_next() {
+    assert_eq!(
+        complaint("hlep"),
+        "there is no command `hlep`\n  did you mean `help`? `help` lists the commands\n"
+    );
+    assert_eq!(complaint("xyzzy"), "there is no command `xyzzy`\n  `help` lists the commands\n");
+    assert_eq!(
+        complaint("caps shel"),
+        "caps: there is no program `shel` in this image\n  \
+         did you mean `shell`? `ps` lists the programs\n"
+    );
+    assert_eq!(complaint("run uart"), "run: `uart` is running already\n  `kill uart` ends it\n");
+    assert_eq!(complaint("kill hello"), "kill: `hello` is not running\n  `run hello` starts it\n");
+    assert_eq!(
+        complaint("fault nul"),
+        "fault: `nul` is no KIND; it is one of null, divide, illegal, stack, readonly, capability\n  \
+         usage: fault KIND; `help fault` tells more\n"
+    );
+    assert_eq!(
+        complaint("ps &"),
+        "ps: this command cannot run in the background\n  usage: ps; `help ps` tells more\n"
+    );
+    assert_eq!(
+        complaint("help sp"),
+        "help: there is no command `sp`\n  did you mean `ps`? `help` lists the commands\n"
+    );
+    assert_eq!(complaint("echo 'x"), "unterminated quote at column 6\n");
+}
+
+#[test]
+fn conditions_decide_what_runs() {
+    assert_eq!(output("echo a && echo b"), "a\nb\n");
+    let failed = complaint("nonsense && echo a; echo b");
+    assert!(failed.ends_with("\nb\n") && !failed.contains("a\nb"), "{failed}");
+    assert!(complaint("nonsense && echo a && echo c; echo b").ends_with("commands\nb\n"));
+}
+
+#[test]
+fn lost_output_is_a_failure() {
+    let mut fake = Fake { deaf: true, ..Fake::default() };
+    assert_eq!(run_on(&mut fake, Mode::Script, "ps").1, Outcome::Failure);
+}
+
+#[test]
+fn interactive_tables_fit_and_have_colours() {
+    for line in ["help", "ps", "mem", "caps shell", "svc", "svc supervisor", "help run"] {
+        let mode = Mode::Interactive { width: 80 };
+        let (text, outcome) = run_on(&mut Fake::default(), mode, line);
+        assert_eq!(outcome, Outcome::Success);
+        assert!(text.contains("\x1b[1m"), "{text}");
+        let plain = without_colours(&text);
+        let signature = |row: &str| row.starts_with("  ") && row.contains(") ->");
+        let too_wide = plain.lines().find(|row| columns(row) > 80 && !signature(row));
+        assert_eq!(too_wide, None, "{line}");
+    }
+}
+
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |plain, part| plain + part.split_once('m').expect("a colour").1)
+}
+
+#[test]
+fn help_is_not_cut_on_an_ordinary_terminal() {
+    let mode = Mode::Interactive { width: 80 };
+    let (list, _) = run_on(&mut Fake::default(), mode, "help");
+    for command in COMMANDS {
+        assert!(list.contains(command.summary), "{}", command.name);
+        let line = format!("help {}", command.name);
+        let (explained, _) = run_on(&mut Fake::default(), mode, &line);
+        assert!(explained.lines().skip(1).all(|row| !row.contains('…')), "{explained}");
+    }
+}
+
+#[test]
+fn no_command_writes_escapes_for_a_script() {
+    for command in COMMANDS {
+        let (text, _) =
+            run_on(&mut Fake::default(), Mode::Script, &format!("{} uart", command.name));
+        assert!(!text.contains('\x1b'), "{text}");
+        let (text, _) = run_on(&mut Fake::default(), Mode::Script, command.name);
+        assert!(!text.contains('\x1b'), "{text}");
+    }
+}
+
+#[test]
+fn a_script_runs_every_line_and_reports_the_worst() {
+    let mut fake = Fake::default();
+    script::run(&mut fake, "echo 1; echo 2\n\n# done\necho 3").unwrap();
+    assert_eq!(
+        (fake.text().as_str(), fake.done.as_slice()),
+        ("1\n2\n3\n", &["ready".to_string(), "power off 0".into()][..])
+    );
+
+    let mut fake = Fake::default();
+    script::run(&mut fake, "echo 'open\nnonsense; echo on").unwrap();
+    assert!(fake.text().starts_with("unterminated quote at column 6\n"));
+    assert!(fake.text().ends_with("\non\n"));
+    assert_eq!(fake.done, ["ready", "power off 1"]);
+
+    let mut fake = Fake::default();
+    script::run(&mut fake, "reboot\necho no").unwrap();
+    assert_eq!(fake.done, ["ready", "reboot"]);
+}
+
+/// What the terminal got while these keys were typed.
+fn conversation(keys: &str) -> (String, Fake) {
+    let mut fake = Fake::typing(keys);
+    let ended = interactive::run(&mut fake);
+    assert_eq!(ended.is_ok(), keys.contains("poweroff\r"), "{ended:?}");
+    (fake.text(), fake)
+}
+
+#[test]
+fn a_person_works_and_leaves() {
+    let (text, fake) = conversation("echo hi\rpoweroff\r");
+    let dialogue = "D3OS 0.1.0. `help` lists the commands, `poweroff` leaves.\r\n\
+                    d3os> echo hi\r\nhi\nd3os> poweroff\r\n";
+    assert!(text.ends_with(dialogue), "{text:?}");
+    assert_eq!(fake.done, ["ready", "power off 0"]);
+}
+
+#[test]
+fn tab_asks_the_system() {
+    let (text, _) = conversation("kill ua\t\rpow\t\rpoweroff\r");
+    assert!(text.contains("`uart` was ended"), "{text:?}");
+}
+
+#[test]
+fn the_shell_has_no_end_of_file() {
+    let (text, _) = conversation("\x04poweroff\r");
+    assert!(text.contains("`poweroff` switches the machine off\r\nd3os> p"), "{text:?}");
+}
+
+#[test]
+fn the_line_is_shown_again_after_the_console_wrote_over_it() {
+    let mut fake = Fake::typing("abc");
+    fake.typed.push_back(InputEvent::Redraw);
+    assert!(interactive::run(&mut fake).is_err());
+    assert!(fake.text().ends_with("\r\x1b[Kd3os> abc"), "{:?}", fake.text());
+}
+
+#[test]
+fn the_terminals_width_is_used() {
+    let (text, _) = conversation("\x1b[24;40Rps\rpoweroff\r");
+    assert!(text.contains("PROGRAM") && text.contains("RESTARTS"), "{text:?}");
+    let (text, _) = conversation(&format!("\x1b[24;30R{}\x03poweroff\r", "x".repeat(40)));
+    assert!(text.contains("\x1b[K"), "{text:?}");
+    assert!(text.contains("<x"), "{text:?}");
+}
