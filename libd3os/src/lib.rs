@@ -1,4 +1,8 @@
 //! What a D3OS program links: capabilities, typed calls, memory, the runtime.
+//!
+//! The README beside this crate maps the modules and shows how to write a program and how to
+//! declare a service. Everything but the SYSCALL instruction and the entry point also works on a
+//! host, so that programs are tested there.
 #![cfg_attr(target_os = "none", feature(thread_local))]
 #![no_std]
 
@@ -8,12 +12,24 @@ extern crate self as libd3os;
 
 pub mod call;
 pub mod cap;
+#[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "hands memory to the allocator")]
+mod heap;
 pub mod image;
 pub mod ipc;
+pub mod logging;
+mod macros;
+#[expect(unsafe_code, reason = "executes a no-operation that an emulator recognises")]
+pub mod mark;
+pub mod port;
 pub mod program;
+pub mod rt;
+pub mod server;
 pub mod service;
 pub mod start;
+pub mod stdio;
 pub mod sys;
+pub mod time;
 
 pub use d3os_abi as abi;
 pub use libd3os_macros::service;

@@ -1,0 +1,52 @@
+//! The program itself: what it was given at its start, and how it ends.
+
+use spin::Once;
+
+use crate::ipc::MissingGrant;
+use crate::start::{GrantKind, StartInfo};
+use crate::sys::Cptr;
+
+#[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "reads the frame pointer, and ends a program by an instruction")]
+mod instructions;
+
+#[cfg(target_os = "none")]
+pub use instructions::abort;
+#[cfg(target_os = "none")]
+pub(crate) use instructions::frame_pointer;
+
+static START: Once<StartInfo> = Once::new();
+
+/// The program's start information, or `None` in a root task, which has none.
+#[must_use]
+pub fn start_info() -> Option<&'static StartInfo> {
+    START.get()
+}
+
+/// Keeps the start information for the rest of the program's life. Only the first call counts;
+/// the runtime makes it, on a host a test may.
+pub fn set_start_info(info: StartInfo) -> &'static StartInfo {
+    START.call_once(|| info)
+}
+
+/// The capability that the program was granted under this kind and name.
+///
+/// # Errors
+/// [`MissingGrant`] where the manifest does not grant it.
+pub fn grant(kind: GrantKind, name: &str) -> Result<Cptr, MissingGrant<'_>> {
+    start_info()
+        .and_then(|info| info.slot(kind, name))
+        .map(|slot| Cptr::new(u64::from(slot)))
+        .ok_or(MissingGrant { kind, name })
+}
+
+/// Ends the program with this exit code; 0 is success. A program that was not granted the
+/// supervisor cannot tell a code: it ends by an illegal instruction, which its supervisor sees.
+#[cfg(target_os = "none")]
+pub fn exit(code: i32) -> ! {
+    if let Ok(supervisor) = crate::service::supervisor::SupervisorClient::connect() {
+        // The supervisor ends the program instead of answering.
+        let _ = supervisor.exit(code);
+    }
+    abort()
+}

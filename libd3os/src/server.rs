@@ -1,0 +1,418 @@
+//! The server's side of typed calls over kernel IPC.
+//!
+//! A [`Server`] owns the receive side of an endpoint and some reply objects. Its loop is the
+//! program's: take the [`Server::next`] event, handle it, take the next. One reply object is in
+//! use for receiving; a call that is put off ([`crate::call::Reply::later`]) keeps the object
+//! that it came with, and the server receives with another. When the last but one is taken,
+//! putting off answers `Busy`.
+//!
+//! An answer given at once is kept until the next receive and goes out with it, in one system
+//! call. An answer given later is a system call of its own.
+//!
+//! ```ignore
+//! let mut server = Server::serving("uart")?;
+//! loop {
+//!     match server.next() {
+//!         Event::Request(request) => Uart::dispatch(&mut driver, request),
+//!         Event::Signal(bits) => driver.interrupt(bits),
+//!         Event::Message(message) => log::warn!("unexpected message {:#x}", message.label),
+//!     }
+//! }
+//! ```
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::fmt;
+
+use d3os_abi::MessageInfo;
+
+use crate::call::{Bytes, CallError, Caller, Reply, ReplySink, Request};
+use crate::cap;
+use crate::cap::Capability;
+use crate::ipc::{MissingGrant, REQUEST_LABEL, pack, unpack};
+use crate::program;
+use crate::start::{GrantKind, SIGNAL_FLAG};
+use crate::sys::{self, Cptr, Received};
+
+/// Most words of a [`Message`] that are kept: as many as the longest fault message has.
+pub const MESSAGE_WORDS: usize = 20;
+
+/// Something that a server deals with.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A typed call, to be given to an interface's `dispatch`.
+    Request(Request<'a>),
+    /// Signals of the bound notification: their badges, or-ed, without
+    /// [`crate::start::SIGNAL_FLAG`].
+    Signal(u64),
+    /// Any other message, for example a fault.
+    Message(Message<'a>),
+}
+
+/// A message that is no typed call.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// Badge of the sender's capability.
+    pub badge: u64,
+    /// Label.
+    pub label: u64,
+    /// Its words, [`MESSAGE_WORDS`] at most.
+    pub words: heapless::Vec<u64, MESSAGE_WORDS>,
+    /// The duty to answer, if it was a call or a fault. Dropping it answers with a label that is
+    /// not 0, which leaves a faulted thread stopped.
+    pub reply: Reply<'a>,
+}
+
+/// A server needs a reply object to receive with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerError {
+    /// The manifest does not let the program serve this.
+    NotGranted(MissingGrant<'static>),
+    /// The manifest gives the program no reply objects (`replies`).
+    NoReplies,
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotGranted(missing) => missing.fmt(f),
+            Self::NoReplies => f.write_str("this program's manifest entry grants no `replies`"),
+        }
+    }
+}
+
+impl core::error::Error for ServerError {}
+
+/// Receives calls and signals, and sends answers.
+pub struct Server {
+    endpoint: cap::Endpoint,
+    pool: Rc<ReplyPool>,
+    sink: Rc<dyn ReplySink>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server at the endpoint that this program was granted for `service`, with all of the
+    /// program's reply objects.
+    ///
+    /// # Errors
+    /// The manifest lacks `serves` or `replies`.
+    pub fn serving(service: &'static str) -> Result<Self, ServerError> {
+        let endpoint =
+            program::grant(GrantKind::Serves, service).map_err(ServerError::NotGranted)?;
+        let slots = program::start_info().into_iter().flat_map(|info| info.replies());
+        let replies = slots.map(|slot| cap::Reply::new(Cptr::new(u64::from(slot))));
+        Self::new(cap::Endpoint::new(endpoint), replies)
+    }
+
+    /// A server at this endpoint, with these reply objects.
+    ///
+    /// # Errors
+    /// [`ServerError::NoReplies`] where there are none.
+    pub fn new(
+        endpoint: cap::Endpoint,
+        replies: impl IntoIterator<Item = cap::Reply>,
+    ) -> Result<Self, ServerError> {
+        let pool = Rc::new(ReplyPool::new(replies)?);
+        let sink: Rc<dyn ReplySink> = pool.clone();
+        Ok(Self { endpoint, pool, sink })
+    }
+
+    /// Sends the answer that is kept, if there is one, and waits for the next event.
+    ///
+    /// Requests whose bytes do not fit their length are answered here and not returned.
+    #[expect(clippy::should_implement_trait, reason = "an event borrows the server")]
+    pub fn next(&mut self) -> Event<'_> {
+        loop {
+            let received = self.receive();
+            if received.badge & SIGNAL_FLAG != 0 {
+                return Event::Signal(received.badge & !SIGNAL_FLAG);
+            }
+            let label = received.info.label();
+            let Some(method) = label.checked_sub(REQUEST_LABEL) else {
+                return Event::Message(self.message(received));
+            };
+            match parse(method, received.info) {
+                Ok((method, bytes)) => {
+                    return Event::Request(self.request(received, method, bytes));
+                }
+                Err(error) => self.pool.answer(self.pool.current.get(), Err(error)),
+            }
+        }
+    }
+
+    /// Calls that are put off at present.
+    #[must_use]
+    pub fn deferred(&self) -> usize {
+        self.pool.parked.borrow().iter().filter(|parked| **parked).count()
+    }
+
+    fn receive(&self) -> Received {
+        let reply = self.pool.current_object();
+        match self.pool.take_staged() {
+            Some(info) => self.endpoint.reply_recv(info, reply),
+            None => self.endpoint.recv(reply),
+        }
+    }
+
+    fn reply(&self) -> Reply<'_> {
+        Reply::new(&self.sink, self.pool.current.get())
+    }
+
+    fn request(&self, received: Received, method: u16, bytes: Bytes) -> Request<'_> {
+        Request { caller: Caller(received.badge), method, bytes, reply: self.reply() }
+    }
+
+    fn message(&self, received: Received) -> Message<'_> {
+        let words = (0..received.info.length().min(MESSAGE_WORDS)).map(sys::word).collect();
+        let label = received.info.label();
+        Message { badge: received.badge, label, words, reply: self.reply() }
+    }
+}
+
+fn parse(method: u64, info: MessageInfo) -> Result<(u16, Bytes), CallError> {
+    let method = u16::try_from(method).map_err(|_| CallError::UnknownMethod)?;
+    Ok((method, unpack(info)?))
+}
+
+/// The reply objects of a server. A call's token is the index of its object.
+struct ReplyPool {
+    objects: Vec<cap::Reply>,
+    parked: RefCell<Vec<bool>>,
+    current: Cell<u32>,
+    staged: RefCell<Option<Result<Bytes, CallError>>>,
+}
+
+impl ReplyPool {
+    fn new(replies: impl IntoIterator<Item = cap::Reply>) -> Result<Self, ServerError> {
+        let objects: Vec<cap::Reply> = replies.into_iter().collect();
+        if objects.is_empty() {
+            return Err(ServerError::NoReplies);
+        }
+        let parked = RefCell::new(alloc::vec![false; objects.len()]);
+        Ok(Self { objects, parked, current: Cell::new(0), staged: RefCell::new(None) })
+    }
+
+    fn current_object(&self) -> cap::Reply {
+        self.objects[self.current.get() as usize]
+    }
+
+    /// Composes the answer that is kept.
+    fn take_staged(&self) -> Option<MessageInfo> {
+        self.staged.borrow_mut().take().map(compose)
+    }
+
+    /// An object, other than the current one, that no call holds.
+    fn free(&self) -> Option<u32> {
+        let parked = self.parked.borrow();
+        (0u32..)
+            .zip(parked.iter())
+            .find(|(index, parked)| !**parked && *index != self.current.get())
+            .map(|(index, _)| index)
+    }
+}
+
+impl ReplySink for ReplyPool {
+    fn answer(&self, token: u32, answer: Result<&[u8], CallError>) {
+        let answer =
+            answer.and_then(|bytes| Bytes::from_slice(bytes).map_err(|_| CallError::TooLarge));
+        let index = token as usize;
+        let was_parked =
+            self.parked.borrow_mut().get_mut(index).is_some_and(|slot| core::mem::take(slot));
+        if was_parked {
+            let info = compose(answer);
+            sys::send(self.objects[index].cptr(), info);
+        } else {
+            *self.staged.borrow_mut() = Some(answer);
+        }
+    }
+
+    fn park(&self, token: u32) -> bool {
+        let Some(next) = self.free() else { return false };
+        self.parked.borrow_mut()[token as usize] = true;
+        self.current.set(next);
+        true
+    }
+}
+
+/// Puts an answer into the message to be sent.
+fn compose(answer: Result<Bytes, CallError>) -> MessageInfo {
+    answer
+        .and_then(|bytes| pack(0, &bytes))
+        .unwrap_or_else(|error| MessageInfo::new(u64::from(error.number()), 0, 0, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{Later, decode, encode};
+    use crate::service::console::{Console, ConsoleError, InputEvent, InputMode};
+    use crate::sys::Registers;
+    use crate::sys::host::with_kernel;
+    use alloc::collections::VecDeque;
+    use d3os_abi::Syscall;
+    use proptest::prelude::*;
+
+    /// What the server asked of the kernel: call number, reply object, label and word 1.
+    type Trace = Rc<RefCell<Vec<(i64, u64, u64)>>>;
+
+    /// A kernel that delivers these messages (badge, label, words) and records what is sent.
+    fn kernel(
+        mut inbox: VecDeque<(u64, u64, Vec<u64>)>,
+        trace: &Trace,
+    ) -> impl FnMut(i64, Registers) -> Registers + 'static {
+        let trace = Rc::clone(trace);
+        move |number, input| {
+            let label = MessageInfo(input.rsi).label();
+            let object = if number == Syscall::Send.number() { input.rdi } else { input.r12 };
+            trace.borrow_mut().push((number, object, label));
+            if number == Syscall::Send.number() {
+                return input;
+            }
+            let (badge, label, words) = inbox.pop_front().expect("a message for the server");
+            let mut registers = [0; 4];
+            for (index, word) in words.iter().enumerate() {
+                match registers.get_mut(index) {
+                    Some(register) => *register = *word,
+                    None => sys::set_word(index, *word),
+                }
+            }
+            let info = MessageInfo::new(label, 0, 0, words.len());
+            Registers { rdi: badge, rsi: info.0, words: registers, ..input }
+        }
+    }
+
+    fn request<T: serde::Serialize>(
+        badge: u64,
+        method: u64,
+        arguments: &T,
+    ) -> (u64, u64, Vec<u64>) {
+        let bytes = encode(arguments).expect("small");
+        let mut words = alloc::vec![bytes.len() as u64];
+        for chunk in bytes.chunks(8) {
+            let mut padded = [0; 8];
+            padded[..chunk.len()].copy_from_slice(chunk);
+            words.push(u64::from_le_bytes(padded));
+        }
+        (badge, REQUEST_LABEL + method, words)
+    }
+
+    fn server(replies: u64) -> Server {
+        let objects = (0..replies).map(|index| cap::Reply::new(Cptr::new(100 + index)));
+        Server::new(cap::Endpoint::new(Cptr::new(1)), objects).expect("has replies")
+    }
+
+    #[derive(Default)]
+    struct Fake {
+        written: Vec<u8>,
+        readers: Vec<Later<Result<InputEvent, ConsoleError>>>,
+    }
+
+    impl Console for Fake {
+        fn write(&mut self, _: Caller, bytes: Vec<u8>, later: Later<Result<(), ConsoleError>>) {
+            self.written.extend(bytes);
+            later.answer(&Ok(()));
+        }
+
+        fn read(
+            &mut self,
+            _: Caller,
+            _: InputMode,
+            later: Later<Result<InputEvent, ConsoleError>>,
+        ) {
+            self.readers.push(later);
+        }
+    }
+
+    const RECV: i64 = Syscall::Recv.number();
+    const REPLY_RECV: i64 = Syscall::ReplyRecv.number();
+    const SEND: i64 = Syscall::Send.number();
+
+    #[test]
+    fn deferred_calls_keep_their_reply_objects_and_the_last_is_refused() {
+        let inbox = VecDeque::from([
+            request(5, 1, &(InputMode::Raw,)),
+            request(6, 1, &(InputMode::Raw,)),
+            (SIGNAL_FLAG | 4, 0, Vec::new()),
+        ]);
+        let trace = Trace::default();
+        let (mut server, mut fake) = (server(2), Fake::default());
+        with_kernel(kernel(inbox, &trace), || {
+            for _ in 0..2 {
+                let Event::Request(request) = server.next() else { panic!("a request") };
+                Console::dispatch(&mut fake, request);
+            }
+            assert_eq!(server.deferred(), 1);
+            assert!(matches!(server.next(), Event::Signal(4)));
+            fake.readers.pop().expect("the first").answer(&Ok(InputEvent::Redraw));
+        });
+        let busy = u64::from(CallError::Busy.number());
+        let expected = [(RECV, 100, 0), (RECV, 101, 0), (REPLY_RECV, 101, busy), (SEND, 100, 0)];
+        assert_eq!(*trace.borrow(), expected);
+        assert_eq!(server.deferred(), 0);
+    }
+
+    #[test]
+    fn a_dropped_duty_is_answered() {
+        let inbox = VecDeque::from([request(5, 1, &(InputMode::Raw,)), (7, 6, alloc::vec![1, 2])]);
+        let trace = Trace::default();
+        let (mut server, mut fake) = (server(2), Fake::default());
+        with_kernel(kernel(inbox, &trace), || {
+            let Event::Request(request) = server.next() else { panic!("a request") };
+            Console::dispatch(&mut fake, request);
+            fake.readers.clear();
+            let Event::Message(message) = server.next() else { panic!("a message") };
+            assert_eq!((message.badge, message.label, &message.words[..]), (7, 6, &[1, 2][..]));
+        });
+        let unanswered = u64::from(CallError::Unanswered.number());
+        assert_eq!(*trace.borrow(), [(RECV, 100, 0), (SEND, 100, unanswered), (RECV, 101, 0)]);
+    }
+
+    #[test]
+    fn impossible_lengths_are_refused_and_the_server_goes_on() {
+        let inbox = VecDeque::from([
+            (5, REQUEST_LABEL, alloc::vec![9, 0]),
+            (5, REQUEST_LABEL, Vec::new()),
+            (5, REQUEST_LABEL + 0x1_0000, alloc::vec![0]),
+            (SIGNAL_FLAG, 0, Vec::new()),
+        ]);
+        let trace = Trace::default();
+        let mut server = server(1);
+        with_kernel(kernel(inbox, &trace), || assert!(matches!(server.next(), Event::Signal(0))));
+        let labels: Vec<u64> = trace.borrow().iter().map(|(_, _, label)| *label).collect();
+        let malformed = u64::from(CallError::Malformed.number());
+        let unknown = u64::from(CallError::UnknownMethod.number());
+        assert_eq!(labels, [0, malformed, malformed, unknown]);
+    }
+
+    #[test]
+    fn a_server_needs_replies() {
+        let none = Server::new(cap::Endpoint::new(Cptr::new(1)), []);
+        assert_eq!(none.err(), Some(ServerError::NoReplies));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_stop_a_server(
+            calls in prop::collection::vec((0u16..4, prop::collection::vec(any::<u8>(), 0..40)), 1..20),
+        ) {
+            use crate::call::{Loopback, Transport};
+            let fake = Loopback::new(Fake::default(), Caller(1), Console::dispatch);
+            for (method, bytes) in calls {
+                let answer = fake.call(method, &bytes);
+                if method > 1 {
+                    prop_assert_eq!(answer.err(), Some(CallError::UnknownMethod));
+                } else if let Ok(bytes) = answer {
+                    let result: Result<Result<(), ConsoleError>, _> = decode(&bytes);
+                    prop_assert_eq!(result, Ok(Ok(())));
+                }
+            }
+        }
+    }
+}
