@@ -25,3 +25,5 @@ pub mod task;
 #[cfg(test)]
 mod tests;
 pub mod units;
+#[cfg(test)]
+mod wire_tests;

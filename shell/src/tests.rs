@@ -264,7 +264,7 @@ fn errors_say_what_to_do_next() {
     assert_eq!(complaint("kill hello"), "kill: `hello` is not running\n  `run hello` starts it\n");
     assert_eq!(
         complaint("fault nul"),
-        "fault: `nul` is no KIND; it is one of null, divide, illegal, stack, readonly, capability\n  \
+        "fault: `nul` is no KIND; it is one of null, divide, illegal, stack, readonly, badcap\n  \
          usage: fault KIND; `help fault` tells more\n"
     );
     assert_eq!(

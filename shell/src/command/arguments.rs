@@ -271,7 +271,9 @@ impl<'c> Walk<'c> {
 mod tests {
     use super::*;
 
-    fn check(line: &str) -> Result<(Vec<(&'static str, String)>, Vec<String>), String> {
+    type Values = Vec<(&'static str, String)>;
+
+    fn check(line: &str) -> Result<(Values, Vec<String>), String> {
         let words: Vec<String> = line.split(' ').map(String::from).collect();
         let command = find(&words[0]).unwrap();
         let checked = Arguments::check(command, &words[1..]).map_err(|p| p.to_string())?;

@@ -16,7 +16,7 @@ pub(super) static FAULT: Command = Command {
     summary: "lets a program die of a fault",
     arguments: &[Argument {
         name: "KIND",
-        kind: Kind::Choice(&["null", "divide", "illegal", "stack", "readonly", "capability"]),
+        kind: Kind::Choice(&["null", "divide", "illegal", "stack", "readonly", "badcap"]),
         presence: Presence::Required,
         about: "what it dies of",
     }],
@@ -25,7 +25,7 @@ pub(super) static FAULT: Command = Command {
     help: "Runs the program `fault`, which dereferences a null pointer (null), divides by zero \
            (divide), executes an illegal instruction (illegal), overflows its stack (stack), \
            writes to read-only memory (readonly) or uses a capability that it does not hold \
-           (capability).\n\n\
+           (badcap).\n\n\
            The program's death is the expected result: the command succeeds if the program died \
            of a fault, and fails if it ended in any other way.",
     run,

@@ -144,7 +144,7 @@ impl Decoder {
 }
 
 fn is_control(byte: u8) -> bool {
-    byte < 0x20 || byte >= 0x7f
+    !(0x20..0x7f).contains(&byte)
 }
 
 /// The parameter bytes of a control sequence.
