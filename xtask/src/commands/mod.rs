@@ -4,6 +4,7 @@ mod bench;
 pub(crate) mod build;
 mod iso;
 mod qemu;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Iso(iso::Args),
     /// Count the instructions of a boot.
     Bench(bench::Args),
+    /// Check format, lints, dependencies, documentation and manifests.
+    Tidy(tidy::Args),
 }
 
 /// A command failed.
@@ -37,6 +40,9 @@ pub(crate) enum CommandFailure {
     /// `bench`.
     #[error(transparent)]
     Bench(#[from] bench::BenchError),
+    /// `tidy`.
+    #[error(transparent)]
+    Tidy(#[from] tidy::TidyError),
 }
 
 impl Command {
@@ -47,6 +53,7 @@ impl Command {
             Self::Qemu(args) => args.run()?,
             Self::Iso(args) => args.run()?,
             Self::Bench(args) => args.run()?,
+            Self::Tidy(args) => args.run()?,
         })
     }
 }
