@@ -9,6 +9,8 @@ mod info;
 mod loader;
 mod memory;
 mod regions;
+#[cfg(test)]
+mod tests;
 
 use self::image::RootImage;
 use self::loader::{Loader, Plan};

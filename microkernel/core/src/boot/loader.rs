@@ -229,7 +229,9 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         Ok((Ref::at(base), Cap::Frame { base, size, rights, device: false, mapping }))
     }
 
-    fn map_extra_pages(&mut self) -> Result<(SlotRegion, Vec<Ref<Page>, MAX_EXTRA_PAGES>), BootError> {
+    fn map_extra_pages(
+        &mut self,
+    ) -> Result<(SlotRegion, Vec<Ref<Page>, MAX_EXTRA_PAGES>), BootError> {
         let start = self.next_slot;
         let mut pages = Vec::new();
         for index in 0..self.plan.extra_pages {
@@ -259,7 +261,8 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     }
 
     fn make_thread(&mut self, ipc_buffer: PhysAddr) -> Result<(), BootError> {
-        let thread = Ref::<Tcb>::at(self.memory.allocate(size_bits::TCB, "the root task's thread")?);
+        let thread =
+            Ref::<Tcb>::at(self.memory.allocate(size_bits::TCB, "the root task's thread")?);
         self.kernel.machine.clear(thread.address(), 1 << size_bits::TCB);
         self.kernel.init_thread(thread);
         self.insert(slot::TCB, Cap::Thread { object: thread });

@@ -44,7 +44,11 @@ impl Memory {
     }
 
     /// 2^`bits` bytes: the lowest above the kernel, else the lowest of all.
-    pub(super) fn allocate(&mut self, bits: u8, purpose: &'static str) -> Result<PhysAddr, BootError> {
+    pub(super) fn allocate(
+        &mut self,
+        bits: u8,
+        purpose: &'static str,
+    ) -> Result<PhysAddr, BootError> {
         let above_kernel = self.free.take(bits, self.kernel_end);
         let start = above_kernel.or_else(|| self.free.take(bits, 0));
         start.map(PhysAddr).ok_or(BootError::NotEnoughMemory {

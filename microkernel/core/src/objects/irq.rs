@@ -183,9 +183,15 @@ impl<M: Machine> Kernel<M> {
         Outcome::Complete(Reply::Empty)
     }
 
-    /// Only a notification is ever in the slot, and nothing in its deletion can be preempted.
+    /// Empties the vector's slot, which never holds anything but a notification.
     fn forget_notification(&mut self, vector: u8) {
-        let _ = self.delete(self.irq_slot(vector));
+        let slot = self.irq_slot(vector);
+        if let Cap::Notification { object, .. } = self.cap_at(slot) {
+            if self.is_final(slot) {
+                self.finalise_notification(object);
+            }
+            self.vacate(slot);
+        }
     }
 
     fn acknowledge(&mut self, vector: u8) {
