@@ -14,7 +14,7 @@ use crate::compile::Profile;
 use crate::process::{self, CommandError};
 use crate::progress;
 use crate::tools::ToolError;
-use crate::vm::{Accel, Boot, Machine, OnReset};
+use crate::vm::{Accel, Boot, EXIT_PORT, Machine, OnReset};
 use crate::workshop::{Workshop, WorkshopError};
 
 /// Options of `qemu`.
@@ -100,7 +100,7 @@ impl Args {
                 let machine = self.machine(Boot::Direct {
                     kernel,
                     module: module.path().into(),
-                    command_line: "quiet".into(),
+                    command_line: format!("quiet exit_port={EXIT_PORT:#x}"),
                 });
                 script::run(&machine, self.timeout.unwrap_or(script::DEFAULT_TIMEOUT))
             }

@@ -16,7 +16,7 @@ use super::ElfError;
 /// The section that init's linker script keeps for the boot archive.
 pub(crate) const ARCHIVE: &str = ".d3os.archive";
 /// The section that the kernel's linker script keeps for its symbols.
-pub(crate) const SYMBOLS: &str = ".d3os.symbols";
+pub(crate) const SYMBOLS: &str = ".symbols";
 
 const PAGE: u64 = 4096;
 
@@ -165,7 +165,7 @@ mod tests {
     fn a_file_without_the_place_is_refused() {
         let mut file = sample::elf(Sample::default());
         let error = fill(&mut file, SYMBOLS, &[1]).expect_err("no such section");
-        assert_eq!(error.to_string(), "no section .d3os.symbols: the linker script must keep one");
+        assert_eq!(error.to_string(), "no section .symbols: the linker script must keep one");
     }
 
     #[test]
