@@ -5,6 +5,9 @@
 //! system call is then restarted), but cannot fail.
 
 use crate::cap::Cap;
+use crate::error::SyscallError;
+use crate::kernel::Kernel;
+use crate::machine::Machine;
 use crate::memory::Ref;
 use crate::objects::Tcb;
 use crate::slot::Slot;
@@ -47,4 +50,76 @@ pub enum Outcome {
     Complete(Reply),
     /// An interrupt waits: what was done is kept, the thread restarts its system call.
     Preempted,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// The `index`th word of the message.
+    ///
+    /// # Errors
+    /// `TruncatedMessage` where the message is shorter.
+    #[inline]
+    pub(crate) fn argument(&self, inv: &Invocation, index: usize) -> Result<u64, SyscallError> {
+        if index >= inv.length {
+            return Err(SyscallError::TruncatedMessage);
+        }
+        self.message_word(inv.thread, index).ok_or(SyscallError::TruncatedMessage)
+    }
+
+    /// The `index`th capability sent along, and where it lies.
+    ///
+    /// # Errors
+    /// `TruncatedMessage` where fewer were sent.
+    pub(crate) fn extra_cap(
+        &self,
+        inv: &Invocation,
+        index: usize,
+    ) -> Result<(Ref<Slot>, Cap), SyscallError> {
+        let slot = inv.extra.get(index).copied().flatten().ok_or(SyscallError::TruncatedMessage)?;
+        Ok((slot, self.cap_at(slot)))
+    }
+
+    /// Decodes and carries out an invocation of a kernel object (message passing is elsewhere).
+    ///
+    /// # Errors
+    /// What decoding refused it for; then nothing has changed.
+    pub(crate) fn perform(&mut self, inv: &Invocation) -> Result<Outcome, SyscallError> {
+        match inv.cap {
+            Cap::Untyped { .. } => self.decode_untyped(inv).map(|r| self.perform_untyped(inv, r)),
+            Cap::CNode { .. } => self.decode_cnode(inv).map(|r| self.perform_cnode(inv, r)),
+            Cap::Thread { object } => {
+                self.decode_tcb(inv, object).map(|r| self.perform_tcb(inv, object, r))
+            }
+            Cap::SchedContext { object, .. } => self
+                .decode_sched_context(inv, object)
+                .map(|r| self.perform_sched_context(inv, object, r)),
+            Cap::SchedControl { .. } => {
+                self.decode_sched_control(inv).map(|r| self.perform_sched_control(r))
+            }
+            Cap::Frame { .. } => self.decode_frame(inv).map(|r| self.perform_frame(inv, r)),
+            Cap::Table { .. } => self.decode_table(inv).map(|r| self.perform_table(inv, r)),
+            Cap::AsidControl => {
+                self.decode_asid_control(inv).map(|r| self.perform_asid_control(inv, r))
+            }
+            Cap::AsidPool { .. } => {
+                self.decode_asid_pool(inv).map(|r| self.perform_asid_pool(inv, r))
+            }
+            Cap::IrqControl => {
+                self.decode_irq_control(inv).map(|r| self.perform_irq_control(inv, r))
+            }
+            Cap::IrqHandler { .. } => {
+                self.decode_irq_handler(inv).map(|r| self.perform_irq_handler(inv, r))
+            }
+            Cap::IoPortControl => {
+                self.decode_io_port_control(inv).map(|r| self.perform_io_port_control(inv, r))
+            }
+            Cap::IoPort { .. } => self.decode_io_port(inv).map(|r| self.perform_io_port(inv, r)),
+            Cap::Domain => self.decode_domain(inv).map(|r| self.perform_domain(r)),
+            Cap::VSpace { .. } => Err(SyscallError::IllegalOperation),
+            Cap::Null
+            | Cap::Zombie { .. }
+            | Cap::Endpoint { .. }
+            | Cap::Notification { .. }
+            | Cap::Reply { .. } => Err(SyscallError::InvalidCapability(0)),
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! One kernel instance: its state, and the entry that every trap takes.
 
+use crate::fault::Fault;
 use crate::machine::Machine;
 use crate::memory::{KernelObject, Link, PhysAddr, Ref};
-use crate::objects::{AsidPool, IoPorts, Tcb};
+use crate::objects::{AsidPool, DomainSchedule, IoPorts, Tcb, ThreadState};
 use crate::scheduler::Scheduler;
 use crate::slot::Slot;
 use d3os_abi::ASID_POOL_COUNT;
@@ -59,13 +60,19 @@ pub struct Kernel<M> {
     pub(crate) irqs: crate::objects::IrqTable,
     /// Port ranges that were issued.
     pub(crate) io_ports: IoPorts,
+    /// When each domain has its turn.
+    pub(crate) domains: DomainSchedule,
 }
 
 impl<M: Machine> Kernel<M> {
     /// An instance with nothing in it. `irq_slots` is memory for one zeroed [`Slot`] per user
     /// interrupt vector (108), never given out.
     pub fn new(machine: M, core: u32, irq_slots: PhysAddr) -> Self {
-        let scheduler = Scheduler::new(machine.now());
+        let scheduler = Scheduler::new(
+            machine.now(),
+            machine.ticks_per_microsecond(),
+            machine.timer_precision(),
+        );
         Self {
             machine,
             core,
@@ -75,7 +82,86 @@ impl<M: Machine> Kernel<M> {
             irq_slots: Ref::at(irq_slots),
             irqs: crate::objects::IrqTable::new(),
             io_ports: IoPorts::new(),
+            domains: DomainSchedule::new(),
         }
+    }
+
+    /// Handles the event that the kernel was entered for and decides what the core does next. The
+    /// next thread's address space is active and the timer is set when it returns; the caller
+    /// loads the registers and the FPU.
+    pub fn handle(&mut self, event: Event) -> Next {
+        self.update_time();
+        match event {
+            Event::Syscall(number) => self.handle_syscall(number),
+            Event::PageFault { address, error_code } => {
+                self.handle_user_fault(Fault::Vm { address, error_code });
+            }
+            Event::Exception { vector, error_code } => {
+                self.handle_user_fault(Fault::UserException { vector, error_code });
+            }
+            Event::Interrupt(vector) => {
+                self.check_budget();
+                self.handle_interrupt(vector);
+            }
+            Event::Timer => {
+                self.scheduler.reprogram = true;
+                self.check_budget();
+            }
+        }
+        self.leave()
+    }
+
+    /// What the core does first, after boot.
+    pub fn start(&mut self) -> Next {
+        self.scheduler.now = self.machine.now();
+        self.scheduler.consumed = 0;
+        self.leave()
+    }
+
+    /// A thread's name, for panics and debug output: UTF-8 by convention only, without padding.
+    #[must_use]
+    pub fn thread_name(&self, thread: Ref<Tcb>) -> &[u8] {
+        let name = &self.get(thread).name;
+        let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        &name[..length]
+    }
+
+    /// Chooses who runs and brings it to where it goes on in user mode.
+    fn leave(&mut self) -> Next {
+        self.schedule();
+        let Some(thread) = self.scheduler.current.get() else { return Next::Idle };
+        let tcb = self.get_mut(thread);
+        if tcb.state == ThreadState::RESTART {
+            tcb.context.rip = tcb.context.fault_ip;
+            tcb.state = ThreadState::RUNNING;
+        }
+        if !tcb.yield_to.is_none() {
+            self.complete_yield(thread);
+        }
+        Next::Thread(thread)
+    }
+
+    /// A fault of the running thread, if it still has budget to have one; else it does the same
+    /// again when it has.
+    fn handle_user_fault(&mut self, fault: Fault) {
+        if let (true, Some(thread)) = (self.check_budget_or_restart(), self.current_thread()) {
+            self.raise_fault(thread, fault);
+        }
+    }
+
+    /// Like `check_budget`, but a thread whose budget has run out repeats what it entered the
+    /// kernel for.
+    pub(crate) fn check_budget_or_restart(&mut self) -> bool {
+        if self.check_budget() {
+            return true;
+        }
+        if let Some(thread) = self.current_thread() {
+            let tcb = self.get_mut(thread);
+            if tcb.state == ThreadState::RUNNING {
+                tcb.state = ThreadState::RESTART;
+            }
+        }
+        false
     }
 
     /// The kernel object at `r`.

@@ -13,7 +13,7 @@
 //! | deletion, revocation, preemption of both | `delete` |
 //! | one object of the API | `objects/NAME` |
 //! | message transfer, blocking, faults | `ipc`, `fault` |
-//! | who runs next | `scheduler` |
+//! | who runs next, and for how long | `scheduler`, `refill` |
 //! | system calls and their dispatch | `syscall`, `invocation` |
 //! | page-table entries and walks | `vspace` |
 //! | the root task's first state | `boot` |
@@ -24,6 +24,8 @@ mod boot;
 mod cap;
 mod delete;
 mod derivation;
+#[cfg(test)]
+mod device_tests;
 mod error;
 mod fault;
 mod invocation;
@@ -33,13 +35,18 @@ mod lookup;
 mod machine;
 mod memory;
 pub mod objects;
+mod refill;
 mod pending;
 mod scheduler;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod slot;
 mod syscall;
+#[cfg(test)]
+mod test_bench;
 mod vspace;
+#[cfg(test)]
+mod vspace_tests;
 
 pub use boot::{BootError, BootInput, Framebuffer, MemoryRange};
 pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};

@@ -9,20 +9,27 @@ mod io_port;
 mod irq;
 mod notification;
 mod paging;
+mod registers;
 mod reply;
 mod sched_context;
 mod tcb;
 mod untyped;
+mod wait_queue;
 
 pub use asid::AsidPool;
+pub(crate) use domain::DomainSchedule;
 pub use endpoint::Endpoint;
+pub(crate) use endpoint::Waiting;
 pub use io_port::IoPorts;
 pub use irq::IrqTable;
 pub use notification::Notification;
 pub use paging::PageTable;
 pub use reply::Reply;
-pub use sched_context::SchedContext;
-pub use tcb::{Context, FpuState, Tcb, TcbSlot};
+pub use sched_context::{Refill, SchedContext};
+pub(crate) use sched_context::{MIN_REFILLS, refill_capacity};
+pub use tcb::{Context, FpuState, Tcb, TcbSlot, ThreadState};
+pub(crate) use tcb::{FaultRecord, Queued, SendTerms};
+pub(crate) use wait_queue::WaitQueue;
 
 use crate::cap::Cap;
 use crate::error::SyscallError;
@@ -43,6 +50,7 @@ impl<M: Machine> Kernel<M> {
         depth: u64,
     ) -> Result<Ref<Slot>, SyscallError> {
         let slot = self.lookup_target_slot(root, index, depth, false)?;
-        if self.get(slot).is_empty() { Ok(slot) } else { Err(SyscallError::DeleteFirst) }
+        self.ensure_empty(slot)?;
+        Ok(slot)
     }
 }

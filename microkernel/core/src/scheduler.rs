@@ -1,21 +1,444 @@
-//! Who runs next: ready queues by priority, the release queue by time, accounting of budgets.
+//! Who runs next: ready queues by priority, the release queue by time, accounting of budgets
+//! (manual, chapter 6.1).
+//!
+//! The running thread is in no queue. A thread that may run and has budget is in the ready queue of
+//! its priority; one that may run but whose scheduling context is not released yet is in the release
+//! queue; every other thread is in neither. Changes made during a system call only mark what they
+//! ask for; [`Kernel::schedule`] decides once, on the way out.
 
-use crate::machine::Ticks;
-use crate::memory::Link;
-use crate::objects::Tcb;
+use crate::kernel::Kernel;
+use crate::machine::{Machine, Ticks};
+use crate::memory::{Link, Ref};
+use crate::objects::{Queued, SchedContext, Tcb, TcbSlot};
+use d3os_abi::PRIORITIES;
+
+/// Half of the least budget, in microseconds: what a kernel entry and exit may take at worst.
+const KERNEL_WCET_US: Ticks = 10;
+/// The least budget and period, in microseconds.
+pub(crate) const MIN_BUDGET_US: Ticks = 2 * KERNEL_WCET_US;
+
+/// Ends of a queue linked through `schedule_prev` and `schedule_next`.
+#[derive(Clone, Copy)]
+struct Queue {
+    head: Link<Tcb>,
+    tail: Link<Tcb>,
+}
+
+impl Queue {
+    const EMPTY: Self = Self { head: Link::NONE, tail: Link::NONE };
+}
+
+/// Where in the ready queue of its priority a thread goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Before the others.
+    First,
+    /// After the others.
+    Last,
+}
 
 /// Scheduling state of one kernel instance.
 pub struct Scheduler {
     /// The running thread; none: idle.
     pub(crate) current: Link<Tcb>,
+    /// What it is charged to; none: idle.
+    pub(crate) current_context: Link<SchedContext>,
     /// When the kernel was entered.
     pub(crate) now: Ticks,
+    /// Time used since the current scheduling context was last charged.
+    pub(crate) consumed: Ticks,
+    /// A thread that was woken and runs next if its priority allows; in no queue.
+    candidate: Link<Tcb>,
+    /// Whether the running thread may no longer be the one to run.
+    choose: bool,
+    /// Whether the deadline that is set no longer holds.
+    pub(crate) reprogram: bool,
+    /// The least budget, in ticks.
+    pub(crate) min_budget: Ticks,
+    /// The timer's precision, in ticks.
+    pub(crate) precision: Ticks,
+    /// Bit set: the ready queue of that priority is not empty.
+    ready_bits: [u64; PRIORITIES / 64],
+    ready: [Queue; PRIORITIES],
+    release: Queue,
 }
 
 impl Scheduler {
-    /// Nothing ready.
+    /// Nothing ready, on a clock of `ticks_per_microsecond` and a timer of this precision.
     #[must_use]
-    pub const fn new(now: Ticks) -> Self {
-        Self { current: Link::NONE, now }
+    pub const fn new(now: Ticks, ticks_per_microsecond: Ticks, precision: Ticks) -> Self {
+        Self {
+            current: Link::NONE,
+            current_context: Link::NONE,
+            now,
+            consumed: 0,
+            candidate: Link::NONE,
+            choose: true,
+            reprogram: true,
+            min_budget: MIN_BUDGET_US * ticks_per_microsecond,
+            precision,
+            ready_bits: [0; PRIORITIES / 64],
+            ready: [Queue::EMPTY; PRIORITIES],
+            release: Queue::EMPTY,
+        }
     }
+
+    /// The highest priority with a ready thread.
+    fn highest_ready(&self) -> Option<usize> {
+        let word = self.ready_bits.iter().rposition(|bits| *bits != 0)?;
+        Some(word * 64 + self.ready_bits[word].ilog2() as usize)
+    }
+}
+
+/// Queues.
+impl<M: Machine> Kernel<M> {
+    /// Puts a thread that is in no queue into the ready queue of its priority.
+    pub(crate) fn make_ready(&mut self, thread: Ref<Tcb>, place: Place) {
+        let tcb = self.get(thread);
+        if tcb.queued != Queued::NOWHERE || Link::to(thread) == self.scheduler.candidate {
+            return;
+        }
+        let priority = usize::from(tcb.priority);
+        let queue = self.scheduler.ready[priority];
+        let (prev, next) = match place {
+            Place::First => (Link::NONE, queue.head),
+            Place::Last => (queue.tail, Link::NONE),
+        };
+        self.scheduler.ready[priority] = self.link_between(queue, thread, prev, next);
+        self.scheduler.ready_bits[priority / 64] |= 1 << (priority % 64);
+        self.get_mut(thread).queued = Queued::READY;
+    }
+
+    /// Takes a thread out of the scheduler's queue that it is in, if any.
+    pub(crate) fn dequeue(&mut self, thread: Ref<Tcb>) {
+        if Link::to(thread) == self.scheduler.candidate {
+            self.scheduler.candidate = Link::NONE;
+            self.scheduler.choose = true;
+        }
+        let (queued, priority) = (self.get(thread).queued, usize::from(self.get(thread).priority));
+        if queued == Queued::READY {
+            self.scheduler.ready[priority] = self.unlink(self.scheduler.ready[priority], thread);
+            if self.scheduler.ready[priority].head.is_none() {
+                self.scheduler.ready_bits[priority / 64] &= !(1 << (priority % 64));
+            }
+        } else if queued == Queued::RELEASE {
+            self.scheduler.reprogram |= self.scheduler.release.head == Link::to(thread);
+            self.scheduler.release = self.unlink(self.scheduler.release, thread);
+        }
+        self.get_mut(thread).queued = Queued::NOWHERE;
+    }
+
+    fn link_between(
+        &mut self,
+        queue: Queue,
+        thread: Ref<Tcb>,
+        prev: Link<Tcb>,
+        next: Link<Tcb>,
+    ) -> Queue {
+        let tcb = self.get_mut(thread);
+        tcb.schedule_prev = prev;
+        tcb.schedule_next = next;
+        let this = Link::to(thread);
+        if let Some(prev) = prev.get() {
+            self.get_mut(prev).schedule_next = this;
+        }
+        if let Some(next) = next.get() {
+            self.get_mut(next).schedule_prev = this;
+        }
+        Queue {
+            head: if prev.is_none() { this } else { queue.head },
+            tail: if next.is_none() { this } else { queue.tail },
+        }
+    }
+
+    fn unlink(&mut self, queue: Queue, thread: Ref<Tcb>) -> Queue {
+        let tcb = self.get_mut(thread);
+        let (prev, next) = (tcb.schedule_prev, tcb.schedule_next);
+        tcb.schedule_prev = Link::NONE;
+        tcb.schedule_next = Link::NONE;
+        if let Some(prev) = prev.get() {
+            self.get_mut(prev).schedule_next = next;
+        }
+        if let Some(next) = next.get() {
+            self.get_mut(next).schedule_prev = prev;
+        }
+        Queue {
+            head: if prev.is_none() { next } else { queue.head },
+            tail: if next.is_none() { prev } else { queue.tail },
+        }
+    }
+
+    /// Moves the thread of a scheduling context to the release queue, to wait for its refill.
+    pub(crate) fn postpone(&mut self, context: Ref<SchedContext>) {
+        let Some(thread) = self.get(context).thread.get() else { return };
+        self.dequeue(thread);
+        let time = self.refill(context).time;
+        let (mut prev, mut next) = (self.scheduler.release.tail, Link::NONE);
+        while let Some(earlier) = prev.get()
+            && self.release_time(earlier) > time
+        {
+            next = prev;
+            prev = self.get(earlier).schedule_prev;
+        }
+        self.scheduler.release = self.link_between(self.scheduler.release, thread, prev, next);
+        self.get_mut(thread).queued = Queued::RELEASE;
+        self.scheduler.reprogram = true;
+    }
+
+    fn release_time(&self, thread: Ref<Tcb>) -> Ticks {
+        self.get(thread).sched_context.get().map_or(0, |context| self.refill(context).time)
+    }
+
+    /// Makes the threads ready whose refill has come.
+    fn release_due(&mut self) {
+        while let Some(thread) = self.scheduler.release.head.get() {
+            if self.release_time(thread) > self.scheduler.now + self.scheduler.precision {
+                break;
+            }
+            self.dequeue(thread);
+            self.wake(thread);
+        }
+    }
+}
+
+/// Requests, and the decision.
+impl<M: Machine> Kernel<M> {
+    /// The running thread; none: idle.
+    #[must_use]
+    pub fn current_thread(&self) -> Option<Ref<Tcb>> {
+        self.scheduler.current.get()
+    }
+
+    /// Whether a thread could be chosen to run, were it the first.
+    pub(crate) fn is_schedulable(&self, thread: Ref<Tcb>) -> bool {
+        let tcb = self.get(thread);
+        tcb.state.is_runnable()
+            && tcb.queued != Queued::RELEASE
+            && tcb.sched_context.get().is_some_and(|context| self.get(context).is_active())
+    }
+
+    /// A thread has become runnable: it runs next if its priority is above the running thread's, or
+    /// if that one blocks and no higher one is ready. Without a scheduling context it cannot;
+    /// without budget it waits for its refill.
+    pub(crate) fn wake(&mut self, thread: Ref<Tcb>) {
+        let this = Link::to(thread);
+        let tcb = self.get(thread);
+        let Some(context) = tcb.sched_context.get() else { return };
+        let elsewhere = tcb.queued != Queued::NOWHERE
+            || this == self.scheduler.current
+            || this == self.scheduler.candidate;
+        if elsewhere || !tcb.state.is_runnable() || !self.get(context).is_active() {
+            return;
+        }
+        if !self.has_budget(context) {
+            self.postpone(context);
+            return;
+        }
+        if self.scheduler.candidate.is_none() && !self.scheduler.choose {
+            self.scheduler.candidate = this;
+        } else {
+            self.reschedule();
+            self.make_ready(thread, Place::First);
+        }
+    }
+
+    /// The choice is to be made anew from the ready queues.
+    pub(crate) fn reschedule(&mut self) {
+        self.scheduler.choose = true;
+        if let Some(thread) = self.scheduler.candidate.get() {
+            self.scheduler.candidate = Link::NONE;
+            if self.is_schedulable(thread) {
+                self.make_ready(thread, Place::First);
+            }
+        }
+    }
+
+    /// Decides who runs, charges who ran, and sets the deadline.
+    pub(crate) fn schedule(&mut self) {
+        self.release_due();
+        let keeps = match self.scheduler.current.get() {
+            Some(thread) => self.is_schedulable(thread),
+            None => false,
+        };
+        if self.scheduler.choose || !keeps || !self.scheduler.candidate.is_none() {
+            self.choose(keeps);
+        }
+        self.switch_context();
+        if self.scheduler.reprogram {
+            self.set_deadline();
+        }
+    }
+
+    fn choose(&mut self, keeps: bool) {
+        let previous = self.scheduler.current;
+        let candidate = self.scheduler.candidate;
+        self.scheduler.candidate = Link::NONE;
+        self.scheduler.choose = false;
+        if let (true, Some(thread)) = (keeps, previous.get()) {
+            self.make_ready(thread, Place::First);
+        }
+        let next = match candidate.get().filter(|thread| self.is_schedulable(*thread)) {
+            Some(thread) => self.choose_candidate(thread, previous, keeps),
+            None => self.pop_ready(),
+        };
+        self.scheduler.current = next;
+        if let Some(thread) = next.get()
+            && next != previous
+        {
+            self.load_address_space(thread);
+        }
+    }
+
+    /// The woken thread, unless one that is ready goes before it: a higher one, or the running
+    /// thread at the same priority.
+    fn choose_candidate(
+        &mut self,
+        thread: Ref<Tcb>,
+        previous: Link<Tcb>,
+        previous_keeps: bool,
+    ) -> Link<Tcb> {
+        let priority = usize::from(self.get(thread).priority);
+        let goes_first = self.scheduler.highest_ready().is_none_or(|highest| priority >= highest);
+        let equal = previous
+            .get()
+            .is_some_and(|previous| usize::from(self.get(previous).priority) == priority);
+        if previous_keeps && equal {
+            self.make_ready(thread, Place::Last);
+        } else if goes_first {
+            return Link::to(thread);
+        } else {
+            self.make_ready(thread, Place::First);
+        }
+        self.pop_ready()
+    }
+
+    fn pop_ready(&mut self) -> Link<Tcb> {
+        let Some(priority) = self.scheduler.highest_ready() else { return Link::NONE };
+        let thread = self.scheduler.ready[priority].head;
+        if let Some(thread) = thread.get() {
+            self.dequeue(thread);
+        }
+        thread
+    }
+
+    /// Makes the running thread's scheduling context the one that time is charged to.
+    fn switch_context(&mut self) {
+        let next = match self.scheduler.current.get() {
+            Some(thread) => self.get(thread).sched_context,
+            None => Link::NONE,
+        };
+        if next == self.scheduler.current_context {
+            return;
+        }
+        self.commit_time();
+        self.scheduler.current_context = next;
+        self.scheduler.reprogram = true;
+        if let Some(context) = next.get()
+            && self.get(context).sporadic == 0
+        {
+            self.restart_refills(context);
+        }
+    }
+
+    /// The next time at which the scheduler has something to do.
+    fn set_deadline(&mut self) {
+        self.scheduler.reprogram = false;
+        let slice_end = self.scheduler.current_context.get().map_or(Ticks::MAX, |context| {
+            let left = self.refill(context).amount.saturating_sub(self.scheduler.consumed);
+            self.scheduler.now.saturating_add(left)
+        });
+        let release =
+            self.scheduler.release.head.get().map_or(Ticks::MAX, |thread| self.release_time(thread));
+        self.machine.set_deadline(slice_end.min(release));
+    }
+
+    /// Makes the address space of a thread the active one.
+    pub(crate) fn load_address_space(&mut self, thread: Ref<Tcb>) {
+        let cap = self.cap_at(Self::tcb_slot(thread, TcbSlot::VSpace));
+        let root = match self.vspace_root(cap) {
+            Some(root) => root.address(),
+            None => self.machine.kernel_address_space(),
+        };
+        self.machine.set_address_space(root);
+    }
+}
+
+/// Accounting.
+impl<M: Machine> Kernel<M> {
+    /// Reads the clock: the time since the last entry was used by the running thread.
+    pub(crate) fn update_time(&mut self) {
+        let now = self.machine.now();
+        self.scheduler.consumed += now.saturating_sub(self.scheduler.now);
+        self.scheduler.now = now;
+    }
+
+    /// Whether the current scheduling context's budget has run out since the kernel was entered.
+    pub(crate) fn budget_is_exhausted(&self) -> bool {
+        let since_entry = self.machine.now().saturating_sub(self.scheduler.now);
+        self.scheduler
+            .current_context
+            .get()
+            .is_some_and(|context| !self.is_sufficient(context, self.scheduler.consumed + since_entry))
+    }
+
+    /// Charges the current scheduling context for the time used.
+    pub(crate) fn commit_time(&mut self) {
+        let used = core::mem::take(&mut self.scheduler.consumed);
+        if let Some(context) = self.scheduler.current_context.get()
+            && self.get(context).is_active()
+            && used > 0
+        {
+            self.charge_refills(context, used);
+            self.get_mut(context).consumed += used;
+        }
+    }
+
+    /// Whether the running thread has budget to go on with; if not, it is charged and put where it
+    /// waits for more, or its timeout is raised.
+    pub(crate) fn check_budget(&mut self) -> bool {
+        let Some(context) = self.scheduler.current_context.get() else { return true };
+        if self.is_sufficient(context, self.scheduler.consumed) {
+            return true;
+        }
+        self.commit_time();
+        self.end_time_slice(context, Timeout::Raised);
+        false
+    }
+
+    /// The running thread's slice is over: it waits for its next refill, or for the others of its
+    /// priority.
+    fn end_time_slice(&mut self, context: Ref<SchedContext>, timeout: Timeout) {
+        self.scheduler.reprogram = true;
+        self.reschedule();
+        let Some(thread) = self.scheduler.current.get().filter(|t| self.is_schedulable(*t)) else {
+            return;
+        };
+        let round_robin = self.get(context).is_round_robin();
+        if timeout == Timeout::Raised && !round_robin && self.has_timeout_handler(thread) {
+            self.raise_timeout(thread, context);
+        } else if self.has_budget(context) {
+            self.make_ready(thread, Place::Last);
+        } else {
+            self.postpone(context);
+        }
+    }
+
+    /// Gives up what is left of the refill in use.
+    pub(crate) fn yield_time(&mut self) {
+        let Some(context) = self.scheduler.current_context.get() else { return };
+        let used = core::mem::take(&mut self.scheduler.consumed);
+        let rest = self.refill(context).amount.max(used);
+        self.charge_refills(context, rest);
+        self.get_mut(context).consumed += used;
+        self.end_time_slice(context, Timeout::Silent);
+    }
+}
+
+/// Whether the end of a time slice is told to the thread's timeout handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timeout {
+    /// It is, if there is one: the budget ran out.
+    Raised,
+    /// It is not: the thread gave its budget up.
+    Silent,
 }

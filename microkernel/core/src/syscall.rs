@@ -1,1 +1,248 @@
-//! System calls: the entry of every trap, and dispatch of invocations.
+//! System calls: what each asks for, and the answers of the kernel's own objects.
+
+use crate::cap::Cap;
+use crate::error::SyscallError;
+use crate::fault::{Fault, Phase};
+use crate::invocation::{Invocation, Outcome, Reply};
+use crate::ipc::SendMode;
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::Ref;
+use crate::objects::{SendTerms, Tcb, ThreadState};
+use d3os_abi::{CapRights, MESSAGE_REGISTERS, MessageInfo, Syscall};
+
+/// Whether a receiving system call waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocking {
+    /// Until there is something.
+    Wait,
+    /// It does not.
+    Poll,
+}
+
+/// Whether a receiving system call brings a reply object, in R12.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReplyUse {
+    /// It does.
+    InR12,
+    /// It does not: callers cannot be answered.
+    Without,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Does what the running thread's SYSCALL asks for.
+    #[inline]
+    pub(crate) fn handle_syscall(&mut self, number: i64) {
+        let Some(thread) = self.current_thread() else { return };
+        let context = &self.get(thread).context;
+        if number == Syscall::SetTLSBase.number() {
+            let base = context.rdi;
+            self.get_mut(thread).context.set_fs_base(base);
+            return;
+        }
+        let (rdi, r12, r13) = (context.rdi, context.r12, context.r13);
+        #[cfg(feature = "debug-syscalls")]
+        if self.handle_debug_syscall(thread, number) {
+            return;
+        }
+        if !self.check_budget_or_restart() {
+            return;
+        }
+        match Syscall::from_number(number) {
+            Some(Syscall::Call) => self.send(thread, rdi, SendMode::CALL),
+            Some(Syscall::Send) => self.send(thread, rdi, SendMode::SEND),
+            Some(Syscall::NBSend) => self.send(thread, rdi, SendMode::NB_SEND),
+            Some(Syscall::ReplyRecv) => self.send_receive(thread, r12, rdi, ReplyUse::InR12),
+            Some(Syscall::NBSendRecv) => self.send_receive(thread, r13, rdi, ReplyUse::InR12),
+            Some(Syscall::NBSendWait) => self.send_receive(thread, r12, rdi, ReplyUse::Without),
+            Some(Syscall::Recv) => self.receive(thread, rdi, Blocking::Wait, ReplyUse::InR12),
+            Some(Syscall::NBRecv) => self.receive(thread, rdi, Blocking::Poll, ReplyUse::InR12),
+            Some(Syscall::Wait) => self.receive(thread, rdi, Blocking::Wait, ReplyUse::Without),
+            Some(Syscall::NBWait) => self.receive(thread, rdi, Blocking::Poll, ReplyUse::Without),
+            Some(Syscall::Yield) => self.yield_time(),
+            _ => self.raise_fault(thread, Fault::UnknownSyscall { number }),
+        }
+    }
+
+    fn send(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) {
+        // A preempted invocation has left the thread to restart its system call.
+        let _ = self.invoke(thread, cptr, mode);
+    }
+
+    /// A send that does not wait, then a receive. What goes wrong with the send is not told.
+    fn send_receive(&mut self, thread: Ref<Tcb>, to: u64, from: u64, reply: ReplyUse) {
+        if self.invoke(thread, to, SendMode::FIRST_PHASE) != Invoked::Preempted {
+            self.receive(thread, from, Blocking::Wait, reply);
+        }
+    }
+
+    /// Sends the thread's message to what `cptr` names.
+    #[inline]
+    fn invoke(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) -> Invoked {
+        let (slot, cap) = match self.lookup_cap(thread, cptr) {
+            Ok(found) => found,
+            Err(failure) => {
+                self.send_fault(thread, mode, Fault::Cap { cptr, phase: Phase::Send, failure });
+                return Invoked::Done;
+            }
+        };
+        let info = MessageInfo(self.get(thread).context.rsi);
+        let mut extra = [None; 3];
+        if info.extra_caps() > 0 {
+            match self.sent_caps(thread, info) {
+                Ok(slots) => extra = slots,
+                Err((cptr, failure)) => {
+                    self.send_fault(thread, mode, Fault::Cap { cptr, phase: Phase::Send, failure });
+                    return Invoked::Done;
+                }
+            }
+        }
+        match cap {
+            Cap::Endpoint { object, badge, rights } if rights.contains(CapRights::WRITE) => {
+                let terms =
+                    SendTerms { badge, rights: rights.word(), is_call: u64::from(mode.is_call) };
+                self.send_ipc(thread, object, terms, mode);
+                Invoked::Done
+            }
+            Cap::Reply { object, can_grant } => {
+                self.answer_caller(thread, object, can_grant);
+                self.confirm(thread, mode);
+                Invoked::Done
+            }
+            Cap::Notification { object, badge, rights } if rights.contains(CapRights::WRITE) => {
+                self.signal(object, badge);
+                self.confirm(thread, mode);
+                Invoked::Done
+            }
+            _ => {
+                let length = self.message_length(thread, info);
+                let label = info.label();
+                let inv = Invocation { label, length, cap, slot, extra, thread };
+                self.invoke_object(&inv, mode)
+            }
+        }
+    }
+
+    /// A fault in a send is raised only where the sender waits; otherwise the message is dropped.
+    fn send_fault(&mut self, thread: Ref<Tcb>, mode: SendMode, fault: Fault) {
+        if mode.blocks {
+            self.raise_fault(thread, fault);
+        }
+    }
+
+    /// Answers a `Call` of an object that has no answer of its own.
+    fn confirm(&mut self, thread: Ref<Tcb>, mode: SendMode) {
+        if mode.is_call && self.get(thread).state == ThreadState::RUNNING {
+            self.write_reply(thread, Reply::Empty);
+        }
+    }
+
+    fn invoke_object(&mut self, inv: &Invocation, mode: SendMode) -> Invoked {
+        let refused_first = matches!(
+            inv.cap,
+            Cap::Thread { .. } | Cap::CNode { .. } | Cap::SchedContext { .. }
+        );
+        if mode.is_first_phase() && refused_first {
+            return Invoked::Done;
+        }
+        self.get_mut(inv.thread).state = ThreadState::RESTART;
+        let outcome = match self.perform(inv) {
+            Ok(Outcome::Preempted) => return Invoked::Preempted,
+            Ok(Outcome::Complete(reply)) => Ok(reply),
+            Err(error) => Err(error),
+        };
+        // The thread may have suspended or deleted itself; then there is nobody to answer.
+        if self.get(inv.thread).state == ThreadState::RESTART {
+            self.get_mut(inv.thread).state = ThreadState::RUNNING;
+            match outcome {
+                Ok(reply) if mode.is_call => self.write_reply(inv.thread, reply),
+                Err(error) if mode.is_call => self.write_error(inv.thread, error),
+                _ => {}
+            }
+        }
+        Invoked::Done
+    }
+
+    fn write_reply(&mut self, thread: Ref<Tcb>, reply: Reply) {
+        let length = match reply {
+            Reply::Empty => 0,
+            Reply::Word(word) => {
+                self.set_message_word(thread, 0, word);
+                1
+            }
+            Reply::Written(length) => length,
+            Reply::Done => return,
+        };
+        self.finish_message(thread, 0, MessageInfo::new(0, 0, 0, length));
+    }
+
+    fn write_error(&mut self, thread: Ref<Tcb>, error: SyscallError) {
+        let (words, count) = error.words();
+        let length = self.set_message_words(thread, &words[..count]);
+        self.finish_message(thread, 0, MessageInfo::new(error.label() as u64, 0, 0, length));
+    }
+
+    /// The words of a message that are there: what does not fit the registers needs a buffer.
+    fn message_length(&self, thread: Ref<Tcb>, info: MessageInfo) -> usize {
+        let length = info.length();
+        if length > MESSAGE_REGISTERS && self.ipc_buffer(thread).is_none() {
+            MESSAGE_REGISTERS
+        } else {
+            length
+        }
+    }
+
+    /// Receives from what `cptr` names.
+    #[inline]
+    fn receive(&mut self, thread: Ref<Tcb>, cptr: u64, blocking: Blocking, reply: ReplyUse) {
+        match self.receive_checked(thread, cptr, blocking, reply) {
+            Ok(()) => {}
+            Err(fault) => self.raise_fault(thread, fault),
+        }
+    }
+
+    #[inline]
+    fn receive_checked(
+        &mut self,
+        thread: Ref<Tcb>,
+        cptr: u64,
+        blocking: Blocking,
+        reply: ReplyUse,
+    ) -> Result<(), Fault> {
+        let fault = |cptr, failure| Fault::Cap { cptr, phase: Phase::Receive, failure };
+        let missing = crate::LookupFailure::MissingCapability { bits_left: 0 };
+        let (_, cap) = self.lookup_cap(thread, cptr).map_err(|failure| fault(cptr, failure))?;
+        match cap {
+            Cap::Endpoint { object, rights, .. } if rights.contains(CapRights::READ) => {
+                let offer = if reply == ReplyUse::InR12 {
+                    let cptr = self.get(thread).context.r12;
+                    match self.lookup_cap(thread, cptr).map_err(|failure| fault(cptr, failure))?.1 {
+                        Cap::Reply { object, .. } => Some(object),
+                        _ => return Err(fault(cptr, missing)),
+                    }
+                } else {
+                    None
+                };
+                self.receive_ipc(thread, object, blocking, offer);
+                Ok(())
+            }
+            Cap::Notification { object, rights, .. }
+                if rights.contains(CapRights::READ)
+                    && self.get(object).bound_thread.get().is_none_or(|bound| bound == thread) =>
+            {
+                self.receive_signal(thread, object, blocking);
+                Ok(())
+            }
+            _ => Err(fault(cptr, missing)),
+        }
+    }
+}
+
+/// How far an invocation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Invoked {
+    /// To its end, or it was refused.
+    Done,
+    /// The system call is repeated from its beginning.
+    Preempted,
+}

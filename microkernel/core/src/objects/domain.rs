@@ -1,1 +1,118 @@
-//! Scheduling domains (manual, chapter 6.1.4).
+//! Scheduling domains (manual, chapter 6.1.4): there is one, so the schedule can be configured but
+//! never leaves it.
+
+use crate::cap::Cap;
+use crate::error::SyscallError;
+use crate::invocation::{Invocation, Outcome, Reply};
+use crate::kernel::Kernel;
+use crate::machine::{Machine, Ticks};
+use crate::memory::Ref;
+use crate::objects::Tcb;
+use d3os_abi::Label;
+
+/// Domains that exist.
+const DOMAINS: u64 = 1;
+/// Entries of the schedule.
+const SCHEDULE_ENTRIES: usize = 2;
+
+/// A turn of a domain; a duration of 0 marks the schedule's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Turn {
+    domain: u8,
+    duration: Ticks,
+}
+
+/// When each domain has its turn.
+#[derive(Debug)]
+pub(crate) struct DomainSchedule {
+    turns: [Turn; SCHEDULE_ENTRIES],
+    start: usize,
+}
+
+impl DomainSchedule {
+    /// Domain 0, for ever.
+    pub(crate) const fn new() -> Self {
+        const END: Turn = Turn { domain: 0, duration: 0 };
+        Self { turns: [Turn { domain: 0, duration: LONGEST_TURN }, END], start: 0 }
+    }
+}
+
+/// Longest duration of a turn: what 56 bits hold.
+const LONGEST_TURN: Ticks = Ticks::MAX >> 8;
+
+/// A decoded invocation of the domain set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DomainRequest {
+    /// Moves a thread to a domain.
+    Set { thread: Ref<Tcb>, domain: u8 },
+    /// Writes an entry of the schedule.
+    Configure { index: usize, domain: u8, duration: Ticks },
+    /// Begins the schedule at an entry, now and whenever it repeats.
+    SetStart { index: usize },
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Decodes an invocation of the domain set.
+    pub(crate) fn decode_domain(&self, inv: &Invocation) -> Result<DomainRequest, SyscallError> {
+        match Label::from_number(inv.label) {
+            Some(Label::DomainSetSet) => {
+                let domain = check_domain(self.argument(inv, 0)?, 0)?;
+                let (_, cap) = self.extra_cap(inv, 0)?;
+                let Cap::Thread { object } = cap else {
+                    return Err(SyscallError::InvalidArgument(1));
+                };
+                Ok(DomainRequest::Set { thread: object, domain })
+            }
+            Some(Label::DomainSetScheduleConfigure) => self.decode_configure_schedule(inv),
+            Some(Label::DomainSetScheduleSetStart) => {
+                let index = check_index(self.argument(inv, 0)?)?;
+                if self.domains.turns[index].duration == 0 {
+                    return Err(SyscallError::InvalidArgument(0));
+                }
+                Ok(DomainRequest::SetStart { index })
+            }
+            _ => Err(SyscallError::IllegalOperation),
+        }
+    }
+
+    fn decode_configure_schedule(&self, inv: &Invocation) -> Result<DomainRequest, SyscallError> {
+        let duration = self.argument(inv, 2)?;
+        let index = check_index(self.argument(inv, 0)?)?;
+        let domain = check_domain(self.argument(inv, 1)?, 1)?;
+        if duration > LONGEST_TURN {
+            return Err(SyscallError::Range { min: 0, max: LONGEST_TURN });
+        }
+        // The entry that the schedule begins with cannot become its end.
+        if duration == 0 && index == self.domains.start {
+            return Err(SyscallError::InvalidArgument(2));
+        }
+        Ok(DomainRequest::Configure { index, domain, duration })
+    }
+
+    /// Carries out an invocation of the domain set.
+    pub(crate) fn perform_domain(&mut self, request: DomainRequest) -> Outcome {
+        match request {
+            DomainRequest::Set { thread, domain } => self.get_mut(thread).domain = domain,
+            DomainRequest::Configure { index, domain, duration } => {
+                self.domains.turns[index] = Turn { domain, duration };
+            }
+            DomainRequest::SetStart { index } => self.domains.start = index,
+        }
+        Outcome::Complete(Reply::Empty)
+    }
+}
+
+/// A domain's number: 8 bits count.
+fn check_domain(word: u64, argument: u64) -> Result<u8, SyscallError> {
+    match u8::try_from(word & 0xff) {
+        Ok(domain) if u64::from(domain) < DOMAINS => Ok(domain),
+        _ => Err(SyscallError::InvalidArgument(argument)),
+    }
+}
+
+fn check_index(word: u64) -> Result<usize, SyscallError> {
+    match usize::try_from(word) {
+        Ok(index) if index < SCHEDULE_ENTRIES => Ok(index),
+        _ => Err(SyscallError::Range { min: 0, max: SCHEDULE_ENTRIES as u64 - 1 }),
+    }
+}

@@ -1,18 +1,102 @@
 //! Endpoints: synchronous message passing (manual, chapter 4).
 
-use crate::memory::{KernelObject, Link};
-use crate::objects::Tcb;
+use crate::delete::Preempted;
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::{KernelObject, Link, PhysAddr, Ref};
+use crate::objects::{Tcb, ThreadState, WaitQueue};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Threads that wait in an endpoint all wait for the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// For a receiver of their message.
+    Senders,
+    /// For a message.
+    Receivers,
+}
 
 /// An endpoint: a queue of threads that all wait to send or all wait to receive.
 ///
-/// The low bit of `head` tells which (1: receivers); threads are 2 KiB aligned.
+/// The low bit of the head tells which (1: receivers); threads are 2 KiB aligned.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Endpoint {
-    pub(crate) head_and_state: u64,
-    pub(crate) tail: Link<Tcb>,
+    head_and_kind: u64,
+    tail: Link<Tcb>,
 }
 
 impl KernelObject for Endpoint {}
 const _: () = assert!(size_of::<Endpoint>() == 1 << d3os_abi::size_bits::ENDPOINT);
+
+impl Endpoint {
+    /// The threads that wait, and for what (meaningless for an empty queue).
+    pub(crate) fn queue(&self) -> (Waiting, WaitQueue) {
+        let kind = if self.head_and_kind & 1 == 0 { Waiting::Senders } else { Waiting::Receivers };
+        let head = self.head_and_kind & !1;
+        let head = if head == 0 { Link::NONE } else { Link::to(Ref::at(PhysAddr(head))) };
+        (kind, WaitQueue { head, tail: self.tail })
+    }
+
+    /// Replaces the queue.
+    pub(crate) fn set_queue(&mut self, kind: Waiting, queue: WaitQueue) {
+        let head = queue.head.get().map_or(0, |thread| thread.address().0);
+        self.head_and_kind = head | u64::from(kind == Waiting::Receivers);
+        self.tail = queue.tail;
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// The endpoint is going away: whoever waits in it repeats its system call, and finds out.
+    pub(crate) fn finalise_endpoint(&mut self, endpoint: Ref<Endpoint>) {
+        let (_, queue) = self.get(endpoint).queue();
+        self.get_mut(endpoint).set_queue(Waiting::Senders, WaitQueue::default());
+        let mut next = queue.head;
+        while let Some(thread) = next.get() {
+            next = self.get(thread).wait_next;
+            self.get_mut(thread).unlink_waiting();
+            self.send_back(thread);
+        }
+        self.reschedule();
+    }
+
+    /// Takes a thread out of waiting in an endpoint: it repeats its system call, or stops if it
+    /// waited to tell a fault.
+    fn send_back(&mut self, thread: Ref<Tcb>) {
+        if let Some(reply) = self.get(thread).reply.get() {
+            self.unlink_reply(reply, thread);
+        }
+        let tcb = self.get_mut(thread);
+        if tcb.fault.label == 0 {
+            tcb.state = ThreadState::RESTART;
+            self.wake_with_refills(thread);
+        } else {
+            tcb.state = ThreadState::INACTIVE;
+        }
+    }
+
+    /// Sends back whoever waits to send through a capability with this badge.
+    ///
+    /// # Errors
+    /// `Preempted`: some were, the others still wait.
+    pub(crate) fn cancel_badged_sends(
+        &mut self,
+        endpoint: Ref<Endpoint>,
+        badge: u64,
+    ) -> Result<(), Preempted> {
+        let (Waiting::Senders, queue) = self.get(endpoint).queue() else { return Ok(()) };
+        let mut next = queue.head;
+        while let Some(thread) = next.get() {
+            next = self.get(thread).wait_next;
+            if self.get(thread).sending.badge == badge {
+                let (kind, queue) = self.get(endpoint).queue();
+                let queue = self.remove_waiting(queue, thread);
+                self.get_mut(endpoint).set_queue(kind, queue);
+                self.send_back(thread);
+            }
+            self.preemption_point()?;
+        }
+        self.reschedule();
+        Ok(())
+    }
+}

@@ -1,21 +1,162 @@
 //! Notifications: words of signals (manual, chapter 5).
 
-use crate::memory::{KernelObject, Link};
-use crate::objects::{SchedContext, Tcb};
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::{KernelObject, Link, Ref};
+use crate::objects::{SchedContext, Tcb, ThreadState, WaitQueue};
+use crate::syscall::Blocking;
+use d3os_abi::MessageInfo;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A notification: idle, active with a word of badges, or with a queue of waiting threads.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Notification {
-    pub(crate) state: u64,
+    /// 1 while a signal waits to be received; only then is `word` meaningful, and `waiting` empty.
+    pub(crate) active: u64,
+    /// Badges of the signals that wait, or-ed.
     pub(crate) word: u64,
-    pub(crate) head: Link<Tcb>,
-    pub(crate) tail: Link<Tcb>,
+    /// Threads that wait for a signal, by priority.
+    pub(crate) waiting: WaitQueue,
+    /// The thread that also gets signals while it waits on an endpoint.
     pub(crate) bound_thread: Link<Tcb>,
+    /// Time lent to a passive thread that receives a signal.
     pub(crate) sched_context: Link<SchedContext>,
     pub(crate) unused: [u64; 2],
 }
 
 impl KernelObject for Notification {}
 const _: () = assert!(size_of::<Notification>() == 1 << d3os_abi::size_bits::NOTIFICATION);
+
+impl<M: Machine> Kernel<M> {
+    /// Signals a notification: its badge reaches a waiting thread, the bound thread if that
+    /// receives, or is kept.
+    pub(crate) fn signal(&mut self, notification: Ref<Notification>, badge: u64) {
+        let object = self.get(notification);
+        if object.active != 0 {
+            self.get_mut(notification).word |= badge;
+        } else if let Some(thread) = object.waiting.head.get() {
+            self.remove_signal_waiter(notification, thread);
+            self.deliver_signal(thread, notification, badge);
+        } else if let Some(thread) = object.bound_thread.get()
+            && self.get(thread).state == ThreadState::BLOCKED_ON_RECEIVE
+        {
+            self.cancel_ipc(thread);
+            self.deliver_signal(thread, notification, badge);
+        } else {
+            let object = self.get_mut(notification);
+            object.active = 1;
+            object.word = badge;
+        }
+    }
+
+    fn deliver_signal(&mut self, thread: Ref<Tcb>, notification: Ref<Notification>, badge: u64) {
+        self.get_mut(thread).state = ThreadState::RUNNING;
+        self.finish_message(thread, badge, MessageInfo(0));
+        self.lend_sched_context(notification, thread);
+        self.wake_with_refills(thread);
+    }
+
+    /// Receives from a notification.
+    pub(crate) fn receive_signal(
+        &mut self,
+        thread: Ref<Tcb>,
+        notification: Ref<Notification>,
+        blocking: Blocking,
+    ) {
+        if self.get(notification).active != 0 {
+            self.take_signal(thread, notification);
+        } else if blocking == Blocking::Wait {
+            let tcb = self.get_mut(thread);
+            tcb.state = ThreadState::BLOCKED_ON_NOTIFICATION;
+            tcb.blocked_on = notification.address();
+            self.return_sched_context(notification, thread);
+            let queue = self.insert_waiting(self.get(notification).waiting, thread);
+            self.get_mut(notification).waiting = queue;
+        } else {
+            self.finish_message(thread, 0, MessageInfo(0));
+        }
+    }
+
+    /// Receives the signal that an active notification holds.
+    pub(crate) fn take_signal(&mut self, thread: Ref<Tcb>, notification: Ref<Notification>) {
+        let object = self.get_mut(notification);
+        object.active = 0;
+        let badge = core::mem::take(&mut object.word);
+        self.finish_message(thread, badge, MessageInfo(0));
+        if self.lend_sched_context(notification, thread)
+            && let Some(context) = self.get(thread).sched_context.get()
+        {
+            self.wake_sporadic(context);
+        }
+    }
+
+    /// Lends the notification's scheduling context, if nobody runs on it, to a thread without one.
+    fn lend_sched_context(&mut self, notification: Ref<Notification>, thread: Ref<Tcb>) -> bool {
+        if !self.get(thread).sched_context.is_none() {
+            return false;
+        }
+        match self.get(notification).sched_context.get() {
+            Some(context) if self.get(context).thread.is_none() => {
+                self.donate(context, thread);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the notification's scheduling context back from a thread that goes to wait.
+    pub(crate) fn return_sched_context(
+        &mut self,
+        notification: Ref<Notification>,
+        thread: Ref<Tcb>,
+    ) {
+        if let Some(context) = self.get(notification).sched_context.get()
+            && self.get(thread).sched_context == Link::to(context)
+        {
+            self.get_mut(context).thread = Link::NONE;
+            self.get_mut(thread).sched_context = Link::NONE;
+        }
+    }
+
+    /// Takes a thread out of the queue.
+    pub(crate) fn remove_signal_waiter(
+        &mut self,
+        notification: Ref<Notification>,
+        thread: Ref<Tcb>,
+    ) {
+        let queue = self.remove_waiting(self.get(notification).waiting, thread);
+        self.get_mut(notification).waiting = queue;
+    }
+
+    /// Separates a notification from the thread bound to it.
+    pub(crate) fn unbind_notification(&mut self, thread: Ref<Tcb>) {
+        if let Some(notification) = self.get(thread).notification.get() {
+            self.get_mut(notification).bound_thread = Link::NONE;
+            self.get_mut(thread).notification = Link::NONE;
+        }
+    }
+
+    /// The notification is going away: it lends and wakes nobody any more, and whoever waits
+    /// repeats its system call.
+    pub(crate) fn finalise_notification(&mut self, notification: Ref<Notification>) {
+        let object = *self.get(notification);
+        if let Some(context) = object.sched_context.get() {
+            self.get_mut(context).notification = Link::NONE;
+            self.get_mut(notification).sched_context = Link::NONE;
+        }
+        if let Some(thread) = object.bound_thread.get() {
+            self.unbind_notification(thread);
+        }
+        self.get_mut(notification).waiting = WaitQueue::default();
+        let mut next = object.waiting.head;
+        while let Some(thread) = next.get() {
+            next = self.get(thread).wait_next;
+            let tcb = self.get_mut(thread);
+            tcb.unlink_waiting();
+            tcb.state = ThreadState::RESTART;
+            self.wake_with_refills(thread);
+        }
+        self.reschedule();
+    }
+}

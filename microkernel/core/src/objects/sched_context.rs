@@ -1,17 +1,452 @@
 //! Scheduling contexts: budgets, periods and refills (manual, chapter 6.1; Lyons et al., EuroSys 2018).
 
-use crate::memory::{KernelObject, Link};
-use crate::objects::{Notification, Tcb};
+use crate::cap::Cap;
+use crate::error::SyscallError;
+use crate::invocation::{Invocation, Outcome, Reply as Answer};
+use crate::kernel::Kernel;
+use crate::machine::{Machine, Ticks};
+use crate::memory::{KernelObject, Link, Ref};
+use crate::objects::{Notification, Reply, Tcb};
+use crate::refill::Parameters;
+use crate::scheduler::{MIN_BUDGET_US, Place};
+use d3os_abi::{Label, MessageInfo, SCHED_CONTEXT_SPORADIC};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A scheduling context's head; refills of 16 bytes follow it in its memory.
+/// A scheduling context's head; its refills follow it in its memory.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct SchedContext {
-    pub(crate) period: u64,
-    pub(crate) consumed: u64,
+    /// Time after which used budget comes back; 0: at once, behind others of the priority (round robin).
+    pub(crate) period: Ticks,
+    /// Sum of all refills.
+    pub(crate) budget: Ticks,
+    /// Time used since it was last asked for.
+    pub(crate) consumed: Ticks,
+    /// The thread that runs on it.
     pub(crate) thread: Link<Tcb>,
+    /// The notification that lends it.
     pub(crate) notification: Link<Notification>,
+    /// Top of the stack of callers that lent it on.
+    pub(crate) reply: Link<Reply>,
+    /// The thread that yielded to it and still waits for its answer.
+    pub(crate) yield_from: Link<Tcb>,
+    /// Identifies it in timeout messages.
+    pub(crate) badge: u64,
+    /// Most refills that it may hold; 0: not configured.
+    pub(crate) refill_max: u32,
+    /// Index of the first refill in the ring.
+    pub(crate) refill_head: u32,
+    /// Refills in the ring.
+    pub(crate) refill_count: u32,
+    /// 1: sporadic server, 0: constant bandwidth.
+    pub(crate) sporadic: u32,
+    pub(crate) unused: [u64; 2],
 }
 
 impl KernelObject for SchedContext {}
+
+/// An amount of time that may be used from some time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Refill {
+    /// From when on.
+    pub(crate) time: Ticks,
+    /// How much.
+    pub(crate) amount: Ticks,
+}
+
+impl KernelObject for Refill {}
+
+/// Refills that every scheduling context has.
+pub(crate) const MIN_REFILLS: u64 = 2;
+const _: () = assert!(
+    size_of::<SchedContext>() + 2 * size_of::<Refill>() == 1 << d3os_abi::MIN_SCHED_CONTEXT_BITS
+);
+
+/// Refills that fit in an object of 2^`size_bits` bytes.
+pub(crate) const fn refill_capacity(size_bits: u8) -> u64 {
+    ((1 << size_bits) - size_of::<SchedContext>() as u64) / size_of::<Refill>() as u64
+}
+
+/// Longest period and budget, in ticks: an eighth of what the clock can count to.
+const MAX_PERIOD: Ticks = Ticks::MAX / 8;
+
+/// What a scheduling context is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A thread, which runs on it.
+    Thread(Ref<Tcb>),
+    /// A notification, which lends it.
+    Notification(Ref<Notification>),
+}
+
+/// A decoded invocation of a scheduling context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SchedContextRequest {
+    /// Gives it to a thread or notification.
+    Bind(Holder),
+    /// Takes it from whoever has it.
+    Unbind,
+    /// Takes it from this one.
+    UnbindObject(Holder),
+    /// Tells, and forgets, how much time was used.
+    Consumed,
+    /// Lets its thread run next among those of its priority.
+    YieldTo,
+}
+
+/// A decoded `SchedControl_ConfigureFlags`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SchedControlRequest {
+    context: Ref<SchedContext>,
+    parameters: Parameters,
+    badge: u64,
+    sporadic: bool,
+}
+
+/// Who runs on it, who lends it.
+impl<M: Machine> Kernel<M> {
+    /// Initialises a new one of 2^`size_bits` bytes, whose memory is zero: it has no budget before
+    /// it is configured.
+    pub(crate) fn init_sched_context(&mut self, context: Ref<SchedContext>, _size_bits: u8) {
+        debug_assert_eq!(self.get(context).refill_max, 0, "the memory of new objects is zero");
+    }
+
+    /// Makes `thread` the one that runs on the scheduling context, instead of whoever does.
+    #[inline]
+    pub(crate) fn donate(&mut self, context: Ref<SchedContext>, thread: Ref<Tcb>) {
+        self.take_from_thread(context);
+        self.get_mut(context).thread = Link::to(thread);
+        self.get_mut(thread).sched_context = Link::to(context);
+    }
+
+    /// Makes `to` run on the scheduling context of `from`, if that has one.
+    pub(crate) fn donate_from(&mut self, from: Ref<Tcb>, to: Ref<Tcb>) {
+        if let Some(context) = self.get(from).sched_context.get() {
+            self.donate(context, to);
+        }
+    }
+
+    /// Leaves the scheduling context without a thread.
+    pub(crate) fn take_from_thread(&mut self, context: Ref<SchedContext>) {
+        if let Some(thread) = self.get(context).thread.get() {
+            self.dequeue(thread);
+            self.get_mut(thread).sched_context = Link::NONE;
+            self.get_mut(context).thread = Link::NONE;
+        }
+    }
+
+    /// Lets a thread run on a scheduling context that nobody runs on, from now on.
+    pub(crate) fn bind_thread(&mut self, context: Ref<SchedContext>, thread: Ref<Tcb>) {
+        self.donate(context, thread);
+        self.wake_sporadic(context);
+        if self.is_schedulable(thread) {
+            if self.has_budget(context) {
+                self.make_ready(thread, Place::First);
+                self.reschedule();
+            } else {
+                self.postpone(context);
+            }
+        }
+    }
+
+    fn unbind_lender(&mut self, context: Ref<SchedContext>) {
+        if let Some(notification) = self.get(context).notification.get() {
+            self.get_mut(notification).sched_context = Link::NONE;
+            self.get_mut(context).notification = Link::NONE;
+        }
+    }
+
+    fn unbind_all(&mut self, context: Ref<SchedContext>) {
+        self.take_from_thread(context);
+        self.unbind_lender(context);
+        if let Some(top) = self.get(context).reply.get() {
+            self.get_mut(top).lent = Link::NONE;
+            self.get_mut(context).reply = Link::NONE;
+        }
+    }
+
+    /// The scheduling context is going away.
+    pub(crate) fn finalise_sched_context(&mut self, context: Ref<SchedContext>) {
+        if let Some(yielder) = self.get(context).yield_from.get() {
+            self.complete_yield(yielder);
+        }
+        self.unbind_all(context);
+        if self.scheduler.current_context == Link::to(context) {
+            self.commit_time();
+            self.scheduler.current_context = Link::NONE;
+        }
+        self.get_mut(context).refill_max = 0;
+    }
+
+    /// Time used on it since this was last asked, in microseconds.
+    pub(crate) fn take_consumed(&mut self, context: Ref<SchedContext>) -> u64 {
+        if self.scheduler.current_context == Link::to(context) {
+            self.commit_time();
+        }
+        let ticks = core::mem::take(&mut self.get_mut(context).consumed);
+        ticks / self.machine.ticks_per_microsecond()
+    }
+
+    /// Ends a thread's `YieldTo` with the time that was used on what it yielded to.
+    pub(crate) fn complete_yield(&mut self, yielder: Ref<Tcb>) {
+        if let Some(context) = self.get(yielder).yield_to.get() {
+            let consumed = self.take_consumed(context);
+            self.set_message_word(yielder, 0, consumed);
+            self.finish_message(yielder, 0, MessageInfo::new(0, 0, 0, 1));
+            self.cancel_yield(yielder);
+        }
+    }
+
+    /// Forgets that a thread yielded to another.
+    pub(crate) fn cancel_yield(&mut self, yielder: Ref<Tcb>) {
+        if let Some(context) = self.get(yielder).yield_to.get() {
+            self.get_mut(context).yield_from = Link::NONE;
+            self.get_mut(yielder).yield_to = Link::NONE;
+        }
+    }
+}
+
+/// Invocations.
+impl<M: Machine> Kernel<M> {
+    /// Decodes an invocation of a scheduling context.
+    pub(crate) fn decode_sched_context(
+        &self,
+        inv: &Invocation,
+        context: Ref<SchedContext>,
+    ) -> Result<SchedContextRequest, SyscallError> {
+        match Label::from_number(inv.label) {
+            Some(Label::SchedContextBind) => self.decode_bind(inv, context),
+            Some(Label::SchedContextUnbind) => {
+                self.check_not_running_on(context)?;
+                Ok(SchedContextRequest::Unbind)
+            }
+            Some(Label::SchedContextUnbindObject) => self.decode_unbind_object(inv, context),
+            Some(Label::SchedContextConsumed) => Ok(SchedContextRequest::Consumed),
+            Some(Label::SchedContextYieldTo) => self.decode_yield_to(inv, context),
+            _ => Err(SyscallError::IllegalOperation),
+        }
+    }
+
+    fn decode_holder(&self, inv: &Invocation) -> Result<Holder, SyscallError> {
+        match self.extra_cap(inv, 0)?.1 {
+            Cap::Thread { object } => Ok(Holder::Thread(object)),
+            Cap::Notification { object, .. } => Ok(Holder::Notification(object)),
+            _ => Err(SyscallError::InvalidCapability(1)),
+        }
+    }
+
+    fn check_not_running_on(&self, context: Ref<SchedContext>) -> Result<(), SyscallError> {
+        let thread = self.get(context).thread;
+        if !thread.is_none() && thread == self.scheduler.current {
+            return Err(SyscallError::IllegalOperation);
+        }
+        Ok(())
+    }
+
+    fn decode_bind(
+        &self,
+        inv: &Invocation,
+        context: Ref<SchedContext>,
+    ) -> Result<SchedContextRequest, SyscallError> {
+        let holder = self.decode_holder(inv)?;
+        let object = self.get(context);
+        if !object.thread.is_none() || !object.notification.is_none() {
+            return Err(SyscallError::IllegalOperation);
+        }
+        match holder {
+            Holder::Thread(thread) => self.check_bindable(context, thread)?,
+            Holder::Notification(notification) => {
+                if !self.get(notification).sched_context.is_none() {
+                    return Err(SyscallError::IllegalOperation);
+                }
+            }
+        }
+        Ok(SchedContextRequest::Bind(holder))
+    }
+
+    /// Whether a thread may get a scheduling context: it has none, and is not blocked while this
+    /// one is not configured or waits for its refill (a thread that wakes up must be able to run).
+    pub(crate) fn check_bindable(
+        &self,
+        context: Ref<SchedContext>,
+        thread: Ref<Tcb>,
+    ) -> Result<(), SyscallError> {
+        let tcb = self.get(thread);
+        let released = self.get(context).is_active() && self.has_budget(context);
+        if !tcb.sched_context.is_none() || (tcb.state.is_blocked() && !released) {
+            return Err(SyscallError::IllegalOperation);
+        }
+        Ok(())
+    }
+
+    fn decode_unbind_object(
+        &self,
+        inv: &Invocation,
+        context: Ref<SchedContext>,
+    ) -> Result<SchedContextRequest, SyscallError> {
+        let holder = self.decode_holder(inv)?;
+        let object = self.get(context);
+        let holds = match holder {
+            Holder::Thread(thread) => object.thread == Link::to(thread),
+            Holder::Notification(notification) => object.notification == Link::to(notification),
+        };
+        if !holds {
+            return Err(SyscallError::IllegalOperation);
+        }
+        if let Holder::Thread(_) = holder {
+            self.check_not_running_on(context)?;
+        }
+        Ok(SchedContextRequest::UnbindObject(holder))
+    }
+
+    fn decode_yield_to(
+        &self,
+        inv: &Invocation,
+        context: Ref<SchedContext>,
+    ) -> Result<SchedContextRequest, SyscallError> {
+        let thread = self.get(context).thread.get().ok_or(SyscallError::IllegalOperation)?;
+        let yielder = self.get(inv.thread);
+        let allowed = thread != inv.thread
+            && self.get(thread).priority <= yielder.mcp
+            && yielder.yield_to.is_none();
+        if allowed { Ok(SchedContextRequest::YieldTo) } else { Err(SyscallError::IllegalOperation) }
+    }
+
+    /// Carries out an invocation of a scheduling context.
+    pub(crate) fn perform_sched_context(
+        &mut self,
+        inv: &Invocation,
+        context: Ref<SchedContext>,
+        request: SchedContextRequest,
+    ) -> Outcome {
+        match request {
+            SchedContextRequest::Bind(Holder::Thread(thread)) => self.bind_thread(context, thread),
+            SchedContextRequest::Bind(Holder::Notification(notification)) => {
+                self.get_mut(context).notification = Link::to(notification);
+                self.get_mut(notification).sched_context = Link::to(context);
+            }
+            SchedContextRequest::Unbind => self.unbind_all(context),
+            SchedContextRequest::UnbindObject(Holder::Thread(_)) => self.take_from_thread(context),
+            SchedContextRequest::UnbindObject(Holder::Notification(_)) => {
+                self.unbind_lender(context);
+            }
+            SchedContextRequest::Consumed => {
+                return Outcome::Complete(Answer::Word(self.take_consumed(context)));
+            }
+            SchedContextRequest::YieldTo => return self.perform_yield_to(inv.thread, context),
+        }
+        Outcome::Complete(Answer::Empty)
+    }
+
+    /// The thread on `context` goes before the others of its priority. If that makes it run at
+    /// once, the answer comes when the yielder runs again.
+    fn perform_yield_to(&mut self, yielder: Ref<Tcb>, context: Ref<SchedContext>) -> Outcome {
+        if let Some(other) = self.get(context).yield_from.get() {
+            self.complete_yield(other);
+        }
+        if let Some(thread) = self.get(context).thread.get()
+            && self.is_schedulable(thread)
+        {
+            let runs_now = self.get(thread).priority >= self.get(yielder).priority;
+            self.dequeue(thread);
+            if runs_now {
+                self.get_mut(yielder).yield_to = Link::to(context);
+                self.get_mut(context).yield_from = Link::to(yielder);
+                self.make_ready(yielder, Place::First);
+            }
+            self.make_ready(thread, Place::First);
+            self.reschedule();
+            if runs_now {
+                return Outcome::Complete(Answer::Done);
+            }
+        }
+        Outcome::Complete(Answer::Word(self.take_consumed(context)))
+    }
+
+    /// Decodes a configuration of a scheduling context.
+    pub(crate) fn decode_sched_control(
+        &self,
+        inv: &Invocation,
+    ) -> Result<SchedControlRequest, SyscallError> {
+        if Label::from_number(inv.label) != Some(Label::SchedControlConfigureFlags) {
+            return Err(SyscallError::IllegalOperation);
+        }
+        let flags = self.argument(inv, 4)?;
+        let (_, cap) = self.extra_cap(inv, 0)?;
+        let Cap::SchedContext { object, size_bits } = cap else {
+            return Err(SyscallError::InvalidCapability(1));
+        };
+        let (budget_us, period_us) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
+        let max_us = MAX_PERIOD / self.machine.ticks_per_microsecond();
+        check_range(budget_us, MIN_BUDGET_US, max_us)?;
+        check_range(period_us, MIN_BUDGET_US, max_us)?;
+        check_range(budget_us, MIN_BUDGET_US, period_us)?;
+        let extra = self.argument(inv, 2)?;
+        check_range(extra, 0, refill_capacity(size_bits).saturating_sub(MIN_REFILLS))?;
+        Ok(SchedControlRequest {
+            context: object,
+            parameters: self.parameters(budget_us, period_us, extra),
+            badge: self.argument(inv, 3)?,
+            sporadic: flags & SCHED_CONTEXT_SPORADIC != 0,
+        })
+    }
+
+    fn parameters(&self, budget_us: u64, period_us: u64, extra_refills: u64) -> Parameters {
+        let ticks = self.machine.ticks_per_microsecond();
+        let round_robin = budget_us == period_us;
+        Parameters {
+            budget: budget_us * ticks,
+            period: if round_robin { 0 } else { period_us * ticks },
+            refill_max: u32::try_from(MIN_REFILLS + extra_refills).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Configures a scheduling context.
+    pub(crate) fn perform_sched_control(&mut self, request: SchedControlRequest) -> Outcome {
+        let SchedControlRequest { context, parameters, badge, sporadic } = request;
+        if self.scheduler.current_context == Link::to(context) {
+            self.commit_time();
+            self.scheduler.reprogram = true;
+        }
+        let thread = self.get(context).thread.get();
+        if let Some(thread) = thread {
+            self.dequeue(thread);
+        }
+        let runs = thread.is_some_and(|thread| self.get(thread).state.is_runnable());
+        if runs && self.get(context).is_active() {
+            self.update_refills(context, parameters);
+        } else {
+            self.new_refills(context, parameters);
+        }
+        let object = self.get_mut(context);
+        object.badge = badge;
+        object.sporadic = u32::from(sporadic);
+        if let Some(thread) = thread
+            && runs
+        {
+            self.resume_configured(thread, context);
+        }
+        Outcome::Complete(Answer::Empty)
+    }
+
+    fn resume_configured(&mut self, thread: Ref<Tcb>, context: Ref<SchedContext>) {
+        if !self.has_budget(context) {
+            self.postpone(context);
+        } else if Link::to(thread) == self.scheduler.current {
+            self.reschedule();
+        } else {
+            self.wake(thread);
+        }
+    }
+
+    /// Gives a new scheduling context a round-robin time slice (the root task's, at boot).
+    pub(crate) fn configure_round_robin(&mut self, context: Ref<SchedContext>, slice_us: u64) {
+        let parameters = self.parameters(slice_us, slice_us, 0);
+        self.new_refills(context, parameters);
+    }
+}
+
+fn check_range(value: u64, min: u64, max: u64) -> Result<(), SyscallError> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(SyscallError::Range { min, max }) }
+}

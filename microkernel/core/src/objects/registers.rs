@@ -1,0 +1,140 @@
+//! A thread's registers as user space reads and writes them: what may be in them.
+
+use crate::objects::Context;
+use d3os_abi::{FRAME_REGISTERS, REGISTERS};
+
+/// RFLAGS that a user may choose: carry, parity, adjust, zero, sign, direction, overflow, alignment
+/// check, identification. Not trap (a debugger's), nested task, I/O privilege, resume, virtual modes.
+const USER_FLAGS: u64 = 0x0024_0cd5;
+/// RFLAGS that are always set in user mode: interrupts enabled, and the reserved bit 1.
+const FORCED_FLAGS: u64 = 0x202;
+
+/// Index of RFLAGS in the order of [`d3os_abi::UserRegisters`].
+const RFLAGS: usize = 2;
+/// Registers that hold addresses which the processor refuses to load if they are not canonical.
+const ADDRESSES: [usize; 4] = [0, 1, 18, 19];
+
+/// The address, or zero if it is not canonical (bits 47 to 63 alike).
+fn canonical(address: u64) -> u64 {
+    let sign_extended = (address.cast_signed() << 16) >> 16;
+    if sign_extended.cast_unsigned() == address { address } else { 0 }
+}
+
+/// What a register may be set to by somebody who asks for `word`.
+fn sanitised(index: usize, word: u64) -> u64 {
+    if index == RFLAGS {
+        word & USER_FLAGS | FORCED_FLAGS
+    } else if ADDRESSES.contains(&index) {
+        canonical(word)
+    } else {
+        word
+    }
+}
+
+impl Context {
+    /// A new thread's registers.
+    pub(crate) fn initial() -> Self {
+        Self { rflags: FORCED_FLAGS, full_frame: 1, ..Self::default() }
+    }
+
+    /// The register at `index` (below [`REGISTERS`]) in the order of [`d3os_abi::UserRegisters`].
+    /// RIP is the instruction that a restart goes on with.
+    fn register(&mut self, index: usize) -> &mut u64 {
+        match index {
+            0 => &mut self.fault_ip,
+            1 => &mut self.rsp,
+            2 => &mut self.rflags,
+            3 => &mut self.rax,
+            4 => &mut self.rbx,
+            5 => &mut self.rcx,
+            6 => &mut self.rdx,
+            7 => &mut self.rsi,
+            8 => &mut self.rdi,
+            9 => &mut self.rbp,
+            10 => &mut self.r8,
+            11 => &mut self.r9,
+            12 => &mut self.r10,
+            13 => &mut self.r11,
+            14 => &mut self.r12,
+            15 => &mut self.r13,
+            16 => &mut self.r14,
+            17 => &mut self.r15,
+            18 => &mut self.fs_base,
+            _ => &mut self.gs_base,
+        }
+    }
+
+    /// Reads a register by its index.
+    pub(crate) fn read_register(&self, index: usize) -> u64 {
+        let mut copy = *self;
+        *copy.register(index)
+    }
+
+    /// Writes a register by its index, made safe to run with.
+    pub(crate) fn write_register(&mut self, index: usize, word: u64) {
+        *self.register(index) = sanitised(index, word);
+        self.full_frame = 1;
+    }
+
+    /// Sets FS base, made safe to load.
+    pub(crate) fn set_fs_base(&mut self, base: u64) {
+        self.fs_base = canonical(base);
+    }
+
+    /// Copies the frame registers of another thread.
+    pub(crate) fn copy_frame(&mut self, from: &Self) {
+        for index in 0..FRAME_REGISTERS {
+            self.write_register(index, from.read_register(index));
+        }
+    }
+
+    /// Copies the integer registers of another thread.
+    pub(crate) fn copy_integer(&mut self, from: &Self) {
+        for index in FRAME_REGISTERS..REGISTERS {
+            self.write_register(index, from.read_register(index));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_made_canonical() {
+        assert_eq!(canonical(0x7fff_ffff_ffff), 0x7fff_ffff_ffff);
+        assert_eq!(canonical(0xffff_8000_0000_0000), 0xffff_8000_0000_0000);
+        assert_eq!(canonical(0x8000_0000_0000), 0);
+        assert_eq!(canonical(0xffff_7fff_ffff_ffff), 0);
+    }
+
+    #[test]
+    fn every_register_keeps_its_place_and_dangerous_values_do_not() {
+        let mut context = Context::initial();
+        for index in 0..REGISTERS {
+            context.write_register(index, 0x1000 + index as u64);
+        }
+        for index in (0..REGISTERS).filter(|index| *index != RFLAGS) {
+            assert_eq!(context.read_register(index), 0x1000 + index as u64);
+        }
+        for index in ADDRESSES {
+            context.write_register(index, 0x0123_4567_89ab_cdef);
+            assert_eq!(context.read_register(index), 0, "register {index}");
+        }
+    }
+
+    #[test]
+    fn flags_keep_the_kernel_in_charge() {
+        let mut context = Context::initial();
+        context.write_register(RFLAGS, u64::MAX);
+        let flags = context.rflags;
+        for (name, bit) in [("TF", 8), ("IOPL", 12), ("IOPL", 13), ("NT", 14), ("RF", 16), ("VM", 17)] {
+            assert_eq!(flags >> bit & 1, 0, "{name}");
+        }
+        for (name, bit) in [("CF", 0), ("ZF", 6), ("IF", 9), ("DF", 10), ("AC", 18), ("ID", 21)] {
+            assert_eq!(flags >> bit & 1, 1, "{name}");
+        }
+        context.write_register(RFLAGS, 0);
+        assert_eq!(context.rflags, FORCED_FLAGS);
+    }
+}
