@@ -113,6 +113,11 @@ impl<M: Machine> Kernel<M> {
         if index < MESSAGE_REGISTERS {
             return Some(self.get(thread).context.message_register(index));
         }
+        self.buffered_word(thread, index)
+    }
+
+    /// A message word as it stands in a thread's IPC buffer.
+    pub(crate) fn buffered_word(&self, thread: Ref<Tcb>, index: usize) -> Option<u64> {
         let buffer = self.ipc_buffer(thread)?;
         self.get(buffer).0.get(FIRST_MESSAGE_WORD + index).copied()
     }

@@ -22,6 +22,8 @@
 
 mod boot;
 mod cap;
+#[cfg(feature = "debug-syscalls")]
+mod debug;
 mod delete;
 mod derivation;
 #[cfg(test)]

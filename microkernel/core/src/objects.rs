@@ -26,8 +26,9 @@ pub use notification::Notification;
 pub use paging::PageTable;
 pub use reply::Reply;
 pub use sched_context::{Refill, SchedContext};
-pub(crate) use sched_context::{MIN_REFILLS, refill_capacity};
 pub use tcb::{Context, FpuState, Tcb, TcbSlot, ThreadState};
+#[cfg(feature = "debug-syscalls")]
+pub(crate) use tcb::NAME_LENGTH;
 pub(crate) use tcb::{FaultRecord, Queued, SendTerms};
 pub(crate) use wait_queue::WaitQueue;
 

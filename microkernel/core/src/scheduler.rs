@@ -83,6 +83,12 @@ impl Scheduler {
         }
     }
 
+    /// The first thread that is ready at a priority.
+    #[cfg(any(test, feature = "debug-syscalls"))]
+    pub(crate) fn first_ready(&self, priority: u8) -> Link<Tcb> {
+        self.ready[usize::from(priority)].head
+    }
+
     /// The highest priority with a ready thread.
     fn highest_ready(&self) -> Option<usize> {
         let word = self.ready_bits.iter().rposition(|bits| *bits != 0)?;
@@ -370,15 +376,6 @@ impl<M: Machine> Kernel<M> {
         let now = self.machine.now();
         self.scheduler.consumed += now.saturating_sub(self.scheduler.now);
         self.scheduler.now = now;
-    }
-
-    /// Whether the current scheduling context's budget has run out since the kernel was entered.
-    pub(crate) fn budget_is_exhausted(&self) -> bool {
-        let since_entry = self.machine.now().saturating_sub(self.scheduler.now);
-        self.scheduler
-            .current_context
-            .get()
-            .is_some_and(|context| !self.is_sufficient(context, self.scheduler.consumed + since_entry))
     }
 
     /// Charges the current scheduling context for the time used.

@@ -1,0 +1,130 @@
+//! The Debug* system calls of debug builds: printing, naming, halting, telling types.
+
+use crate::cap::{Cap, TableLevel};
+use crate::fault::Fault;
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::memory::Ref;
+use crate::objects::{NAME_LENGTH, Tcb, TcbSlot};
+use core::fmt::{self, Write};
+use d3os_abi::Syscall;
+
+/// The kernel's console, to format onto.
+struct Console<'a, M>(&'a mut M);
+
+impl<M: Machine> Write for Console<'_, M> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.bytes().for_each(|byte| self.0.put_char(byte));
+        Ok(())
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Does a debug call; `false`: it is none.
+    pub(crate) fn handle_debug_syscall(&mut self, thread: Ref<Tcb>, number: i64) -> bool {
+        let argument = self.get(thread).context.rdi;
+        match Syscall::from_number(number) {
+            Some(Syscall::DebugPutChar) => self.machine.put_char(argument.to_le_bytes()[0]),
+            Some(Syscall::DebugDumpScheduler) => self.dump_scheduler(),
+            Some(Syscall::DebugHalt) => self.machine.halt(),
+            Some(Syscall::DebugCapIdentify) => {
+                let kind = self.lookup_cap(thread, argument).map_or(0, |(_, cap)| type_number(cap));
+                self.get_mut(thread).context.rdi = kind;
+            }
+            Some(Syscall::DebugSnapshot) => self.dump_cspace(thread),
+            Some(Syscall::DebugNameThread) => self.name_thread(thread, argument),
+            Some(Syscall::DebugGetThreadAffinity) => {
+                self.get_mut(thread).context.rdi = self.core.into();
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn print(&mut self, text: fmt::Arguments<'_>) {
+        // Writing to the console cannot fail.
+        let _ = Console(&mut self.machine).write_fmt(text);
+    }
+
+    /// The name is a zero-terminated string where message words are.
+    fn name_thread(&mut self, caller: Ref<Tcb>, cptr: u64) {
+        let Ok((_, Cap::Thread { object })) = self.lookup_cap(caller, cptr) else {
+            self.print(format_args!("DebugNameThread: capability {cptr:#x} is no thread\n"));
+            return;
+        };
+        let mut name = [0; NAME_LENGTH];
+        for (index, bytes) in name.chunks_mut(8).enumerate() {
+            let Some(word) = self.buffered_word(caller, index) else { return };
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        let end = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LENGTH);
+        name[end..].fill(0);
+        self.get_mut(object).name = name;
+    }
+
+    fn dump_scheduler(&mut self) {
+        let mut next = self.scheduler.current;
+        for priority in (0..=u8::MAX).rev() {
+            while let Some(thread) = next.get() {
+                let tcb = *self.get(thread);
+                self.print(format_args!(
+                    "thread {thread:?} priority {} at {:#x} {:?} {:?}\n",
+                    tcb.priority, tcb.context.rip, tcb.state, tcb.queued
+                ));
+                next = tcb.schedule_next;
+            }
+            next = self.scheduler.first_ready(priority);
+        }
+    }
+
+    fn dump_cspace(&mut self, thread: Ref<Tcb>) {
+        let Cap::CNode { object, radix, .. } =
+            self.cap_at(Self::tcb_slot(thread, TcbSlot::CSpace))
+        else {
+            return;
+        };
+        for index in 0..1 << radix {
+            let cap = self.cap_at(object.index(index));
+            if cap != Cap::Null {
+                self.print(format_args!("{index:#x}: {cap:?}\n"));
+            }
+        }
+    }
+
+    /// Tells that a thread has stopped because nobody handles its fault.
+    pub(crate) fn print_unhandled(&mut self, thread: Ref<Tcb>, fault: Fault) {
+        let ip = self.get(thread).context.fault_ip;
+        let name = self.get(thread).name;
+        let length = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LENGTH);
+        let name = core::str::from_utf8(&name[..length]).unwrap_or("?");
+        self.print(format_args!("{fault:?} in thread {thread:?} \"{name}\" at {ip:#x}, no handler\n"));
+    }
+}
+
+/// A capability's type: 0 for none; kernel objects even, those of the architecture odd.
+fn type_number(cap: Cap) -> u64 {
+    match cap {
+        Cap::Null => 0,
+        Cap::Frame { .. } => 1,
+        Cap::Untyped { .. } => 2,
+        Cap::Table { level: TableLevel::PageTable, .. } => 3,
+        Cap::Endpoint { .. } => 4,
+        Cap::Table { level: TableLevel::PageDirectory, .. } => 5,
+        Cap::Notification { .. } => 6,
+        Cap::Table { level: TableLevel::Pdpt, .. } => 7,
+        Cap::Reply { .. } => 8,
+        Cap::VSpace { .. } => 9,
+        Cap::CNode { .. } => 10,
+        Cap::AsidControl => 11,
+        Cap::Thread { .. } => 12,
+        Cap::AsidPool { .. } => 13,
+        Cap::IrqControl => 14,
+        Cap::IrqHandler { .. } => 16,
+        Cap::Zombie { .. } => 18,
+        Cap::IoPort { .. } => 19,
+        Cap::Domain => 20,
+        Cap::SchedContext { .. } => 22,
+        Cap::SchedControl { .. } => 24,
+        Cap::IoPortControl => 31,
+    }
+}
