@@ -21,6 +21,9 @@ pub mod logging;
 mod macros;
 #[expect(unsafe_code, reason = "executes a no-operation that an emulator recognises")]
 pub mod mark;
+pub mod memory;
+#[expect(unsafe_code, reason = "reads and writes device memory")]
+pub mod mmio;
 pub mod port;
 pub mod program;
 pub mod rt;

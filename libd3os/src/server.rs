@@ -40,6 +40,7 @@ pub const MESSAGE_WORDS: usize = 20;
 
 /// Something that a server deals with.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "boxing would allocate for every call")]
 pub enum Event<'a> {
     /// A typed call, to be given to an interface's `dispatch`.
     Request(Request<'a>),
@@ -223,8 +224,7 @@ impl ReplySink for ReplyPool {
         let answer =
             answer.and_then(|bytes| Bytes::from_slice(bytes).map_err(|_| CallError::TooLarge));
         let index = token as usize;
-        let was_parked =
-            self.parked.borrow_mut().get_mut(index).is_some_and(|slot| core::mem::take(slot));
+        let was_parked = self.parked.borrow_mut().get_mut(index).is_some_and(core::mem::take);
         if was_parked {
             let info = compose(answer);
             sys::send(self.objects[index].cptr(), info);

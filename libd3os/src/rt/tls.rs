@@ -2,6 +2,9 @@
 //!
 //! The image of `.tdata`, then the zeros of `.tbss`, end (rounded up to their alignment) at the
 //! thread pointer, which is the FS base. The word there holds the thread pointer itself.
+//!
+//! The alignment is the larger of the two sections'. Where `.tdata` is empty, the linker may have
+//! reckoned with less: then there is nothing to copy, and zeros are in place anywhere.
 
 use alloc::alloc::{Layout, alloc_zeroed};
 use core::ptr;

@@ -3,9 +3,9 @@
 //! Each thread has a pointer to its own buffer in thread-local storage. Every access is one
 //! volatile word: the kernel reads and writes the buffer behind the compiler's back.
 
-use core::ptr::{addr_of, addr_of_mut};
+use core::mem::offset_of;
 
-use d3os_abi::{IpcBuffer, MAX_EXTRA_CAPS, MAX_MESSAGE_LENGTH};
+use d3os_abi::{IPC_BUFFER_SIZE, IpcBuffer, MAX_EXTRA_CAPS, MAX_MESSAGE_LENGTH};
 
 use super::Cptr;
 
@@ -64,28 +64,31 @@ mod pointer {
 #[cfg(target_os = "none")]
 pub(crate) use pointer::set_ipc_buffer;
 
-/// Reads one word.
-///
-/// # Safety
-/// `word` points to a word of this thread's IPC buffer.
-unsafe fn load(word: *const u64) -> u64 {
-    // SAFETY: the caller points into the buffer, which is mapped, aligned and this thread's own.
-    unsafe { word.read_volatile() }
-}
+/// Words of the buffer, and where its fields begin among them.
+const WORDS: usize = IPC_BUFFER_SIZE / 8;
+const MESSAGE: usize = offset_of!(IpcBuffer, msg) / 8;
+const CAPS: usize = offset_of!(IpcBuffer, caps_or_badges) / 8;
+const RECEIVE_ROOT: usize = offset_of!(IpcBuffer, receive_cnode) / 8;
+const RECEIVE_INDEX: usize = offset_of!(IpcBuffer, receive_index) / 8;
+const RECEIVE_DEPTH: usize = offset_of!(IpcBuffer, receive_depth) / 8;
 
-/// Writes one word.
-///
-/// # Safety
-/// `word` points to a word of this thread's IPC buffer.
-unsafe fn store(word: *mut u64, value: u64) {
-    // SAFETY: the caller points into the buffer, which is mapped, aligned and this thread's own.
-    unsafe { word.write_volatile(value) }
-}
-
-fn buffer() -> *mut IpcBuffer {
+/// Address of a word of the buffer.
+fn pointer_to(index: usize) -> *mut u64 {
+    debug_assert!(index < WORDS, "the buffer has {WORDS} words");
     let buffer = pointer::get();
     debug_assert!(!buffer.is_null(), "the runtime sets the IPC buffer before any code runs");
-    buffer
+    buffer.cast::<u64>().wrapping_add(index)
+}
+
+fn load(index: usize) -> u64 {
+    // SAFETY: every caller's index lies in the buffer, which is mapped, aligned and this
+    // thread's own.
+    unsafe { pointer_to(index).read_volatile() }
+}
+
+fn store(index: usize, value: u64) {
+    // SAFETY: as in `load`.
+    unsafe { pointer_to(index).write_volatile(value) }
 }
 
 /// Message word `index`.
@@ -95,11 +98,7 @@ fn buffer() -> *mut IpcBuffer {
 #[must_use]
 pub fn word(index: usize) -> u64 {
     assert!(index < MAX_MESSAGE_LENGTH, "a message has {MAX_MESSAGE_LENGTH} words");
-    let buffer = buffer();
-    // SAFETY: `buffer` is this thread's IPC buffer and the index was checked.
-    let word = unsafe { addr_of!((*buffer).msg).cast::<u64>().add(index) };
-    // SAFETY: `word` points into the buffer.
-    unsafe { load(word) }
+    load(MESSAGE + index)
 }
 
 /// Sets message word `index`.
@@ -108,11 +107,7 @@ pub fn word(index: usize) -> u64 {
 /// `index` is no word of a message (120 or more).
 pub fn set_word(index: usize, value: u64) {
     assert!(index < MAX_MESSAGE_LENGTH, "a message has {MAX_MESSAGE_LENGTH} words");
-    let buffer = buffer();
-    // SAFETY: `buffer` is this thread's IPC buffer and the index was checked.
-    let word = unsafe { addr_of_mut!((*buffer).msg).cast::<u64>().add(index) };
-    // SAFETY: `word` points into the buffer.
-    unsafe { store(word, value) }
+    store(MESSAGE + index, value);
 }
 
 /// Sets the `index`-th capability to send.
@@ -120,8 +115,8 @@ pub fn set_word(index: usize, value: u64) {
 /// # Panics
 /// A message carries no such capability (3 or more).
 pub fn set_cap(index: usize, cap: Cptr) {
-    // SAFETY: `extra` points into the buffer.
-    unsafe { store(extra(index), cap.address()) }
+    assert!(index < MAX_EXTRA_CAPS, "a message carries {MAX_EXTRA_CAPS} capabilities");
+    store(CAPS + index, cap.address());
 }
 
 /// The badge that came instead of the `index`-th capability.
@@ -130,45 +125,21 @@ pub fn set_cap(index: usize, cap: Cptr) {
 /// A message carries no such capability (3 or more).
 #[must_use]
 pub fn badge(index: usize) -> u64 {
-    // SAFETY: `extra` points into the buffer.
-    unsafe { load(extra(index)) }
-}
-
-fn extra(index: usize) -> *mut u64 {
     assert!(index < MAX_EXTRA_CAPS, "a message carries {MAX_EXTRA_CAPS} capabilities");
-    let buffer = buffer();
-    // SAFETY: `buffer` is this thread's IPC buffer and the index was checked.
-    unsafe { addr_of_mut!((*buffer).caps_or_badges).cast::<u64>().add(index) }
+    load(CAPS + index)
 }
 
 /// Where a capability that comes with the next message is put: root, index and depth.
 pub fn set_receive_slot(root: Cptr, index: u64, depth: u64) {
-    let [root_word, index_word, depth_word] = receive_words();
-    // SAFETY: the three point into the buffer.
-    unsafe { store(root_word, root.address()) }
-    // SAFETY: as above.
-    unsafe { store(index_word, index) }
-    // SAFETY: as above.
-    unsafe { store(depth_word, depth) }
+    store(RECEIVE_ROOT, root.address());
+    store(RECEIVE_INDEX, index);
+    store(RECEIVE_DEPTH, depth);
 }
 
 /// What [`set_receive_slot`] has set.
 #[must_use]
 pub fn receive_slot() -> (Cptr, u64, u64) {
-    // SAFETY: the three point into the buffer.
-    let [root, index, depth] = receive_words().map(|word| unsafe { load(word) });
-    (Cptr::new(root), index, depth)
-}
-
-fn receive_words() -> [*mut u64; 3] {
-    let buffer = buffer();
-    // SAFETY: `buffer` is this thread's IPC buffer.
-    let root = unsafe { addr_of_mut!((*buffer).receive_cnode) };
-    // SAFETY: as above.
-    let index = unsafe { addr_of_mut!((*buffer).receive_index) };
-    // SAFETY: as above.
-    let depth = unsafe { addr_of_mut!((*buffer).receive_depth) };
-    [root, index, depth]
+    (Cptr::new(load(RECEIVE_ROOT)), load(RECEIVE_INDEX), load(RECEIVE_DEPTH))
 }
 
 /// Packs bytes into message words from `first` on, eight a word, little-endian. Returns how many
