@@ -156,7 +156,9 @@ fn power_from(fadt: &[u8], sleep_types: Option<(u8, u8)>) -> Power {
 
 /// A control port: the extended field where it names a port, else the old one.
 fn control_port(fadt: &[u8], old: usize, extended: usize) -> Option<u16> {
-    io_address(fadt, extended).or_else(|| u16::try_from(int(fadt, old)).ok()).filter(|&port| port != 0)
+    io_address(fadt, extended)
+        .or_else(|| u16::try_from(int(fadt, old)).ok())
+        .filter(|&port| port != 0)
 }
 
 fn enable(fadt: &[u8]) -> Option<PortWrite> {
@@ -184,14 +186,16 @@ fn io_address(table: &[u8], at: usize) -> Option<u16> {
 fn s5_sleep_types(dsdt: &[u8]) -> Option<(u8, u8)> {
     const NAME: &[u8] = b"_S5_";
     let body = dsdt.get(HEADER_BYTES..)?;
-    body.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME).find_map(|(at, _)| {
-        // NameOp, maybe with the root prefix between; then the package.
-        let before = body.get(..at)?;
-        if !(before.ends_with(&[0x08]) || before.ends_with(&[0x08, b'\\'])) {
-            return None;
-        }
-        package_of_two(body.get(at + NAME.len()..)?)
-    })
+    body.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME).find_map(
+        |(at, _)| {
+            // NameOp, maybe with the root prefix between; then the package.
+            let before = body.get(..at)?;
+            if !(before.ends_with(&[0x08]) || before.ends_with(&[0x08, b'\\'])) {
+                return None;
+            }
+            package_of_two(body.get(at + NAME.len()..)?)
+        },
+    )
 }
 
 /// The first two integers of a package.

@@ -39,8 +39,6 @@ pub const INTERRUPT_BADGE: u64 = signal_badge(1);
 /// Where a message to init came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Bits of a notification.
-    Signals(Signals),
     /// A program, on one of its channels.
     Program(ProgramNumber, Channel),
     /// No badge that init ever gave out.
@@ -54,15 +52,18 @@ pub fn badge(program: ProgramNumber, channel: Channel) -> u64 {
     (u64::from(program.number()) << 8) | code
 }
 
-/// Reads a received badge.
+/// Reads the badge of a signal.
+#[must_use]
+pub fn signals(bits: u64) -> Signals {
+    Signals {
+        tick: bits & TICK_BADGE & !SIGNAL_FLAG != 0,
+        interrupt: bits & INTERRUPT_BADGE & !SIGNAL_FLAG != 0,
+    }
+}
+
+/// Reads the badge of a message.
 #[must_use]
 pub fn origin(badge: u64) -> Origin {
-    if badge & SIGNAL_FLAG != 0 {
-        return Origin::Signals(Signals {
-            tick: badge & TICK_BADGE & !SIGNAL_FLAG != 0,
-            interrupt: badge & INTERRUPT_BADGE & !SIGNAL_FLAG != 0,
-        });
-    }
     let channel = CHANNELS.iter().find(|(code, _)| *code == badge & 0xff);
     let program = u32::try_from(badge >> 8).ok().and_then(ProgramNumber::new);
     match (program, channel) {
@@ -87,15 +88,15 @@ mod tests {
 
     #[test]
     fn signals_may_come_together() {
-        let both = Origin::Signals(Signals { tick: true, interrupt: true });
-        assert_eq!(origin(TICK_BADGE | INTERRUPT_BADGE), both);
-        let tick = Origin::Signals(Signals { tick: true, interrupt: false });
-        assert_eq!(origin(TICK_BADGE), tick);
+        let both = Signals { tick: true, interrupt: true };
+        assert_eq!(signals(TICK_BADGE | INTERRUPT_BADGE), both);
+        assert_eq!(signals(TICK_BADGE), Signals { tick: true, interrupt: false });
+        assert_eq!(signals(SIGNAL_FLAG), Signals { tick: false, interrupt: false });
     }
 
     #[test]
     fn foreign_badges_are_unknown() {
-        for badge in [0, 1, 0x100, 0x1_0000_0000_01, 0x1ff] {
+        for badge in [0, 1, 0x100, 0x1_0000_0000_01, 0x1ff, TICK_BADGE] {
             assert_eq!(origin(badge), Origin::Unknown(badge));
         }
     }

@@ -174,8 +174,14 @@ mod tests {
         let segment = &program.segments[0];
         assert!(segment.writable && !segment.executable);
         let page = |n: u64| 0x40_0000 + n * 0x1000..0x40_1000 + n * 0x1000;
-        assert_eq!(segment.contents_in(&page(0)).map(|(at, part)| (at, part.len())), Some((0, 0x1000)));
-        assert_eq!(segment.contents_in(&page(1)).map(|(at, part)| (at, part.len())), Some((0, 0x800)));
+        assert_eq!(
+            segment.contents_in(&page(0)).map(|(at, part)| (at, part.len())),
+            Some((0, 0x1000))
+        );
+        assert_eq!(
+            segment.contents_in(&page(1)).map(|(at, part)| (at, part.len())),
+            Some((0, 0x800))
+        );
         assert_eq!(segment.contents_in(&page(2)), None);
         assert!(segment.touches(&page(2)) && !segment.touches(&page(3)));
         assert_eq!(program.symbol(0x40_0010), None);

@@ -37,7 +37,12 @@ pub fn report(
         Some(FaultLabel::UserException) => user_exception(word(0), word(3), word(4)),
         Some(FaultLabel::UnknownSyscall) => {
             let number = word(18);
-            (FaultKind::UnknownSyscall, number, word(15), format!("number {}", number.cast_signed()))
+            (
+                FaultKind::UnknownSyscall,
+                number,
+                word(15),
+                format!("number {}", number.cast_signed()),
+            )
         }
         Some(FaultLabel::Timeout) => {
             (FaultKind::Timeout, 0, 0, format!("after {} microseconds", word(1)))

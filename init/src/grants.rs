@@ -174,7 +174,9 @@ pub fn describe(manifest: &Manifest, granted: &Granted) -> CapabilityInfo {
     let (kind, detail) = match granted.source {
         Source::Serve { .. } => ("endpoint", format!("serves {name}")),
         Source::Call { badge, .. } => ("endpoint", format!("calls {name}, badge {badge:#x}")),
-        Source::CallInit { badge } => ("endpoint", format!("calls {name} (init), badge {badge:#x}")),
+        Source::CallInit { badge } => {
+            ("endpoint", format!("calls {name} (init), badge {badge:#x}"))
+        }
         Source::Ports(range) => {
             ("I/O ports", format!("{name}, {:#x} to {:#x}", range.first, range.last))
         }
@@ -286,11 +288,7 @@ mod tests {
             waits: strings(&["log-ready", "console-input"]),
             ..ProgramSpec::default()
         };
-        Manifest {
-            name: "test".to_string(),
-            resources: vec![com1],
-            programs: vec![uart, console],
-        }
+        Manifest { name: "test".to_string(), resources: vec![com1], programs: vec![uart, console] }
     }
 
     fn of(manifest: &Manifest, index: usize) -> Result<Vec<Granted>, GrantError> {

@@ -14,5 +14,6 @@ pub mod elf;
 pub mod fault;
 pub mod grants;
 pub mod log;
+pub mod machine;
 pub mod memory;
 pub mod supervise;

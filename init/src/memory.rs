@@ -99,18 +99,45 @@ impl Regions {
         self.all().map(|range| (range.end - range.start) / PAGE_SIZE).sum()
     }
 
-    /// How many structures, each covering `1 << bits` of address space, all of it takes.
-    #[must_use]
-    pub fn tables(&self, bits: u8) -> u64 {
-        let mut last = None;
-        let mut count = 0;
-        for range in self.all().filter(|range| !range.is_empty()) {
-            let (first, end) = (range.start >> bits, (range.end - 1) >> bits);
-            count += end - first + u64::from(last != Some(first));
-            last = Some(end);
-        }
-        count
+    /// First addresses of the structures, each covering `1 << bits` bytes of address space, that
+    /// all of it takes: 21 for page tables, 30 for page directories, 39 for what lies above those.
+    pub fn tables(&self, bits: u8) -> impl Iterator<Item = u64> {
+        let mut next = 0;
+        let numbers = self.all().filter(|range| !range.is_empty()).flat_map(move |range| {
+            let first = next.max(range.start >> bits);
+            next = ((range.end - 1) >> bits) + 1;
+            first..next
+        });
+        numbers.map(move |number| number << bits)
     }
+
+    /// Every page, ascending, with what it is for.
+    pub fn pages(&self) -> impl Iterator<Item = (PageUse, Range<u64>)> {
+        let image = self.image.iter().map(|range| (PageUse::Image, range));
+        let rest = [
+            (PageUse::Memory, &self.heap),
+            (PageUse::IpcBuffer, &self.ipc_buffer),
+            (PageUse::StartInfo, &self.start_info),
+            (PageUse::Memory, &self.stack),
+        ];
+        image.chain(rest).flat_map(|(purpose, range)| {
+            let starts = range.clone().step_by(PAGE_SIZE as usize);
+            starts.map(move |start| (purpose, start..start + PAGE_SIZE))
+        })
+    }
+}
+
+/// What a page of a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageUse {
+    /// Contents and rights as the ELF's segments say.
+    Image,
+    /// Heap or stack: zero at the start, writable.
+    Memory,
+    /// The IPC buffer: writable.
+    IpcBuffer,
+    /// Start information: read-only.
+    StartInfo,
 }
 
 /// Largest heap or stack: half of what lies between the regions, and far more than 4 KiB frames suit.
@@ -155,12 +182,13 @@ impl Plan {
     /// [`PlanError::BadSize`] where a count leaves its range.
     pub fn new(regions: &Regions, grants: u32, replies: u32) -> Result<Self, PlanError> {
         let count = |n: u64| u32::try_from(n).map_err(|_| PlanError::BadSize);
+        let tables = |bits| count(regions.tables(bits).count() as u64);
         let cnode_bits = cnode_bits(grants);
         let mut batches = alloc::vec![
             Batch::new(ObjectType::Pml4, 0, 1),
-            Batch::new(ObjectType::Pdpt, 0, count(regions.tables(39))?),
-            Batch::new(ObjectType::PageDirectory, 0, count(regions.tables(30))?),
-            Batch::new(ObjectType::PageTable, 0, count(regions.tables(21))?),
+            Batch::new(ObjectType::Pdpt, 0, tables(39)?),
+            Batch::new(ObjectType::PageDirectory, 0, tables(30)?),
+            Batch::new(ObjectType::PageTable, 0, tables(21)?),
             Batch::new(FrameSize::Small.object_type(), 0, count(regions.frames())?),
             Batch::new(ObjectType::CNode, cnode_bits, 1),
             Batch::new(ObjectType::Tcb, 0, 1),
@@ -189,6 +217,13 @@ impl Plan {
     pub fn pieces(&self) -> Vec<u8> {
         let bytes = self.bytes().next_multiple_of(1 << SMALLEST_PIECE_BITS);
         (SMALLEST_PIECE_BITS..64).rev().filter(|bits| bytes >> bits & 1 == 1).collect()
+    }
+
+    /// How many objects stand before those of this type: slots are taken in the same order.
+    #[must_use]
+    pub fn position(&self, object: ObjectType) -> u64 {
+        let before = self.batches.iter().take_while(|batch| batch.object != object);
+        before.map(|batch| u64::from(batch.count)).sum()
     }
 
     /// Which objects to make from which piece: retype calls in order, each within the kernel's fan-out.
@@ -318,8 +353,8 @@ mod tests {
         assert_eq!(regions.image, [0x40_0000..0x40_3000, 0x40_4000..0x40_5000]);
         assert_eq!(regions.stack, 0x7ffe_ffff_e000..0x7fff_0000_0000);
         assert_eq!(regions.frames(), 4 + 2 + 1 + 1 + 2);
-        // Image and heap share the first 512 GiB, buffer and start information another.
-        assert_eq!((regions.tables(39), regions.tables(30), regions.tables(21)), (3, 4, 4));
+        // Only image and heap share 512 GiB; only buffer and start information share 2 MiB.
+        assert_eq!([39, 30, 21].map(|bits| regions.tables(bits).count()), [3, 4, 4]);
     }
 
     #[test]
@@ -333,6 +368,22 @@ mod tests {
         assert_eq!(plan(&[(u64::MAX, 2)], 0, 1), Some(PlanError::ImageOutOfPlace));
         assert_eq!(plan(&[(0x40_0000, 1)], u64::MAX, 1), Some(PlanError::BadSize));
         assert_eq!(plan(&[(0x40_0000, 1)], 0, 0), Some(PlanError::BadSize));
+    }
+
+    #[test]
+    fn pages_are_listed_in_the_order_of_frames() {
+        let regions = Regions::new(&[(0x40_0000, 1)], 1, &spec(0x1000, 0x1000)).expect("sound");
+        let uses: Vec<_> = regions.pages().map(|(purpose, _)| purpose).collect();
+        let expected = [
+            PageUse::Image,
+            PageUse::Memory,
+            PageUse::IpcBuffer,
+            PageUse::StartInfo,
+            PageUse::Memory,
+        ];
+        assert_eq!(uses, expected);
+        assert_eq!(regions.pages().count() as u64, regions.frames());
+        assert!(regions.pages().map(|(_, page)| page.start).is_sorted());
     }
 
     #[test]

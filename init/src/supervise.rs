@@ -352,10 +352,10 @@ impl<W> Supervisor<W> {
 
     /// A program that is gone does not wait for others any more.
     fn forget_waits_of(&mut self, caller: ProgramNumber) -> impl Iterator<Item = Action<W>> {
-        self.programs.iter_mut().flat_map(move |program| {
-            program.waiters.extract_if(.., move |(who, _)| *who == caller)
-        })
-        .map(|(_, waiter)| Action::Forget(waiter))
+        self.programs
+            .iter_mut()
+            .flat_map(move |program| program.waiters.extract_if(.., move |(who, _)| *who == caller))
+            .map(|(_, waiter)| Action::Forget(waiter))
     }
 }
 
@@ -513,7 +513,10 @@ mod tests {
         assert_eq!(sut.interrupt(1), []);
         run(&mut sut, HELLO, RunMode::Foreground);
         assert_eq!(sut.interrupt(2)[0], Action::Destroy(number(HELLO)));
-        assert_eq!((state(&sut, HELLO), state(&sut, UART)), (ProgramState::Stopped, ProgramState::Running));
+        assert_eq!(
+            (state(&sut, HELLO), state(&sut, UART)),
+            (ProgramState::Stopped, ProgramState::Running)
+        );
         assert_eq!(sut.interrupt(3), []);
     }
 
@@ -553,7 +556,13 @@ mod tests {
 
     #[test]
     fn policies_differ_in_what_they_restart() {
-        let ends = [Exit::Code(0), Exit::Code(1), Exit::Killed, Exit::Interrupted, Exit::Faulted(report())];
+        let ends = [
+            Exit::Code(0),
+            Exit::Code(1),
+            Exit::Killed,
+            Exit::Interrupted,
+            Exit::Faulted(report()),
+        ];
         let restarted = |policy| {
             let program = Program::<u32>::new(String::new(), policy);
             ends.clone().map(|exit| program.restarts_after(&exit))

@@ -172,8 +172,10 @@ impl<R: Registers> Device<R> {
     }
 
     fn note_errors(&mut self, status: LineStatus) {
-        let errors = status
-            & (LineStatus::OVERRUN | LineStatus::PARITY | LineStatus::FRAMING | LineStatus::BREAK);
+        if status.contains(LineStatus::OVERRUN) {
+            self.trace.note(Event::Overrun);
+        }
+        let errors = status & (LineStatus::PARITY | LineStatus::FRAMING | LineStatus::BREAK);
         if !errors.is_empty() {
             self.trace.note(Event::LineError(errors.bits()));
         }
@@ -298,8 +300,8 @@ mod tests {
         assert!(device.registers.take_edge());
         assert!(device.interrupt().input);
         assert_eq!(device.receive(99), b"more than sixtee");
-        assert_eq!(device.totals().line_errors, 1);
-        assert!(device.recent().any(|event| event == Event::LineError(2)));
+        assert_eq!((device.totals().overruns, device.totals().line_errors), (1, 0));
+        assert!(device.recent().any(|event| event == Event::Overrun));
     }
 
     #[test]

@@ -84,7 +84,9 @@ pub enum Event {
     Sent(u16),
     /// A received byte found the queue full and was dropped.
     Dropped,
-    /// The chip reported an overrun, parity, framing error or a break (status bits).
+    /// The chip lost a byte, since it was not fetched in time.
+    Overrun,
+    /// The chip reported a parity or framing error or a break (status bits).
     LineError(u8),
     /// A writer waits for room.
     WriterWaits,
@@ -103,7 +105,9 @@ pub struct Totals {
     pub sent: u64,
     /// Received bytes dropped since nobody fetched them from the queue in time.
     pub dropped: u64,
-    /// Errors that the chip reported.
+    /// Times that the chip lost bytes.
+    pub overruns: u64,
+    /// Parity and framing errors and breaks.
     pub line_errors: u64,
     /// Times that a writer had to wait for room.
     pub waits: u64,
@@ -139,6 +143,7 @@ impl<const N: usize> Trace<N> {
             Event::Received(bytes) => totals.received += u64::from(bytes),
             Event::Sent(bytes) => totals.sent += u64::from(bytes),
             Event::Dropped => totals.dropped += 1,
+            Event::Overrun => totals.overruns += 1,
             Event::LineError(_) => totals.line_errors += 1,
             Event::WriterWaits => totals.waits += 1,
         }

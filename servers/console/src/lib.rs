@@ -1,6 +1,6 @@
 //! The console server, without its process: everything that a host can test.
 //!
-//! [`core`](crate::core) decides who gets input, what the interrupt key means and what the terminal shows;
+//! [`options`] reads its arguments, [`core`](crate::core) decides who gets input, what the interrupt key means and what the terminal shows;
 //! [`output`] turns what programs write into what a terminal wants; [`record`] shows log records.
 //! The process in `main.rs` adds the serial line, the log and the `Console` interface.
 #![cfg_attr(not(test), no_std)]
@@ -8,5 +8,6 @@
 extern crate alloc;
 
 pub mod core;
+pub mod options;
 pub mod output;
 pub mod record;

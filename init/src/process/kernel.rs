@@ -1,0 +1,69 @@
+//! Init's own capabilities, and the slots for more.
+
+use libd3os::abi::{BootInfo, ObjectType, SlotRegion, slot};
+use libd3os::cap::{
+    AsidPool, CNode, Error, IoPortControl, IrqControl, SchedControl, Slot, SlotRun, Tcb, Untyped,
+    VSpace,
+};
+use libd3os::sys::Cptr;
+
+use super::trouble::Trouble;
+
+/// Init's CNode.
+pub(super) const ROOT: CNode = CNode::new(Cptr::new(slot::CNODE));
+/// Init's thread.
+pub(super) const THREAD: Tcb = Tcb::new(Cptr::new(slot::TCB));
+/// Init's address space.
+pub(super) const VSPACE: VSpace = VSpace::new(Cptr::new(slot::VSPACE));
+/// Address space identifiers.
+pub(super) const ASID_POOL: AsidPool = AsidPool::new(Cptr::new(slot::ASID_POOL));
+/// Interrupts.
+pub(super) const IRQ_CONTROL: IrqControl = IrqControl::new(Cptr::new(slot::IRQ_CONTROL));
+/// I/O ports.
+pub(super) const IO_PORT_CONTROL: IoPortControl =
+    IoPortControl::new(Cptr::new(slot::IO_PORT_CONTROL));
+
+/// Bits of an address in init's capability space.
+const ADDRESS_BITS: u8 = 64;
+
+/// The slot at this address of init's capability space.
+pub(super) const fn own_slot(address: u64) -> Slot {
+    ROOT.slot(address, ADDRESS_BITS)
+}
+
+/// Makes objects into slots of init's own, from `first` on.
+pub(super) fn make(
+    from: Untyped,
+    object: ObjectType,
+    user_bits: u8,
+    first: u64,
+    count: u64,
+) -> Result<(), Error> {
+    from.retype(object, user_bits, SlotRun::within(ROOT, first), count)
+}
+
+/// The time of the core that init runs on.
+pub(super) fn sched_control(info: &BootInfo) -> SchedControl {
+    SchedControl::new(Cptr::new(info.sched_control.start))
+}
+
+/// Empty slots of init's CNode, given out once and for good.
+#[derive(Debug)]
+pub(super) struct Slots {
+    empty: SlotRegion,
+}
+
+impl Slots {
+    /// The slots that the kernel left empty.
+    pub(super) fn new(info: &BootInfo) -> Self {
+        Self { empty: info.empty }
+    }
+
+    /// The first of `count` slots in a row.
+    pub(super) fn take(&mut self, count: u64) -> Result<u64, Trouble> {
+        let first = self.empty.start;
+        let next = first.checked_add(count).filter(|next| *next <= self.empty.end);
+        self.empty.start = next.ok_or(Trouble::Slots)?;
+        Ok(first)
+    }
+}

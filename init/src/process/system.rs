@@ -1,0 +1,417 @@
+//! The whole system as init sees it, and what it does about each event.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use init::badge::TICK_BADGE;
+use init::fault;
+use init::grants::{LOG_READY, waiter};
+use init::log::LogRing;
+use init::supervise::{Action, ProgramNumber, Supervisor};
+use libd3os::abi::{BootInfo, ObjectType};
+use libd3os::call::Later;
+use libd3os::cap::{Notification, Reply, Untyped};
+use libd3os::image::{Archive, BootConfig, Manifest, StartPolicy};
+use libd3os::mark::{Phase, mark};
+use libd3os::server::Server;
+use libd3os::service::log::Level;
+use libd3os::service::supervisor::{Exit, ProgramState, RunMode, SupervisorError};
+use libd3os::sys::Cptr;
+
+use super::kernel::{Slots, THREAD, make, sched_control};
+use super::loader::Loader;
+use super::platform::Platform;
+use super::power::{Closing, End, Failure};
+use super::program::{Draft, Program};
+use super::raw;
+use super::resources::Shared;
+use super::ticker::Ticker;
+use super::trouble::{Doing, Trouble, Unfit};
+use super::window::Window;
+
+/// log2 of the memory that init makes its own objects of.
+const OWN_BITS: u8 = 16;
+/// Calls to init that can wait for their answers at a time, plus one.
+const OWN_REPLIES: u64 = 32;
+/// The program that a boot script is for.
+const SHELL: &str = "shell";
+
+/// Answers a program that waits for another's end.
+pub(super) type Waiter = Later<Result<Exit, SupervisorError>>;
+
+/// The program that shows the log, and how it is told of new records.
+#[derive(Debug)]
+struct LogReader {
+    program: ProgramNumber,
+    ready: Notification,
+}
+
+/// The whole state of init.
+#[derive(Debug)]
+pub(super) struct System {
+    pub(super) platform: Platform,
+    pub(super) manifest: Manifest,
+    pub(super) programs: Vec<Program>,
+    pub(super) supervisor: Supervisor<Waiter>,
+    pub(super) log: LogRing,
+    config: BootConfig,
+    loader: Loader,
+    ticker: Ticker,
+    closing: Option<Closing>,
+    log_reader: Option<LogReader>,
+    /// Log records before this one have been shown.
+    shown: u64,
+    /// The log reader has been started: from then on it shows the log, not init.
+    handed_over: bool,
+}
+
+/// Brings up everything but the programs.
+pub(super) fn bring_up(info: &'static BootInfo) -> Result<(System, Server), Box<Failure>> {
+    let mut platform = Platform::new(info);
+    match prepare(info, &mut platform) {
+        Ok(parts) => Ok(parts.assemble(platform)),
+        Err(trouble) => Err(Box::new(Failure { platform, trouble })),
+    }
+}
+
+/// What a system is made of besides the platform.
+struct Parts {
+    manifest: Manifest,
+    config: BootConfig,
+    programs: Vec<Program>,
+    loader: Loader,
+    ticker: Ticker,
+    log_reader: Option<LogReader>,
+    server: Server,
+}
+
+fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Trouble> {
+    let bytes = raw::archive(info).map_err(Trouble::Archive)?;
+    let archive = Archive::parse(bytes).map_err(Trouble::Archive)?;
+    let (manifest, config) = (archive.manifest().clone(), archive.boot_config().clone());
+    platform.exit_port = config.exit_port;
+    mark(Phase::ManifestRead);
+    let drafts = draft_programs(&archive)?;
+    check_memory(platform, &drafts)?;
+
+    let own = platform.memory.take(&mut platform.slots, OWN_BITS)?;
+    platform.window = Some(Window::open(own, &mut platform.slots)?);
+    let slots = &mut platform.slots;
+    let shared = Shared::make(&manifest, own, slots, platform.com1)?;
+    let server = own_server(own, &shared, slots)?;
+    let tick = shared.signaller(None, TICK_BADGE, slots)?;
+    let ticker = Ticker::start(own, slots, sched_control(info), tick)?;
+    let log_reader = log_reader(&manifest, &shared, slots)?;
+    let mut programs = Vec::new();
+    for draft in drafts {
+        let fault_endpoint = shared.fault_endpoint(draft.number, slots)?;
+        programs.push(draft.equip(&mut platform.memory, slots, fault_endpoint)?);
+    }
+    let loader = Loader { shared, time: sched_control(info) };
+    Ok(Parts { manifest, config, programs, loader, ticker, log_reader, server })
+}
+
+fn draft_programs(archive: &Archive<'static>) -> Result<Vec<Draft>, Trouble> {
+    let numbered = (1..).map_while(ProgramNumber::new).zip(&archive.manifest().programs);
+    numbered
+        .map(|(number, spec)| {
+            let arguments = longest_boot_arguments(&spec.name, archive.boot_config());
+            Draft::new(archive, number, spec, &arguments)
+                .map_err(|unfit| Trouble::Program(spec.name.clone(), unfit))
+        })
+        .collect()
+}
+
+/// Tells before anything is made whether everything will fit.
+fn check_memory(platform: &Platform, drafts: &[Draft]) -> Result<(), Trouble> {
+    let mut stock = platform.memory.stock();
+    let available = stock.bytes();
+    let mut pieces: Vec<u8> = drafts.iter().flat_map(|draft| draft.plan.pieces()).collect();
+    pieces.insert(0, OWN_BITS);
+    if pieces.iter().all(|bits| stock.take(*bits).is_some()) {
+        return Ok(());
+    }
+    let needed = pieces.iter().map(|bits| 1u64 << bits).sum();
+    Err(Trouble::Memory { needed, available })
+}
+
+/// Init's endpoint with its reply objects; its notification ends waiting there.
+fn own_server(own: Untyped, shared: &Shared, slots: &mut Slots) -> Result<Server, Trouble> {
+    let first = slots.take(OWN_REPLIES)?;
+    make(own, ObjectType::Reply, 0, first, OWN_REPLIES).doing("making reply objects")?;
+    THREAD.bind_notification(shared.own_notification()).doing("binding init's notification")?;
+    let replies = (first..first + OWN_REPLIES).map(|slot| Reply::new(Cptr::new(slot)));
+    // A server without reply objects is the only thing that this refuses, and there are some.
+    Server::new(shared.own_endpoint(), replies).map_err(|_| Trouble::Slots)
+}
+
+fn log_reader(
+    manifest: &Manifest,
+    shared: &Shared,
+    slots: &mut Slots,
+) -> Result<Option<LogReader>, Trouble> {
+    let Some((program, badge)) = waiter(manifest, LOG_READY) else { return Ok(None) };
+    let ready = shared.signaller(Some(program), badge, slots)?;
+    Ok(Some(LogReader { program, ready }))
+}
+
+/// The script's lines for the shell. The other arguments of the boot are short.
+fn longest_boot_arguments(program: &str, config: &BootConfig) -> Vec<String> {
+    match &config.script {
+        Some(script) if program == SHELL => alloc::vec!["--run".to_string(), script.clone()],
+        _ => Vec::new(),
+    }
+}
+
+impl Parts {
+    fn assemble(self, platform: Platform) -> (System, Server) {
+        let policies = self.manifest.programs.iter().map(|spec| (spec.name.clone(), spec.restart));
+        let system = System {
+            supervisor: Supervisor::new(policies),
+            platform,
+            programs: self.programs,
+            log: LogRing::default(),
+            config: self.config,
+            loader: self.loader,
+            ticker: self.ticker,
+            closing: None,
+            log_reader: self.log_reader,
+            shown: 0,
+            handed_over: false,
+            manifest: self.manifest,
+        };
+        (system, self.server)
+    }
+}
+
+impl System {
+    /// Starts what the manifest starts with the system, in its order.
+    pub(super) fn start_boot_programs(&mut self) {
+        self.introduce();
+        for spec in self.manifest.programs.clone() {
+            if spec.start == StartPolicy::Boot {
+                let arguments = longest_boot_arguments(&spec.name, &self.config);
+                // None of them runs yet and each is in the manifest.
+                let _ = self.spawn(&spec.name, arguments, RunMode::Background);
+            }
+        }
+    }
+
+    /// Starts a program; tells the id of its run.
+    pub(super) fn spawn(
+        &mut self,
+        name: &str,
+        arguments: Vec<String>,
+        mode: RunMode,
+    ) -> Result<libd3os::service::supervisor::ProgramId, SupervisorError> {
+        let number = self.supervisor.find(name)?;
+        if let Some(program) = self.programs.get_mut(number.index()) {
+            program.start_info(&arguments, 0, 0).map_err(|_| SupervisorError::ArgumentsTooLong)?;
+            if self.supervisor.program(number).is_some_and(|program| !program.is_live()) {
+                program.arguments = arguments;
+            }
+        }
+        let (run, actions) = self.supervisor.spawn(name, mode)?;
+        self.carry_out(actions);
+        match self.supervisor.program(number).map(init::supervise::Program::state) {
+            Some(ProgramState::GivenUp) => Err(SupervisorError::OutOfMemory(name.to_string())),
+            _ => Ok(run),
+        }
+    }
+
+    /// Carries out what the supervisor decided, in order.
+    pub(super) fn carry_out(&mut self, actions: Vec<Action<Waiter>>) {
+        for action in actions {
+            match action {
+                Action::Start(number) => self.start(number),
+                Action::Destroy(number) => self.destroy(number),
+                Action::Answer(waiter, exit) => waiter.answer(&Ok(exit)),
+                Action::Forget(waiter) => drop(waiter),
+                Action::Notice(number, level, text) => {
+                    let name = self.name(number);
+                    self.note(level, format_args!("{name} {text}"));
+                }
+            }
+        }
+        self.set_clock();
+    }
+
+    /// The interrupt key was pressed.
+    pub(super) fn interrupt(&mut self) {
+        let actions = self.supervisor.interrupt(self.platform.now_us());
+        self.carry_out(actions);
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self) {
+        if let Some(closing) = &mut self.closing {
+            closing.tick(&mut self.platform);
+        }
+        let actions = self.supervisor.tick(self.platform.now_us());
+        self.carry_out(actions);
+    }
+
+    /// A program's thread did something that it may not.
+    pub(super) fn fault(&mut self, number: ProgramNumber, label: u64, words: &[u64]) {
+        let Some(program) = self.programs.get(number.index()) else { return };
+        let draft = &program.draft;
+        let symbol = |address| draft.file.symbol(address);
+        let report = fault::report(&draft.spec.name, label, words, &draft.regions.stack, symbol);
+        let actions = self.supervisor.faulted(number, report, self.platform.now_us());
+        self.carry_out(actions);
+    }
+
+    /// Ends the machine's run, as soon as the output so far has left.
+    pub(super) fn close(&mut self, end: End) {
+        self.closing = Some(Closing::new(end, self.platform.now_us()));
+        self.set_clock();
+    }
+
+    /// Adds a record to the log, tells who shows it, and shows it while nobody else does.
+    pub(super) fn append(&mut self, program: &str, level: Level, target: &str, message: &str) {
+        let now_us = self.platform.now_us();
+        let record = self.log.append(now_us, program, level, target, message);
+        let next = record.seq + 1;
+        if !self.is_shown_by_another() {
+            self.shown = next;
+            if !self.config.quiet {
+                let (seconds, rest) = (now_us / 1_000_000, now_us % 1_000_000);
+                let text = format_args!("[{seconds:5}.{rest:06}] {program}: {message}\n");
+                self.platform.print(text);
+            }
+        }
+        if let Some(reader) = &self.log_reader {
+            reader.ready.signal();
+        }
+    }
+
+    /// Someone has read the log up to (not with) this record.
+    pub(super) fn has_read(&mut self, reader: ProgramNumber, next: u64) {
+        if self.log_reader.as_ref().is_some_and(|known| known.program == reader) {
+            self.shown = self.shown.max(next);
+        }
+    }
+
+    /// A program's name.
+    pub(super) fn name(&self, number: ProgramNumber) -> String {
+        super::program::name(&self.manifest, number).to_string()
+    }
+
+    fn note(&mut self, level: Level, message: fmt::Arguments<'_>) {
+        self.append("init", level, "init", &message.to_string());
+    }
+
+    fn introduce(&mut self) {
+        let machine = self.platform.machine.clone();
+        let cores = machine.cores_present;
+        self.note(
+            Level::Info,
+            format_args!(
+                "D3OS {}, image `{}`: {cores} core{} present, {} MiB of RAM, {} MHz",
+                env!("CARGO_PKG_VERSION"),
+                self.manifest.name.clone(),
+                if cores == 1 { "" } else { "s" },
+                machine.ram_bytes >> 20,
+                machine.tsc_mhz,
+            ),
+        );
+        let free = self.platform.memory.stock().bytes() >> 10;
+        let programs: u64 = self.programs.iter().map(Program::bytes).sum();
+        let count = self.programs.len();
+        self.note(
+            Level::Info,
+            format_args!("{count} programs, {} KiB set aside, {free} KiB free", programs >> 10),
+        );
+    }
+
+    fn start(&mut self, number: ProgramNumber) {
+        let made = self.try_start(number);
+        let now_us = self.platform.now_us();
+        match made {
+            Ok(()) => {
+                self.supervisor.started(number, now_us);
+                self.tell_started(number);
+            }
+            Err(why) => {
+                let actions = self.supervisor.start_failed(number, &why);
+                self.carry_out(actions);
+            }
+        }
+    }
+
+    fn try_start(&mut self, number: ProgramNumber) -> Result<(), String> {
+        let arguments = self.start_arguments(number);
+        let program = self.programs.get(number.index()).ok_or("it is not in the image")?;
+        let machine = &self.platform.machine;
+        let info = program
+            .start_info(&arguments, machine.tsc_mhz, machine.boot_tsc)
+            .map_err(|error| Unfit::StartInfo(error).to_string())?;
+        let window = self.platform.window.as_mut().ok_or("init has no copy window")?;
+        self.loader.start(window, program, &info).map_err(|refused| refused.to_string())
+    }
+
+    /// What was asked for, and for the program that shows the log where to begin, and whether to
+    /// show it at all.
+    fn start_arguments(&self, number: ProgramNumber) -> Vec<String> {
+        let Some(program) = self.programs.get(number.index()) else { return Vec::new() };
+        let mut arguments = program.arguments.clone();
+        if self.log_reader.as_ref().is_some_and(|reader| reader.program == number) {
+            arguments.extend(["--log-from".to_string(), self.shown.to_string()]);
+            if self.config.quiet {
+                arguments.push("--quiet".to_string());
+            }
+        }
+        arguments
+    }
+
+    /// A first start is an event of the boot, and tells in whose hands the log now is.
+    fn tell_started(&mut self, number: ProgramNumber) {
+        let name = self.name(number);
+        let restarts =
+            self.supervisor.program(number).map_or(0, init::supervise::Program::restarts);
+        let is_boot = self.manifest.program(&name).is_some_and(|s| s.start == StartPolicy::Boot);
+        if restarts > 0 {
+            self.note(Level::Info, format_args!("{name} was started again"));
+        } else if is_boot {
+            self.note(Level::Info, format_args!("{name} was started"));
+        }
+        if self.log_reader.as_ref().is_some_and(|reader| reader.program == number) {
+            self.handed_over = true;
+        }
+    }
+
+    fn destroy(&mut self, number: ProgramNumber) {
+        let Some(program) = self.programs.get_mut(number.index()) else { return };
+        if let Err(refused) = program.destroy() {
+            self.note(Level::Error, format_args!("{refused}"));
+        }
+    }
+
+    /// Whether the log's reader shows it. One that was given up does not, nor does one whose own
+    /// servers are: then what happens is shown by init.
+    fn is_shown_by_another(&self) -> bool {
+        let Some(reader) = &self.log_reader else { return false };
+        self.handed_over
+            && !self.is_given_up(reader.program)
+            && !self.lacks_a_server(reader.program)
+    }
+
+    fn is_given_up(&self, number: ProgramNumber) -> bool {
+        let state = self.supervisor.program(number).map(init::supervise::Program::state);
+        matches!(state, Some(ProgramState::GivenUp | ProgramState::Stopped))
+    }
+
+    fn lacks_a_server(&self, client: ProgramNumber) -> bool {
+        let Some(spec) = self.manifest.programs.get(client.index()) else { return true };
+        init::grants::services(&self.manifest)
+            .any(|(name, server)| spec.calls.iter().any(|c| c == name) && self.is_given_up(server))
+    }
+
+    /// The clock ticks while something waits for time to pass.
+    fn set_clock(&self) {
+        let needed = self.supervisor.next_due_us().is_some() || self.closing.is_some();
+        self.ticker.set_running(needed);
+    }
+}

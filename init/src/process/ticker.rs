@@ -1,0 +1,113 @@
+//! Init's second thread: a clock that ticks while something waits for time to pass.
+//!
+//! There is no timer driver this early, and init may not wait for one: it restarts drivers. So a
+//! thread with a scheduling context of its own yields, which puts it to sleep until its next period, and
+//! then signals init. While nobody needs it, it waits on a notification and costs nothing.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use libd3os::abi::{MessageInfo, ObjectType, Syscall, UserRegisters};
+use libd3os::cap::{Bandwidth, Notification, SchedContext, SchedControl, Space, Tcb, Untyped};
+use libd3os::sys::{self, Cptr, Registers};
+
+use super::kernel::{ROOT, Slots, THREAD, VSPACE, make};
+use super::trouble::{Doing, Trouble};
+
+/// Time between ticks.
+const PERIOD_US: u64 = 10_000;
+/// More than a tick takes.
+const BUDGET_US: u64 = 1_000;
+/// Just below init, so that no program can hold up the clock.
+const PRIORITY: u8 = 254;
+const STACK_BYTES: usize = 4096;
+/// log2 of the scheduling context's bytes.
+const CONTEXT_BITS: u8 = 7;
+
+static RUNNING: AtomicBool = AtomicBool::new(false);
+/// Capability addresses that the thread reads before anything else: where it waits, whom it tells.
+static GATE: AtomicU64 = AtomicU64::new(0);
+static TICK: AtomicU64 = AtomicU64::new(0);
+
+#[repr(C, align(16))]
+struct Stack(UnsafeCell<[u8; STACK_BYTES]>);
+
+// SAFETY: only the ticker's thread uses the memory, through its stack pointer.
+unsafe impl Sync for Stack {}
+
+static STACK: Stack = Stack(UnsafeCell::new([0; STACK_BYTES]));
+
+/// Init's side of the clock.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    gate: Notification,
+}
+
+impl Ticker {
+    /// Makes the thread, which waits at once. `tick` is signalled at each tick.
+    pub(super) fn start(
+        own: Untyped,
+        slots: &mut Slots,
+        time: SchedControl,
+        tick: Notification,
+    ) -> Result<Self, Trouble> {
+        let first = slots.take(3)?;
+        let objects = [
+            (ObjectType::Tcb, 0),
+            (ObjectType::SchedContext, CONTEXT_BITS),
+            (ObjectType::Notification, 0),
+        ];
+        for (slot, (object, bits)) in (first..).zip(objects) {
+            make(own, object, bits, slot, 1).doing("making the ticker")?;
+        }
+        let cptr = |offset| Cptr::new(first + offset);
+        let (thread, context) = (Tcb::new(cptr(0)), SchedContext::new(cptr(1)));
+        GATE.store(first + 2, Ordering::Relaxed);
+        TICK.store(libd3os::cap::Capability::cptr(tick).address(), Ordering::Relaxed);
+        let space = Space { cspace: ROOT, cspace_data: 0, vspace: VSPACE };
+        let bandwidth =
+            Bandwidth { budget_us: BUDGET_US, period_us: PERIOD_US, ..Bandwidth::default() };
+        let started = time
+            .configure(context, bandwidth)
+            .and_then(|()| thread.set_space(Cptr::NULL, space))
+            .and_then(|()| thread.set_sched_params(THREAD, PRIORITY, PRIORITY, context, Cptr::NULL))
+            .and_then(|()| thread.write_registers(&entry_registers(), true));
+        started.doing("starting the ticker")?;
+        Ok(Self { gate: Notification::new(cptr(2)) })
+    }
+
+    /// Ticks from now on, or stops.
+    pub(super) fn set_running(&self, running: bool) {
+        if RUNNING.swap(running, Ordering::Relaxed) != running && running {
+            self.gate.signal();
+        }
+    }
+}
+
+fn entry_registers() -> UserRegisters {
+    let top = STACK.0.get().addr() + STACK_BYTES;
+    UserRegisters {
+        rip: tick_for_ever as *const () as u64,
+        // As after a call: eight bytes below a multiple of sixteen.
+        rsp: top as u64 - 8,
+        rflags: 0x202,
+        ..UserRegisters::default()
+    }
+}
+
+/// The thread. It has no thread-local storage and no IPC buffer, hence the raw system calls.
+extern "C" fn tick_for_ever() -> ! {
+    let gate = Registers { rdi: GATE.load(Ordering::Relaxed), ..Registers::default() };
+    let tick = Registers {
+        rdi: TICK.load(Ordering::Relaxed),
+        rsi: MessageInfo::default().0,
+        ..Registers::default()
+    };
+    loop {
+        let _ = sys::raw(Syscall::Wait, gate);
+        while RUNNING.load(Ordering::Relaxed) {
+            let _ = sys::raw(Syscall::Yield, Registers::default());
+            let _ = sys::raw(Syscall::Send, tick);
+        }
+    }
+}

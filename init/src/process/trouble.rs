@@ -1,0 +1,111 @@
+//! What can go wrong while the system comes up or a program is made, in words.
+
+use alloc::string::String;
+use core::fmt;
+
+use init::elf::ElfError;
+use init::grants::GrantError;
+use init::memory::PlanError;
+use libd3os::cap;
+use libd3os::image::ArchiveError;
+use libd3os::start::StartInfoError;
+
+/// A kernel call that should have succeeded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    /// What init was doing, as a gerund.
+    pub(super) doing: &'static str,
+    /// What the kernel said.
+    pub(super) error: cap::Error,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: the kernel says: {}", self.doing, self.error)
+    }
+}
+
+/// Says what init was doing when a kernel call failed.
+pub(super) trait Doing<T> {
+    /// Adds what init was doing.
+    fn doing(self, doing: &'static str) -> Result<T, Refused>;
+}
+
+impl<T> Doing<T> for Result<T, cap::Error> {
+    fn doing(self, doing: &'static str) -> Result<T, Refused> {
+        self.map_err(|error| Refused { doing, error })
+    }
+}
+
+/// What is wrong with one program of the image.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    /// Its file.
+    Elf(ElfError),
+    /// Its sizes.
+    Plan(PlanError),
+    /// Its capabilities.
+    Grants(GrantError),
+    /// Its start information.
+    StartInfo(StartInfoError),
+    /// It is to run on a core that this kernel does not have.
+    Core(u32),
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Elf(error) => error.fmt(f),
+            Self::Plan(error) => error.fmt(f),
+            Self::Grants(error) => error.fmt(f),
+            Self::StartInfo(error) => error.fmt(f),
+            Self::Core(core) => write!(f, "it is to run on core {core}, which is not started"),
+        }
+    }
+}
+
+/// Why the system cannot come up.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The boot archive is not one, or damaged.
+    Archive(ArchiveError),
+    /// A program of the image cannot be.
+    Program(String, Unfit),
+    /// Less memory than the image's programs take, in bytes.
+    Memory {
+        /// What they take.
+        needed: u64,
+        /// What there is.
+        available: u64,
+    },
+    /// Init's capability table is too small for the image.
+    Slots,
+    /// Hardware that the manifest names could not be had.
+    Resource(String, cap::Error),
+    /// The kernel refused something that it should not.
+    Refused(Refused),
+}
+
+impl From<Refused> for Trouble {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Archive(error) => error.fmt(f),
+            Self::Program(name, unfit) => write!(f, "program `{name}` cannot run: {unfit}"),
+            Self::Memory { needed, available } => write!(
+                f,
+                "not enough memory: the programs of this image need {} KiB, the kernel left {} KiB",
+                needed.div_ceil(1024),
+                available / 1024
+            ),
+            Self::Slots => f.write_str("the image has more parts than init has slots for"),
+            Self::Resource(name, error) => write!(f, "resource `{name}` is not to be had: {error}"),
+            Self::Refused(refused) => refused.fmt(f),
+        }
+    }
+}
