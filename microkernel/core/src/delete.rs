@@ -29,7 +29,6 @@ use crate::cap::{Cap, Zombie, ZombieKind, ZombieState};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::{PhysAddr, Ref};
-use crate::pending::Pending as _;
 use crate::slot::Slot;
 
 /// An interrupt waits: what was done is kept, and the operation is to be started again later.

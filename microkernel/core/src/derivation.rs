@@ -54,8 +54,8 @@ impl<M: Machine> Kernel<M> {
 
     /// Moves the capability in `source`, as `cap`, to the empty slot `dest`.
     pub(crate) fn move_cap(&mut self, dest: Ref<Slot>, source: Ref<Slot>, cap: Cap) {
-        let slot = Slot { raw: RawCap::pack(cap), ..*self.get(source) };
-        *self.get_mut(source) = Slot::default();
+        let mut slot = core::mem::take(self.get_mut(source));
+        slot.raw = RawCap::pack(cap);
         self.place(dest, slot);
         self.zombie_was_moved(dest);
     }

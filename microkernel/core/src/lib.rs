@@ -22,6 +22,12 @@
 
 mod boot;
 mod cap;
+#[cfg(test)]
+mod cap_tests;
+#[cfg(test)]
+mod cap_world;
+#[cfg(test)]
+mod cnode_tests;
 #[cfg(feature = "debug-syscalls")]
 mod debug;
 mod delete;
@@ -30,15 +36,18 @@ mod derivation;
 mod device_tests;
 mod error;
 mod fault;
+#[cfg(any(test, feature = "simulation"))]
+pub mod invariants;
 mod invocation;
 mod ipc;
 mod kernel;
 mod lookup;
+#[cfg(test)]
+mod lookup_tests;
 mod machine;
 mod memory;
 pub mod objects;
 mod refill;
-mod pending;
 mod scheduler;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
@@ -46,6 +55,8 @@ mod slot;
 mod syscall;
 #[cfg(test)]
 mod test_bench;
+#[cfg(test)]
+mod untyped_tests;
 mod vspace;
 #[cfg(test)]
 mod vspace_tests;

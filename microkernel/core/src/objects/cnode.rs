@@ -8,7 +8,6 @@ use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::Ref;
 use crate::objects::Endpoint;
-use crate::pending::Pending as _;
 use crate::slot::Slot;
 use d3os_abi::{CapRights, Label};
 

@@ -8,14 +8,13 @@
 //! after each; how far it came is kept beside the untyped's free offset, so that the restarted
 //! retype goes on there (and another one that comes between profits from it).
 
-use crate::cap::{Cap, FrameRights, TableLevel};
+use crate::cap::{Cap, FrameRights, RawCap, TableLevel};
 use crate::delete::Preempted;
 use crate::error::{LookupFailure, SyscallError};
 use crate::invocation::{Invocation, Outcome, Reply};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::{PhysAddr, Ref};
-use crate::pending::Pending as _;
 use crate::slot::Slot;
 use d3os_abi::{
     CapRights, FrameSize, Label, MAX_UNTYPED_BITS, MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS,
@@ -158,22 +157,27 @@ impl<M: Machine> Kernel<M> {
         start: PhysAddr,
         end: PhysAddr,
     ) -> Result<(), Preempted> {
-        let Cap::Untyped { base, .. } = self.cap_at(slot) else { return Ok(()) };
-        let cleared = base.offset(self.get(slot).raw.cleared() << GRANULE_BITS);
-        let mut from = start.max(cleared);
+        let Cap::Untyped { base, size_bits, device, .. } = self.cap_at(slot) else { return Ok(()) };
+        let mut from = start.max(base.offset(self.cleared_bytes(slot)));
         while from < end {
-            let granule = (from.0 - base.0 >> GRANULE_BITS) + 1;
+            let granule = ((from.0 - base.0) >> GRANULE_BITS) + 1;
             let to = base.offset(granule << GRANULE_BITS).min(end);
             self.machine.clear(from, to.0 - from.0);
             if to == end {
                 break;
             }
             from = to;
-            let raw = self.get(slot).raw.with_cleared(granule);
-            self.get_mut(slot).raw = raw;
+            // What lies before `start` was not cleared, so it no longer counts as free either.
+            let cap = Cap::Untyped { base, size_bits, device, free: start.0 - base.0 };
+            self.get_mut(slot).raw = RawCap::pack(cap).with_cleared(granule);
             self.preemption_point()?;
         }
         Ok(())
+    }
+
+    /// Up to which offset an untyped's memory, from its free offset on, is known to be zero.
+    pub(crate) fn cleared_bytes(&self, slot: Ref<Slot>) -> u64 {
+        self.get(slot).raw.cleared() << GRANULE_BITS
     }
 
     /// Brings a cleared object into its first state; the capability to it.
