@@ -91,11 +91,7 @@ impl fmt::Display for BootInfoError {
 ///
 /// # Errors
 /// If neither protocol's structures are there, or they are damaged.
-pub fn read(
-    memory: &impl PhysicalMemory,
-    eax: u32,
-    ebx: u32,
-) -> Result<BootInfo, BootInfoError> {
+pub fn read(memory: &impl PhysicalMemory, eax: u32, ebx: u32) -> Result<BootInfo, BootInfoError> {
     if eax == multiboot2::MAGIC {
         return multiboot2::read(memory, ebx.into());
     }

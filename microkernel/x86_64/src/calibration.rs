@@ -72,10 +72,7 @@ const PATIENCE: u32 = 100_000;
 ///
 /// # Errors
 /// If the reference does not move.
-pub fn measure(
-    clocks: &mut impl Clocks,
-    reference: Reference,
-) -> Result<Rate, CalibrationError> {
+pub fn measure(clocks: &mut impl Clocks, reference: Reference) -> Result<Rate, CalibrationError> {
     let mut rates = [Rate { least: 0, most: u64::MAX }; MAX_WINDOWS];
     let mut window = FIRST_WINDOW_US;
     for count in 1..=MAX_WINDOWS {
@@ -97,7 +94,8 @@ fn tightest(rates: &[Rate]) -> Rate {
 
 /// The tightest rate that another one agrees with.
 fn tightest_confirmed(rates: &[Rate]) -> Option<Rate> {
-    let confirmed = |rate: &Rate| rates.iter().filter(|other| rate.agrees_with(**other)).count() > 1;
+    let confirmed =
+        |rate: &Rate| rates.iter().filter(|other| rate.agrees_with(**other)).count() > 1;
     rates.iter().copied().filter(confirmed).min_by_key(|rate| rate.width_ppm())
 }
 
@@ -136,10 +134,7 @@ fn elapsed(reference: Reference, from: u64, to: u64) -> u64 {
     to.wrapping_sub(from) & reference.mask
 }
 
-fn tightest_edge(
-    clocks: &mut impl Clocks,
-    reference: Reference,
-) -> Result<Edge, CalibrationError> {
+fn tightest_edge(clocks: &mut impl Clocks, reference: Reference) -> Result<Edge, CalibrationError> {
     let mut best = next_edge(clocks, reference)?;
     for _ in 1..EDGES {
         let edge = next_edge(clocks, reference)?;

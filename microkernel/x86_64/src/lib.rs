@@ -1,4 +1,20 @@
 //! The kernel's hardware part: boot, traps, paging, interrupt controllers.
+//!
+//! Two halves. What interprets foreign bytes or decides something is safe, pure and tested on the
+//! host. What touches the processor or devices is compiled for the kernel's target only, unsafe,
+//! and as small as it can be.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | the first instruction, and the way to the first thread | `entry`, `start` |
+//! | what boot loaders tell | [`boot_info`], [`pvh`], [`multiboot2`], [`command_line`], [`memory_map`] |
+//! | what firmware tells | [`acpi`] |
+//! | into the kernel and out of it | `trap`, `segments` |
+//! | one core's state, the machine as the kernel core sees it | `core_local`, `hardware` |
+//! | the kernel's half of every address space | `address_space`, `layout` |
+//! | interrupts | [`irq_lines`], `local_apic`, `io_apic` |
+//! | time | [`calibration`], `local_apic`, `legacy` |
+//! | panics | `report`, [`symbols`], `serial` |
 #![cfg_attr(not(test), no_std)]
 
 pub mod acpi;
@@ -11,3 +27,40 @@ pub mod memory_map;
 pub mod multiboot2;
 pub mod pvh;
 pub mod symbols;
+
+/// Declares the modules that touch hardware: unsafe, and for the kernel's target only.
+macro_rules! hardware_modules {
+    ($($module:ident: $reason:literal,)*) => {
+        $(
+            #[cfg(target_os = "none")]
+            #[expect(unsafe_code, reason = $reason)]
+            mod $module;
+        )*
+    };
+}
+
+hardware_modules! {
+    address_space: "builds page tables and reads physical memory",
+    core_local: "keeps the core's state where entry code finds it",
+    entry: "the first instructions are assembly",
+    hardware: "reaches kernel objects by their physical addresses",
+    instructions: "wraps single instructions",
+    io_apic: "reads and writes device registers",
+    layout: "names the linker script's symbols",
+    local_apic: "reads and writes device registers",
+    processor: "writes control registers",
+    segments: "loads descriptor tables",
+    start: "hands the machine from the boot loader to the kernel",
+    trap: "entry and exit are assembly",
+}
+
+#[cfg(target_os = "none")]
+mod legacy;
+#[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "walks the stack")]
+mod report;
+#[cfg(target_os = "none")]
+mod serial;
+
+#[cfg(target_os = "none")]
+pub use report::panic;

@@ -60,7 +60,10 @@ impl<'a> SymbolTable<'a> {
             if self.address(middle)? <= address { low = middle + 1 } else { high = middle }
         }
         let index = low.checked_sub(1)?;
-        Some(Location { name: self.name(index)?, offset: address.checked_sub(self.address(index)?)? })
+        Some(Location {
+            name: self.name(index)?,
+            offset: address.checked_sub(self.address(index)?)?,
+        })
     }
 
     fn address(&self, index: usize) -> Option<u64> {

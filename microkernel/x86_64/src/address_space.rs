@@ -1,0 +1,239 @@
+//! The kernel's own half of every address space: its image with a guard page below the stack, all
+//! RAM, and the interrupt controllers' registers. Before it stands, the bootstrap tables show the
+//! first 4 GiB of physical memory.
+
+use crate::bytes::PhysicalMemory;
+use crate::layout;
+use crate::memory_map::MemoryMap;
+use core::cell::UnsafeCell;
+use core::ops::Range;
+use kernel_core::PhysAddr;
+
+const PRESENT: u64 = 1;
+const WRITABLE: u64 = 1 << 1;
+const UNCACHED: u64 = 1 << 3 | 1 << 4;
+const LARGE: u64 = 1 << 7;
+const GLOBAL: u64 = 1 << 8;
+const NO_EXECUTE: u64 = 1 << 63;
+const TABLE: u64 = PRESENT | WRITABLE;
+
+const PAGE: u64 = 4096;
+const LARGE_PAGE: u64 = 1 << 21;
+const HUGE_PAGE: u64 = 1 << 30;
+/// What the bootstrap tables show of physical memory.
+const BOOTSTRAP_END: u64 = 4 * HUGE_PAGE;
+/// Gibibytes that one table of the third level maps.
+const HUGE_PAGES_PER_TABLE: usize = 512;
+/// RAM that the kernel can see: 2 TiB.
+const PHYSMAP_TABLES: usize = 4;
+/// Tables of 4 KiB pages for the image: 8 MiB with its symbols.
+const IMAGE_TABLES: usize = 4;
+
+type Table = [u64; 512];
+
+/// The tables, as one page-aligned static.
+#[repr(C, align(4096))]
+struct Tables {
+    root: Table,
+    top: Table,
+    image_directory: Table,
+    images: [Table; IMAGE_TABLES],
+    device_directory: Table,
+    devices: Table,
+    physmap: [Table; PHYSMAP_TABLES],
+    /// Directories of the first 4 GiB, for processors without 1 GiB pages.
+    low_directories: [Table; 4],
+}
+
+/// A static that the boot core alone touches, once, through [`build`].
+struct BootOnly<T>(UnsafeCell<T>);
+
+// SAFETY: only `build` reaches the contents, and its caller promises to be alone.
+unsafe impl<T> Sync for BootOnly<T> {}
+
+static TABLES: BootOnly<Tables> = BootOnly(UnsafeCell::new(Tables {
+    root: [0; 512],
+    top: [0; 512],
+    image_directory: [0; 512],
+    images: [[0; 512]; IMAGE_TABLES],
+    device_directory: [0; 512],
+    devices: [0; 512],
+    physmap: [[0; 512]; PHYSMAP_TABLES],
+    low_directories: [[0; 512]; 4],
+}));
+
+/// Physical memory below 4 GiB, as the bootstrap tables show it.
+pub(crate) struct BootstrapMemory;
+
+impl PhysicalMemory for BootstrapMemory {
+    fn bytes(&self, address: u64, length: u64) -> Option<&[u8]> {
+        let end = address.checked_add(length).filter(|end| *end <= BOOTSTRAP_END)?;
+        let length = usize::try_from(end - address).ok()?;
+        if length == 0 {
+            return Some(&[]);
+        }
+        let start = layout::physmap(address) as *const u8;
+        // SAFETY: the bootstrap tables map all of the first 4 GiB; nothing writes what boot loader
+        // and firmware left there while the kernel boots.
+        Some(unsafe { core::slice::from_raw_parts(start, length) })
+    }
+}
+
+/// What does not fit the kernel's half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MappingError {
+    /// Bytes of the image, with its symbols.
+    ImageTooLarge(u64),
+    /// No page of RAM below 4 GiB is left for the directories.
+    NoMemory,
+}
+
+/// What the kernel's half is to show.
+pub(crate) struct Plan<'a> {
+    /// RAM.
+    pub(crate) memory: &'a MemoryMap,
+    /// The processor has 1 GiB pages.
+    pub(crate) huge_pages: bool,
+    /// The processor can forbid execution.
+    pub(crate) no_execute: bool,
+    /// One past the image's last virtual address, symbols included.
+    pub(crate) image_end: u64,
+    /// Physical addresses of pages of registers, seen from [`layout::DEVICES`] on in this order.
+    pub(crate) devices: &'a [u64],
+    /// Physical memory that holds something and is no place for directories.
+    pub(crate) taken: &'a [Range<u64>],
+}
+
+/// The kernel's half as built.
+pub(crate) struct AddressSpace {
+    /// A root that holds nothing else.
+    pub(crate) root: PhysAddr,
+    /// Pages of RAM that became directories (of no size with 1 GiB pages).
+    pub(crate) directories: Range<u64>,
+}
+
+/// Builds the kernel's half.
+///
+/// # Safety
+/// Called once, by the boot core alone, on the bootstrap tables; `plan.memory` is RAM that nobody
+/// uses but for what lies in `plan.taken` and the image.
+pub(crate) unsafe fn build(plan: &Plan<'_>) -> Result<AddressSpace, MappingError> {
+    // SAFETY: the caller promises that this is the only reference.
+    let tables = unsafe { &mut *TABLES.0.get() };
+    link_tables(tables);
+    map_image(tables, plan)?;
+    for (entry, device) in tables.devices.iter_mut().zip(plan.devices) {
+        *entry = device | PRESENT | WRITABLE | UNCACHED | GLOBAL | plan.never_executed();
+    }
+    let directories =
+        if plan.huge_pages { map_ram_huge(tables, plan) } else { map_ram_large(tables, plan)? };
+    Ok(AddressSpace { root: PhysAddr(layout::image_physical(&raw const tables.root)), directories })
+}
+
+impl Plan<'_> {
+    fn never_executed(&self) -> u64 {
+        if self.no_execute { NO_EXECUTE } else { 0 }
+    }
+
+    fn ram_end(&self) -> u64 {
+        self.memory.end().min((PHYSMAP_TABLES * HUGE_PAGES_PER_TABLE) as u64 * HUGE_PAGE)
+    }
+}
+
+fn entry_for(table: &Table) -> u64 {
+    layout::image_physical(&raw const *table) | TABLE
+}
+
+fn link_tables(tables: &mut Tables) {
+    const FIRST_PHYSMAP: usize = 256;
+    for (index, table) in tables.physmap.iter().enumerate() {
+        tables.root[FIRST_PHYSMAP + index] = entry_for(table);
+    }
+    tables.root[511] = entry_for(&tables.top);
+    tables.top[510] = entry_for(&tables.image_directory);
+    tables.top[511] = entry_for(&tables.device_directory);
+    tables.device_directory[0] = entry_for(&tables.devices);
+    for (index, table) in tables.images.iter().enumerate() {
+        tables.image_directory[index] = entry_for(table);
+    }
+}
+
+fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
+    let size = plan.image_end - layout::KERNEL_BASE;
+    if size > IMAGE_TABLES as u64 * LARGE_PAGE {
+        return Err(MappingError::ImageTooLarge(size));
+    }
+    let data = WRITABLE | plan.never_executed();
+    for (range, flags) in [
+        (layout::text(), 0),
+        (layout::rodata(), plan.never_executed()),
+        (layout::data(), data),
+        (layout::stack(), data),
+        (layout::data_after_stack(), data),
+        (layout::symbols()..plan.image_end, plan.never_executed()),
+    ] {
+        for page in (range.start..range.end).step_by(PAGE as usize) {
+            let physical = page - layout::KERNEL_BASE;
+            let (table, entry) = (physical / LARGE_PAGE, physical / PAGE % 512);
+            tables.images[table as usize][entry as usize] = physical | PRESENT | GLOBAL | flags;
+        }
+    }
+    Ok(())
+}
+
+/// Every gibibyte that holds RAM, by one page each.
+fn map_ram_huge(tables: &mut Tables, plan: &Plan<'_>) -> Range<u64> {
+    let flags = PRESENT | WRITABLE | LARGE | GLOBAL | plan.never_executed();
+    for range in plan.memory.usable.ranges() {
+        for index in range.start / HUGE_PAGE..range.end.min(plan.ram_end()).div_ceil(HUGE_PAGE) {
+            let (table, entry) = (index as usize / 512, index as usize % 512);
+            tables.physmap[table][entry] = index * HUGE_PAGE | flags;
+        }
+    }
+    0..0
+}
+
+/// Every 2 MiB that hold RAM; directories above 4 GiB are taken from RAM below.
+fn map_ram_large(tables: &mut Tables, plan: &Plan<'_>) -> Result<Range<u64>, MappingError> {
+    let gibibytes = plan.ram_end().div_ceil(HUGE_PAGE);
+    let extra = gibibytes.saturating_sub(tables.low_directories.len() as u64);
+    let directories = find_pages(plan, extra)?;
+    for gibibyte in 0..gibibytes {
+        let physical = match tables.low_directories.get(gibibyte as usize) {
+            Some(directory) => layout::image_physical(&raw const *directory),
+            None => directories.start + (gibibyte - tables.low_directories.len() as u64) * PAGE,
+        };
+        let (table, entry) = (gibibyte as usize / 512, gibibyte as usize % 512);
+        tables.physmap[table][entry] = physical | TABLE;
+        let directory = layout::physmap(physical) as *mut Table;
+        // SAFETY: a page of the static tables or one found free, below 4 GiB, which the bootstrap
+        // tables map; nobody else refers to it.
+        fill_directory(unsafe { &mut *directory }, gibibyte, plan);
+    }
+    Ok(directories)
+}
+
+fn fill_directory(directory: &mut Table, gibibyte: u64, plan: &Plan<'_>) {
+    let flags = PRESENT | WRITABLE | LARGE | GLOBAL | plan.never_executed();
+    for (index, entry) in (0u64..).zip(directory.iter_mut()) {
+        let start = gibibyte * HUGE_PAGE + index * LARGE_PAGE;
+        let ram = plan.memory.usable.ranges();
+        let holds_ram = ram.iter().any(|range| range.start < start + LARGE_PAGE && start < range.end);
+        *entry = if holds_ram { start | flags } else { 0 };
+    }
+}
+
+/// The highest free run of `count` pages below 4 GiB.
+fn find_pages(plan: &Plan<'_>, count: u64) -> Result<Range<u64>, MappingError> {
+    if count == 0 {
+        return Ok(0..0);
+    }
+    let mut free = plan.memory.usable.clone();
+    for taken in plan.taken {
+        free.remove(taken.clone());
+    }
+    free.remove(BOOTSTRAP_END..u64::MAX);
+    let fits = |range: &&Range<u64>| range.end - range.start >= count * PAGE;
+    let range = free.ranges().iter().rev().find(fits).ok_or(MappingError::NoMemory)?;
+    Ok(range.end - count * PAGE..range.end)
+}

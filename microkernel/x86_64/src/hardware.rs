@@ -1,0 +1,316 @@
+//! The machine of one core, as the kernel instance sees it: the [`Machine`] of real hardware.
+
+use crate::instructions::{
+    in8, in16, in32, invalidate_page, out8, out16, out32, stop, time_stamp, write_cr3, write_msr,
+};
+use crate::io_apic::IoApics;
+use crate::irq_lines::{Arrival, IrqLines, Pin};
+use crate::layout;
+use crate::local_apic::LocalApic;
+use crate::processor::{disable_fpu, msr};
+use crate::serial::Serial;
+use core::arch::asm;
+use d3os_abi::{IRQ_VECTOR_BASE, TCB_FLAG_FPU_DISABLED};
+use kernel_core::objects::{Context, FpuState, PageTable, Tcb};
+use kernel_core::{InterruptTrigger, KernelObject, Machine, Next, PhysAddr, PortWidth, Ref, Ticks};
+
+/// First entry of a page-table root that is the kernel's.
+const KERNEL_HALF: usize = 256;
+/// FS and GS bases are user addresses: bits above are cut off.
+const USER_ADDRESS: u64 = (1 << 47) - 1;
+
+/// The hardware of one core.
+pub(crate) struct Hardware {
+    ticks_per_microsecond: Ticks,
+    kernel_root: PhysAddr,
+    /// The active page-table root.
+    root: PhysAddr,
+    local_apic: LocalApic,
+    io_apics: IoApics,
+    lines: IrqLines,
+    /// Whose registers the processor has or had last.
+    loaded: Next,
+    /// Whose bases and FPU switch are set.
+    bases_of: Option<Ref<Tcb>>,
+    fs_base: u64,
+    gs_base: u64,
+    /// Whose FPU registers are loaded.
+    fpu_owner: Option<Ref<Tcb>>,
+    fpu_disabled: bool,
+}
+
+impl Hardware {
+    /// On a core in the kernel's address space, with FS and GS base of user mode zero.
+    pub(crate) fn new(
+        ticks_per_microsecond: Ticks,
+        kernel_root: PhysAddr,
+        local_apic: LocalApic,
+        io_apics: IoApics,
+    ) -> Self {
+        Self {
+            ticks_per_microsecond,
+            kernel_root,
+            root: kernel_root,
+            local_apic,
+            io_apics,
+            lines: IrqLines::new(),
+            loaded: Next::Idle,
+            bases_of: None,
+            fs_base: 0,
+            gs_base: 0,
+            fpu_owner: None,
+            fpu_disabled: false,
+        }
+    }
+
+    /// A user interrupt vector arrived: acknowledges it to the controllers. Whether the kernel
+    /// instance is to hear of it.
+    pub(crate) fn accept_interrupt(&mut self, vector: u8) -> bool {
+        let (hold, deliver) = match self.lines.arrive(vector) {
+            Arrival::Deliver { hold } => (hold, true),
+            Arrival::Keep { hold } => (hold, false),
+        };
+        if let Some(pin) = hold {
+            self.io_apics.set_masked(pin, true);
+        }
+        self.local_apic.end_of_interrupt();
+        deliver
+    }
+
+    /// The timer's vector arrived. Whether the deadline has passed.
+    pub(crate) fn accept_timer(&mut self) -> bool {
+        self.local_apic.end_of_interrupt();
+        self.local_apic.timer_fired()
+    }
+
+    /// What was loaded last.
+    pub(crate) fn loaded(&self) -> Next {
+        self.loaded
+    }
+
+    /// The core will idle.
+    pub(crate) fn load_nothing(&mut self) {
+        self.loaded = Next::Idle;
+    }
+
+    /// Loads what of a thread's state the exit code does not: bases and FPU. Returns its registers.
+    #[inline]
+    pub(crate) fn load(&mut self, thread: Ref<Tcb>) -> *mut Context {
+        self.loaded = Next::Thread(thread);
+        let tcb: *mut Tcb = self.object_mut(thread);
+        // SAFETY: the pointer was just made from a reference, which is not used any more.
+        let (flags, fs_base, gs_base) =
+            unsafe { ((*tcb).flags, (*tcb).context.fs_base, (*tcb).context.gs_base) };
+        self.load_bases(thread, fs_base, gs_base);
+        self.load_fpu(thread, flags & TCB_FLAG_FPU_DISABLED != 0);
+        // SAFETY: as above; only an address is taken.
+        unsafe { &raw mut (*tcb).context }
+    }
+
+    /// A thread can zero its bases by loading a selector, unseen by the kernel: so bases other than
+    /// zero are written again whenever another thread's were loaded before.
+    #[inline]
+    fn load_bases(&mut self, thread: Ref<Tcb>, fs_base: u64, gs_base: u64) {
+        let switched = self.bases_of != Some(thread);
+        if self.fs_base != fs_base || (switched && fs_base != 0) {
+            // SAFETY: a canonical address of the user's half.
+            unsafe { write_msr(msr::FS_BASE, fs_base & USER_ADDRESS) };
+            self.fs_base = fs_base;
+        }
+        if self.gs_base != gs_base || (switched && gs_base != 0) {
+            // SAFETY: a canonical address of the user's half; the exit code swaps it in.
+            unsafe { write_msr(msr::USER_GS_BASE, gs_base & USER_ADDRESS) };
+            self.gs_base = gs_base;
+        }
+        self.bases_of = Some(thread);
+    }
+
+    #[inline]
+    fn load_fpu(&mut self, thread: Ref<Tcb>, disabled: bool) {
+        if disabled != self.fpu_disabled {
+            self.set_fpu_disabled(disabled);
+        }
+        if disabled || self.fpu_owner == Some(thread) {
+            return;
+        }
+        if let Some(owner) = self.fpu_owner {
+            self.store_fpu(owner);
+        }
+        let state: *const FpuState = &raw const self.object(thread).fpu;
+        // SAFETY: 16-byte aligned, written only by FXSAVE or as `FpuState::INITIAL`, so MXCSR has
+        // no reserved bit; the FPU is enabled, and the kernel itself uses none of its registers.
+        unsafe { asm!("fxrstor64 [{}]", in(reg) state, options(nostack, readonly)) };
+        self.fpu_owner = Some(thread);
+    }
+
+    fn set_fpu_disabled(&mut self, disabled: bool) {
+        disable_fpu(disabled);
+        self.fpu_disabled = disabled;
+    }
+
+    fn store_fpu(&mut self, owner: Ref<Tcb>) {
+        let state: *mut FpuState = &raw mut self.object_mut(owner).fpu;
+        // SAFETY: 512 aligned bytes of the owner's TCB; the FPU is enabled.
+        unsafe { asm!("fxsave64 [{}]", in(reg) state, options(nostack)) };
+    }
+
+    fn set_pin_masked(&self, pin: Option<Pin>, masked: bool) {
+        if let Some(pin) = pin {
+            self.io_apics.set_masked(pin, masked);
+        }
+    }
+}
+
+impl Machine for Hardware {
+    #[inline]
+    fn object<T: KernelObject>(&self, r: Ref<T>) -> &T {
+        let place = layout::physmap(r.address().0) as *const T;
+        // SAFETY: the trait's contract: `r` points at RAM that holds a `T`, of which any bit
+        // pattern is a value. All RAM is mapped there. The kernel reaches its objects only through
+        // this machine, so that the borrow of it keeps the references apart.
+        unsafe { &*place }
+    }
+
+    #[inline]
+    fn object_mut<T: KernelObject>(&mut self, r: Ref<T>) -> &mut T {
+        let place = layout::physmap(r.address().0) as *mut T;
+        // SAFETY: as for `object`.
+        unsafe { &mut *place }
+    }
+
+    #[inline]
+    fn clear(&mut self, start: PhysAddr, bytes: u64) {
+        let place = layout::physmap(start.0) as *mut u64;
+        // SAFETY: the trait's contract: RAM that holds no live object, 8-byte aligned.
+        unsafe {
+            asm!("rep stosq", inout("rcx") bytes / 8 => _, inout("rdi") place => _, in("rax") 0,
+                options(nostack, preserves_flags));
+        }
+    }
+
+    #[inline]
+    fn now(&self) -> Ticks {
+        time_stamp()
+    }
+
+    #[inline]
+    fn ticks_per_microsecond(&self) -> Ticks {
+        self.ticks_per_microsecond
+    }
+
+    #[inline]
+    fn set_deadline(&mut self, deadline: Ticks) {
+        self.local_apic.set_deadline(deadline);
+    }
+
+    #[inline]
+    fn timer_precision(&self) -> Ticks {
+        self.ticks_per_microsecond
+    }
+
+    #[inline]
+    fn set_address_space(&mut self, root: PhysAddr) {
+        if self.root != root {
+            self.root = root;
+            // SAFETY: the kernel filled the root's upper half by `init_address_space`.
+            unsafe { write_cr3(root.0) };
+        }
+    }
+
+    fn kernel_address_space(&self) -> PhysAddr {
+        self.kernel_root
+    }
+
+    fn init_address_space(&mut self, root: PhysAddr) {
+        let kernel = self.object::<PageTable>(Ref::at(self.kernel_root)).entries;
+        let half = &mut self.object_mut::<PageTable>(Ref::at(root)).entries[KERNEL_HALF..];
+        half.copy_from_slice(&kernel[KERNEL_HALF..]);
+    }
+
+    fn flush_page(&mut self, root: PhysAddr, vaddr: u64) {
+        // Without PCIDs another space's translations went when this one was loaded.
+        if self.root == root {
+            invalidate_page(vaddr);
+        }
+    }
+
+    fn flush_address_space(&mut self, root: PhysAddr) {
+        if self.root == root {
+            // SAFETY: it is the active root.
+            unsafe { write_cr3(root.0) };
+        }
+    }
+
+    fn interrupt_pending(&self) -> bool {
+        self.local_apic.interrupt_requested()
+    }
+
+    fn route_ioapic(&mut self, ioapic: u8, pin: u8, trigger: InterruptTrigger, vector: u8) {
+        let pin = Pin { io_apic: ioapic, pin, level: trigger.level };
+        let old = self.lines.route(vector, pin);
+        self.set_pin_masked(old, true);
+        let target = u8::try_from(self.local_apic.id()).unwrap_or(u8::MAX);
+        let vector = IRQ_VECTOR_BASE + vector;
+        self.io_apics.route(pin, trigger.active_low, vector, target);
+    }
+
+    fn ioapic_pins(&self, ioapic: u8) -> Option<u8> {
+        self.io_apics.pins(ioapic)
+    }
+
+    fn unmask_interrupt(&mut self, vector: u8) {
+        let release = self.lines.unmask(vector);
+        self.set_pin_masked(release.pin, false);
+        if release.resend {
+            self.local_apic.send_to_self(IRQ_VECTOR_BASE + vector);
+        }
+    }
+
+    fn mask_interrupt(&mut self, vector: u8) {
+        let pin = self.lines.mask(vector);
+        self.set_pin_masked(pin, true);
+    }
+
+    fn port_in(&mut self, port: u16, width: PortWidth) -> u32 {
+        match width {
+            PortWidth::Byte => in8(port).into(),
+            PortWidth::Word => in16(port).into(),
+            PortWidth::Long => in32(port),
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the width says how much counts")]
+    fn port_out(&mut self, port: u16, width: PortWidth, value: u32) {
+        match width {
+            PortWidth::Byte => out8(port, value as u8),
+            PortWidth::Word => out16(port, value as u16),
+            PortWidth::Long => out32(port, value),
+        }
+    }
+
+    fn release_fpu(&mut self, thread: Ref<Tcb>) {
+        if self.fpu_owner == Some(thread) {
+            self.fpu_owner = None;
+        }
+        if self.bases_of == Some(thread) {
+            self.bases_of = None;
+        }
+    }
+
+    fn save_fpu(&mut self, thread: Ref<Tcb>) {
+        if self.fpu_owner == Some(thread) {
+            if self.fpu_disabled {
+                self.set_fpu_disabled(false);
+            }
+            self.store_fpu(thread);
+        }
+    }
+
+    fn put_char(&mut self, byte: u8) {
+        Serial.put(byte);
+    }
+
+    fn halt(&mut self) -> ! {
+        stop()
+    }
+}

@@ -1,0 +1,125 @@
+//! Instructions that Rust has no words for.
+
+use core::arch::asm;
+
+macro_rules! ports {
+    ($($(#[$doc:meta])* $input:ident, $output:ident: $type:ty, $register:tt;)*) => {
+        $($(#[$doc])*
+        pub(crate) fn $input(port: u16) -> $type {
+            let value;
+            // SAFETY: IN changes no memory of the kernel's.
+            unsafe {
+                asm!(concat!("in ", $register, ", dx"), out($register) value, in("dx") port,
+                    options(nomem, nostack, preserves_flags));
+            }
+            value
+        }
+
+        /// Writes a port. What devices do with it is up to whoever chose port and value: the
+        /// kernel's own are listed in `legacy` and `serial`, others need an I/O port capability.
+        pub(crate) fn $output(port: u16, value: $type) {
+            // SAFETY: OUT changes no memory of the kernel's.
+            unsafe {
+                asm!(concat!("out dx, ", $register), in("dx") port, in($register) value,
+                    options(nomem, nostack, preserves_flags));
+            }
+        })*
+    };
+}
+
+ports! {
+    /// Reads an 8-bit port.
+    in8, out8: u8, "al";
+    /// Reads a 16-bit port.
+    in16, out16: u16, "ax";
+    /// Reads a 32-bit port.
+    in32, out32: u32, "eax";
+}
+
+/// The time stamp counter.
+#[inline]
+pub(crate) fn time_stamp() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: RDTSC reads a counter.
+    unsafe {
+        asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Reads a model-specific register.
+///
+/// # Safety
+/// The processor has it: reading another faults.
+#[inline]
+pub(crate) unsafe fn read_msr(register: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: the caller vouches for the register.
+    unsafe {
+        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high,
+            options(nomem, nostack, preserves_flags));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a model-specific register.
+///
+/// # Safety
+/// The processor has it and `value` is valid there and keeps the kernel's world standing.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the register takes two halves")]
+pub(crate) unsafe fn write_msr(register: u32, value: u64) {
+    // SAFETY: the caller vouches for register and value.
+    unsafe {
+        asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+            options(nostack, preserves_flags));
+    }
+}
+
+/// The address that the last page fault was about.
+pub(crate) fn fault_address() -> u64 {
+    let address;
+    // SAFETY: CR2 is only read.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    address
+}
+
+/// Activates a page-table root and forgets all translations that are not global.
+///
+/// # Safety
+/// `root` is a page-table root whose upper half is the kernel's.
+#[inline]
+pub(crate) unsafe fn write_cr3(root: u64) {
+    // SAFETY: the caller vouches for the root; the kernel's half stays as it is.
+    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
+}
+
+/// Forgets the translations of one page.
+#[inline]
+pub(crate) fn invalidate_page(address: u64) {
+    // SAFETY: forgetting a translation changes nothing but speed.
+    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) };
+}
+
+/// Stops this core for good.
+pub(crate) fn stop() -> ! {
+    loop {
+        // SAFETY: with interrupts off only an NMI ends HLT, and then the loop goes on.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
+    }
+}
+
+/// CPUID.
+pub(crate) fn cpuid(leaf: u32) -> core::arch::x86_64::CpuidResult {
+    core::arch::x86_64::__cpuid(leaf)
+}
+
+/// CPUID of an extended leaf, zeroes where the processor has none such.
+pub(crate) fn cpuid_extended(leaf: u32) -> core::arch::x86_64::CpuidResult {
+    let asked = if cpuid(0x8000_0000).eax >= leaf { leaf } else { 0x8000_0000 };
+    let mut result = cpuid(asked);
+    if asked != leaf {
+        (result.eax, result.ebx, result.ecx, result.edx) = (0, 0, 0, 0);
+    }
+    result
+}

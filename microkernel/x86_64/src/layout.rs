@@ -1,0 +1,67 @@
+//! Where the kernel's address space has what, and where the linker put the image.
+
+use core::ops::Range;
+use core::ptr::addr_of;
+
+/// Virtual minus physical address of the kernel's image.
+pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
+/// Virtual minus physical address of RAM.
+pub(crate) const PHYSMAP: u64 = 0xffff_8000_0000_0000;
+/// Registers of interrupt controllers, a page each, uncached.
+pub(crate) const DEVICES: u64 = 0xffff_ffff_c000_0000;
+
+/// Where RAM at `physical` is seen.
+pub(crate) const fn physmap(physical: u64) -> u64 {
+    PHYSMAP + physical
+}
+
+/// Physical address of something in the kernel's image.
+pub(crate) fn image_physical<T: ?Sized>(place: *const T) -> u64 {
+    place.cast::<u8>().addr() as u64 - KERNEL_BASE
+}
+
+// The linker script's symbols: only their addresses mean anything.
+unsafe extern "C" {
+    static boot_start: u8;
+    static text_start: u8;
+    static text_end: u8;
+    static rodata_start: u8;
+    static rodata_end: u8;
+    static data_start: u8;
+    static data_end: u8;
+    static stack_guard: u8;
+    static stack_bottom: u8;
+    static stack_top: u8;
+    static symbols_start: u8;
+}
+
+macro_rules! addresses {
+    ($($(#[$doc:meta])* $name:ident: $start:ident .. $end:ident,)*) => {
+        $($(#[$doc])* pub(crate) fn $name() -> Range<u64> {
+            addr_of!($start).addr() as u64..addr_of!($end).addr() as u64
+        })*
+    };
+}
+
+addresses! {
+    /// Code.
+    text: text_start..text_end,
+    /// Constants.
+    rodata: rodata_start..rodata_end,
+    /// Variables, from the first to the page that is kept unmapped below the stack.
+    data: data_start..stack_guard,
+    /// The boot core's stack.
+    stack: stack_bottom..stack_top,
+    /// What lies between the stack and the end of the variables.
+    data_after_stack: stack_top..data_end,
+}
+
+/// First physical address of the image.
+pub(crate) fn image_start() -> u64 {
+    addr_of!(boot_start).addr() as u64
+}
+
+/// Where the symbol table begins, if there is one.
+pub(crate) fn symbols() -> u64 {
+    addr_of!(symbols_start).addr() as u64
+}

@@ -1,0 +1,237 @@
+//! The core's own interrupt controller (Intel SDM volume 3, chapter 12): interrupts to itself,
+//! acknowledgement, and the timer.
+
+use crate::calibration::{CalibrationError, Clocks, Reference, measure};
+use crate::instructions::{read_msr, time_stamp, write_msr};
+use crate::processor::msr;
+
+/// CPU vector of the kernel's timer.
+pub(crate) const TIMER_VECTOR: u8 = 157;
+/// CPU vector of interrupts that went away while they were delivered.
+pub(crate) const SPURIOUS_VECTOR: u8 = 255;
+
+/// Registers, by their offset.
+#[derive(Clone, Copy)]
+#[repr(u16)]
+enum Register {
+    Id = 0x20,
+    Version = 0x30,
+    TaskPriority = 0x80,
+    EndOfInterrupt = 0xb0,
+    Spurious = 0xf0,
+    Requested = 0x200,
+    ErrorVector = 0x370,
+    Command = 0x300,
+    TimerVector = 0x320,
+    ThermalVector = 0x330,
+    CounterVector = 0x340,
+    Line0 = 0x350,
+    Line1 = 0x360,
+    InitialCount = 0x380,
+    CurrentCount = 0x390,
+    Divide = 0x3e0,
+}
+
+const MASKED: u32 = 1 << 16;
+const ENABLED: u32 = 1 << 8;
+const NMI: u32 = 4 << 8;
+const DEADLINE_MODE: u32 = 2 << 17;
+const TO_SELF: u32 = 1 << 18;
+const DIVIDE_BY_1: u32 = 0xb;
+
+/// How the registers are reached.
+#[derive(Clone, Copy)]
+enum Access {
+    /// In memory, at this mapped address.
+    Memory(u64),
+    /// As model-specific registers: firmware left the controller in x2APIC mode.
+    Msr,
+}
+
+/// How the timer is programmed.
+#[derive(Clone, Copy)]
+enum Timer {
+    /// With the time stamp counter's value at which to fire.
+    Deadline,
+    /// With a count; ticks of the timer per 2^32 ticks of the time stamp counter.
+    Count(u64),
+}
+
+/// The local APIC.
+pub(crate) struct LocalApic {
+    access: Access,
+    timer: Timer,
+    /// The programmed deadline; `None` once it has fired.
+    deadline: Option<u64>,
+}
+
+impl LocalApic {
+    /// Enables the controller, everything masked but NMI on line 1.
+    ///
+    /// # Safety
+    /// `mapped` is an uncached mapping of `physical`, where the controller's registers are, for
+    /// good, or the controller is in x2APIC mode.
+    pub(crate) unsafe fn enable(physical: u64, mapped: u64) -> Self {
+        const GLOBAL_ENABLE: u64 = 1 << 11;
+        const X2APIC: u64 = 1 << 10;
+        const BOOT_CORE: u64 = 1 << 8;
+        // SAFETY: CPUID named a local APIC, so the register exists.
+        let base = unsafe { read_msr(msr::APIC_BASE) };
+        let access = if base & X2APIC != 0 { Access::Msr } else { Access::Memory(mapped) };
+        if base & X2APIC == 0 {
+            // SAFETY: the address is that of ACPI's table, the mode stays.
+            unsafe { write_msr(msr::APIC_BASE, physical | GLOBAL_ENABLE | base & BOOT_CORE) };
+        }
+        let apic = Self { access, timer: Timer::Deadline, deadline: None };
+        apic.write(Register::TaskPriority, 0);
+        for vector in [Register::TimerVector, Register::Line0, Register::ErrorVector] {
+            apic.write(vector, MASKED);
+        }
+        let last_vector = apic.read(Register::Version, 0) >> 16 & 0xff;
+        for (index, vector) in [(4, Register::CounterVector), (5, Register::ThermalVector)] {
+            if index <= last_vector {
+                apic.write(vector, MASKED);
+            }
+        }
+        apic.write(Register::Line1, NMI);
+        apic.write(Register::Spurious, ENABLED | u32::from(SPURIOUS_VECTOR));
+        apic
+    }
+
+    /// Starts the timer: by deadlines where the processor has them, else by counts, whose rate is
+    /// measured.
+    pub(crate) fn start_timer(&mut self, has_deadline: bool) -> Result<(), CalibrationError> {
+        if has_deadline {
+            self.timer = Timer::Deadline;
+            self.write(Register::TimerVector, DEADLINE_MODE | u32::from(TIMER_VECTOR));
+            return Ok(());
+        }
+        self.write(Register::Divide, DIVIDE_BY_1);
+        self.write(Register::TimerVector, MASKED);
+        self.write(Register::InitialCount, u32::MAX);
+        self.timer = Timer::Count(self.measure_timer()?);
+        self.write(Register::InitialCount, 0);
+        self.write(Register::TimerVector, u32::from(TIMER_VECTOR));
+        Ok(())
+    }
+
+    fn measure_timer(&mut self) -> Result<u64, CalibrationError> {
+        // Taking the timer's unknown rate for 10^9 gives counter ticks per 10^9 of its own.
+        const UNIT: u64 = 1_000_000_000;
+        let reference = Reference { hertz: UNIT, mask: u32::MAX.into() };
+        let counter_ticks = measure(self, reference)?.hertz().max(1);
+        Ok(u64::try_from((u128::from(UNIT) << 32) / u128::from(counter_ticks)).unwrap_or(u64::MAX))
+    }
+
+    /// Fires the timer's vector once `deadline` has passed.
+    #[inline]
+    pub(crate) fn set_deadline(&mut self, deadline: u64) {
+        if self.deadline != Some(deadline) {
+            self.deadline = Some(deadline);
+            self.program(deadline);
+        }
+    }
+
+    /// The timer's vector arrived. Whether the deadline has really passed; else it is set again.
+    pub(crate) fn timer_fired(&mut self) -> bool {
+        match self.deadline {
+            Some(deadline) if time_stamp() < deadline => {
+                self.program(deadline);
+                false
+            }
+            _ => {
+                self.deadline = None;
+                true
+            }
+        }
+    }
+
+    fn program(&self, deadline: u64) {
+        match self.timer {
+            // SAFETY: CPUID named the mode; zero would disarm, so the least is one.
+            Timer::Deadline => unsafe { write_msr(msr::TSC_DEADLINE, deadline.max(1)) },
+            Timer::Count(rate) => {
+                let ticks = deadline.saturating_sub(time_stamp());
+                let count = (u128::from(ticks) * u128::from(rate) >> 32) + 1;
+                self.write(Register::InitialCount, u32::try_from(count).unwrap_or(u32::MAX));
+            }
+        }
+    }
+
+    /// The controller's number, for interrupts to be aimed at.
+    pub(crate) fn id(&self) -> u32 {
+        match self.access {
+            Access::Memory(_) => self.read(Register::Id, 0) >> 24,
+            Access::Msr => self.read(Register::Id, 0),
+        }
+    }
+
+    /// Lets further interrupts of the current one's priority and below through.
+    #[inline]
+    pub(crate) fn end_of_interrupt(&self) {
+        self.write(Register::EndOfInterrupt, 0);
+    }
+
+    /// Whether any interrupt waits.
+    pub(crate) fn interrupt_requested(&self) -> bool {
+        // Vectors below 32 are exceptions: the first of the eight words is always zero.
+        (1..8).any(|word| self.read(Register::Requested, word) != 0)
+    }
+
+    /// Sends an interrupt to this core itself.
+    pub(crate) fn send_to_self(&self, vector: u8) {
+        const SELF_INTERRUPT: u32 = msr::X2APIC_FIRST + 0x3f;
+        match self.access {
+            Access::Memory(_) => self.write(Register::Command, TO_SELF | u32::from(vector)),
+            // SAFETY: the register exists in x2APIC mode.
+            Access::Msr => unsafe { write_msr(SELF_INTERRUPT, vector.into()) },
+        }
+    }
+
+    #[inline]
+    fn read(&self, register: Register, index: u64) -> u32 {
+        let offset = register as u64 + index * 16;
+        match self.access {
+            Access::Memory(base) => {
+                let place = (base + offset) as *const u32;
+                // SAFETY: `enable`'s caller vouched for the mapping.
+                unsafe { place.read_volatile() }
+            }
+            Access::Msr => {
+                // SAFETY: x2APIC mode has a register for each of the offsets.
+                let value = unsafe { read_msr(x2apic_register(offset)) };
+                (value & 0xffff_ffff) as u32
+            }
+        }
+    }
+
+    #[inline]
+    fn write(&self, register: Register, value: u32) {
+        let offset = register as u64;
+        match self.access {
+            Access::Memory(base) => {
+                let place = (base + offset) as *mut u32;
+                // SAFETY: `enable`'s caller vouched for the mapping.
+                unsafe { place.write_volatile(value) };
+            }
+            // SAFETY: x2APIC mode has a register for each of the offsets.
+            Access::Msr => unsafe { write_msr(x2apic_register(offset), value.into()) },
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "offsets are below 4,096")]
+fn x2apic_register(offset: u64) -> u32 {
+    msr::X2APIC_FIRST + (offset >> 4) as u32
+}
+
+/// The time stamp counter against the timer.
+impl Clocks for LocalApic {
+    fn counter(&mut self) -> u64 {
+        time_stamp()
+    }
+
+    fn reference(&mut self) -> u64 {
+        (!self.read(Register::CurrentCount, 0)).into()
+    }
+}

@@ -1,0 +1,133 @@
+//! The end: what is printed when the kernel cannot go on, and how the machine is left.
+
+use crate::core_local::Core;
+use crate::instructions::{out32, stop};
+use crate::layout;
+use crate::serial::Serial;
+use crate::symbols::SymbolTable;
+use crate::trap::KernelFault;
+use core::arch::asm;
+use core::fmt::{self, Write};
+use core::panic::PanicInfo;
+
+/// What is written to QEMU's exit port, whose status then is twice that and one: 255.
+const EXIT_VALUE: u32 = 0x7f;
+/// Frames of a backtrace that are printed at most.
+const MAX_FRAMES: usize = 32;
+
+/// Prints a line, or gives up silently: there is nobody to tell.
+macro_rules! line {
+    ($($argument:tt)*) => {
+        let _ = writeln!(Serial, $($argument)*);
+    };
+}
+
+/// The machine cannot be started: prints why, and ends.
+pub(crate) fn cannot_start(reason: &dyn fmt::Display) -> ! {
+    Serial.initialise();
+    line!("D3OS cannot start: {reason}");
+    end()
+}
+
+/// A broken promise inside the kernel: prints where, and ends.
+pub fn panic(info: &PanicInfo<'_>) -> ! {
+    let frame_pointer: u64;
+    // SAFETY: RBP is only read; the build keeps frame pointers.
+    unsafe { asm!("mov {}, rbp", out(reg) frame_pointer, options(nomem, nostack)) };
+    line!("\nD3OS kernel panic: {info}");
+    print_thread();
+    print_backtrace(None, frame_pointer);
+    end()
+}
+
+/// A fault of the kernel's own code: prints the registers, and ends.
+pub(crate) fn kernel_fault(fault: &KernelFault, fault_address: u64) -> ! {
+    line!("\nD3OS kernel panic: {} in the kernel", fault.name());
+    line!(
+        "vector {} error {:#x} cr2 {fault_address:#018x} cs {:#x} ss {:#x}",
+        fault.vector,
+        fault.error_code,
+        fault.cs,
+        fault.ss
+    );
+    line!("rip {:#018x} rsp {:#018x} rflags {:#x}", fault.rip, fault.rsp, fault.rflags);
+    for (names, values) in KernelFault::NAMES.chunks(3).zip(fault.general.chunks(3)) {
+        for (name, value) in names.iter().zip(values) {
+            let _ = write!(Serial, "{name:>3} {value:#018x} ");
+        }
+        line!();
+    }
+    print_thread();
+    print_backtrace(Some(fault.rip), fault.frame_pointer());
+    end()
+}
+
+fn current_core() -> Option<&'static Core> {
+    // SAFETY: null before the core is set up, else its structure. The world has ended: nobody
+    // writes it any more, and what was half written is only printed.
+    unsafe { Core::current().as_ref() }
+}
+
+fn print_thread() {
+    let Some(core) = current_core().filter(|core| core.running) else { return };
+    // SAFETY: points at the context of the thread that ran last, or is null.
+    if let Some(context) = unsafe { core.context.as_ref() } {
+        line!(
+            "thread {:p}: rip {:#x} rsp {:#x} rdx {:#x} rdi {:#x} rsi {:#x}",
+            core.context,
+            context.rip,
+            context.rsp,
+            context.rdx,
+            context.rdi,
+            context.rsi
+        );
+    }
+}
+
+fn print_backtrace(first: Option<u64>, frame_pointer: u64) {
+    let symbols = current_core().and_then(|core| core.symbols);
+    line!("backtrace:");
+    for address in first.into_iter().chain(Frames(frame_pointer)).take(MAX_FRAMES) {
+        print_frame(symbols, address);
+    }
+}
+
+fn print_frame(symbols: Option<SymbolTable<'_>>, address: u64) {
+    match symbols.and_then(|symbols| symbols.locate(address)) {
+        Some(place) => {
+            line!("  {address:#018x} {}+{:#x}", place.name, place.offset);
+        }
+        None => {
+            line!("  {address:#018x}");
+        }
+    }
+}
+
+/// Return addresses, by following frame pointers within the kernel's stack.
+struct Frames(u64);
+
+impl Iterator for Frames {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        let stack = layout::stack();
+        let frame = self.0;
+        if !frame.is_multiple_of(8) || frame < stack.start || frame > stack.end - 16 {
+            return None;
+        }
+        let frame = frame as *const [u64; 2];
+        // SAFETY: aligned, and both words lie in the kernel's stack.
+        let [caller, return_address] = unsafe { frame.read() };
+        // Callers' frames lie above: so the walk ends.
+        self.0 = if caller > self.0 { caller } else { 0 };
+        layout::text().contains(&return_address).then_some(return_address)
+    }
+}
+
+/// Leaves by QEMU's exit port if the command line names one, else stops.
+fn end() -> ! {
+    if let Some(port) = current_core().and_then(|core| core.options.exit_port) {
+        out32(port, EXIT_VALUE);
+    }
+    stop()
+}

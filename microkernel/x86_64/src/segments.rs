@@ -1,0 +1,168 @@
+//! Segments, the task state segment and the interrupt descriptor table of one core.
+
+use core::arch::asm;
+use core::mem::offset_of;
+
+/// Kernel code.
+pub(crate) const KERNEL_CODE: u16 = 0x08;
+/// Kernel data; also what SYSRET counts from: user data follows, then user code.
+pub(crate) const KERNEL_DATA: u16 = 0x10;
+/// User data, with its privilege level.
+pub(crate) const USER_DATA: u16 = 0x18 | 3;
+/// User code, with its privilege level.
+pub(crate) const USER_CODE: u16 = 0x20 | 3;
+const TASK: u16 = 0x28;
+/// STAR: SYSCALL's and SYSRET's selectors.
+pub(crate) const STAR: u64 = (KERNEL_DATA as u64) << 48 | (KERNEL_CODE as u64) << 32;
+
+/// Interrupt stacks, by number in the descriptor table (1 to 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InterruptStack {
+    Nmi = 1,
+    Debug = 2,
+    DoubleFault = 3,
+    MachineCheck = 4,
+}
+
+/// The part of the task state segment that long mode knows.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, packed(4))]
+pub(crate) struct TaskState {
+    reserved0: u32,
+    /// Stack of entries from user mode: the end of the current thread's interrupt frame.
+    pub(crate) entry_stack: u64,
+    unused: [u64; 2],
+    reserved1: u64,
+    interrupt_stacks: [u64; 7],
+    reserved2: u64,
+    reserved3: u16,
+    /// Beyond the limit: no port is allowed to user mode.
+    port_map: u16,
+}
+
+impl TaskState {
+    const SIZE: u16 = 104;
+
+    /// With these interrupt stacks.
+    pub(crate) const fn new(stacks: [(InterruptStack, u64); 4]) -> Self {
+        let mut interrupt_stacks = [0; 7];
+        let mut index = 0;
+        while index < stacks.len() {
+            let (stack, top) = stacks[index];
+            interrupt_stacks[stack as usize - 1] = top;
+            index += 1;
+        }
+        Self {
+            reserved0: 0,
+            entry_stack: 0,
+            unused: [0; 2],
+            reserved1: 0,
+            interrupt_stacks,
+            reserved2: 0,
+            reserved3: 0,
+            port_map: Self::SIZE,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<TaskState>() == TaskState::SIZE as usize);
+const _: () = assert!(offset_of!(TaskState, entry_stack) == 4);
+
+/// The global descriptor table.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
+pub(crate) struct Segments([u64; 7]);
+
+impl Segments {
+    /// The kernel's and the user's segments, and the task state at `task`.
+    pub(crate) const fn new(task: u64) -> Self {
+        const CODE: u64 = 0x0020_9b00_0000_0000;
+        const DATA: u64 = 0x0000_9300_0000_0000;
+        const USER: u64 = 0x0000_6000_0000_0000;
+        const AVAILABLE_TASK: u64 = 0x0000_8900_0000_0000;
+        let low = AVAILABLE_TASK
+            | (TaskState::SIZE as u64 - 1)
+            | (task & 0xff_ffff) << 16
+            | (task >> 24 & 0xff) << 56;
+        Self([0, CODE, DATA, DATA | USER, CODE | USER, low, task >> 32])
+    }
+}
+
+/// The interrupt descriptor table.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
+pub(crate) struct Gates([[u64; 2]; 256]);
+
+impl Gates {
+    /// Every vector at `stubs`, a stub each [`STUB_SIZE`](crate::trap::STUB_SIZE) bytes.
+    pub(crate) fn new(stubs: u64, stub_size: u64) -> Self {
+        let mut gates = Self([[0; 2]; 256]);
+        for (vector, gate) in (0u64..).zip(gates.0.iter_mut()) {
+            // INT3 and INTO are the user's to execute.
+            let level = if matches!(vector, 3 | 4) { 3 } else { 0 };
+            *gate = Self::gate(stubs + vector * stub_size, level, 0);
+        }
+        gates
+    }
+
+    /// Gives a vector an entry and a stack of its own.
+    pub(crate) fn set(&mut self, vector: u8, entry: u64, stack: InterruptStack) {
+        self.0[usize::from(vector)] = Self::gate(entry, 0, stack as u64);
+    }
+
+    const fn gate(entry: u64, level: u64, stack: u64) -> [u64; 2] {
+        const PRESENT_INTERRUPT_GATE: u64 = 0x8e << 40;
+        let low = entry & 0xffff
+            | (KERNEL_CODE as u64) << 16
+            | stack << 32
+            | PRESENT_INTERRUPT_GATE
+            | level << 45
+            | (entry >> 16 & 0xffff) << 48;
+        [low, entry >> 32]
+    }
+}
+
+#[repr(C, packed(2))]
+struct TablePointer {
+    limit: u16,
+    base: u64,
+}
+
+/// Loads the tables and reloads every segment register.
+///
+/// # Safety
+/// Both tables, and the task state that the segments name, stay where they are for good, and every
+/// gate leads to an entry.
+#[expect(clippy::cast_possible_truncation, reason = "both tables are smaller than 64 KiB")]
+pub(crate) unsafe fn load(segments: *const Segments, gates: *const Gates) {
+    let segments = TablePointer {
+        limit: size_of::<Segments>() as u16 - 1,
+        base: segments.addr() as u64,
+    };
+    let gates = TablePointer { limit: size_of::<Gates>() as u16 - 1, base: gates.addr() as u64 };
+    // SAFETY: the caller vouches for the tables; the selectors are theirs.
+    unsafe {
+        asm!(
+            "lgdt [{segments}]",
+            "push {code}",
+            "lea {scratch}, [rip + 2f]",
+            "push {scratch}",
+            "retfq",
+            "2:",
+            "mov ss, {data:e}",
+            "mov ds, {user:e}",
+            "mov es, {user:e}",
+            "mov fs, {user:e}",
+            "mov gs, {user:e}",
+            "ltr {task:x}",
+            "lidt [{gates}]",
+            segments = in(reg) &raw const segments,
+            gates = in(reg) &raw const gates,
+            code = const KERNEL_CODE,
+            scratch = out(reg) _,
+            data = in(reg) u32::from(KERNEL_DATA),
+            user = in(reg) u32::from(USER_DATA),
+            task = in(reg) TASK,
+        );
+    }
+}

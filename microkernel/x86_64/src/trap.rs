@@ -1,0 +1,486 @@
+//! Into the kernel and out of it.
+//!
+//! Every entry from user mode stores the registers straight into the current thread's [`Context`]:
+//! `Core::context` points at it, and the task state's entry stack at its end, so that the
+//! processor itself pushes the interrupt frame into the context's last fields. Then the kernel runs
+//! on the core's one stack, from its top, and leaves by loading the context of whoever runs next:
+//! with SYSRET if that thread entered by SYSCALL, else with IRETQ. Idle means `sti; hlt` on the
+//! empty kernel stack; an interrupt there begins on it anew.
+//!
+//! NMI, debug, double fault and machine check have stacks of their own: they may arrive at any
+//! instruction of this code.
+
+use crate::core_local::Core;
+use crate::instructions::fault_address;
+use crate::layout;
+use crate::local_apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
+use crate::segments::{InterruptStack, USER_CODE, USER_DATA};
+use core::arch::global_asm;
+use core::mem::offset_of;
+use core::ptr;
+use d3os_abi::{IRQ_VECTOR_BASE, MAX_IRQ_VECTOR};
+use kernel_core::objects::{Context, Tcb};
+use kernel_core::{Event, Next};
+
+/// Bytes from one vector's entry to the next.
+pub(crate) const STUB_SIZE: u64 = 16;
+
+const NMI: u8 = 2;
+const DEBUG: u8 = 1;
+const DOUBLE_FAULT: u8 = 8;
+const GENERAL_PROTECTION: u8 = 13;
+const PAGE_FAULT: u8 = 14;
+const MACHINE_CHECK: u8 = 18;
+const LAST_IRQ: u8 = IRQ_VECTOR_BASE + MAX_IRQ_VECTOR as u8;
+
+/// Flags that user mode may have: status, direction, trap, resume, alignment check, identification.
+const USER_FLAGS: u64 = 0x25_0dd5;
+/// Flags that user mode always has: interrupts, and the one that is fixed.
+const FIXED_FLAGS: u64 = 0x202;
+/// Canonical user addresses have no bit from here up.
+const USER_ADDRESS_BITS: u32 = 47;
+
+// The frame that the processor and the stubs push ends where the context's frame does, on a 16-byte
+// boundary, to which the processor aligns.
+const FRAME_END: usize = offset_of!(Context, ss) + 8;
+const _: () = {
+    assert!((offset_of!(Tcb, context) + FRAME_END).is_multiple_of(16));
+    assert!(offset_of!(Context, ss) == offset_of!(Context, rsp) + 8);
+    assert!(offset_of!(Context, rsp) == offset_of!(Context, rflags) + 8);
+    assert!(offset_of!(Context, rflags) == offset_of!(Context, cs) + 8);
+    assert!(offset_of!(Context, cs) == offset_of!(Context, rip) + 8);
+    assert!(offset_of!(Context, rip) == offset_of!(Context, full_frame) + 8);
+    assert!(offset_of!(Context, full_frame) == offset_of!(Context, fault_ip) + 8);
+};
+
+global_asm!(
+    r#"
+    .macro SAVE_COMMON
+    mov [rsp + {RAX}], rax
+    mov [rsp + {RBX}], rbx
+    mov [rsp + {RCX}], rcx
+    mov [rsp + {RDX}], rdx
+    mov [rsp + {RSI}], rsi
+    mov [rsp + {RDI}], rdi
+    mov [rsp + {RBP}], rbp
+    mov [rsp + {R8}], r8
+    mov [rsp + {R9}], r9
+    mov [rsp + {R10}], r10
+    mov [rsp + {R11}], r11
+    mov [rsp + {R12}], r12
+    mov [rsp + {R13}], r13
+    mov [rsp + {R14}], r14
+    mov [rsp + {R15}], r15
+    .endm
+
+    .macro LOAD_COMMON
+    mov rbx, [rax + {RBX}]
+    mov rdx, [rax + {RDX}]
+    mov rsi, [rax + {RSI}]
+    mov rdi, [rax + {RDI}]
+    mov rbp, [rax + {RBP}]
+    mov r8, [rax + {R8}]
+    mov r9, [rax + {R9}]
+    mov r10, [rax + {R10}]
+    mov r12, [rax + {R12}]
+    mov r13, [rax + {R13}]
+    mov r14, [rax + {R14}]
+    mov r15, [rax + {R15}]
+    .endm
+
+    .section .text.entry, "ax", @progbits
+
+    # From user mode by SYSCALL: RCX is the return address, R11 the flags, RSP still the user's.
+    .balign 64
+    .global trap_syscall
+trap_syscall:
+    swapgs
+    mov gs:[{SCRATCH}], rsp
+    mov rsp, gs:[{CONTEXT}]
+    SAVE_COMMON
+    mov [rsp + {RIP}], rcx
+    mov [rsp + {RFLAGS}], r11
+    sub rcx, 2
+    mov [rsp + {FAULT_IP}], rcx
+    mov rcx, gs:[{SCRATCH}]
+    mov [rsp + {RSP}], rcx
+    mov qword ptr [rsp + {FULL_FRAME}], 0
+    mov rdi, gs:[{THIS}]
+    mov rsi, rdx
+    mov rsp, gs:[{STACK}]
+    xor ebp, ebp
+    call {on_syscall}
+
+    # Out of the kernel: RAX is the context to load, or null to idle.
+trap_leave:
+    test rax, rax
+    jz trap_idle
+    cmp qword ptr [rax + {FULL_FRAME}], 0
+    jne 1f
+    mov rcx, [rax + {RIP}]
+    mov r11, rcx
+    shr r11, {USER_ADDRESS_BITS}
+    jnz 1f
+    mov r11, [rax + {RFLAGS}]
+    LOAD_COMMON
+    mov rsp, [rax + {RSP}]
+    mov rax, [rax + {RAX}]
+    swapgs
+    sysretq
+1:  mov qword ptr [rax + {CS}], {USER_CODE}
+    mov qword ptr [rax + {SS}], {USER_DATA}
+    mov ecx, [rax + {RFLAGS}]
+    and ecx, {USER_FLAGS}
+    or ecx, {FIXED_FLAGS}
+    mov [rax + {RFLAGS}], rcx
+    LOAD_COMMON
+    mov rcx, [rax + {RCX}]
+    mov r11, [rax + {R11}]
+    lea rsp, [rax + {RIP}]
+    mov rax, [rax + {RAX}]
+    swapgs
+    iretq
+
+    # Nothing to run: an interrupt ends the wait in trap_from_kernel. An NMI returns here.
+    .global trap_idle
+trap_idle:
+    mov rsp, gs:[{STACK}]
+    xor ebp, ebp
+1:  sti
+    hlt
+    jmp 1b
+
+    # Interrupts and exceptions: a stub each, which completes the frame with an error code where
+    # the processor pushes none, and the vector.
+    .balign 16
+    .global trap_stubs
+trap_stubs:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    .if (vector != 8) && (vector != 17) && (vector != 21) && (vector != 29) && (vector != 30)
+    .if (vector < 10) || (vector > 14)
+    push 0
+    .endif
+    .endif
+    push vector
+    jmp trap_common
+    .set vector, vector + 1
+    .endr
+
+    .balign 16
+trap_common:
+    test byte ptr [rsp + 24], 3
+    jz trap_from_kernel
+    swapgs
+    # RSP is inside the current thread's context: at fault_ip, which holds the vector now;
+    # full_frame holds the error code.
+trap_from_user:
+    sub rsp, {FAULT_IP}
+    SAVE_COMMON
+    mov rsi, [rsp + {FAULT_IP}]
+    mov rdx, [rsp + {FULL_FRAME}]
+    mov rax, [rsp + {RIP}]
+    mov [rsp + {FAULT_IP}], rax
+    mov qword ptr [rsp + {FULL_FRAME}], 1
+    mov rdi, gs:[{THIS}]
+    mov rsp, gs:[{STACK}]
+    xor ebp, ebp
+    call {on_trap}
+    jmp trap_leave
+
+    # Interrupts are on in the kernel only while it idles; anything else is a fault of its own.
+trap_from_kernel:
+    cmp qword ptr [rsp], 32
+    jb trap_kernel_fault
+    mov rsi, [rsp]
+    xor edx, edx
+    mov rdi, gs:[{THIS}]
+    mov rsp, gs:[{STACK}]
+    xor ebp, ebp
+    call {on_trap}
+    jmp trap_leave
+
+    # The stack holds vector, error code and the interrupt frame. GS may still be the user's.
+trap_kernel_fault:
+    push rax
+    push rcx
+    push rdx
+    push rbx
+    push rbp
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push r12
+    push r13
+    push r14
+    push r15
+    mov ecx, {GS_BASE}
+    rdmsr
+    test edx, edx
+    js 1f
+    swapgs
+1:  mov rdi, rsp
+    and rsp, -16
+    cld
+    call {on_kernel_fault}
+    ud2
+
+    # Counted and forgotten. The core's address lies above the frame.
+    .global trap_nmi
+trap_nmi:
+    push rax
+    mov rax, [rsp + 48]
+    inc qword ptr [rax + {NMIS}]
+    pop rax
+    iretq
+
+    # From user mode: moved into the context and on as any exception; else forgotten.
+    .global trap_debug
+trap_debug:
+    test byte ptr [rsp + 8], 3
+    jz 1f
+    swapgs
+    mov gs:[{SCRATCH}], rax
+    mov rax, gs:[{CONTEXT}]
+    pop qword ptr [rax + {RIP}]
+    pop qword ptr [rax + {CS}]
+    pop qword ptr [rax + {RFLAGS}]
+    pop qword ptr [rax + {RSP}]
+    pop qword ptr [rax + {SS}]
+    lea rsp, [rax + {RIP}]
+    mov rax, gs:[{SCRATCH}]
+    push 0
+    push {DEBUG}
+    jmp trap_from_user
+1:  iretq
+
+    .global trap_double_fault
+trap_double_fault:
+    push {DOUBLE_FAULT}
+    jmp trap_kernel_fault
+
+    .global trap_machine_check
+trap_machine_check:
+    push 0
+    push {MACHINE_CHECK}
+    jmp trap_kernel_fault
+
+    # Starts the first thread, or idles: RDI is the context or null.
+    .global trap_enter
+trap_enter:
+    mov rax, rdi
+    mov rsp, gs:[{STACK}]
+    jmp trap_leave
+    .text
+    "#,
+    THIS = const offset_of!(Core, this),
+    STACK = const offset_of!(Core, stack),
+    CONTEXT = const offset_of!(Core, context),
+    SCRATCH = const offset_of!(Core, scratch),
+    NMIS = const offset_of!(Core, nmis),
+    RAX = const offset_of!(Context, rax),
+    RBX = const offset_of!(Context, rbx),
+    RCX = const offset_of!(Context, rcx),
+    RDX = const offset_of!(Context, rdx),
+    RSI = const offset_of!(Context, rsi),
+    RDI = const offset_of!(Context, rdi),
+    RBP = const offset_of!(Context, rbp),
+    R8 = const offset_of!(Context, r8),
+    R9 = const offset_of!(Context, r9),
+    R10 = const offset_of!(Context, r10),
+    R11 = const offset_of!(Context, r11),
+    R12 = const offset_of!(Context, r12),
+    R13 = const offset_of!(Context, r13),
+    R14 = const offset_of!(Context, r14),
+    R15 = const offset_of!(Context, r15),
+    FULL_FRAME = const offset_of!(Context, full_frame),
+    FAULT_IP = const offset_of!(Context, fault_ip),
+    RIP = const offset_of!(Context, rip),
+    CS = const offset_of!(Context, cs),
+    RFLAGS = const offset_of!(Context, rflags),
+    RSP = const offset_of!(Context, rsp),
+    SS = const offset_of!(Context, ss),
+    USER_CODE = const USER_CODE,
+    USER_DATA = const USER_DATA,
+    USER_FLAGS = const USER_FLAGS,
+    FIXED_FLAGS = const FIXED_FLAGS,
+    USER_ADDRESS_BITS = const USER_ADDRESS_BITS,
+    GS_BASE = const crate::processor::msr::GS_BASE,
+    DEBUG = const DEBUG,
+    DOUBLE_FAULT = const DOUBLE_FAULT,
+    MACHINE_CHECK = const MACHINE_CHECK,
+    on_syscall = sym on_syscall,
+    on_trap = sym on_trap,
+    on_kernel_fault = sym on_kernel_fault,
+);
+
+unsafe extern "C" {
+    fn trap_syscall();
+    fn trap_nmi();
+    fn trap_debug();
+    fn trap_double_fault();
+    fn trap_machine_check();
+    fn trap_enter(context: *mut Context) -> !;
+    static trap_stubs: u8;
+}
+
+/// Where the stubs of all vectors begin.
+pub(crate) fn stubs() -> u64 {
+    ptr::addr_of!(trap_stubs).addr() as u64
+}
+
+/// SYSCALL's entry.
+pub(crate) fn syscall_entry() -> u64 {
+    trap_syscall as *const () as u64
+}
+
+/// Vectors with entries and stacks of their own.
+pub(crate) fn special_entries() -> [(u8, u64, InterruptStack); 4] {
+    let address = |entry: unsafe extern "C" fn()| entry as *const () as u64;
+    [
+        (DEBUG, address(trap_debug), InterruptStack::Debug),
+        (NMI, address(trap_nmi), InterruptStack::Nmi),
+        (DOUBLE_FAULT, address(trap_double_fault), InterruptStack::DoubleFault),
+        (MACHINE_CHECK, address(trap_machine_check), InterruptStack::MachineCheck),
+    ]
+}
+
+/// Leaves boot for the first thread.
+///
+/// # Safety
+/// `core.running` is set: every entry will find the kernel instance.
+pub(crate) unsafe fn enter(core: &mut Core, next: Next) -> ! {
+    let context = leave(core, next);
+    // SAFETY: the context is that of the thread the kernel chose; the stack is not used any more.
+    unsafe { trap_enter(context) }
+}
+
+extern "C" fn on_syscall(core: &mut Core, number: i64) -> *mut Context {
+    handle(core, Event::Syscall(number))
+}
+
+extern "C" fn on_trap(core: &mut Core, vector: u8, error_code: u64) -> *mut Context {
+    match vector {
+        PAGE_FAULT => handle(core, Event::PageFault { address: fault_address(), error_code }),
+        0..32 => handle(core, Event::Exception { vector, error_code }),
+        IRQ_VECTOR_BASE..=LAST_IRQ => on_irq(core, vector - IRQ_VECTOR_BASE),
+        TIMER_VECTOR => on_timer(core),
+        SPURIOUS_VECTOR | 32.. => resume(core),
+    }
+}
+
+fn on_irq(core: &mut Core, vector: u8) -> *mut Context {
+    // SAFETY: interrupts are off until the first thread runs.
+    let kernel = unsafe { core.kernel() };
+    if kernel.machine.accept_interrupt(vector) {
+        handle(core, Event::Interrupt(vector))
+    } else {
+        resume(core)
+    }
+}
+
+fn on_timer(core: &mut Core) -> *mut Context {
+    // SAFETY: interrupts are off until the first thread runs.
+    let kernel = unsafe { core.kernel() };
+    if kernel.machine.accept_timer() { handle(core, Event::Timer) } else { resume(core) }
+}
+
+#[inline]
+fn handle(core: &mut Core, event: Event) -> *mut Context {
+    // SAFETY: user mode runs and interrupts are on only after the instance is there.
+    let next = unsafe { core.kernel() }.handle(event);
+    leave(core, next)
+}
+
+/// Back to whoever was interrupted: nothing happened that concerns the kernel instance.
+fn resume(core: &mut Core) -> *mut Context {
+    // SAFETY: as in `handle`.
+    let next = unsafe { core.kernel() }.machine.loaded();
+    leave(core, next)
+}
+
+/// Makes the processor ready for what runs next. Returns its context, or null to idle.
+#[inline]
+fn leave(core: &mut Core, mut next: Next) -> *mut Context {
+    // SAFETY: as in `handle`.
+    let kernel = unsafe { core.kernel.assume_init_mut() };
+    loop {
+        let Next::Thread(thread) = next else {
+            kernel.machine.load_nothing();
+            return ptr::null_mut();
+        };
+        let context = kernel.machine.load(thread);
+        if is_runnable(context) {
+            if !ptr::eq(core.context, context) {
+                core.context = context;
+                core.task.entry_stack = context.addr() as u64 + FRAME_END as u64;
+            }
+            return context;
+        }
+        let fault = Event::Exception { vector: GENERAL_PROTECTION, error_code: 0 };
+        next = kernel.handle(fault);
+    }
+}
+
+/// Whether the context's instruction pointer is one that IRETQ can load: a non-canonical one is the
+/// thread's fault, not the kernel's.
+fn is_runnable(context: *const Context) -> bool {
+    // SAFETY: the context of the thread that the kernel chose.
+    let context = unsafe { &*context };
+    context.full_frame == 0 || context.rip >> USER_ADDRESS_BITS == 0
+}
+
+/// Registers at a fault inside the kernel, in the order in which the entry pushed them.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct KernelFault {
+    pub(crate) general: [u64; 15],
+    pub(crate) vector: u64,
+    pub(crate) error_code: u64,
+    pub(crate) rip: u64,
+    pub(crate) cs: u64,
+    pub(crate) rflags: u64,
+    pub(crate) rsp: u64,
+    pub(crate) ss: u64,
+}
+
+impl KernelFault {
+    /// Names of `general`, in its order.
+    pub(crate) const NAMES: [&'static str; 15] = [
+        "r15", "r14", "r13", "r12", "r11", "r10", "r9", "r8", "rdi", "rsi", "rbp", "rbx", "rdx",
+        "rcx", "rax",
+    ];
+    const RBP: usize = 10;
+
+    /// The frame pointer.
+    pub(crate) fn frame_pointer(&self) -> u64 {
+        self.general[Self::RBP]
+    }
+
+    /// What happened, in a word.
+    pub(crate) fn name(&self) -> &'static str {
+        match u8::try_from(self.vector) {
+            Ok(0) => "division error",
+            Ok(6) => "invalid opcode",
+            Ok(DOUBLE_FAULT) if self.hit_guard() => "kernel stack overflow",
+            Ok(DOUBLE_FAULT) => "double fault",
+            Ok(GENERAL_PROTECTION) => "general protection fault",
+            Ok(PAGE_FAULT) => "page fault",
+            Ok(MACHINE_CHECK) => "machine check",
+            _ => "exception",
+        }
+    }
+
+    fn hit_guard(&self) -> bool {
+        let bottom = layout::stack().start;
+        (bottom - 4096..bottom + 256).contains(&self.rsp)
+    }
+}
+
+extern "C" fn on_kernel_fault(fault: &KernelFault) -> ! {
+    crate::report::kernel_fault(fault, fault_address())
+}
