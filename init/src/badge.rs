@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn foreign_badges_are_unknown() {
-        for badge in [0, 1, 0x100, 0x1_0000_0000_01, 0x1ff, TICK_BADGE] {
+        for badge in [0, 1, 0x100, 0x0100_0000_0001, 0x1ff, TICK_BADGE] {
             assert_eq!(origin(badge), Origin::Unknown(badge));
         }
     }

@@ -121,7 +121,8 @@ impl Regions {
             (PageUse::Memory, &self.stack),
         ];
         image.chain(rest).flat_map(|(purpose, range)| {
-            let starts = range.clone().step_by(PAGE_SIZE as usize);
+            let numbers = range.start / PAGE_SIZE..range.end / PAGE_SIZE;
+            let starts = numbers.map(|number| number * PAGE_SIZE);
             starts.map(move |start| (purpose, start..start + PAGE_SIZE))
         })
     }

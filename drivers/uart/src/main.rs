@@ -71,12 +71,15 @@ fn run(_: &'static StartInfo) -> Result<Infallible, Failure> {
     }
 }
 
+/// A call to send these bytes.
+type Writer = (Vec<u8>, Later<Result<u32, UartError>>);
+
 struct Driver {
     device: Device<Com1>,
     interrupt: IrqHandler,
     input: Notification,
-    /// Who waits for room, first come first served: what they want to send, and their answers.
-    writers: VecDeque<(Vec<u8>, Later<Result<u32, UartError>>)>,
+    /// Who waits for room, first come first served.
+    writers: VecDeque<Writer>,
 }
 
 impl Driver {

@@ -107,8 +107,8 @@ impl Chip {
 
     fn line_status(&mut self) -> u8 {
         let status = u8::from(!self.received.is_empty())
-            | u8::from(self.overrun) << 1
-            | u8::from(self.sender.is_empty()) * 0x60;
+            | (u8::from(self.overrun) << 1)
+            | (u8::from(self.sender.is_empty()) * 0x60);
         self.overrun = false;
         status
     }

@@ -1,4 +1,5 @@
 //! Memory that the kernel has filled before init ran, as slices.
+#![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on both sides")]
 
 use core::slice;
 

@@ -1,4 +1,5 @@
 //! A page of init's own address space through which it fills and reads other frames.
+#![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on both sides")]
 
 use libd3os::abi::{CapRights, ObjectType, VmAttributes};
 use libd3os::cap::{Error, Frame, PageDirectory, PageTable, Pdpt, Untyped};
