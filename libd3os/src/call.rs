@@ -394,3 +394,157 @@ where
     let result: Result<R, E> = decode(&answer).map_err(Error::Call)?;
     result.map_err(Error::Service)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::{String, ToString};
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    /// Keeps one number.
+    #[libd3os::service(name = "counter", version = 2)]
+    trait Counter {
+        /// Adds to the number.
+        fn add(amount: u32, note: String) -> Result<u32, String>;
+
+        /// The number, some time.
+        #[deferred]
+        fn later() -> Result<u32, String>;
+
+        /// As many bytes as asked for.
+        #[retryable]
+        fn bytes(count: u32) -> Result<Vec<u8>, String>;
+    }
+
+    #[derive(Default)]
+    struct Server {
+        sum: u32,
+        notes: Vec<(u64, String)>,
+        kept: Vec<Later<Result<u32, String>>>,
+        keeps: bool,
+    }
+
+    impl Counter for Server {
+        fn add(&mut self, caller: Caller, amount: u32, note: String) -> Result<u32, String> {
+            self.notes.push((caller.0, note));
+            self.sum = self.sum.checked_add(amount).ok_or_else(|| "too much".to_string())?;
+            Ok(self.sum)
+        }
+
+        fn later(&mut self, _: Caller, later: Later<Result<u32, String>>) {
+            if self.keeps {
+                self.kept.push(later);
+            } else {
+                later.answer(&Ok(self.sum));
+            }
+        }
+
+        fn bytes(&mut self, _: Caller, count: u32) -> Result<Vec<u8>, String> {
+            Ok(alloc::vec![7; count.min(10_000) as usize])
+        }
+    }
+
+    type Dispatch = fn(&mut Server, Request<'_>);
+
+    fn client(server: Server) -> CounterClient<Loopback<Server, Dispatch>> {
+        CounterClient::new(Loopback::new(server, Caller(5), Counter::dispatch))
+    }
+
+    #[test]
+    fn calls_reach_the_server_and_results_come_back() {
+        let client = client(Server::default());
+        assert_eq!(client.add(3, "a".to_string()), Ok(3));
+        let over = client.add(u32::MAX, "b".to_string());
+        assert_eq!(over, Err(Error::Service("too much".to_string())));
+        assert_eq!(client.later(), Ok(3));
+        let notes = &client.transport().server().notes;
+        assert_eq!(*notes, [(5, "a".to_string()), (5, "b".to_string())]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_on_either_side() {
+        let client = client(Server::default());
+        let long = client.add(1, "x".repeat(MAX_BYTES));
+        assert_eq!(long, Err(Error::Call(CallError::TooLarge)));
+        assert!(client.transport().server().notes.is_empty(), "it was not sent");
+        assert_eq!(client.bytes(2000), Err(Error::Call(CallError::TooLarge)));
+        assert_eq!(client.bytes(900).map(|bytes| bytes.len()), Ok(900));
+    }
+
+    #[test]
+    fn a_call_that_is_kept_or_dropped_does_not_hang_the_caller() {
+        let client = client(Server { keeps: true, ..Server::default() });
+        assert_eq!(client.later(), Err(Error::Call(CallError::Unanswered)));
+        let (later, answer) = Later::<Result<u32, String>>::channel();
+        drop(later);
+        assert_eq!(answer.take(), Some(Err(CallError::Unanswered)));
+    }
+
+    #[test]
+    fn an_answer_arrives_when_it_is_given() {
+        let (later, answer) = Later::<Result<u32, String>>::channel();
+        assert_eq!(answer.take(), None);
+        later.answer(&Ok(4));
+        assert_eq!(answer.take(), Some(Ok(Ok(4))));
+    }
+
+    #[test]
+    fn a_full_server_says_so() {
+        struct Full(RefCell<Option<CallError>>);
+        impl ReplySink for Full {
+            fn answer(&self, _: u32, answer: Result<&[u8], CallError>) {
+                *self.0.borrow_mut() = answer.err();
+            }
+            fn park(&self, _: u32) -> bool {
+                false
+            }
+        }
+        let full = Rc::new(Full(RefCell::default()));
+        let sink: Rc<dyn ReplySink> = full.clone();
+        assert!(Reply::new(&sink, 0).later::<()>().is_none());
+        assert_eq!(*full.0.borrow(), Some(CallError::Busy));
+    }
+
+    #[test]
+    fn the_declaration_becomes_a_document() {
+        assert_eq!(
+            (COUNTER.name, COUNTER.version, COUNTER.doc),
+            ("counter", 2, "Keeps one number.")
+        );
+        let [add, later, bytes] = COUNTER.operations else { panic!("three operations") };
+        assert_eq!(add.signature, "add(amount: u32, note: String) -> Result<u32, String>");
+        assert!(later.deferred && !later.retryable && bytes.retryable);
+    }
+
+    #[test]
+    fn error_numbers_are_read_back() {
+        for error in CallError::ALL {
+            assert_eq!(CallError::from_number(u64::from(error.number())), error);
+        }
+    }
+
+    proptest! {
+        /// Whatever arrives, the caller gets a typed answer and a refused call changes nothing.
+        #[test]
+        fn random_requests_are_answered(method in 0u16..5, bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let client = client(Server::default());
+            match client.transport().call(method, &bytes) {
+                Ok(answer) if method == 2 => {
+                    let result: Result<Result<Vec<u8>, String>, _> = decode(&answer);
+                    prop_assert!(result.is_ok());
+                }
+                Ok(answer) => {
+                    let result: Result<Result<u32, String>, _> = decode(&answer);
+                    prop_assert!(result.is_ok());
+                }
+                Err(error) => {
+                    prop_assert!(client.transport().server().notes.is_empty());
+                    let expected = [CallError::Malformed, CallError::UnknownMethod, CallError::TooLarge];
+                    prop_assert!(expected.contains(&error));
+                    prop_assert_eq!(error == CallError::UnknownMethod, method > 2);
+                }
+            }
+        }
+    }
+}
