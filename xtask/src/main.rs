@@ -6,6 +6,7 @@
 mod commands;
 mod compile;
 mod elf_file;
+mod guest;
 mod image;
 mod metadata;
 mod paths;

@@ -23,13 +23,11 @@ pub(crate) enum MetadataError {
 pub(crate) struct Metadata {
     /// Every member of the workspace.
     pub(crate) packages: Vec<Package>,
-    workspace_default_members: Vec<String>,
 }
 
 /// One member.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {
-    id: String,
     /// The package's name.
     pub(crate) name: String,
     /// Its `Cargo.toml`.
@@ -75,11 +73,6 @@ impl Metadata {
     pub(crate) fn programs(&self) -> impl Iterator<Item = &str> {
         let programs = self.packages.iter().filter(|package| package.is_program());
         programs.map(|package| package.name.as_str())
-    }
-
-    /// What compiles and is tested on the host.
-    pub(crate) fn default_members(&self) -> impl Iterator<Item = &Package> {
-        self.packages.iter().filter(|package| self.workspace_default_members.contains(&package.id))
     }
 }
 

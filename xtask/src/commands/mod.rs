@@ -4,6 +4,7 @@ mod bench;
 pub(crate) mod build;
 mod iso;
 mod qemu;
+mod test;
 mod tidy;
 
 use std::process::ExitCode;
@@ -19,6 +20,8 @@ pub(crate) enum Command {
     Qemu(qemu::Args),
     /// Write an ISO image that boots on BIOS and UEFI machines.
     Iso(iso::Args),
+    /// Run the tests: on the host, the kernel in QEMU, whole images in QEMU.
+    Test(test::Args),
     /// Count the instructions of a boot.
     Bench(bench::Args),
     /// Check format, lints, dependencies, documentation and manifests.
@@ -52,6 +55,7 @@ impl Command {
             Self::Build(args) => args.run()?,
             Self::Qemu(args) => args.run()?,
             Self::Iso(args) => args.run()?,
+            Self::Test(args) => args.run(),
             Self::Bench(args) => args.run()?,
             Self::Tidy(args) => args.run()?,
         })

@@ -1,6 +1,6 @@
 //! `qemu`: boots to the shell on the terminal, or runs shell lines and says how they went.
 
-mod script;
+pub(crate) mod script;
 
 use std::ffi::OsString;
 use std::io;

@@ -51,7 +51,7 @@ mod tests {
 
     fn package(name: &str, dependency: &str) -> String {
         format!(
-            r#"{{"id":"{name}","name":"{name}","manifest_path":"/{name}/Cargo.toml","targets":[],
+            r#"{{"name":"{name}","manifest_path":"/{name}/Cargo.toml","targets":[],
                 "dependencies":[{{"name":"{dependency}","kind":null}}]}}"#
         )
     }
@@ -66,7 +66,7 @@ mod tests {
             package("console", "shell"),
         ];
         let json = packages.join(",");
-        let json = format!(r#"{{"packages":[{json}],"workspace_default_members":[]}}"#);
+        let json = format!(r#"{{"packages":[{json}]}}"#);
         assert_eq!(
             found(&json),
             [

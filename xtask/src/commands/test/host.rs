@@ -1,0 +1,113 @@
+//! The host's ring: `cargo nextest` where it is installed, else `cargo test`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use super::TestError;
+use super::tally::Tally;
+use crate::paths::Paths;
+use crate::process::{self, CommandError};
+use crate::toolchain;
+
+/// Runs what the workspace's default members test.
+pub(crate) fn run() -> Result<Tally, TestError> {
+    let paths = Paths::locate()?;
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = toolchain::host_cargo();
+        cargo.args(arguments).current_dir(paths.root());
+        cargo
+    };
+    let mut tally = Tally::default();
+    if process::succeeds(&mut cargo(&["nextest", "--version"])) {
+        tally += counted(&mut cargo(&["nextest", "run", "--no-fail-fast"]))?;
+        // Nextest leaves out the examples in documentation.
+        tally += counted(&mut cargo(&["test", "--doc", "--no-fail-fast"]))?;
+    } else {
+        tally += counted(&mut cargo(&["test", "--no-fail-fast"]))?;
+    }
+    Ok(tally)
+}
+
+/// Runs a test runner, shows what it prints, and reads its closing lines.
+fn counted(command: &mut Command) -> Result<Tally, CommandError> {
+    let line = process::line(command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .map_err(|source| CommandError::NotStarted { line: line.clone(), source })?;
+    let mut tally = read_both(&mut child);
+    let status = child.wait().map_err(|source| CommandError::NotStarted { line, source })?;
+    // Tests that do not compile are counted by nobody else.
+    if !status.success() && tally.failed() == 0 {
+        tally += Tally::failure();
+    }
+    Ok(tally)
+}
+
+fn read_both(child: &mut Child) -> Tally {
+    let errors = child.stderr.take();
+    let reader = thread::spawn(move || errors.map(sum).unwrap_or_default());
+    let mut tally = child.stdout.take().map(sum).unwrap_or_default();
+    tally += reader.join().unwrap_or_default();
+    tally
+}
+
+fn sum(source: impl Read) -> Tally {
+    let mut tally = Tally::default();
+    for line in BufReader::new(source).lines().map_while(Result::ok) {
+        eprintln!("{line}");
+        if let Some(found) = closing_line(&line) {
+            tally += found;
+        }
+    }
+    tally
+}
+
+/// What a runner's last line says: `test result: ok. 3 passed; 0 failed; ...` of cargo,
+/// `Summary [0.1s] 4 tests run: 3 passed (1 slow), 1 failed, 2 skipped` of nextest.
+fn closing_line(line: &str) -> Option<Tally> {
+    let line = line.trim_start();
+    let counts = line.strip_prefix("test result: ").or_else(|| {
+        line.strip_prefix("Summary [").and_then(|rest| rest.split_once("run: ")).map(|(_, end)| end)
+    })?;
+    let failures = ["failed", "timed out", "exec failed"];
+    let failed = failures.iter().map(|word| number_before(counts, word)).sum();
+    Some(Tally::new(number_before(counts, "passed"), failed))
+}
+
+/// The number in a part like `12 passed (1 slow)`.
+fn number_before(counts: &str, word: &str) -> u32 {
+    let parts = counts.split([',', ';', '.']).map(str::trim);
+    let number = |part: &str| -> Option<u32> {
+        let (number, what) = part.split_once(' ')?;
+        let what = what.split_once(" (").map_or(what, |(what, _)| what);
+        (what == word).then(|| number.parse().ok()).flatten()
+    };
+    parts.filter_map(number).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_read() {
+        let read = |line| closing_line(line).map(|tally| tally.to_string());
+        let cargo =
+            "test result: FAILED. 25 passed; 1 failed; 3 ignored; 0 measured; 0 filtered out";
+        assert_eq!(read(cargo).as_deref(), Some("25 passed, 1 failed"));
+        let nextest = "     Summary [   1.234s] 34 tests run: 31 passed (2 slow), 2 failed, \
+                       1 timed out, 4 skipped";
+        assert_eq!(read(nextest).as_deref(), Some("31 passed, 3 failed"));
+        let small = "     Summary [   0.001s] 1 test run: 1 passed, 0 skipped";
+        assert_eq!(read(small).as_deref(), Some("1 passed, 0 failed"));
+        assert_eq!(read("test a::b ... ok"), None);
+    }
+
+    #[test]
+    fn what_does_not_even_start_counts_as_failed() {
+        let tally = counted(Command::new("sh").args(["-c", "echo no tests here; exit 101"]));
+        assert_eq!(tally.expect("a shell"), Tally::failure());
+    }
+}

@@ -1,0 +1,102 @@
+//! The system's ring: whole images in QEMU, worked with as a person works with them.
+//!
+//! Each test is a function that gets the [`Lab`] (everything built once) and starts the machines
+//! it wants. Tests wait for what the screen shows, never for a time to pass; every wait has an
+//! end, so that a hang is a failure.
+
+mod damage;
+mod editing;
+mod faults;
+mod firmware;
+mod lab;
+mod machines;
+mod restart;
+mod screen;
+mod script;
+mod session;
+mod shell;
+
+use std::time::Instant;
+
+use self::lab::{Lab, LabError};
+use self::session::SessionError;
+use super::TestError;
+use super::tally::Tally;
+use crate::progress;
+use crate::workshop::Workshop;
+
+/// Why a test failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// A session did not go on.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// A machine or an image could not be made.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// Something else than expected.
+    #[error("{what}; got:\n{got}")]
+    Unexpected {
+        /// What should be.
+        what: String,
+        /// What was.
+        got: String,
+    },
+}
+
+type Outcome = Result<(), Failure>;
+type Test = (&'static str, fn(&Lab<'_>) -> Outcome);
+
+/// Builds everything and runs the tests whose names contain `filter`.
+pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError> {
+    let lab = Lab::equip(workshop)?;
+    let mut tally = Tally::default();
+    for (name, test) in all().filter(|(name, _)| name.contains(filter)) {
+        let start = Instant::now();
+        let outcome = test(&lab);
+        let seconds = start.elapsed().as_secs_f32();
+        match &outcome {
+            Ok(()) => progress::step(&format!("test {name} ... ok ({seconds:.1} s)")),
+            Err(failure) => {
+                progress::step(&format!("test {name} ... FAILED ({seconds:.1} s)"));
+                progress::failure(failure);
+            }
+        }
+        tally += Tally::one(outcome.is_ok());
+    }
+    Ok(tally)
+}
+
+fn all() -> impl Iterator<Item = Test> {
+    let groups: [&[Test]; 8] = [
+        &shell::TESTS,
+        &editing::TESTS,
+        &faults::TESTS,
+        &restart::TESTS,
+        &script::TESTS,
+        &machines::TESTS,
+        &firmware::TESTS,
+        &damage::TESTS,
+    ];
+    groups.into_iter().flatten().copied()
+}
+
+/// Fails unless `text` has all of these in it.
+fn contains(text: &str, wanted: &[&str]) -> Outcome {
+    match wanted.iter().find(|part| !text.contains(**part)) {
+        None => Ok(()),
+        Some(part) => Err(unexpected(format!("no {part:?}"), text)),
+    }
+}
+
+/// Fails unless the text is this, blanks at the ends aside.
+fn equals(text: &str, wanted: &str) -> Outcome {
+    match text.trim() == wanted {
+        true => Ok(()),
+        false => Err(unexpected(format!("not {wanted:?}"), text)),
+    }
+}
+
+fn unexpected(what: impl Into<String>, got: &str) -> Failure {
+    Failure::Unexpected { what: what.into(), got: got.to_owned() }
+}

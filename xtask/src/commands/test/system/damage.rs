@@ -1,0 +1,71 @@
+//! What must not work: a clear message and no hang.
+
+use libd3os::image::MAGIC;
+
+use super::lab::Lab;
+use super::session::Session;
+use super::{Outcome, Test, unexpected};
+use crate::vm::Machine;
+
+pub(crate) const TESTS: [Test; 5] = [
+    ("damage::a_changed_byte_in_the_archive", changed_byte),
+    ("damage::an_archive_cut_short", cut_short),
+    ("damage::a_module_that_is_no_program", no_program),
+    ("damage::no_archive_at_all", no_archive),
+    ("damage::a_quarter_of_the_memory", little_memory),
+];
+
+/// A quarter of what the README says is needed.
+const LITTLE_MEMORY: &str = "8M";
+
+fn changed_byte(lab: &Lab<'_>) -> Outcome {
+    let mut module = lab.module_bytes()?;
+    let archive = archive(&module);
+    let middle = usize::midpoint(archive, module.len());
+    module[middle] ^= 0x40;
+    refused(lab, "changed", &module, &["damaged"])
+}
+
+fn cut_short(lab: &Lab<'_>) -> Outcome {
+    let mut module = lab.module_bytes()?;
+    let archive = archive(&module);
+    module.truncate(usize::midpoint(archive, module.len()));
+    refused(lab, "cut", &module, &["cut short", "module", "root task"])
+}
+
+fn no_program(lab: &Lab<'_>) -> Outcome {
+    refused(lab, "text", &b"This is no ELF file.\n".repeat(100), &["ELF", "root task", "module"])
+}
+
+/// Init without an archive: the bytes of the archive's magic are gone.
+fn no_archive(lab: &Lab<'_>) -> Outcome {
+    let mut module = lab.module_bytes()?;
+    let archive = archive(&module);
+    module[archive..archive + MAGIC.len()].fill(0);
+    refused(lab, "empty", &module, &["no boot archive"])
+}
+
+fn little_memory(lab: &Lab<'_>) -> Outcome {
+    let machine = Machine { memory: LITTLE_MEMORY.into(), ..lab.machine() };
+    ends_with_word(&machine, &["memory"])
+}
+
+fn refused(lab: &Lab<'_>, name: &str, module: &[u8], words: &[&str]) -> Outcome {
+    ends_with_word(&lab.machine_with(&lab.write(name, module)?), words)
+}
+
+/// The machine says one of the words and stops by itself; it never comes to a prompt.
+fn ends_with_word(machine: &Machine, words: &[&str]) -> Outcome {
+    let (_, screen) = Session::start(machine)?.end()?;
+    let told = words.iter().any(|word| screen.contains(word));
+    match told && !screen.contains("d3os>") {
+        true => Ok(()),
+        false => Err(unexpected(format!("none of {words:?}"), &screen)),
+    }
+}
+
+/// Where the archive begins in the boot module: its last occurrence of the magic, as init's code
+/// holds it too.
+fn archive(module: &[u8]) -> usize {
+    module.windows(MAGIC.len()).rposition(|window| window == MAGIC).unwrap_or(0)
+}
