@@ -57,11 +57,17 @@ mod syscall;
 mod test_bench;
 #[cfg(test)]
 mod untyped_tests;
+#[cfg(test)]
+mod thread_bench;
+#[cfg(test)]
+mod thread_invariants;
+#[cfg(test)]
+mod thread_tests;
 mod vspace;
 #[cfg(test)]
 mod vspace_tests;
 
-pub use boot::{BootError, BootInput, Framebuffer, MemoryRange};
+pub use boot::{BootError, BootInput, Framebuffer, ImageError, MemoryRange};
 pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};
 pub use error::{LookupFailure, SyscallError};
 pub use invocation::{Invocation, Outcome, Reply as InvocationReply};

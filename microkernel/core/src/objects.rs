@@ -25,11 +25,13 @@ pub use irq::IrqTable;
 pub use notification::Notification;
 pub use paging::PageTable;
 pub use reply::Reply;
+pub(crate) use sched_context::MIN_REFILLS;
 pub use sched_context::{Refill, SchedContext};
-pub use tcb::{Context, FpuState, Tcb, TcbSlot, ThreadState};
 #[cfg(feature = "debug-syscalls")]
 pub(crate) use tcb::NAME_LENGTH;
+pub use tcb::{Context, FpuState, Tcb, TcbSlot, ThreadState};
 pub(crate) use tcb::{FaultRecord, Queued, SendTerms};
+pub(crate) use untyped::MAX_RAM_UNTYPED_BITS;
 pub(crate) use wait_queue::WaitQueue;
 
 use crate::cap::Cap;

@@ -1,15 +1,15 @@
 //! A kernel on the simulated machine with one thread that invokes capabilities: for the tests of
 //! memory and devices.
 
-use crate::cap::{Asid, Cap};
+use crate::cap::{Asid, Cap, FrameRights};
 use crate::error::SyscallError;
 use crate::invocation::{Invocation, Outcome, Reply};
 use crate::kernel::Kernel;
 use crate::memory::{Link, PhysAddr, Ref};
-use crate::objects::{AsidPool, PageTable, Tcb};
+use crate::objects::{AsidPool, PageTable, Tcb, TcbSlot};
 use crate::simulation::{RAM_BASE, SimulatedMachine};
 use crate::slot::Slot;
-use d3os_abi::Label;
+use d3os_abi::{FrameSize, Label};
 
 const PAGE: u64 = 4096;
 const CNODE_RADIX: u8 = 10;
@@ -42,6 +42,10 @@ impl Bench {
         bench.cnode = Ref::at(bench.pages(8));
         let (thread, buffer) = (bench.thread, bench.ipc_buffer);
         bench.kernel.init_thread(thread);
+        let (size, rights) = (FrameSize::Small, FrameRights { read: true, write: true });
+        let frame = Cap::Frame { base: buffer, size, rights, device: false, mapping: None };
+        let slot = thread.cast::<Slot>().index(TcbSlot::IpcBuffer as u64);
+        bench.kernel.insert_root(slot, frame);
         let tcb = bench.kernel.get_mut(thread);
         tcb.ipc_buffer = buffer;
         tcb.ipc_buffer_writable = 1;

@@ -9,7 +9,9 @@ use crate::cap::{Asid, Cap, FrameRights, Mapping, TableLevel};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::{Link, PhysAddr, Ref};
-use crate::objects::{AsidPool, MIN_REFILLS, PageTable, SchedContext, Tcb, TcbSlot, ThreadState};
+use crate::objects::{
+    AsidPool, MAX_RAM_UNTYPED_BITS, MIN_REFILLS, PageTable, SchedContext, Tcb, TcbSlot, ThreadState,
+};
 use crate::refill::Parameters;
 use crate::scheduler::Place;
 use crate::slot::Slot;
@@ -333,11 +335,13 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         let Memory { free, device, module, .. } = &mut self.memory;
         module.iter().for_each(|region| free.insert(region));
         let (device, ram) = (device.clone(), free.clone());
-        let ram_bits = smallest_listed(&ram, MIN_UNTYPED_BITS, MAX_RAM_UNTYPEDS);
-        let room = MAX_UNTYPED_DESCRIPTORS - listed(&ram, ram_bits).count();
-        let device_bits = smallest_listed(&device, FrameSize::Small.bits(), room);
-        let pieces = listed(&device, device_bits).map(|piece| (piece, true));
-        let pieces = pieces.chain(listed(&ram, ram_bits).map(|piece| (piece, false)));
+        let (ram_most, device_most) = (MAX_RAM_UNTYPED_BITS, MAX_UNTYPED_BITS);
+        let least = smallest_listed(&ram, MIN_UNTYPED_BITS, ram_most, MAX_RAM_UNTYPEDS);
+        let ram = || listed(&ram, least, ram_most);
+        let room = MAX_UNTYPED_DESCRIPTORS - ram().count();
+        let least = smallest_listed(&device, FrameSize::Small.bits(), device_most, room);
+        let pieces = listed(&device, least, device_most).map(|piece| (piece, true));
+        let pieces = pieces.chain(ram().map(|piece| (piece, false)));
         for (index, (piece, device)) in pieces.enumerate() {
             let (base, size_bits) = (PhysAddr(piece.base), piece.bits);
             self.insert_next(Cap::Untyped { base, size_bits, device, free: 0 });
@@ -350,12 +354,13 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     }
 }
 
-/// The pieces of at least 2^`bits` bytes.
-fn listed(regions: &RegionList, bits: u8) -> impl Iterator<Item = Piece> + '_ {
-    regions.pieces(MAX_UNTYPED_BITS).filter(move |piece| piece.bits >= bits)
+/// Pieces of at most 2^`most` bytes, without those smaller than 2^`least`.
+fn listed(regions: &RegionList, least: u8, most: u8) -> impl Iterator<Item = Piece> + '_ {
+    regions.pieces(most).filter(move |piece| piece.bits >= least)
 }
 
 /// The least size, from 2^`least` on, of which at most `room` pieces are as large.
-fn smallest_listed(regions: &RegionList, least: u8, room: usize) -> u8 {
-    (least..MAX_UNTYPED_BITS).find(|&bits| listed(regions, bits).count() <= room).unwrap_or(u8::MAX)
+fn smallest_listed(regions: &RegionList, least: u8, most: u8, room: usize) -> u8 {
+    let fits = |bits: &u8| listed(regions, *bits, most).count() <= room;
+    (least..=most).find(fits).unwrap_or(u8::MAX)
 }
