@@ -53,10 +53,10 @@ pub(crate) fn read(path: &Path) -> Result<Manifest, ManifestError> {
 }
 
 /// How the file is called in messages: `images/NAME.toml`.
-pub(crate) fn short_name(path: &Path) -> String {
+pub(crate) fn short_name(path: &Path) -> Box<str> {
     let mut parts: Vec<_> = path.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
     parts.reverse();
-    parts.join("/")
+    parts.join("/").into()
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> (Place, Problem) {
@@ -75,7 +75,8 @@ fn unreadable(path: &Path, source: std::io::Error) -> (Place, Problem) {
 
 /// Reads a manifest from its text.
 pub(crate) fn parse(text: &str) -> Found<Manifest> {
-    let table: Table = text.parse().map_err(|error| (Place::default(), Problem::Syntax(error)))?;
+    let table: Table =
+        text.parse().map_err(|error| (Place::default(), Problem::Syntax(Box::new(error))))?;
     let top = Keys::new(Place::default(), &table, &TOP_KEYS)?;
     let image = top.table("image")?;
     let image_place = Place { table: "image".into(), key: None };

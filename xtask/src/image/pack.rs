@@ -22,7 +22,7 @@ use crate::workshop::Workshop;
 pub(crate) enum PackError {
     /// The manifest is refused.
     #[error(transparent)]
-    Manifest(#[from] ManifestError),
+    Manifest(Box<ManifestError>),
     /// A program does not compile.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -48,6 +48,12 @@ pub(crate) enum PackError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl From<ManifestError> for PackError {
+    fn from(error: ManifestError) -> Self {
+        Self::Manifest(Box::new(error))
+    }
 }
 
 /// An image whose programs are compiled and whose manifest holds.
@@ -104,7 +110,7 @@ pub(crate) fn compare(path: &Path, spec: &ProgramSpec, file: &[u8]) -> Result<()
         .map_err(|source| PackError::Needs { program: spec.name.clone(), source })?;
     match difference(&declared, &grants(spec)) {
         None => Ok(()),
-        Some((key, problem)) => Err(PackError::Manifest(ManifestError {
+        Some((key, problem)) => Err(PackError::from(ManifestError {
             file: manifest::short_name(path),
             place: Place::program(&spec.name).key(key),
             problem,

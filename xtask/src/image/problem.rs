@@ -10,7 +10,7 @@ use super::suggest;
 #[error("{file}: {place}{problem}")]
 pub(crate) struct ManifestError {
     /// Which file.
-    pub(crate) file: String,
+    pub(crate) file: Box<str>,
     /// Where in it.
     pub(crate) place: Place,
     /// What is wrong there.
@@ -70,7 +70,7 @@ pub(crate) enum Problem {
     },
     /// It is not TOML.
     #[error("not TOML")]
-    Syntax(#[from] toml::de::Error),
+    Syntax(#[source] Box<toml::de::Error>),
     /// Nobody knows this key.
     #[error("unknown key{}", suggest::hint(.0.as_ref()))]
     UnknownKey(Option<String>),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{BenchError, plugin};
 use crate::commands::build;
 use crate::compile::Profile;
-use crate::elf_file::{ElfError, pvh};
+use crate::elf_file::pvh;
 use crate::process::{self, CommandError};
 use crate::progress;
 use crate::vm::{Boot, Machine};
@@ -136,7 +136,7 @@ impl Bench {
 
 fn entry(kernel: &Path) -> Result<u64, BenchError> {
     let file = fs::read(kernel).map_err(|source| BenchError::Io { path: kernel.into(), source })?;
-    pvh::entry(&file).map_err(ElfError::from)?.ok_or(BenchError::NoEntry)
+    pvh::entry(&file)?.ok_or(BenchError::NoEntry)
 }
 
 fn create_parent(path: &Path) -> Result<(), BenchError> {
