@@ -421,7 +421,7 @@ pub fn describe(exit: &Exit) -> String {
 
 fn describe_fault(report: &FaultReport) -> String {
     let place = report.symbol.as_deref().unwrap_or("an unknown function");
-    format!("{} at {:#x}, in {place} ({:#x})", report.kind, report.address, report.ip)
+    format!("died: {} at {:#x}, in {place} ({:#x})", report.kind, report.address, report.ip)
 }
 
 #[cfg(test)]
@@ -577,7 +577,7 @@ mod tests {
         let mut sut = sut();
         run(&mut sut, HELLO, RunMode::Foreground);
         let actions = sut.faulted(number(HELLO), report(), 1);
-        let text = "null dereference at 0x8, in uart::main+0x10 (0x401000)".to_string();
+        let text = "died: null dereference at 0x8, in uart::main+0x10 (0x401000)".to_string();
         assert_eq!(actions[1], Action::Notice(number(HELLO), Level::Error, text));
         assert_eq!(state(&sut, HELLO), ProgramState::Faulted);
     }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
-use init::acpi::{self, PhysicalMemory, PortWrite, Power};
+use init::acpi::{self, AcpiError, PhysicalMemory, PortWrite, Power};
 use init::machine::Machine;
 use libd3os::abi::BootInfo;
 use libd3os::cap::{Error, IoPort, IoPortRange};
@@ -22,10 +22,6 @@ const OLD_RESETS: [PortWrite; 2] = [PortWrite::Byte(0xcf9, 0x06), PortWrite::Byt
 /// How long a machine is given to do what a port write asks of it.
 const PATIENCE_US: u64 = 200_000;
 
-/// The machine did not do what was asked.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Unsupported;
-
 /// The machine.
 #[derive(Debug)]
 pub(super) struct Platform {
@@ -39,6 +35,8 @@ pub(super) struct Platform {
     /// Port of the emulator's exit device.
     pub(super) exit_port: Option<u16>,
     serial: Option<Serial>,
+    /// Ports that init has taken for itself: the kernel issues each once.
+    ports: Vec<(IoPortRange, IoPort)>,
 }
 
 impl Platform {
@@ -53,7 +51,8 @@ impl Platform {
         }
         let com1 = if serial.is_some() { com1 } else { 0 };
         let memory = Memory::new(info);
-        Self { machine, slots, memory, window: None, com1, exit_port: None, serial }
+        let ports = Vec::new();
+        Self { machine, slots, memory, window: None, com1, exit_port: None, serial, ports }
     }
 
     /// Microseconds since the machine started.
@@ -74,31 +73,33 @@ impl Platform {
         self.serial.is_none_or(Serial::is_idle)
     }
 
-    /// Switches the machine off. An emulator with an exit port is told `status`.
-    pub(super) fn power_off(&mut self, status: u8) -> Unsupported {
+    /// Switches the machine off. An emulator with an exit port is told `status`. Returns only if the
+    /// machine does not go, with the reason.
+    pub(super) fn power_off(&mut self, status: u8) -> AcpiError {
         if let Some(port) = self.exit_port
             && let Ok(exit) = self.port(port, 4)
         {
             let _ = exit.out32(port, u32::from(status));
         }
-        if let Ok(power) = self.acpi() {
-            self.take_over_acpi(&power);
-            for write in power.off.into_iter().flatten() {
-                self.write_port(write);
-            }
-            self.pause();
+        let power = match self.acpi() {
+            Ok(power) => power,
+            Err(error) => return error,
+        };
+        self.take_over_acpi(&power);
+        for write in power.off.into_iter().flatten() {
+            self.write_port(write);
         }
-        Unsupported
+        self.pause();
+        AcpiError::NoPowerOff
     }
 
-    /// Starts the machine again.
-    pub(super) fn reset(&mut self) -> Unsupported {
+    /// Starts the machine again. Returns only if it does not.
+    pub(super) fn reset(&mut self) {
         let from_acpi = self.acpi().ok().and_then(|power| power.reset);
         for write in from_acpi.into_iter().chain(OLD_RESETS) {
             self.write_port(write);
             self.pause();
         }
-        Unsupported
     }
 
     /// Stops init, and with it whatever needs it.
@@ -109,7 +110,7 @@ impl Platform {
         }
     }
 
-    fn acpi(&mut self) -> Result<Power, acpi::AcpiError> {
+    fn acpi(&mut self) -> Result<Power, AcpiError> {
         let rsdp = core::mem::take(&mut self.machine.rsdp);
         let power = acpi::power(&rsdp, self);
         self.machine.rsdp = rsdp;
@@ -142,9 +143,16 @@ impl Platform {
     /// A capability for `width` ports from `first` on: the one that was issued before, else a new one.
     fn port(&mut self, first: u16, width: u16) -> Result<IoPort, Error> {
         let last = first.saturating_add(width - 1);
+        let known = self.ports.iter().find(|(range, _)| range.first <= first && last <= range.last);
+        if let Some((_, port)) = known {
+            return Ok(*port);
+        }
+        let range = IoPortRange { first, last };
         let slot = self.slots.take(1).map_err(|_| Error::DeleteFirst)?;
-        IO_PORT_CONTROL.issue(IoPortRange { first, last }, own_slot(slot))?;
-        Ok(IoPort::new(Cptr::new(slot)))
+        IO_PORT_CONTROL.issue(range, own_slot(slot))?;
+        let port = IoPort::new(Cptr::new(slot));
+        self.ports.push((range, port));
+        Ok(port)
     }
 
     fn pause(&self) {

@@ -47,12 +47,12 @@ impl Closing {
 fn carry_out(end: End, platform: &mut Platform) {
     match end {
         End::Off(status) => {
-            platform.power_off(status);
-            platform.print(format_args!("The machine can be switched off now.\n"));
+            let why = platform.power_off(status);
+            platform.print(format_args!("Switch the machine off now, it cannot itself: {why}.\n"));
         }
         End::Reset => {
             platform.reset();
-            platform.print(format_args!("The machine can be reset now.\n"));
+            platform.print(format_args!("Reset the machine now, it cannot itself.\n"));
         }
     }
     platform.halt();

@@ -229,6 +229,7 @@ impl System {
                 Action::Destroy(number) => self.destroy(number),
                 Action::Answer(waiter, exit) => waiter.answer(&Ok(exit)),
                 Action::Forget(waiter) => drop(waiter),
+                Action::Notice(..) if self.closing.is_some() => {}
                 Action::Notice(number, level, text) => {
                     let name = self.name(number);
                     self.note(level, format_args!("{name} {text}"));
@@ -247,7 +248,9 @@ impl System {
     /// Time has passed.
     pub(super) fn tick(&mut self) {
         if let Some(closing) = &mut self.closing {
+            // Whatever ends now stays ended.
             closing.tick(&mut self.platform);
+            return;
         }
         let actions = self.supervisor.tick(self.platform.now_us());
         self.carry_out(actions);
@@ -368,6 +371,8 @@ impl System {
 
     /// A first start is an event of the boot, and tells in whose hands the log now is.
     fn tell_started(&mut self, number: ProgramNumber) {
+        // From its own first start on, the reader shows the log: it was told where to begin.
+        self.handed_over |= self.log_reader.as_ref().is_some_and(|reader| reader.program == number);
         let name = self.name(number);
         let restarts =
             self.supervisor.program(number).map_or(0, init::supervise::Program::restarts);
@@ -376,9 +381,6 @@ impl System {
             self.note(Level::Info, format_args!("{name} was started again"));
         } else if is_boot {
             self.note(Level::Info, format_args!("{name} was started"));
-        }
-        if self.log_reader.as_ref().is_some_and(|reader| reader.program == number) {
-            self.handed_over = true;
         }
     }
 
