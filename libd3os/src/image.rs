@@ -1,6 +1,6 @@
 //! The boot archive: image manifest, boot configuration and program files in one blob.
 //!
-//! The xtask writes it ([`write`]) and `init` reads it ([`Archive::parse`]). All numbers are
+//! The xtask writes it ([`write()`]) and `init` reads it ([`Archive::parse`]). All numbers are
 //! little-endian:
 //!
 //! ```text

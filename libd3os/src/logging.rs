@@ -3,12 +3,13 @@
 //! A program that was not granted `log` stays silent. A root task has no service to call; it
 //! names a function that takes its records ([`set_sink`]).
 
-use alloc::borrow::ToOwned;
 use alloc::string::ToString;
 
 use spin::Once;
 
-use crate::service::log::{Level, LogClient};
+use crate::call::{self, Error, Transport};
+use crate::ipc::IpcTransport;
+use crate::service::log::{LOG, Level, LogError};
 
 /// Takes a record: level, target, message.
 pub type Sink = fn(Level, &str, &str);
@@ -57,10 +58,22 @@ fn deliver(level: Level, target: &str, message: &str) {
     let (target, message) = (cut(target, MAX_TARGET), cut(message, MAX_MESSAGE));
     if let Some(sink) = SINK.get() {
         sink(level, target, message);
-    } else if let Ok(log) = LogClient::connect() {
+    } else if let Ok(transport) = IpcTransport::to(LOG.name) {
         // Nothing is left to tell of a failure with.
-        let _ = log.append(level, target.to_owned(), message.to_owned());
+        let _ = append(&transport, level, target, message);
     }
+}
+
+/// What `LogClient::append` does, but with borrowed text: a panic may mean that the heap is full.
+fn append(
+    transport: &impl Transport,
+    level: Level,
+    target: &str,
+    message: &str,
+) -> Result<(), Error<LogError>> {
+    let method = (0..).zip(LOG.operations).find(|(_, operation)| operation.name == "append");
+    let (method, _) = method.ok_or(Error::Call(call::CallError::UnknownMethod))?;
+    call::invoke(transport, method, &(level, target, message))
 }
 
 fn cut(text: &str, bytes: usize) -> &str {
@@ -70,17 +83,38 @@ fn cut(text: &str, bytes: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::encode;
+    use crate::call::{Caller, Loopback};
+    use crate::service::log::{Log, LogPage};
     use alloc::string::String;
+    use alloc::vec::Vec;
+
+    #[derive(Default)]
+    struct Records(Vec<(Level, String, String)>);
+
+    impl Log for Records {
+        fn append(
+            &mut self,
+            _: Caller,
+            level: Level,
+            target: String,
+            message: String,
+        ) -> Result<(), LogError> {
+            self.0.push((level, target, message));
+            Ok(())
+        }
+
+        fn read(&mut self, _: Caller, _: u64) -> Result<LogPage, LogError> {
+            Err(LogError::InTheFuture)
+        }
+    }
 
     #[test]
-    fn the_longest_record_fits_in_a_call() {
+    fn the_longest_record_arrives() {
+        let log = Loopback::new(Records::default(), Caller(1), Log::dispatch);
         let (target, message) = ("t".repeat(1000), "ü".repeat(1000));
-        let arguments: (Level, String, String) = (
-            Level::Trace,
-            cut(&target, MAX_TARGET).to_owned(),
-            cut(&message, MAX_MESSAGE).to_owned(),
-        );
-        assert!(encode(&arguments).is_ok());
+        let (target, message) = (cut(&target, MAX_TARGET), cut(&message, MAX_MESSAGE));
+        append(&log, Level::Trace, target, message).expect("it fits in a call");
+        let expected = (Level::Trace, target.to_string(), message.to_string());
+        assert_eq!(log.server().0, [expected]);
     }
 }

@@ -2,7 +2,7 @@
 
 /// Makes the binary a program, and declares what it needs.
 ///
-/// ```ignore
+/// ```no_run
 /// libd3os::program! {
 ///     main: run,
 ///     serves: ["uart"],
@@ -13,7 +13,7 @@
 ///     waits: ["com1-irq"],
 /// }
 ///
-/// fn run(start: &'static libd3os::start::StartInfo) -> i32 { … }
+/// fn run(start: &'static libd3os::start::StartInfo) -> i32 { 0 }
 /// ```
 ///
 /// `main` names a function (not called `main`: on a host that is the harmless one which this
@@ -96,10 +96,10 @@ macro_rules! program {
 
 /// Makes the binary a root task.
 ///
-/// ```ignore
+/// ```no_run
 /// libd3os::root! { main: run, heap: 1 << 20, stack: 64 << 10 }
 ///
-/// fn run(boot: &'static libd3os::abi::BootInfo) -> i32 { … }
+/// fn run(boot: &'static libd3os::abi::BootInfo) -> i32 { 0 }
 /// ```
 ///
 /// Heap and stack, in bytes, lie in the image. `main` is as for [`crate::program!`], but gets the kernel's

@@ -22,11 +22,19 @@ enum Kind {
     Stack,
     ReadOnly,
     BadCap,
+    Panic,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Null, Self::Divide, Self::Illegal, Self::Stack, Self::ReadOnly, Self::BadCap];
+    const ALL: [Self; 7] = [
+        Self::Null,
+        Self::Divide,
+        Self::Illegal,
+        Self::Stack,
+        Self::ReadOnly,
+        Self::BadCap,
+        Self::Panic,
+    ];
 
     const fn word(self) -> &'static str {
         match self {
@@ -36,6 +44,7 @@ impl Kind {
             Self::Stack => "stack",
             Self::ReadOnly => "readonly",
             Self::BadCap => "badcap",
+            Self::Panic => "panic",
         }
     }
 
@@ -47,6 +56,7 @@ impl Kind {
             Self::Stack => "calls itself until the stack is used up",
             Self::ReadOnly => "writes to its own constants",
             Self::BadCap => "uses a capability that it does not hold",
+            Self::Panic => "finds a mistake of its own and ends itself",
         }
     }
 
@@ -86,12 +96,13 @@ fn die(kind: Kind) {
     match kind {
         Kind::Null => instructions::read_null(),
         Kind::Divide => instructions::divide_by_zero(),
-        Kind::Illegal => libd3os::program::abort(),
+        Kind::Illegal => instructions::execute_nonsense(),
         Kind::Stack => {
             exhaust_stack(0);
         }
         Kind::ReadOnly => instructions::write_constant(),
         Kind::BadCap => use_missing_capability(),
+        Kind::Panic => panic!("told to"),
     }
 }
 
@@ -109,6 +120,7 @@ fn exhaust_stack(depth: u64) -> u64 {
 }
 
 #[cfg(target_os = "none")]
+#[inline(never)]
 fn use_missing_capability() {
     use libd3os::abi::MessageInfo;
     use libd3os::sys::{self, Cptr};
