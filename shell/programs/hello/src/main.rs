@@ -1,16 +1,19 @@
 //! A first program: says hello, with what it was told when it started.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use libd3os::println;
+use core::time::Duration;
+
 use libd3os::start::StartInfo;
+use libd3os::time::Clock;
+use libd3os::{println, sys};
 
 libd3os::program! {
     main: run,
     calls: ["console", "log", "supervisor"],
 }
 
-/// Turns of the processor that pass between two greetings of `--forever`.
-const PAUSE: u32 = 100;
+/// What passes between two greetings of `--forever`.
+const PAUSE: Duration = Duration::from_millis(500);
 
 fn run(start: &'static StartInfo) -> i32 {
     let forever = start.args.iter().any(|arg| arg == "--forever");
@@ -20,8 +23,16 @@ fn run(start: &'static StartInfo) -> i32 {
         if !forever {
             return 0;
         }
-        (0..PAUSE).for_each(|_| libd3os::sys::yield_now());
+        pause(&Clock::new(start.tsc_mhz, start.boot_tsc));
         round += 1;
+    }
+}
+
+/// Waits, and leaves the processor to others meanwhile.
+fn pause(clock: &Clock) {
+    let end = clock.now() + PAUSE;
+    while clock.now() < end {
+        sys::yield_now();
     }
 }
 
