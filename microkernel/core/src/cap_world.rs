@@ -1,7 +1,7 @@
 //! A kernel on the simulated machine with one thread, its CNode and untyped memory: for the tests
 //! of capabilities.
 
-use crate::cap::Cap;
+use crate::cap::{Cap, FrameRights};
 use crate::error::SyscallError;
 use crate::invariants::SlotArray;
 use crate::invocation::{Invocation, Outcome};
@@ -10,7 +10,7 @@ use crate::memory::{PhysAddr, Ref};
 use crate::objects::{PageTable, Tcb, TcbSlot};
 use crate::simulation::{RAM_BASE, SimulatedMachine};
 use crate::slot::{Slot, TCB_SLOTS};
-use d3os_abi::{CapRights, Label, MAX_IRQ_VECTOR, ObjectType};
+use d3os_abi::{CapRights, FrameSize, Label, MAX_IRQ_VECTOR, ObjectType};
 
 /// log2 of the slots of the root CNode.
 pub(crate) const ROOT_RADIX: u8 = 6;
@@ -25,8 +25,8 @@ const PAGE: u64 = 4096;
 const THREAD: PhysAddr = PhysAddr(RAM_BASE + PAGE);
 const BUFFER: PhysAddr = PhysAddr(RAM_BASE + 2 * PAGE);
 const CNODE: PhysAddr = PhysAddr(RAM_BASE + 3 * PAGE);
-/// Pages before the untyped memory; it is aligned to at most this.
-const RESERVED_PAGES: u64 = 256;
+/// Pages before the untyped memory; it is aligned to 4 MiB.
+const RESERVED_PAGES: u64 = 768;
 /// Where the untyped memory begins.
 pub(crate) const UNTYPED_BASE: PhysAddr = PhysAddr(RAM_BASE + RESERVED_PAGES * PAGE);
 
@@ -43,8 +43,8 @@ impl World {
         let machine = SimulatedMachine::new(usize::try_from(pages).unwrap());
         let mut world =
             Self { kernel: Kernel::new(machine, 0, PhysAddr(RAM_BASE)), thread: Ref::at(THREAD) };
-        world.start_thread();
         world.kernel.insert_root(world.slot(ROOT), root_cnode());
+        world.start_thread();
         let cap =
             Cap::Untyped { base: UNTYPED_BASE, size_bits: untyped_bits, device: false, free: 0 };
         world.kernel.insert_root(world.slot(UNTYPED), cap);
@@ -60,8 +60,21 @@ impl World {
         let tcb = self.kernel.get_mut(self.thread);
         tcb.ipc_buffer = BUFFER;
         tcb.ipc_buffer_writable = 1;
-        let cspace = self.thread.cast::<Slot>().index(TcbSlot::CSpace as u64);
-        self.kernel.insert_root(cspace, root_cnode());
+        self.kernel.insert_derived(self.cspace_slot(), root_cnode(), self.slot(ROOT));
+        let rights = FrameRights { read: true, write: true };
+        let (base, size) = (BUFFER, FrameSize::Small);
+        let frame = Cap::Frame { base, size, rights, device: false, mapping: None };
+        self.kernel.insert_root(self.buffer_slot(), frame);
+    }
+
+    /// The thread's slot with its capability space: a copy of the one in [`ROOT`].
+    pub(crate) fn cspace_slot(&self) -> Ref<Slot> {
+        self.thread.cast::<Slot>().index(TcbSlot::CSpace as u64)
+    }
+
+    /// The thread's slot with the frame of its buffer.
+    pub(crate) fn buffer_slot(&self) -> Ref<Slot> {
+        self.thread.cast::<Slot>().index(TcbSlot::IpcBuffer as u64)
     }
 
     /// A slot of the root CNode.

@@ -31,6 +31,8 @@ mod cnode_tests;
 #[cfg(feature = "debug-syscalls")]
 mod debug;
 mod delete;
+#[cfg(test)]
+mod delete_tests;
 mod derivation;
 #[cfg(test)]
 mod device_tests;
@@ -46,6 +48,8 @@ mod lookup;
 mod lookup_tests;
 mod machine;
 mod memory;
+#[cfg(test)]
+mod model_tests;
 pub mod objects;
 mod refill;
 mod scheduler;
