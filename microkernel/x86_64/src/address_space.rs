@@ -218,7 +218,8 @@ fn fill_directory(directory: &mut Table, gibibyte: u64, plan: &Plan<'_>) {
     for (index, entry) in (0u64..).zip(directory.iter_mut()) {
         let start = gibibyte * HUGE_PAGE + index * LARGE_PAGE;
         let ram = plan.memory.usable.ranges();
-        let holds_ram = ram.iter().any(|range| range.start < start + LARGE_PAGE && start < range.end);
+        let holds_ram =
+            ram.iter().any(|range| range.start < start + LARGE_PAGE && start < range.end);
         *entry = if holds_ram { start | flags } else { 0 };
     }
 }

@@ -12,8 +12,8 @@ pub(crate) const USER_DATA: u16 = 0x18 | 3;
 /// User code, with its privilege level.
 pub(crate) const USER_CODE: u16 = 0x20 | 3;
 const TASK: u16 = 0x28;
-/// STAR: SYSCALL's and SYSRET's selectors.
-pub(crate) const STAR: u64 = (KERNEL_DATA as u64) << 48 | (KERNEL_CODE as u64) << 32;
+/// STAR: SYSCALL's and SYSRET's selectors; AMD's SYSRET takes the privilege level from here.
+pub(crate) const STAR: u64 = (KERNEL_DATA as u64 | 3) << 48 | (KERNEL_CODE as u64) << 32;
 
 /// Interrupt stacks, by number in the descriptor table (1 to 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,10 +135,8 @@ struct TablePointer {
 /// gate leads to an entry.
 #[expect(clippy::cast_possible_truncation, reason = "both tables are smaller than 64 KiB")]
 pub(crate) unsafe fn load(segments: *const Segments, gates: *const Gates) {
-    let segments = TablePointer {
-        limit: size_of::<Segments>() as u16 - 1,
-        base: segments.addr() as u64,
-    };
+    let segments =
+        TablePointer { limit: size_of::<Segments>() as u16 - 1, base: segments.addr() as u64 };
     let gates = TablePointer { limit: size_of::<Gates>() as u16 - 1, base: gates.addr() as u64 };
     // SAFETY: the caller vouches for the tables; the selectors are theirs.
     unsafe {

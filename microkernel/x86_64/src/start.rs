@@ -40,7 +40,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BootInfo(error) => error.fmt(f),
-            Self::NoLocalApic => write!(f, "a processor with a local APIC is needed; CPUID names none"),
+            Self::NoLocalApic => {
+                write!(f, "a processor with a local APIC is needed; CPUID names none")
+            }
             Self::NoModule => write!(
                 f,
                 "one boot module is needed, the root task's ELF (-initrd or module2); found none"

@@ -365,12 +365,36 @@ extern "C" fn on_syscall(core: &mut Core, number: i64) -> *mut Context {
 
 extern "C" fn on_trap(core: &mut Core, vector: u8, error_code: u64) -> *mut Context {
     match vector {
-        PAGE_FAULT => handle(core, Event::PageFault { address: fault_address(), error_code }),
+        PAGE_FAULT => on_page_fault(core, fault_address(), error_code),
         0..32 => handle(core, Event::Exception { vector, error_code }),
         IRQ_VECTOR_BASE..=LAST_IRQ => on_irq(core, vector - IRQ_VECTOR_BASE),
         TIMER_VECTOR => on_timer(core),
         SPURIOUS_VECTOR | 32.. => resume(core),
     }
+}
+
+fn on_page_fault(core: &mut Core, address: u64, error_code: u64) -> *mut Context {
+    if address == syscall_entry()
+        && let Some(number) = complete_syscall(core)
+    {
+        return on_syscall(core, number);
+    }
+    handle(core, Event::PageFault { address, error_code })
+}
+
+/// Some paravirtual kinds of KVM carry SYSCALL out as they should but for the privilege level: the
+/// entry's first instruction then faults in user mode. That is completed here, and left by IRETQ.
+/// A program that jumps to the entry gets a system call so, which it may have anyway.
+fn complete_syscall(core: &mut Core) -> Option<i64> {
+    // SAFETY: the context of the thread that just faulted, into which its registers were stored.
+    let context = unsafe { &mut *core.context };
+    if context.rip != syscall_entry() {
+        return None;
+    }
+    context.rip = context.rcx;
+    context.fault_ip = context.rcx.wrapping_sub(2);
+    context.rflags = context.r11;
+    Some(context.rdx.cast_signed())
 }
 
 fn on_irq(core: &mut Core, vector: u8) -> *mut Context {
