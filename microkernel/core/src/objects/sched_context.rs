@@ -251,16 +251,19 @@ impl<M: Machine> Kernel<M> {
     ) -> Result<SchedContextRequest, SyscallError> {
         let holder = self.decode_holder(inv)?;
         let object = self.get(context);
-        if !object.thread.is_none() || !object.notification.is_none() {
+        let taken = match holder {
+            Holder::Thread(_) => !object.thread.is_none(),
+            // A thread may already run on it: it gives it back when it waits for the notification.
+            Holder::Notification(notification) => {
+                !object.notification.is_none()
+                    || !self.get(notification).sched_context.is_none()
+            }
+        };
+        if taken {
             return Err(SyscallError::IllegalOperation);
         }
-        match holder {
-            Holder::Thread(thread) => self.check_bindable(context, thread)?,
-            Holder::Notification(notification) => {
-                if !self.get(notification).sched_context.is_none() {
-                    return Err(SyscallError::IllegalOperation);
-                }
-            }
+        if let Holder::Thread(thread) = holder {
+            self.check_bindable(context, thread)?;
         }
         Ok(SchedContextRequest::Bind(holder))
     }
@@ -438,12 +441,6 @@ impl<M: Machine> Kernel<M> {
         } else {
             self.wake(thread);
         }
-    }
-
-    /// Gives a new scheduling context a round-robin time slice (the root task's, at boot).
-    pub(crate) fn configure_round_robin(&mut self, context: Ref<SchedContext>, slice_us: u64) {
-        let parameters = self.parameters(slice_us, slice_us, 0);
-        self.new_refills(context, parameters);
     }
 }
 
