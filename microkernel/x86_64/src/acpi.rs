@@ -13,6 +13,8 @@ pub const DEFAULT_LOCAL_APIC: u64 = 0xfee0_0000;
 pub const DEFAULT_IO_APIC: u64 = 0xfec0_0000;
 
 const HEADER: usize = 36;
+/// A table's header, as lengths count.
+const MIN_TABLE: u32 = 36;
 /// Longer tables are not believed.
 const MAX_TABLE: u32 = 1 << 20;
 /// Where BIOSes leave the root pointer when nobody tells.
@@ -185,7 +187,7 @@ impl<'a> RootTable<'a> {
 /// A whole table, if length and checksum are right.
 fn table(memory: &impl PhysicalMemory, address: u64) -> Option<&[u8]> {
     let length = u32_at(memory.bytes(address, HEADER as u64)?, 4)?;
-    if length < 36 || length > MAX_TABLE {
+    if !(MIN_TABLE..=MAX_TABLE).contains(&length) {
         return None;
     }
     memory.bytes(address, length.into()).filter(|bytes| sum(bytes) == 0)

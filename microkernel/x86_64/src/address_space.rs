@@ -172,10 +172,10 @@ fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
         (layout::data_after_stack(), data),
         (layout::symbols()..plan.image_end, plan.never_executed()),
     ] {
-        for page in (range.start..range.end).step_by(PAGE as usize) {
+        for page in (range.start / PAGE..range.end / PAGE).map(|page| page * PAGE) {
             let physical = page - layout::KERNEL_BASE;
             let (table, entry) = (physical / LARGE_PAGE, physical / PAGE % 512);
-            tables.images[table as usize][entry as usize] = physical | PRESENT | GLOBAL | flags;
+            tables.images[index(table)][index(entry)] = physical | PRESENT | GLOBAL | flags;
         }
     }
     Ok(())
@@ -185,12 +185,21 @@ fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
 fn map_ram_huge(tables: &mut Tables, plan: &Plan<'_>) -> Range<u64> {
     let flags = PRESENT | WRITABLE | LARGE | GLOBAL | plan.never_executed();
     for range in plan.memory.usable.ranges() {
-        for index in range.start / HUGE_PAGE..range.end.min(plan.ram_end()).div_ceil(HUGE_PAGE) {
-            let (table, entry) = (index as usize / 512, index as usize % 512);
-            tables.physmap[table][entry] = index * HUGE_PAGE | flags;
+        let last = range.end.min(plan.ram_end()).div_ceil(HUGE_PAGE);
+        for gibibyte in range.start / HUGE_PAGE..last {
+            *physmap_entry(tables, gibibyte) = (gibibyte * HUGE_PAGE) | flags;
         }
     }
     0..0
+}
+
+fn physmap_entry(tables: &mut Tables, gibibyte: u64) -> &mut u64 {
+    &mut tables.physmap[index(gibibyte / 512)][index(gibibyte % 512)]
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the kernel's target has 64-bit indices")]
+const fn index(number: u64) -> usize {
+    number as usize
 }
 
 /// Every 2 MiB that hold RAM; directories above 4 GiB are taken from RAM below.
@@ -199,12 +208,11 @@ fn map_ram_large(tables: &mut Tables, plan: &Plan<'_>) -> Result<Range<u64>, Map
     let extra = gibibytes.saturating_sub(tables.low_directories.len() as u64);
     let directories = find_pages(plan, extra)?;
     for gibibyte in 0..gibibytes {
-        let physical = match tables.low_directories.get(gibibyte as usize) {
+        let physical = match tables.low_directories.get(index(gibibyte)) {
             Some(directory) => layout::image_physical(&raw const *directory),
             None => directories.start + (gibibyte - tables.low_directories.len() as u64) * PAGE,
         };
-        let (table, entry) = (gibibyte as usize / 512, gibibyte as usize % 512);
-        tables.physmap[table][entry] = physical | TABLE;
+        *physmap_entry(tables, gibibyte) = physical | TABLE;
         let directory = layout::physmap(physical) as *mut Table;
         // SAFETY: a page of the static tables or one found free, below 4 GiB, which the bootstrap
         // tables map; nobody else refers to it.

@@ -180,7 +180,7 @@ mod tests {
             self.reads += 1;
             let pause = self.pauses[self.reads % self.pauses.len()];
             // One reading in sixteen may be followed by a pause.
-            let pause = if self.reads % 16 == 0 { u128::from(pause) } else { 0 };
+            let pause = if self.reads.is_multiple_of(16) { u128::from(pause) } else { 0 };
             self.picoseconds += u128::from(self.read_cost) * 1000 + pause * 1_000_000;
         }
     }

@@ -93,7 +93,7 @@ mod tests {
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
             let line = CommandLine::new(&bytes);
             prop_assert_eq!(line.bytes(), &bytes[..bytes.len().min(MAX_COMMAND_LINE)]);
-            line.options();
+            let _ = line.options();
         }
     }
 }

@@ -129,7 +129,7 @@ impl Core {
     /// The core that this runs on, or null before [`install`].
     pub(crate) fn current() -> *const Self {
         // SAFETY: every processor with long mode has the register.
-        ptr::with_exposed_provenance(unsafe { read_msr(msr::GS_BASE) } as usize)
+        unsafe { read_msr(msr::GS_BASE) as *const Self }
     }
 
     /// The kernel instance.

@@ -97,14 +97,12 @@ impl Hardware {
     #[inline]
     pub(crate) fn load(&mut self, thread: Ref<Tcb>) -> *mut Context {
         self.loaded = Next::Thread(thread);
-        let tcb: *mut Tcb = self.object_mut(thread);
-        // SAFETY: the pointer was just made from a reference, which is not used any more.
-        let (flags, fs_base, gs_base) =
-            unsafe { ((*tcb).flags, (*tcb).context.fs_base, (*tcb).context.gs_base) };
+        let tcb = self.object_mut(thread);
+        let context = &raw mut tcb.context;
+        let (flags, fs_base, gs_base) = (tcb.flags, tcb.context.fs_base, tcb.context.gs_base);
         self.load_bases(thread, fs_base, gs_base);
         self.load_fpu(thread, flags & TCB_FLAG_FPU_DISABLED != 0);
-        // SAFETY: as above; only an address is taken.
-        unsafe { &raw mut (*tcb).context }
+        context
     }
 
     /// A thread can zero its bases by loading a selector, unseen by the kernel: so bases other than

@@ -6,7 +6,11 @@
 
 use d3os_abi::MAX_IRQ_VECTOR;
 
-const VECTORS: usize = MAX_IRQ_VECTOR as usize + 1;
+/// The last user vector.
+pub const LAST_VECTOR: u8 = 107;
+/// User vectors.
+pub const VECTORS: usize = LAST_VECTOR as usize + 1;
+const _: () = assert!(LAST_VECTOR as u64 == MAX_IRQ_VECTOR);
 
 /// An IOAPIC's pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

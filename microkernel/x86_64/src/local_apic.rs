@@ -152,7 +152,7 @@ impl LocalApic {
             Timer::Deadline => unsafe { write_msr(msr::TSC_DEADLINE, deadline.max(1)) },
             Timer::Count(rate) => {
                 let ticks = deadline.saturating_sub(time_stamp());
-                let count = (u128::from(ticks) * u128::from(rate) >> 32) + 1;
+                let count = ((u128::from(ticks) * u128::from(rate)) >> 32) + 1;
                 self.write(Register::InitialCount, u32::try_from(count).unwrap_or(u32::MAX));
             }
         }

@@ -9,6 +9,7 @@ use crate::core_local::{self, Core};
 use crate::hardware::Hardware;
 use crate::instructions::write_cr3;
 use crate::io_apic::IoApics;
+use crate::irq_lines::VECTORS;
 use crate::layout;
 use crate::legacy::{IntervalTimer, PowerTimer, silence_interrupt_controllers};
 use crate::local_apic::LocalApic;
@@ -22,7 +23,6 @@ use crate::trap;
 use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
 use core::ops::Range;
-use d3os_abi::MAX_IRQ_VECTOR;
 use kernel_core::{BootError, BootInput, Framebuffer, Kernel, MemoryRange, PhysAddr, Slot};
 
 /// Why the kernel cannot start.
@@ -96,13 +96,12 @@ impl From<BootError> for StartError {
 /// Slots for the notification of every user interrupt vector: memory of the kernel instance, which
 /// reaches it by its physical address.
 #[repr(C, align(32))]
-struct IrqSlots(UnsafeCell<[[u8; size_of::<Slot>()]; MAX_IRQ_VECTOR as usize + 1]>);
+struct IrqSlots(UnsafeCell<[[u8; size_of::<Slot>()]; VECTORS]>);
 
 // SAFETY: only the kernel instance of the boot core touches it.
 unsafe impl Sync for IrqSlots {}
 
-static IRQ_SLOTS: IrqSlots =
-    IrqSlots(UnsafeCell::new([[0; size_of::<Slot>()]; MAX_IRQ_VECTOR as usize + 1]));
+static IRQ_SLOTS: IrqSlots = IrqSlots(UnsafeCell::new([[0; size_of::<Slot>()]; VECTORS]));
 
 /// Where the entry code goes: `eax` and `ebx` as the boot loader left them, and the time of the
 /// first instruction.

@@ -123,7 +123,7 @@ mod tests {
             body[8..12].copy_from_slice(&count.to_le_bytes());
             body[12..16].copy_from_slice(&8u32.to_le_bytes());
             if let Some(table) = SymbolTable::new(&body) {
-                table.locate(address);
+                let _ = table.locate(address);
             }
         }
     }

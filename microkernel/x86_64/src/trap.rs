@@ -12,13 +12,14 @@
 
 use crate::core_local::Core;
 use crate::instructions::fault_address;
+use crate::irq_lines::LAST_VECTOR;
 use crate::layout;
 use crate::local_apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
 use crate::segments::{InterruptStack, USER_CODE, USER_DATA};
 use core::arch::global_asm;
 use core::mem::offset_of;
 use core::ptr;
-use d3os_abi::{IRQ_VECTOR_BASE, MAX_IRQ_VECTOR};
+use d3os_abi::IRQ_VECTOR_BASE;
 use kernel_core::objects::{Context, Tcb};
 use kernel_core::{Event, Next};
 
@@ -31,7 +32,7 @@ const DOUBLE_FAULT: u8 = 8;
 const GENERAL_PROTECTION: u8 = 13;
 const PAGE_FAULT: u8 = 14;
 const MACHINE_CHECK: u8 = 18;
-const LAST_IRQ: u8 = IRQ_VECTOR_BASE + MAX_IRQ_VECTOR as u8;
+const LAST_IRQ: u8 = IRQ_VECTOR_BASE + LAST_VECTOR;
 
 /// Flags that user mode may have: status, direction, trap, resume, alignment check, identification.
 const USER_FLAGS: u64 = 0x25_0dd5;
