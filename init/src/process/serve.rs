@@ -187,7 +187,7 @@ fn status(known: &supervise::Program<Waiter>, program: &mut Program, now_us: u64
     ProgramStatus {
         id: known.run(),
         name: spec.name.clone(),
-        // Every program has one thread so far, named after it.
+        // Every program has one thread so far.
         thread: "main".to_string(),
         core: spec.core,
         priority: spec.priority,

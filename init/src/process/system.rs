@@ -88,6 +88,9 @@ struct Parts {
 }
 
 fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Trouble> {
+    // The window first: without it a machine that cannot be brought up cannot be switched off.
+    let own = platform.memory.take(&mut platform.slots, OWN_BITS)?;
+    platform.window = Some(Window::open(own, &mut platform.slots)?);
     let bytes = raw::archive(info).map_err(Trouble::Archive)?;
     let archive = Archive::parse(bytes).map_err(Trouble::Archive)?;
     let (manifest, config) = (archive.manifest().clone(), archive.boot_config().clone());
@@ -96,8 +99,6 @@ fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Tr
     let drafts = draft_programs(&archive)?;
     check_memory(platform, &drafts)?;
 
-    let own = platform.memory.take(&mut platform.slots, OWN_BITS)?;
-    platform.window = Some(Window::open(own, &mut platform.slots)?);
     let slots = &mut platform.slots;
     let shared = Shared::make(&manifest, own, slots, platform.com1)?;
     let server = own_server(own, &shared, slots)?;
@@ -128,8 +129,7 @@ fn draft_programs(archive: &Archive<'static>) -> Result<Vec<Draft>, Trouble> {
 fn check_memory(platform: &Platform, drafts: &[Draft]) -> Result<(), Trouble> {
     let mut stock = platform.memory.stock();
     let available = stock.bytes();
-    let mut pieces: Vec<u8> = drafts.iter().flat_map(|draft| draft.plan.pieces()).collect();
-    pieces.insert(0, OWN_BITS);
+    let pieces: Vec<u8> = drafts.iter().flat_map(|draft| draft.plan.pieces()).collect();
     if pieces.iter().all(|bits| stock.take(*bits).is_some()) {
         return Ok(());
     }
