@@ -17,8 +17,8 @@ pub trait Console {
     #[deferred]
     fn write(bytes: Vec<u8>) -> Result<(), ConsoleError>;
 
-    /// Waits for input and takes all there is, as the keyboard sent it (not echoed). There is one
-    /// reader at a time.
+    /// Waits for input and takes all there is, as the keyboard sent it (not echoed). Of several
+    /// readers the newest gets it; a program that reads anew gives up its earlier call.
     ///
     /// While a reader waits in `Raw` mode, ^C comes as byte 3 like any other key. At every other
     /// time ^C is not input: it ends the program in the foreground.
@@ -48,7 +48,7 @@ pub enum InputEvent {
 /// Why the console refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConsoleError {
-    /// Another reader waits already.
+    /// As many readers wait already as there can be.
     ReaderPresent,
     /// The line to the terminal has failed.
     Disconnected,
@@ -57,7 +57,7 @@ pub enum ConsoleError {
 impl fmt::Display for ConsoleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ReaderPresent => "another program is reading from the console",
+            Self::ReaderPresent => "too many programs are reading from the console",
             Self::Disconnected => "the line to the terminal has failed",
         })
     }
