@@ -134,15 +134,15 @@ fn notifications(manifest: &Manifest) -> Found<()> {
     let irqs = irqs.iter().map(String::as_str);
     let signallers: Vec<&str> = signals.into_iter().chain(INIT_SIGNALS).chain(irqs).collect();
     each(manifest, |program| {
-        for name in program.signals.iter().filter(|name| !waiters.contains_key(name.as_str())) {
-            let suggestion = suggest::closest(name, waiters.keys().copied());
-            let problem = Problem::NobodyWaits { name: name.clone(), suggestion };
-            return Err((at(program, "signals"), problem));
+        let unheard = program.signals.iter().find(|name| !waiters.contains_key(name.as_str()));
+        if let Some(name) = unheard.cloned() {
+            let suggestion = suggest::closest(&name, waiters.keys().copied());
+            return Err((at(program, "signals"), Problem::NobodyWaits { name, suggestion }));
         }
-        for name in program.waits.iter().filter(|name| !signallers.contains(&name.as_str())) {
-            let suggestion = suggest::closest(name, signallers.iter().copied());
-            let problem = Problem::NobodySignals { name: name.clone(), suggestion };
-            return Err((at(program, "waits"), problem));
+        let silent = program.waits.iter().find(|name| !signallers.contains(&name.as_str()));
+        if let Some(name) = silent.cloned() {
+            let suggestion = suggest::closest(&name, signallers.iter().copied());
+            return Err((at(program, "waits"), Problem::NobodySignals { name, suggestion }));
         }
         Ok(())
     })

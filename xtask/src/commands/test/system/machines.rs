@@ -6,8 +6,8 @@ use super::{Outcome, Test, contains};
 use crate::vm::Machine;
 
 pub(crate) const TESTS: [Test; 3] = [
-    ("machines::one_core_256_mib", |lab| boots(lab, 1, "256M", &["1 core,", "256 MiB"])),
-    ("machines::four_cores_8_gib", |lab| boots(lab, 4, "8G", &["4 cores,", "8 GiB"])),
+    ("machines::one_core_256_mib", |lab| boots(lab, 1, "256M", &["1 core,", " MiB of RAM"])),
+    ("machines::four_cores_8_gib", |lab| boots(lab, 4, "8G", &["4 cores,", " GiB of RAM"])),
     ("machines::counted_time", counted_time),
 ];
 
