@@ -78,8 +78,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn dump_cspace(&mut self, thread: Ref<Tcb>) {
-        let Cap::CNode { object, radix, .. } =
-            self.cap_at(Self::tcb_slot(thread, TcbSlot::CSpace))
+        let Cap::CNode { object, radix, .. } = self.cap_at(Self::tcb_slot(thread, TcbSlot::CSpace))
         else {
             return;
         };
@@ -97,7 +96,9 @@ impl<M: Machine> Kernel<M> {
         let name = self.get(thread).name;
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LENGTH);
         let name = core::str::from_utf8(&name[..length]).unwrap_or("?");
-        self.print(format_args!("{fault:?} in thread {thread:?} \"{name}\" at {ip:#x}, no handler\n"));
+        self.print(format_args!(
+            "{fault:?} in thread {thread:?} \"{name}\" at {ip:#x}, no handler\n"
+        ));
     }
 }
 

@@ -39,12 +39,19 @@ impl LookupFailure {
             Self::MissingCapability { bits_left } => {
                 ([LookupFailureKind::MissingCapability as u64, bits_left.into(), 0, 0], 2)
             }
-            Self::DepthMismatch { bits_found, bits_left } => {
-                ([LookupFailureKind::DepthMismatch as u64, bits_left.into(), bits_found.into(), 0], 3)
-            }
-            Self::GuardMismatch { guard, guard_size, bits_left } => {
-                ([LookupFailureKind::GuardMismatch as u64, bits_left.into(), guard, guard_size.into()], 4)
-            }
+            Self::DepthMismatch { bits_found, bits_left } => (
+                [LookupFailureKind::DepthMismatch as u64, bits_left.into(), bits_found.into(), 0],
+                3,
+            ),
+            Self::GuardMismatch { guard, guard_size, bits_left } => (
+                [
+                    LookupFailureKind::GuardMismatch as u64,
+                    bits_left.into(),
+                    guard,
+                    guard_size.into(),
+                ],
+                4,
+            ),
         }
     }
 }
@@ -106,7 +113,9 @@ impl SyscallError {
     #[must_use]
     pub fn words(self) -> ([u64; 5], usize) {
         match self {
-            Self::InvalidArgument(index) | Self::InvalidCapability(index) => ([index, 0, 0, 0, 0], 1),
+            Self::InvalidArgument(index) | Self::InvalidCapability(index) => {
+                ([index, 0, 0, 0, 0], 1)
+            }
             Self::Range { min, max } => ([min, max, 0, 0, 0], 2),
             Self::NotEnoughMemory(left) => ([left, 0, 0, 0, 0], 1),
             Self::FailedLookup { source, failure } => {

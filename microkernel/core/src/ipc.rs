@@ -167,8 +167,7 @@ impl<M: Machine> Kernel<M> {
         let Some(buffer) = self.ipc_buffer(thread) else { return Ok(slots) };
         for (index, slot) in slots.iter_mut().enumerate().take(info.extra_caps()) {
             let cptr = self.get(buffer).0[FIRST_CAP_WORD + index];
-            let (found, _) =
-                self.lookup_cap(thread, cptr).map_err(|failure| (cptr, failure))?;
+            let (found, _) = self.lookup_cap(thread, cptr).map_err(|failure| (cptr, failure))?;
             *slot = Some(found);
         }
         Ok(slots)
@@ -217,8 +216,7 @@ impl<M: Machine> Kernel<M> {
         if length <= MESSAGE_REGISTERS {
             return length;
         }
-        let (Some(from), Some(to)) =
-            (self.ipc_buffer(sender), self.writable_ipc_buffer(receiver))
+        let (Some(from), Some(to)) = (self.ipc_buffer(sender), self.writable_ipc_buffer(receiver))
         else {
             return MESSAGE_REGISTERS;
         };
@@ -264,11 +262,8 @@ impl<M: Machine> Kernel<M> {
     /// The empty slot in which a receiver wants a capability.
     fn receive_slot(&self, receiver: Ref<Tcb>, buffer: Ref<BufferWords>) -> Option<Ref<Slot>> {
         let words = &self.get(buffer).0;
-        let (root, index, depth) = (
-            words[RECEIVE_PATH_WORD],
-            words[RECEIVE_PATH_WORD + 1],
-            words[RECEIVE_PATH_WORD + 2],
-        );
+        let (root, index, depth) =
+            (words[RECEIVE_PATH_WORD], words[RECEIVE_PATH_WORD + 1], words[RECEIVE_PATH_WORD + 2]);
         let (_, root) = self.lookup_cap(receiver, root).ok()?;
         let slot = self.lookup_target_slot(root, index, depth, false).ok()?;
         self.get(slot).is_empty().then_some(slot)

@@ -60,13 +60,13 @@ mod syscall;
 #[cfg(test)]
 mod test_bench;
 #[cfg(test)]
-mod untyped_tests;
-#[cfg(test)]
 mod thread_bench;
 #[cfg(test)]
 mod thread_invariants;
 #[cfg(test)]
 mod thread_tests;
+#[cfg(test)]
+mod untyped_tests;
 mod vspace;
 #[cfg(test)]
 mod vspace_tests;

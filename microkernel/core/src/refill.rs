@@ -15,7 +15,7 @@
 
 use crate::kernel::Kernel;
 use crate::machine::{Machine, Ticks};
-use crate::memory::Ref;
+use crate::memory::{Link, Ref};
 use crate::objects::{Refill, SchedContext};
 
 /// Times beyond this count as never; far enough from overflow for a period to be added.
@@ -122,7 +122,10 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         self.set_refill(context, first);
-        self.schedule_refill(context, Refill { time: first.time + parameters.period, amount: missing });
+        self.schedule_refill(
+            context,
+            Refill { time: first.time + parameters.period, amount: missing },
+        );
         self.merge_small_refills(context);
     }
 
@@ -216,14 +219,27 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Begins a new activation: what was not used until now may be used from now on only, and what
-    /// comes before its use ends is joined to it.
-    pub(crate) fn restart_refills(&mut self, context: Ref<SchedContext>) {
-        if self.get(context).is_round_robin() || !self.is_released(context) {
+    /// The thread of the scheduling context is about to run. Under constant bandwidth its
+    /// activation begins now; a sporadic server's began when it woke, but a period ago at most, or
+    /// one that was kept from running for long would catch up on all of it.
+    pub(crate) fn dispatch_refills(&mut self, context: Ref<SchedContext>) {
+        let now = self.scheduler.now;
+        let object = self.get(context);
+        if object.is_round_robin() {
             return;
         }
+        if object.sporadic == 0 {
+            self.restart_refills(context, now);
+        } else if self.refill(context).time + object.period < now {
+            self.restart_refills(context, now - object.period);
+        }
+    }
+
+    /// Begins a new activation at `start`: what was not used before may be used from then on only,
+    /// and what comes before its use ends is joined to it.
+    fn restart_refills(&mut self, context: Ref<SchedContext>, start: Ticks) {
         let mut first = self.refill(context);
-        first.time = self.scheduler.now;
+        first.time = start;
         while self.get(context).refill_count > 1 {
             let next = *self.get(self.refill_at(context, 1));
             if next.time > first.time + first.amount {
@@ -239,9 +255,17 @@ impl<M: Machine> Kernel<M> {
     /// Begins a new activation of a sporadic server whose thread wakes up.
     pub(crate) fn wake_sporadic(&mut self, context: Ref<SchedContext>) {
         let object = self.get(context);
-        let is_current = self.scheduler.current_context == crate::Link::to(context);
-        if object.sporadic != 0 && object.is_active() && !is_current {
-            self.restart_refills(context);
+        let applies = object.sporadic != 0 && object.is_active() && !object.is_round_robin();
+        let is_current = self.scheduler.current_context == Link::to(context);
+        if applies && !is_current && self.is_released(context) {
+            self.restart_refills(context, self.scheduler.now);
         }
+    }
+
+    /// All refills, in order.
+    #[cfg(test)]
+    pub(crate) fn refills(&self, context: Ref<SchedContext>) -> Vec<Refill> {
+        let count = self.get(context).refill_count;
+        (0..count).map(|n| *self.get(self.refill_at(context, n))).collect()
     }
 }

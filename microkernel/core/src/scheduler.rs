@@ -38,7 +38,7 @@ pub(crate) enum Place {
 }
 
 /// Scheduling state of one kernel instance.
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     /// The running thread; none: idle.
     pub(crate) current: Link<Tcb>,
     /// What it is charged to; none: idle.
@@ -66,7 +66,7 @@ pub struct Scheduler {
 impl Scheduler {
     /// Nothing ready, on a clock of `ticks_per_microsecond` and a timer of this precision.
     #[must_use]
-    pub const fn new(now: Ticks, ticks_per_microsecond: Ticks, precision: Ticks) -> Self {
+    pub(crate) const fn new(now: Ticks, ticks_per_microsecond: Ticks, precision: Ticks) -> Self {
         Self {
             current: Link::NONE,
             current_context: Link::NONE,
@@ -87,6 +87,12 @@ impl Scheduler {
     #[cfg(any(test, feature = "debug-syscalls"))]
     pub(crate) fn first_ready(&self, priority: u8) -> Link<Tcb> {
         self.ready[usize::from(priority)].head
+    }
+
+    /// The thread whose refill comes first.
+    #[cfg(test)]
+    pub(crate) fn first_to_release(&self) -> Link<Tcb> {
+        self.release.head
     }
 
     /// The highest priority with a ready thread.
@@ -339,10 +345,8 @@ impl<M: Machine> Kernel<M> {
         self.commit_time();
         self.scheduler.current_context = next;
         self.scheduler.reprogram = true;
-        if let Some(context) = next.get()
-            && self.get(context).sporadic == 0
-        {
-            self.restart_refills(context);
+        if let Some(context) = next.get() {
+            self.dispatch_refills(context);
         }
     }
 
@@ -353,8 +357,12 @@ impl<M: Machine> Kernel<M> {
             let left = self.refill(context).amount.saturating_sub(self.scheduler.consumed);
             self.scheduler.now.saturating_add(left)
         });
-        let release =
-            self.scheduler.release.head.get().map_or(Ticks::MAX, |thread| self.release_time(thread));
+        let release = self
+            .scheduler
+            .release
+            .head
+            .get()
+            .map_or(Ticks::MAX, |thread| self.release_time(thread));
         self.machine.set_deadline(slice_end.min(release));
     }
 

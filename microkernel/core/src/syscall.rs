@@ -138,10 +138,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn invoke_object(&mut self, inv: &Invocation, mode: SendMode) -> Invoked {
-        let refused_first = matches!(
-            inv.cap,
-            Cap::Thread { .. } | Cap::CNode { .. } | Cap::SchedContext { .. }
-        );
+        let refused_first =
+            matches!(inv.cap, Cap::Thread { .. } | Cap::CNode { .. } | Cap::SchedContext { .. });
         if mode.is_first_phase() && refused_first {
             return Invoked::Done;
         }

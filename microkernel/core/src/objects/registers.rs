@@ -128,7 +128,9 @@ mod tests {
         let mut context = Context::initial();
         context.write_register(RFLAGS, u64::MAX);
         let flags = context.rflags;
-        for (name, bit) in [("TF", 8), ("IOPL", 12), ("IOPL", 13), ("NT", 14), ("RF", 16), ("VM", 17)] {
+        for (name, bit) in
+            [("TF", 8), ("IOPL", 12), ("IOPL", 13), ("NT", 14), ("RF", 16), ("VM", 17)]
+        {
             assert_eq!(flags >> bit & 1, 0, "{name}");
         }
         for (name, bit) in [("CF", 0), ("ZF", 6), ("IF", 9), ("DF", 10), ("AC", 18), ("ID", 21)] {

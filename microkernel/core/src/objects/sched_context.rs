@@ -255,8 +255,7 @@ impl<M: Machine> Kernel<M> {
             Holder::Thread(_) => !object.thread.is_none(),
             // A thread may already run on it: it gives it back when it waits for the notification.
             Holder::Notification(notification) => {
-                !object.notification.is_none()
-                    || !self.get(notification).sched_context.is_none()
+                !object.notification.is_none() || !self.get(notification).sched_context.is_none()
             }
         };
         if taken {

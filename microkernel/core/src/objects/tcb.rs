@@ -134,7 +134,9 @@ impl Queued {
 }
 
 /// A blocked sender's message: what the endpoint capability that it used had to say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
 #[repr(C)]
 pub struct SendTerms {
     /// The capability's badge.
@@ -146,7 +148,9 @@ pub struct SendTerms {
 }
 
 /// A fault whose message has not been answered, as it is stored; [`crate::fault`] knows its words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
 #[repr(C)]
 pub struct FaultRecord {
     /// The fault's label; 0 is none.
@@ -156,7 +160,7 @@ pub struct FaultRecord {
 }
 
 /// Bytes of a thread's name.
-pub const NAME_LENGTH: usize = 32;
+pub(crate) const NAME_LENGTH: usize = 32;
 
 /// A thread control block.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -243,14 +247,33 @@ pub(crate) struct CopyPlan {
 /// A decoded invocation of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TcbRequest {
-    ReadRegisters { suspend: bool, count: usize },
-    WriteRegisters { resume: bool, count: usize },
+    ReadRegisters {
+        suspend: bool,
+        count: usize,
+    },
+    WriteRegisters {
+        resume: bool,
+        count: usize,
+    },
     CopyRegisters(CopyPlan),
-    Configure { cspace: NewCap, vspace: NewCap, buffer: NewBuffer },
-    SetSpace { fault_handler: NewCap, cspace: NewCap, vspace: NewCap },
+    Configure {
+        cspace: NewCap,
+        vspace: NewCap,
+        buffer: NewBuffer,
+    },
+    SetSpace {
+        fault_handler: NewCap,
+        cspace: NewCap,
+        vspace: NewCap,
+    },
     SetPriority(u8),
     SetMcPriority(u8),
-    SetSchedParams { mcp: u8, priority: u8, context: Option<Ref<SchedContext>>, fault_handler: NewCap },
+    SetSchedParams {
+        mcp: u8,
+        priority: u8,
+        context: Option<Ref<SchedContext>>,
+        fault_handler: NewCap,
+    },
     SetTimeoutEndpoint(NewCap),
     SetIpcBuffer(NewBuffer),
     Suspend,
@@ -258,7 +281,10 @@ pub(crate) enum TcbRequest {
     BindNotification(Ref<Notification>),
     UnbindNotification,
     SetTlsBase(u64),
-    SetFlags { clear: u64, set: u64 },
+    SetFlags {
+        clear: u64,
+        set: u64,
+    },
 }
 
 /// Bits of the first word of the register methods.
@@ -436,7 +462,8 @@ impl<M: Machine> Kernel<M> {
             Cap::Null => true,
             Cap::Endpoint { rights, .. } => {
                 rights.contains(CapRights::WRITE)
-                    && (rights.contains(CapRights::GRANT) || rights.contains(CapRights::GRANT_REPLY))
+                    && (rights.contains(CapRights::GRANT)
+                        || rights.contains(CapRights::GRANT_REPLY))
             }
             _ => false,
         };
@@ -768,12 +795,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn reinsert_waiting(
-        &mut self,
-        queue: WaitQueue,
-        thread: Ref<Tcb>,
-        priority: u8,
-    ) -> WaitQueue {
+    fn reinsert_waiting(&mut self, queue: WaitQueue, thread: Ref<Tcb>, priority: u8) -> WaitQueue {
         let queue = self.remove_waiting(queue, thread);
         self.get_mut(thread).priority = priority;
         self.insert_waiting(queue, thread)
