@@ -1,9 +1,9 @@
 //! How to switch this machine off and start it again: the few ACPI tables that say so.
 //!
-//! RSDP -> XSDT (or RSDT) -> FADT -> DSDT, followed through a reader of physical memory. The
-//! sleep type for power-off stands in the DSDT as the package `_S5_`; it is found by its byte pattern,
-//! without an AML interpreter, as its encoding leaves no freedom. Everything is foreign
-//! bytes: lengths are bounded, checksums checked, and any nonsense ends in an [`AcpiError`].
+//! RSDP -> XSDT (or RSDT) -> FADT -> DSDT, followed through a reader of physical memory. The sleep
+//! type for power-off stands in the DSDT as the package `_S5_`; it is found by its byte pattern,
+//! without an AML interpreter, as its encoding leaves no freedom. Everything is foreign bytes:
+//! lengths are bounded, checksums checked, and any nonsense ends in an [`AcpiError`].
 //!
 //! Followed: ACPI specification 6.5, sections 4.8.3, 5.2.5 to 5.2.9, 7.4.2 and 20.2.
 
@@ -300,7 +300,8 @@ mod tests {
     }
 
     fn machine(extended: bool) -> Memory {
-        // As QEMU's q35 has it: Name (_S5, Package (0x04) { Zero, Zero, Zero, Zero }), but with a 5.
+        // As QEMU's q35 has it: Name (_S5, Package (0x04) { Zero, Zero, Zero, Zero }), but with a
+        // 5.
         let aml = [0x10, 0x08, b'_', b'S', b'5', b'_', 0x12, 0x06, 0x04, 0x0a, 5, 0, 0, 0];
         let other = 0x9000u64;
         let xsdt: Vec<u8> = [other, 0x2000].iter().flat_map(|at| at.to_le_bytes()).collect();

@@ -29,8 +29,8 @@ pub struct Segment<'a> {
 }
 
 impl Segment<'_> {
-    /// The segment's part that lies in `page` (addresses), as bytes of the file and the offset in the
-    /// page where they go; `None` where that part is all zero.
+    /// The segment's part that lies in `page` (addresses), as bytes of the file and the offset in
+    /// the page where they go; `None` where that part is all zero.
     #[must_use]
     pub fn contents_in(&self, page: &Range<u64>) -> Option<(u64, &[u8])> {
         let end = self.address + self.contents.len() as u64;

@@ -2,8 +2,8 @@
 //!
 //! `init` reads the boot archive, sets memory aside for every program of the manifest, makes
 //! programs, hands out exactly the capabilities that the manifest lists, receives faults and
-//! restarts what is to be restarted. Here is what it decides; the process in `main.rs` and `process/`
-//! carries it out with kernel calls and decides nothing.
+//! restarts what is to be restarted. Here is what it decides; the process in `main.rs` and
+//! `process/` carries it out with kernel calls and decides nothing.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;

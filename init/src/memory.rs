@@ -1,9 +1,10 @@
 //! How much memory a program needs, and in which pieces it is set aside.
 //!
-//! A program's [`Plan`] lists every kernel object that it is made of. Objects are powers of two
-//! in size; placed in order of falling size they fill power-of-two pieces without a gap, so the pieces are the
-//! binary digits of the sum. Each piece is an untyped of its own that belongs to the program for
-//! good: revoking it takes the program apart, and the next start makes the same objects in it again.
+//! A program's [`Plan`] lists every kernel object that it is made of. Objects are powers of two in
+//! size; placed in order of falling size they fill power-of-two pieces without a gap, so the pieces
+//! are the binary digits of the sum. Each piece is an untyped of its own that belongs to the
+//! program for good: revoking it takes the program apart, and the next start makes the same objects
+//! in it again.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -141,7 +142,8 @@ pub enum PageUse {
     StartInfo,
 }
 
-/// Largest heap or stack: half of what lies between the regions, and far more than 4 KiB frames suit.
+/// Largest heap or stack: half of what lies between the regions, and far more than 4 KiB frames
+/// suit.
 const LARGEST_REGION: u64 = 1 << 32;
 
 /// Why a program cannot be laid out.
@@ -227,7 +229,8 @@ impl Plan {
         before.map(|batch| u64::from(batch.count)).sum()
     }
 
-    /// Which objects to make from which piece: retype calls in order, each within the kernel's fan-out.
+    /// Which objects to make from which piece: retype calls in order, each within the kernel's
+    /// fan-out.
     #[must_use]
     pub fn retypes(&self) -> Vec<Retype> {
         let mut pieces = self.pieces().into_iter().enumerate().map(|(i, bits)| (i, 1u64 << bits));

@@ -1,8 +1,8 @@
 //! The supervisor's decisions: which program runs, who is told, when it is started again.
 //!
 //! A state machine without side effects. Events are methods, time is an argument in microseconds
-//! since the machine started, and what has to be done comes back as [`Action`]s for the process to carry out
-//! in order. `W` is whatever answers a program that waits for another's end.
+//! since the machine started, and what has to be done comes back as [`Action`]s for the process to
+//! carry out in order. `W` is whatever answers a program that waits for another's end.
 //!
 //! ```text
 //!             spawn            started             ended, not to be restarted
@@ -72,7 +72,8 @@ impl fmt::Display for ProgramNumber {
 /// What the process has to do, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<W> {
-    /// Make the program and let it run; then tell [`Supervisor::started`] or [`Supervisor::start_failed`].
+    /// Make the program and let it run; then tell [`Supervisor::started`] or
+    /// [`Supervisor::start_failed`].
     Start(ProgramNumber),
     /// Tell its callers that it is gone, and take it apart.
     Destroy(ProgramNumber),
@@ -303,7 +304,8 @@ impl<W> Supervisor<W> {
     /// Program `caller` wants to know how this run ends, and hears it through `waiter`.
     ///
     /// # Errors
-    /// [`SupervisorError::NoSuchRun`] with the waiter back, where the run is not any program's latest.
+    /// [`SupervisorError::NoSuchRun`] with the waiter back, where the run is not any program's
+    /// latest.
     pub fn wait(
         &mut self,
         run: ProgramId,
@@ -615,8 +617,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: every waiter is answered or forgotten exactly once or still waits for a
-        /// live program, and starts and destroys of a program alternate.
+        /// Whatever happens: every waiter is answered or forgotten exactly once or still waits for
+        /// a live program, and starts and destroys of a program alternate.
         #[test]
         fn no_waiter_is_lost(steps in prop::collection::vec((0usize..3, 0u8..7), 0..120)) {
             let mut sut = sut();

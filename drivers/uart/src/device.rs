@@ -1,10 +1,11 @@
 //! The driver's logic over any [`Registers`]: sans-IO, one chip.
 //!
 //! Sending: [`Device::send`] queues; an idle sender is fed at once, from then on each "sender
-//! empty" interrupt feeds the next [`FIFO_BYTES`] until the queue is empty. Receiving: the interrupt
-//! moves bytes from the chip to the input queue; when that is full, the newest byte is dropped and counted.
-//! The line towards the interrupt controller is edge-triggered on a PC, so [`Device::interrupt`]
-//! leaves only when the chip says that nothing is pending: a cause left behind would raise no new edge.
+//! empty" interrupt feeds the next [`FIFO_BYTES`] until the queue is empty. Receiving: the
+//! interrupt moves bytes from the chip to the input queue; when that is full, the newest byte is
+//! dropped and counted. The line towards the interrupt controller is edge-triggered on a PC, so
+//! [`Device::interrupt`] leaves only when the chip says that nothing is pending: a cause left
+//! behind would raise no new edge.
 
 use alloc::vec::Vec;
 

@@ -160,7 +160,8 @@ impl Registers for Chip {
             }
             Register::Data => self.send(value),
             Register::InterruptEnable => {
-                // The data sheet: enabling the sender's interrupt raises it when the sender is empty.
+                // The data sheet: enabling the sender's interrupt raises it when the sender is
+                // empty.
                 self.sender_empty |= value & !self.enable & 2 != 0 && self.sender.is_empty();
                 self.enable = value;
             }

@@ -73,8 +73,8 @@ impl Platform {
         self.serial.is_none_or(Serial::is_idle)
     }
 
-    /// Switches the machine off. An emulator with an exit port is told `status`. Returns only if the
-    /// machine does not go, with the reason.
+    /// Switches the machine off. An emulator with an exit port is told `status`. Returns only if
+    /// the machine does not go, with the reason.
     pub(super) fn power_off(&mut self, status: u8) -> AcpiError {
         if let Some(port) = self.exit_port
             && let Ok(exit) = self.port(port, 4)
@@ -140,7 +140,8 @@ impl Platform {
         };
     }
 
-    /// A capability for `width` ports from `first` on: the one that was issued before, else a new one.
+    /// A capability for `width` ports from `first` on: the one that was issued before, else a new
+    /// one.
     fn port(&mut self, first: u16, width: u16) -> Result<IoPort, Error> {
         let last = first.saturating_add(width - 1);
         let known = self.ports.iter().find(|(range, _)| range.first <= first && last <= range.last);

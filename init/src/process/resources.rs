@@ -1,4 +1,5 @@
-//! Kernel objects that outlive the programs that use them: endpoints, notifications, ports, interrupts.
+//! Kernel objects that outlive the programs that use them: endpoints, notifications, ports,
+//! interrupts.
 //!
 //! They are init's own, so that a client's capability stays good while its server is made anew.
 
@@ -17,7 +18,8 @@ use super::kernel::{IO_PORT_CONTROL, IRQ_CONTROL, Slots, make, own_slot};
 use super::serial;
 use super::trouble::{Doing, Refused, Trouble};
 
-/// Slots of what programs share. Where something does not exist, the slot is 0, which is always empty.
+/// Slots of what programs share. Where something does not exist, the slot is 0, which is always
+/// empty.
 #[derive(Debug)]
 pub(super) struct Shared {
     endpoint: u64,
@@ -31,8 +33,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Makes all that the manifest names. `com1` is the slot of the serial port's capability, which init
-    /// has for itself already, or 0.
+    /// Makes all that the manifest names. `com1` is the slot of the serial port's capability, which
+    /// init has for itself already, or 0.
     pub(super) fn make(
         manifest: &Manifest,
         own: Untyped,

@@ -1,8 +1,9 @@
 //! Init's second thread: a clock that ticks while something waits for time to pass.
 //!
 //! There is no timer driver this early, and init may not wait for one: it restarts drivers. So a
-//! thread with a scheduling context of its own yields, which puts it to sleep until its next period, and
-//! then signals init. While nobody needs it, it waits on a notification and costs nothing.
+//! thread with a scheduling context of its own yields, which puts it to sleep until its next
+//! period, and then signals init. While nobody needs it, it waits on a notification and costs
+//! nothing.
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};

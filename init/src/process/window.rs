@@ -46,7 +46,8 @@ impl Window {
         frame.unmap()
     }
 
-    /// Reads from `frame`, from `offset` on, into `bytes`. What lies beyond the page is left as it is.
+    /// Reads from `frame`, from `offset` on, into `bytes`. What lies beyond the page is left as it
+    /// is.
     pub(super) fn read(
         &mut self,
         frame: Frame,

@@ -7,8 +7,8 @@
 //! another waits is the one that the person just started. Whoever calls again takes the place of
 //! its earlier call, which can only be one that its program did not live to see answered.
 //!
-//! The interrupt key (^C) is a byte like any other while the newest reader is raw. At any other time it
-//! ends the program in the foreground, and input before it is forgotten.
+//! The interrupt key (^C) is a byte like any other while the newest reader is raw. At any other
+//! time it ends the program in the foreground, and input before it is forgotten.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -184,8 +184,8 @@ impl<R> Console<R> {
         Some(Effect::Answer(reader.reply, InputEvent::Bytes(bytes)))
     }
 
-    /// The reader that waits, if any, gets the key as well: if it is not the program in the foreground, it
-    /// lives on and must not wait for an answer that nobody owes it.
+    /// The reader that waits, if any, gets the key as well: if it is not the program in the
+    /// foreground, it lives on and must not wait for an answer that nobody owes it.
     fn interrupt(&mut self) -> Vec<Effect<R>> {
         self.type_ahead.clear();
         self.counters.interrupts += 1;
@@ -337,7 +337,8 @@ mod tests {
     }
 
     proptest! {
-        /// Every byte typed is read once and in order, unless an interrupt key or a full queue ate it.
+        /// Every byte typed is read once and in order, unless an interrupt key or a full queue ate
+        /// it.
         #[test]
         fn input_arrives_once_and_in_order(steps in prop::collection::vec((any::<bool>(), prop::collection::vec(4u8..=255, 0..20), 0u64..4), 0..60)) {
             let mut console = sut();

@@ -110,7 +110,8 @@ impl Terminal {
             let effects = self.console.input(&bytes);
             self.carry_out(effects);
         }
-        // An interrupt key is echoed. A line that has failed shows nothing, and whoever writes next hears of it.
+        // An interrupt key is echoed. A line that has failed shows nothing, and whoever writes next
+        // hears of it.
         let _ = self.flush();
     }
 

@@ -25,9 +25,9 @@ impl Default for Output {
 }
 
 impl Output {
-    /// Adds a program's bytes. A line feed also returns the carriage. A character that is cut at the end
-    /// is held back until its rest comes, so that nothing is ever printed into its middle; bytes
-    /// that are no UTF-8 at all pass unchanged.
+    /// Adds a program's bytes. A line feed also returns the carriage. A character that is cut at
+    /// the end is held back until its rest comes, so that nothing is ever printed into its middle;
+    /// bytes that are no UTF-8 at all pass unchanged.
     pub fn write(&mut self, bytes: &[u8]) {
         let mut whole = core::mem::take(&mut self.unfinished);
         whole.extend_from_slice(bytes);
