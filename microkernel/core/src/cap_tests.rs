@@ -29,8 +29,8 @@ fn rights() -> impl Strategy<Value = CapRights> {
 fn untyped() -> impl Strategy<Value = Cap> {
     (4u8..48, any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
         |(size_bits, at, used, device)| {
-            let base = PhysAddr((at & (1 << 47) - 1) >> size_bits << size_bits);
-            let free = used % ((1 << (size_bits - 4)) + 1) << 4;
+            let base = PhysAddr((at & ((1 << 47) - 1)) >> size_bits << size_bits);
+            let free = (used % ((1 << (size_bits - 4)) + 1)) << 4;
             Cap::Untyped { base, size_bits, device, free }
         },
     )

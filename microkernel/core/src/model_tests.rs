@@ -126,7 +126,7 @@ fn choose(world: &World, op: &Op) -> Option<Action> {
     let (empty, full): (Vec<Place>, Vec<Place>) = places.iter().copied().partition(is_empty);
     let [a, b, c] = op.numbers.map(usize::from);
     let pick = |list: &[Place], number: usize| {
-        let list = if number % 16 == 0 || list.is_empty() { &places[..] } else { list };
+        let list = if number.is_multiple_of(16) || list.is_empty() { &places[..] } else { list };
         list[number / 16 % list.len()]
     };
     let (source, dest, pivot) = (pick(&full, a), pick(&empty, b), pick(&full, c));
