@@ -15,7 +15,7 @@ pub(crate) const TESTS: [Test; 4] = [
     ("script::every_fault_is_survived", every_fault),
 ];
 
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn tour(lab: &Lab<'_>) -> Outcome {
     let output =

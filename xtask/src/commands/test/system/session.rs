@@ -16,7 +16,7 @@ use crate::tools::ToolError;
 use crate::vm::Machine;
 
 /// Real time for anything that is waited for. Emulation on a loaded host is slow.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A session did not go on.
 #[derive(Debug, thiserror::Error)]

@@ -22,7 +22,7 @@ const COMMANDS: [(&str, &[&str]); 14] = [
     ),
     ("mem", &["MiB", "untyped", "frames", "kept by the kernel"]),
     ("caps shell", &["SLOT", "endpoint", "calls console", "calls supervisor", "calls log"]),
-    ("caps uart", &["serves uart", "ports com1", "interrupts com1", "signals console-input"]),
+    ("caps uart", &["serves uart", "com1, 0x3f8 to 0x3ff", "IRQ handler", "signals console-input"]),
     ("svc", &["SERVICE", "supervisor", "console", "uart", "log", "write", "spawn"]),
     ("svc supervisor", &["supervisor, version 1", "init", "power_off"]),
     ("log -n 5", &["uart"]),
