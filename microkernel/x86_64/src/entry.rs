@@ -37,6 +37,7 @@ multiboot2_end:
     .section .boot.text, "ax", @progbits
     .code32
     .global boot_entry
+    .type boot_entry, @function
 boot_entry:
     cli
     cld

@@ -9,6 +9,7 @@ use crate::trap::KernelFault;
 use core::arch::asm;
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
+use kernel_core::{Machine as _, Next};
 
 /// What is written to QEMU's exit port, whose status then is twice that and one: 255.
 const EXIT_VALUE: u32 = 0x7f;
@@ -70,18 +71,19 @@ fn current_core() -> Option<&'static Core> {
 
 fn print_thread() {
     let Some(core) = current_core().filter(|core| core.running) else { return };
-    // SAFETY: points at the context of the thread that ran last, or is null.
-    if let Some(context) = unsafe { core.context.as_ref() } {
-        line!(
-            "thread {:p}: rip {:#x} rsp {:#x} rdx {:#x} rdi {:#x} rsi {:#x}",
-            core.context,
-            context.rip,
-            context.rsp,
-            context.rdx,
-            context.rdi,
-            context.rsi
-        );
-    }
+    // SAFETY: `running` says that the instance is there.
+    let kernel = unsafe { core.kernel.assume_init_ref() };
+    let Next::Thread(thread) = kernel.machine.loaded() else { return };
+    let name = kernel.thread_name(thread).escape_ascii();
+    let context = &kernel.machine.object(thread).context;
+    line!(
+        "thread {thread:?} \"{name}\": rip {:#x} rsp {:#x} rdx {:#x} rdi {:#x} rsi {:#x}",
+        context.rip,
+        context.rsp,
+        context.rdx,
+        context.rdi,
+        context.rsi
+    );
 }
 
 fn print_backtrace(first: Option<u64>, frame_pointer: u64) {

@@ -94,6 +94,7 @@ global_asm!(
     # From user mode by SYSCALL: RCX is the return address, R11 the flags, RSP still the user's.
     .balign 64
     .global trap_syscall
+    .type trap_syscall, @function
 trap_syscall:
     swapgs
     mov gs:[{SCRATCH}], rsp
@@ -144,6 +145,7 @@ trap_leave:
 
     # Nothing to run: an interrupt ends the wait in trap_from_kernel. An NMI returns here.
     .global trap_idle
+    .type trap_idle, @function
 trap_idle:
     mov rsp, gs:[{STACK}]
     xor ebp, ebp
@@ -155,6 +157,7 @@ trap_idle:
     # the processor pushes none, and the vector.
     .balign 16
     .global trap_stubs
+    .type trap_stubs, @function
 trap_stubs:
     .set vector, 0
     .rept 256
@@ -232,6 +235,7 @@ trap_kernel_fault:
 
     # Counted and forgotten. The core's address lies above the frame.
     .global trap_nmi
+    .type trap_nmi, @function
 trap_nmi:
     push rax
     mov rax, [rsp + 48]
@@ -241,6 +245,7 @@ trap_nmi:
 
     # From user mode: moved into the context and on as any exception; else forgotten.
     .global trap_debug
+    .type trap_debug, @function
 trap_debug:
     test byte ptr [rsp + 8], 3
     jz 1f
@@ -260,11 +265,13 @@ trap_debug:
 1:  iretq
 
     .global trap_double_fault
+    .type trap_double_fault, @function
 trap_double_fault:
     push {DOUBLE_FAULT}
     jmp trap_kernel_fault
 
     .global trap_machine_check
+    .type trap_machine_check, @function
 trap_machine_check:
     push 0
     push {MACHINE_CHECK}
@@ -272,6 +279,7 @@ trap_machine_check:
 
     # Starts the first thread, or idles: RDI is the context or null.
     .global trap_enter
+    .type trap_enter, @function
 trap_enter:
     mov rax, rdi
     mov rsp, gs:[{STACK}]
