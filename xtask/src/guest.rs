@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 use crate::process::{self, CommandError};
 
-/// How a kernel's panic begins on the serial line.
-pub(crate) const PANIC: &str = "KERNEL PANIC";
+/// What kernel and init say when the system cannot go on.
+const LAST_WORDS: [&str; 3] = ["D3OS kernel panic", "D3OS cannot start", "the system cannot start"];
 
-/// How long a panicking kernel may take to print its backtrace.
-const PANIC_GRACE: Duration = Duration::from_secs(3);
+/// How long a dying system may take to say why, with its backtrace.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Why watching ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// The serial line closed: QEMU has ended.
     Over,
-    /// The kernel panicked.
-    Panicked,
+    /// The guest said that it cannot go on, and stands still.
+    Dead,
     /// It went on for longer than it may.
     TimeOver,
 }
@@ -43,22 +43,21 @@ impl Guest {
         Ok(Self { child, output, complaints })
     }
 
-    /// Copies the serial line to `out` until it closes, the kernel panics or the time is over.
+    /// Copies the serial line to `out` until it closes, the guest dies or the time is over.
     pub(crate) fn watch(&self, time: Duration, out: &mut impl Write) -> Ending {
         let mut end = Instant::now() + time;
-        let mut panic = Watcher::new(PANIC);
+        let mut death = Watcher::new(&LAST_WORDS);
         loop {
             match self.output.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => {
                     // Nobody reading our output is no reason to stop the guest.
                     let _unread = out.write_all(&bytes).and_then(|()| out.flush());
-                    if panic.feed(&bytes) {
-                        end = end.min(Instant::now() + PANIC_GRACE);
+                    if death.feed(&bytes) {
+                        end = end.min(Instant::now() + GRACE);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) if panic.found() => return Ending::Panicked,
+                Err(RecvTimeoutError::Timeout) if death.found() => return Ending::Dead,
                 Err(RecvTimeoutError::Timeout) => return Ending::TimeOver,
-                Err(RecvTimeoutError::Disconnected) if panic.found() => return Ending::Panicked,
                 Err(RecvTimeoutError::Disconnected) => return Ending::Over,
             }
         }
@@ -103,33 +102,36 @@ fn copy(mut source: impl Read, sender: &Sender<Vec<u8>>) {
     }
 }
 
-/// Finds a text in a stream that arrives in pieces.
-pub(crate) struct Watcher {
-    wanted: &'static str,
+/// Finds one of several texts in a stream that arrives in pieces.
+struct Watcher {
+    wanted: &'static [&'static str],
     tail: Vec<u8>,
     found: bool,
 }
 
 impl Watcher {
-    /// Looks for `wanted`.
-    pub(crate) fn new(wanted: &'static str) -> Self {
+    fn new(wanted: &'static [&'static str]) -> Self {
         Self { wanted, tail: Vec::new(), found: false }
     }
 
-    /// Takes the next piece; true when the text has just been found.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> bool {
+    /// Takes the next piece; true when a text has just been found.
+    fn feed(&mut self, bytes: &[u8]) -> bool {
         self.tail.extend(bytes);
         let before = self.found;
-        self.found |= self.tail.windows(self.wanted.len()).any(|w| w == self.wanted.as_bytes());
-        let keep = self.tail.len().min(self.wanted.len() - 1);
-        self.tail.drain(..self.tail.len() - keep);
+        self.found |= self.wanted.iter().any(|text| contains(&self.tail, text.as_bytes()));
+        let longest = self.wanted.iter().map(|text| text.len()).max().unwrap_or(1);
+        let kept = self.tail.len().min(longest - 1);
+        self.tail.drain(..self.tail.len() - kept);
         self.found && !before
     }
 
-    /// Whether it was there.
-    pub(crate) fn found(&self) -> bool {
+    fn found(&self) -> bool {
         self.found
     }
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
 }
 
 #[cfg(test)]
@@ -150,13 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_noticed_even_in_pieces() {
-        let mut watcher = Watcher::new(PANIC);
-        assert!(!watcher.feed(b"... KERNEL"));
-        assert!(watcher.feed(b" PANIC: no"));
-        assert!(!watcher.feed(b"KERNEL PANIC"), "told once");
-        let ending = guest("echo KERNEL PANIC").watch(Duration::from_secs(30), &mut Vec::new());
-        assert_eq!(ending, Ending::Panicked);
+    fn last_words_are_noticed_even_in_pieces() {
+        let mut watcher = Watcher::new(&LAST_WORDS);
+        assert!(!watcher.feed(b"... D3OS kernel"));
+        assert!(watcher.feed(b" panic: no"));
+        assert!(!watcher.feed(b"D3OS kernel panic"), "told once");
+        let standing = guest("echo D3OS cannot start: no memory; exec sleep 60");
+        assert_eq!(standing.watch(Duration::from_secs(30), &mut Vec::new()), Ending::Dead);
     }
 
     #[test]

@@ -18,15 +18,18 @@ use crate::guest::{Ending, Guest};
 use crate::vm::{EXIT_PORT, Machine};
 use crate::workshop::Workshop;
 
+/// Status with which a panicking kernel leaves through the exit device.
+const PANIC_STATUS: i32 = 0x7f;
+
 /// Seconds that lines may take unless told otherwise.
 pub(crate) const DEFAULT_TIMEOUT: u64 = 300;
 
 /// The guest ended without saying how its lines went.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum GuestDeath {
-    /// The kernel panicked.
-    #[error("the kernel panicked")]
-    Panic,
+    /// Kernel or init said that it cannot go on.
+    #[error("the system died; its last words are above")]
+    Dead,
     /// The machine stopped or was reset.
     #[error("the machine stopped before the lines were done")]
     Stopped,
@@ -74,9 +77,9 @@ pub(crate) fn run(machine: &Machine, seconds: u64) -> Result<ExitCode, QemuError
             eprint!("{complaints}");
             Ok(judge(status, &complaints)?)
         }
-        Ending::Panicked => {
+        Ending::Dead => {
             guest.end().map_err(QemuError::Lost)?;
-            Err(GuestDeath::Panic.into())
+            Err(GuestDeath::Dead.into())
         }
         Ending::TimeOver => {
             guest.end().map_err(QemuError::Lost)?;
@@ -87,17 +90,22 @@ pub(crate) fn run(machine: &Machine, seconds: u64) -> Result<ExitCode, QemuError
 
 /// What QEMU's exit means: the exit device turns status `n` into `2n + 1`.
 pub(crate) fn judge(status: ExitStatus, complaints: &str) -> Result<ExitCode, GuestDeath> {
-    let complaint =
-        complaints.lines().find(|line| line.contains("qemu") && !line.contains("warning:"));
-    match (status.code(), complaint) {
+    let is_error = |line: &&str| line.contains("qemu") && !line.contains("warning:");
+    match (status.code(), complaints.lines().find(is_error)) {
         // QEMU's own failures end with 1 too, which is the exit device's "all is well".
         (Some(1), Some(line)) => Err(GuestDeath::Qemu(line.to_owned())),
+        (Some(code), _) if code == exit_code(PANIC_STATUS) => Err(GuestDeath::Dead),
         (Some(code), _) if code % 2 == 1 => {
             Ok(ExitCode::from(u8::try_from(code / 2).unwrap_or(u8::MAX)))
         }
         (Some(_), _) => Err(GuestDeath::Stopped),
         (None, _) => Err(GuestDeath::Qemu(status.to_string())),
     }
+}
+
+/// QEMU's exit code when the guest writes this status to the exit device.
+const fn exit_code(status: i32) -> i32 {
+    (status << 1 | 1) & 0xff
 }
 
 #[cfg(test)]
@@ -111,6 +119,7 @@ mod tests {
         assert_eq!(judge(exit(1), ""), Ok(ExitCode::SUCCESS));
         assert_eq!(judge(exit(1), "qemu: warning: slow\n"), Ok(ExitCode::SUCCESS));
         assert_eq!(judge(exit(7), ""), Ok(ExitCode::from(3)));
+        assert_eq!(judge(exit(255), ""), Err(GuestDeath::Dead));
         assert_eq!(judge(exit(0), ""), Err(GuestDeath::Stopped));
         let complaint = "qemu-system-x86_64: -m 5Q: invalid";
         assert_eq!(judge(exit(1), complaint), Err(GuestDeath::Qemu(complaint.into())));

@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(tally("test a ... ok\n", &Ending::Over), "1 passed, 1 failed");
         let whole = "test a ... ok\nkernel tests: 1 passed, 0 failed\n";
         assert_eq!(tally(whole, &Ending::Over), "1 passed, 0 failed");
-        assert_eq!(tally(whole, &Ending::Panicked), "1 passed, 1 failed");
+        assert_eq!(tally(whole, &Ending::Dead), "1 passed, 1 failed");
         assert_eq!(tally("", &Ending::TimeOver), "0 passed, 1 failed");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::Span;
 use syn::spanned::Spanned;
-use syn::{Attribute, Item, ItemMod};
+use syn::{Attribute, Item, ItemMod, Meta};
 
 use super::source;
 use super::{Findings, TidyError};
@@ -78,11 +78,15 @@ fn range(span: Span) -> (usize, usize) {
     (span.start().line, span.end().line)
 }
 
+/// Whether an item exists for tests only: the crate's own, or other crates' that ask for the
+/// simulated machine.
 fn is_test(attributes: &[Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        attribute.path().is_ident("cfg")
-            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
-    })
+    let conditions = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
+    let mut texts = conditions.filter_map(|attribute| match &attribute.meta {
+        Meta::List(list) => Some(list.tokens.to_string().replace(' ', "")),
+        _ => None,
+    });
+    texts.any(|text| text == "test" || text == "any(test,feature=\"simulation\")")
 }
 
 fn attributes(item: &Item) -> &[Attribute] {
@@ -113,7 +117,8 @@ mod tests {
 
     #[test]
     fn test_modules_in_files_are_found() {
-        let file = syn::parse_file("#[cfg(test)]\nmod model;\nmod real;\n").expect("Rust");
+        let text = "#[cfg(test)]\nmod model;\n#[cfg(feature = \"x\")]\nmod real;\n";
+        let file = syn::parse_file(text).expect("Rust");
         assert_eq!(test_modules(Path::new("/k/lib.rs"), &file), [PathBuf::from("/k/model")]);
         assert_eq!(test_modules(Path::new("/k/a.rs"), &file), [PathBuf::from("/k/a/model")]);
     }
