@@ -6,6 +6,7 @@ use crate::memory_map::MemoryMap;
 use crate::{multiboot2, pvh};
 use core::fmt;
 use core::ops::Range;
+use kernel_core::Framebuffer;
 
 /// Longest root pointer (ACPI 2.0 and later).
 pub const RSDP_LENGTH: usize = 36;
@@ -32,23 +33,6 @@ pub enum Rsdp {
     At(u64),
     /// A copy, and how many of its bytes count.
     Copy([u8; RSDP_LENGTH], usize),
-}
-
-/// A linear framebuffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Framebuffer {
-    /// Physical address.
-    pub address: u64,
-    /// Bytes from line to line.
-    pub pitch: u32,
-    /// Pixels in a line.
-    pub width: u32,
-    /// Lines.
-    pub height: u32,
-    /// Bits of a pixel.
-    pub bits_per_pixel: u8,
-    /// Multiboot2's type: 0 indexed, 1 RGB, 2 text.
-    pub kind: u8,
 }
 
 /// Why the boot loader's information cannot be used.

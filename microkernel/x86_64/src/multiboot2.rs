@@ -1,10 +1,11 @@
 //! Multiboot2's boot information (specification 2.0, section 3.6), as GRUB leaves it.
 
-use crate::boot_info::{BootInfo, BootInfoError, Framebuffer, RSDP_LENGTH, Rsdp};
+use crate::boot_info::{BootInfo, BootInfoError, RSDP_LENGTH, Rsdp};
 use crate::bytes::{PhysicalMemory, u8_at, u32_at, u64_at, until_nul};
 use crate::command_line::CommandLine;
 use crate::memory_map::{Entry, MemoryMap};
 use core::ops::Range;
+use kernel_core::Framebuffer;
 
 /// What EAX holds at entry.
 pub const MAGIC: u32 = 0x36d7_6289;

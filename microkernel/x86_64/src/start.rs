@@ -23,7 +23,7 @@ use crate::trap;
 use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
 use core::ops::Range;
-use kernel_core::{BootError, BootInput, Framebuffer, Kernel, MemoryRange, PhysAddr, Slot};
+use kernel_core::{BootError, BootInput, Kernel, MemoryRange, PhysAddr, Slot};
 
 /// Why the kernel cannot start.
 enum StartError {
@@ -66,30 +66,6 @@ impl fmt::Display for StartError {
             ),
             Self::Boot(error) => error.fmt(f),
         }
-    }
-}
-
-impl From<BootInfoError> for StartError {
-    fn from(error: BootInfoError) -> Self {
-        Self::BootInfo(error)
-    }
-}
-
-impl From<MappingError> for StartError {
-    fn from(error: MappingError) -> Self {
-        Self::Mapping(error)
-    }
-}
-
-impl From<CalibrationError> for StartError {
-    fn from(error: CalibrationError) -> Self {
-        Self::Clock(error)
-    }
-}
-
-impl From<BootError> for StartError {
-    fn from(error: BootError) -> Self {
-        Self::Boot(error)
     }
 }
 
@@ -149,7 +125,7 @@ fn boot(
     ebx: u32,
     boot_time: u64,
 ) -> Result<(), StartError> {
-    let info = boot_info::read(&BootstrapMemory, eax, ebx)?;
+    let info = boot_info::read(&BootstrapMemory, eax, ebx).map_err(StartError::BootInfo)?;
     core.options = info.command_line.options();
     core.symbols = find_symbols();
     let narrator = Narrator { quiet: core.options.quiet };
@@ -243,7 +219,7 @@ fn build_address_space(
     };
     // SAFETY: the boot core's only call; what the map calls usable is free but for the image and
     // the module, the boot loader's structures having been copied.
-    let space = unsafe { address_space::build(&plan)? };
+    let space = unsafe { address_space::build(&plan) }.map_err(StartError::Mapping)?;
     // SAFETY: the new root maps the image, its stack included, where they are.
     unsafe { write_cr3(space.root.0) };
     Ok(space)
@@ -263,8 +239,8 @@ fn start_hardware(
         // SAFETY: the I/O APICs' pages follow in their order.
         unsafe { io_apics.add(mapped_controller(index + 1, io_apic.address)) };
     }
-    let rate = measure_clock(platform)?;
-    local_apic.start_timer(features.tsc_deadline)?;
+    let rate = measure_clock(platform).map_err(StartError::Clock)?;
+    local_apic.start_timer(features.tsc_deadline).map_err(StartError::Clock)?;
     Ok((Hardware::new(megahertz(rate).into(), space.root, local_apic, io_apics), rate))
 }
 
@@ -305,14 +281,7 @@ fn load_root_task(
         module_range: PhysAddr(module.start)..PhysAddr(module.end),
         reserved: &reserved[..reserved_count],
         rsdp: rsdp.as_ref().map(|(bytes, length)| &bytes[..*length]),
-        framebuffer: info.framebuffer.map(|screen| Framebuffer {
-            address: screen.address,
-            pitch: screen.pitch,
-            width: screen.width,
-            height: screen.height,
-            bits_per_pixel: screen.bits_per_pixel,
-            kind: screen.kind,
-        }),
+        framebuffer: info.framebuffer,
         command_line: info.command_line.bytes(),
         cores_present: platform.processors,
         tsc_mhz: clock.megahertz,
@@ -320,7 +289,7 @@ fn load_root_task(
         node_id: 0,
         num_nodes: 1,
     };
-    Ok(kernel.boot(&input)?)
+    kernel.boot(&input).map_err(StartError::Boot)
 }
 
 fn memory_ranges(info: &BootInfo) -> ([MemoryRange; 2 * MAX_RANGES], usize) {

@@ -46,6 +46,7 @@ const USER_ADDRESS_BITS: u32 = 47;
 const FRAME_END: usize = offset_of!(Context, ss) + 8;
 const _: () = {
     assert!((offset_of!(Tcb, context) + FRAME_END).is_multiple_of(16));
+    assert!(offset_of!(Context, rax) == 0 && offset_of!(Context, r15) == 14 * 8);
     assert!(offset_of!(Context, ss) == offset_of!(Context, rsp) + 8);
     assert!(offset_of!(Context, rsp) == offset_of!(Context, rflags) + 8);
     assert!(offset_of!(Context, rflags) == offset_of!(Context, cs) + 8);
@@ -56,37 +57,24 @@ const _: () = {
 
 global_asm!(
     r#"
-    .macro SAVE_COMMON
-    mov [rsp + {RAX}], rax
-    mov [rsp + {RBX}], rbx
-    mov [rsp + {RCX}], rcx
-    mov [rsp + {RDX}], rdx
-    mov [rsp + {RSI}], rsi
-    mov [rsp + {RDI}], rdi
-    mov [rsp + {RBP}], rbp
-    mov [rsp + {R8}], r8
-    mov [rsp + {R9}], r9
-    mov [rsp + {R10}], r10
-    mov [rsp + {R11}], r11
-    mov [rsp + {R12}], r12
-    mov [rsp + {R13}], r13
-    mov [rsp + {R14}], r14
-    mov [rsp + {R15}], r15
+    # The general registers lie in this order at the beginning of a context, which RSP points at.
+    .macro SAVE_GENERAL
+    .set place, 0
+    .irp register, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
+    mov [rsp + place], \register
+    .set place, place + 8
+    .endr
     .endm
 
-    .macro LOAD_COMMON
-    mov rbx, [rax + {RBX}]
-    mov rdx, [rax + {RDX}]
-    mov rsi, [rax + {RSI}]
-    mov rdi, [rax + {RDI}]
-    mov rbp, [rax + {RBP}]
-    mov r8, [rax + {R8}]
-    mov r9, [rax + {R9}]
-    mov r10, [rax + {R10}]
-    mov r12, [rax + {R12}]
-    mov r13, [rax + {R13}]
-    mov r14, [rax + {R14}]
-    mov r15, [rax + {R15}]
+    # From the context at RAX: all but RAX, RCX and R11.
+    .macro LOAD_GENERAL
+    .set place, 8
+    .irp register, rbx, skip, rdx, rsi, rdi, rbp, r8, r9, r10, skip, r12, r13, r14, r15
+    .ifnc \register, skip
+    mov \register, [rax + place]
+    .endif
+    .set place, place + 8
+    .endr
     .endm
 
     .section .text.entry, "ax", @progbits
@@ -99,7 +87,7 @@ trap_syscall:
     swapgs
     mov gs:[{SCRATCH}], rsp
     mov rsp, gs:[{CONTEXT}]
-    SAVE_COMMON
+    SAVE_GENERAL
     mov [rsp + {RIP}], rcx
     mov [rsp + {RFLAGS}], r11
     sub rcx, 2
@@ -124,7 +112,7 @@ trap_leave:
     shr r11, {USER_ADDRESS_BITS}
     jnz 1f
     mov r11, [rax + {RFLAGS}]
-    LOAD_COMMON
+    LOAD_GENERAL
     mov rsp, [rax + {RSP}]
     mov rax, [rax + {RAX}]
     swapgs
@@ -135,7 +123,7 @@ trap_leave:
     and ecx, {USER_FLAGS}
     or ecx, {FIXED_FLAGS}
     mov [rax + {RFLAGS}], rcx
-    LOAD_COMMON
+    LOAD_GENERAL
     mov rcx, [rax + {RCX}]
     mov r11, [rax + {R11}]
     lea rsp, [rax + {RIP}]
@@ -181,7 +169,7 @@ trap_common:
     # full_frame holds the error code.
 trap_from_user:
     sub rsp, {FAULT_IP}
-    SAVE_COMMON
+    SAVE_GENERAL
     mov rsi, [rsp + {FAULT_IP}]
     mov rdx, [rsp + {FULL_FRAME}]
     mov rax, [rsp + {RIP}]
@@ -207,21 +195,9 @@ trap_from_kernel:
 
     # The stack holds vector, error code and the interrupt frame. GS may still be the user's.
 trap_kernel_fault:
-    push rax
-    push rcx
-    push rdx
-    push rbx
-    push rbp
-    push rsi
-    push rdi
-    push r8
-    push r9
-    push r10
-    push r11
-    push r12
-    push r13
-    push r14
-    push r15
+    .irp register, rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
+    push \register
+    .endr
     mov ecx, {GS_BASE}
     rdmsr
     test edx, edx
@@ -292,20 +268,8 @@ trap_enter:
     SCRATCH = const offset_of!(Core, scratch),
     NMIS = const offset_of!(Core, nmis),
     RAX = const offset_of!(Context, rax),
-    RBX = const offset_of!(Context, rbx),
     RCX = const offset_of!(Context, rcx),
-    RDX = const offset_of!(Context, rdx),
-    RSI = const offset_of!(Context, rsi),
-    RDI = const offset_of!(Context, rdi),
-    RBP = const offset_of!(Context, rbp),
-    R8 = const offset_of!(Context, r8),
-    R9 = const offset_of!(Context, r9),
-    R10 = const offset_of!(Context, r10),
     R11 = const offset_of!(Context, r11),
-    R12 = const offset_of!(Context, r12),
-    R13 = const offset_of!(Context, r13),
-    R14 = const offset_of!(Context, r14),
-    R15 = const offset_of!(Context, r15),
     FULL_FRAME = const offset_of!(Context, full_frame),
     FAULT_IP = const offset_of!(Context, fault_ip),
     RIP = const offset_of!(Context, rip),
