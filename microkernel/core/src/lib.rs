@@ -3,7 +3,7 @@
 //!
 //! [`Kernel`] is one instance: a value, never a global, so that a test can hold several. What it
 //! needs from the machine (memory of its objects, interrupt controller, clock, ports) is the
-//! [`Machine`] trait, which `kernel-x86_64` implements on hardware and [`simulation`] on the host.
+//! [`Machine`] trait, which `kernel-x86_64` implements on hardware and `simulation` on the host.
 //!
 //! | to find | look in |
 //! |---|---|
