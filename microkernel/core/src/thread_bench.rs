@@ -266,6 +266,13 @@ impl Bench {
         self.registers(thread).rsi = MessageInfo::new(label, 0, caps.len(), words.len()).0;
     }
 
+    /// Writes a message word where it is not carried in a register.
+    #[cfg(feature = "debug-syscalls")]
+    pub(crate) fn set_buffer_word(&mut self, thread: Ref<Tcb>, index: u64, word: u64) {
+        let buffer = self.kernel.get(thread).ipc_buffer;
+        *self.kernel.get_mut(Ref::<Word>::at(buffer.offset(8)).index(index)) = Word(word);
+    }
+
     /// Where the receiver wants a capability.
     pub(crate) fn receive_into(&mut self, thread: Ref<Tcb>, root: u64, cptr: u64) {
         let buffer = self.kernel.get(thread).ipc_buffer;

@@ -1,5 +1,7 @@
 //! Whole kernels running threads: messages, signals, faults, time.
 
+#[cfg(feature = "debug-syscalls")]
+mod debug;
 mod fault;
 mod fuzz;
 mod ipc;
