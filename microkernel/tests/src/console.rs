@@ -1,0 +1,42 @@
+//! Output on the first serial port, and QEMU's exit device.
+
+use libd3os::cap::{IoPort, IoPortRange};
+
+use crate::arena::Arena;
+
+const COM1: u16 = 0x3f8;
+const LINE_STATUS: u16 = COM1 + 5;
+const ROOM_TO_SEND: u8 = 0x20;
+const EXIT: u16 = 0xf4;
+
+/// Where results go.
+#[derive(Clone, Copy)]
+pub(crate) struct Console {
+    serial: IoPort,
+    exit: IoPort,
+}
+
+impl Console {
+    /// Takes the ports, for good.
+    pub(crate) fn new(arena: &mut Arena) -> Self {
+        let serial = arena.keep_ports(IoPortRange { first: COM1, last: COM1 + 7 });
+        let exit = arena.keep_ports(IoPortRange { first: EXIT, last: EXIT + 3 });
+        Self { serial, exit }
+    }
+
+    /// Prints, waiting for room.
+    pub(crate) fn print(self, text: &str) {
+        for byte in text.bytes() {
+            while self.serial.in8(LINE_STATUS).is_ok_and(|status| status & ROOM_TO_SEND == 0) {
+                core::hint::spin_loop();
+            }
+            // Without the port there is nobody to tell.
+            let _ = self.serial.out8(COM1, byte);
+        }
+    }
+
+    /// Ends QEMU, if it has the device: its exit code becomes `code` * 2 + 1.
+    pub(crate) fn exit(self, code: u32) {
+        let _ = self.exit.out32(EXIT, code);
+    }
+}

@@ -1,0 +1,51 @@
+//! All tests, a module per kind of object.
+
+mod address_space;
+mod asid;
+mod boot;
+mod cnode;
+mod debug;
+mod endpoint;
+mod fault;
+mod fpu;
+mod frame;
+mod hostile;
+mod io_port;
+mod irq;
+mod notification;
+mod reply;
+mod sched;
+mod tcb;
+mod untyped;
+
+use crate::Test;
+
+/// Names functions of a module as tests.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub(super) const TESTS: &[$crate::Test] =
+            &[$($crate::Test { name: ::core::stringify!($name), body: $name }),*];
+    };
+}
+use tests;
+
+/// Tests by group, in the order in which they run: what later ones rely on comes first.
+pub(crate) const GROUPS: &[(&str, &[Test])] = &[
+    ("boot", boot::TESTS),
+    ("untyped", untyped::TESTS),
+    ("cnode", cnode::TESTS),
+    ("io_port", io_port::TESTS),
+    ("frame", frame::TESTS),
+    ("address_space", address_space::TESTS),
+    ("asid", asid::TESTS),
+    ("tcb", tcb::TESTS),
+    ("notification", notification::TESTS),
+    ("endpoint", endpoint::TESTS),
+    ("reply", reply::TESTS),
+    ("fault", fault::TESTS),
+    ("sched", sched::TESTS),
+    ("fpu", fpu::TESTS),
+    ("irq", irq::TESTS),
+    ("debug", debug::TESTS),
+    ("hostile", hostile::TESTS),
+];
