@@ -15,10 +15,45 @@ pub(crate) fn note(what: &str) {
 
 /// Prints an error with everything that caused it, each on its own line.
 pub(crate) fn failure(error: &dyn Error) {
-    eprintln!("xtask: error: {error}");
+    eprint!("xtask: error: {}", explanation(error));
+}
+
+/// The error and its causes. A cause whose words its consequence has repeated is left out.
+fn explanation(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut text = format!("{said}\n");
     let mut cause = error.source();
     while let Some(inner) = cause {
-        eprintln!("  because: {inner}");
+        let words = inner.to_string();
+        if !said.contains(&words) {
+            text += &format!("  because: {words}\n");
+            said = words;
+        }
         cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Cause {
+        text: &'static str,
+        source: Option<Box<Cause>>,
+    }
+
+    fn cause(text: &'static str, source: Option<Cause>) -> Cause {
+        Cause { text, source: source.map(Box::new) }
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let root = cause("no such file", None);
+        let middle = cause("cannot be read", Some(root));
+        let error = cause("x.toml: cannot be read", Some(middle));
+        assert_eq!(explanation(&error), "x.toml: cannot be read\n  because: no such file\n");
     }
 }
