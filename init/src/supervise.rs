@@ -341,12 +341,14 @@ impl<W> Supervisor<W> {
         let Some(program) = self.programs.get_mut(number.index()).filter(|p| p.is_live()) else {
             return Vec::new();
         };
-        if self.foreground == Some(number) {
-            self.foreground = None;
-        }
+        let was_foreground = self.foreground.take_if(|known| *known == number).is_some();
         let waiters = core::mem::take(&mut program.waiters);
+        let audience = match was_foreground && !waiters.is_empty() {
+            true => Audience::Waiter,
+            false => Audience::Log,
+        };
         let mut actions = alloc::vec![Action::Destroy(number)];
-        actions.extend(program.settle(number, &exit, now_us));
+        actions.extend(program.settle(number, &exit, audience, now_us));
         actions.extend(waiters.into_iter().map(|(_, w)| Action::Answer(w, exit.clone())));
         actions.extend(self.forget_waits_of(number));
         actions
@@ -361,9 +363,25 @@ impl<W> Supervisor<W> {
     }
 }
 
+/// Who tells the person at the terminal how a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Audience {
+    /// The one who ran it in the foreground and waits for its end: the log then keeps the record
+    /// at a level that is not shown, or the person would read it twice.
+    Waiter,
+    /// Nobody but the log.
+    Log,
+}
+
 impl<W> Program<W> {
     /// Takes the program from running to what comes after, and says so.
-    fn settle(&mut self, number: ProgramNumber, exit: &Exit, now_us: u64) -> Option<Action<W>> {
+    fn settle(
+        &mut self,
+        number: ProgramNumber,
+        exit: &Exit,
+        audience: Audience,
+        now_us: u64,
+    ) -> Option<Action<W>> {
         let failed = match exit {
             Exit::Code(code) => *code != 0,
             Exit::Faulted(_) => true,
@@ -378,7 +396,11 @@ impl<W> Program<W> {
             let faulted = matches!(exit, Exit::Faulted(_));
             self.state = if faulted { ProgramState::Faulted } else { ProgramState::Stopped };
             // A clean end is no news.
-            return if *exit == Exit::Code(0) { None } else { notice(level, what) };
+            return match audience {
+                _ if *exit == Exit::Code(0) => None,
+                Audience::Waiter => notice(Level::Debug, what),
+                Audience::Log => notice(level, what),
+            };
         }
         if self.failures > MOST_FAILURES {
             self.state = ProgramState::GivenUp;
@@ -483,7 +505,7 @@ mod tests {
             sut.exited(number(HELLO), 3, 50),
             [
                 Action::Destroy(number(HELLO)),
-                Action::Notice(number(HELLO), Level::Error, "ended with code 3".to_string()),
+                Action::Notice(number(HELLO), Level::Debug, "ended with code 3".to_string()),
                 Action::Answer(7, Exit::Code(3)),
             ]
         );
@@ -582,6 +604,26 @@ mod tests {
         let text = "died: null dereference at 0x8, in uart::main+0x10 (0x401000)".to_string();
         assert_eq!(actions[1], Action::Notice(number(HELLO), Level::Error, text));
         assert_eq!(state(&sut, HELLO), ProgramState::Faulted);
+    }
+
+    #[test]
+    fn who_waits_in_the_foreground_tells_the_end_and_the_log_need_not_show_it() {
+        let level = |mode, waits: bool, index| {
+            let mut sut = sut();
+            let id = run(&mut sut, index, mode);
+            if waits {
+                sut.wait(id, number(SHELL), 1).expect("runs");
+            }
+            match sut.faulted(number(index), report(), 1).into_iter().nth(1) {
+                Some(Action::Notice(_, level, _)) => level,
+                other => panic!("no notice but {other:?}"),
+            }
+        };
+        assert_eq!(level(RunMode::Foreground, true, HELLO), Level::Debug);
+        assert_eq!(level(RunMode::Foreground, false, HELLO), Level::Error);
+        assert_eq!(level(RunMode::Background, true, HELLO), Level::Error);
+        // Its restart is news that no waiter is told.
+        assert_eq!(level(RunMode::Foreground, true, UART), Level::Error);
     }
 
     #[test]
