@@ -177,6 +177,10 @@ trap_from_user:
     mov qword ptr [rsp + {FULL_FRAME}], 1
     mov rdi, gs:[{THIS}]
     mov rsp, gs:[{STACK}]
+    # The user's direction and alignment-check flags (with the latter SMAP lets user memory be
+    # touched) end here, as SYSCALL's mask ends them.
+    push 2
+    popfq
     xor ebp, ebp
     call {on_trap}
     jmp trap_leave
