@@ -47,6 +47,14 @@ pub(crate) fn undefined_instruction() {
     unsafe { asm!("ud2", options(nostack)) };
 }
 
+/// Raises an exception while the direction and alignment-check flags are set.
+pub(crate) fn fault_with_flags() {
+    // SAFETY: a thread that executes this goes no further than the exception.
+    unsafe {
+        asm!("pushfq", "or dword ptr [rsp], 0x40400", "popfq", "ud2", "cld");
+    }
+}
+
 /// Executes a breakpoint.
 pub(crate) fn breakpoint() {
     // SAFETY: the instruction raises an exception and changes nothing.

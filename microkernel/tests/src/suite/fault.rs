@@ -7,7 +7,7 @@ use libd3os::cap::{Capability, Endpoint, Reply};
 use libd3os::sys::{self, Cptr};
 
 use super::tests;
-use crate::arena::{Arena, VSPACE, slot_of};
+use crate::arena::{Arena, VSPACE};
 use crate::check::{Outcome, check, check_eq};
 use crate::machine::{self, AfterSyscall};
 use crate::raw;
@@ -22,13 +22,14 @@ tests![
     a_handler_skips_the_instruction,
     an_unknown_system_call_tells_all_registers,
     a_handler_rewrites_registers,
-    a_missing_capability_is_a_fault,
+    an_empty_slot_is_an_error,
     receiving_from_nothing_is_a_fault,
     a_failed_look_up_is_described,
     a_fault_endpoint_has_a_badge,
     without_a_handler_the_thread_stops,
     an_answer_with_a_label_leaves_it_stopped,
     kernel_addresses_are_out_of_reach,
+    flags_of_a_user_stay_outside,
 ];
 
 const NOWHERE: u64 = 0x1111_2222_3000;
@@ -216,22 +217,21 @@ fn a_handler_rewrites_registers(arena: &mut Arena) -> Outcome {
     Ok(())
 }
 
-fn a_missing_capability_is_a_fault(arena: &mut Arena) -> Outcome {
+/// A slot that exists but is empty is an error to whoever invokes it, not a fault.
+fn an_empty_slot_is_an_error(arena: &mut Arena) -> Outcome {
     let empty = arena.empty_slot();
+    let seen = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+    let tell = Arc::clone(&seen);
     let dying = Dying::new(arena, move || {
-        raw::call(empty, raw::info(1, 0), [0; 4]);
+        let answer = raw::call(empty, raw::info(1, 0), [0; 4]);
+        tell[0].store(answer.info.label(), Ordering::Relaxed);
+        tell[1].store(answer.words[0], Ordering::Relaxed);
+        raw::send(empty, raw::info(1, 0), [0; 4]);
+        raw::nb_send(empty, raw::info(1, 0), [0; 4]);
     })?;
-    check_eq!(dying.fault(), Some(FaultLabel::Cap));
-    let [_, address, receiving] = words();
-    check_eq!((address, receiving), (empty.address(), 0));
-    // Put there what was missing; the call is made again.
-    let endpoint = arena.endpoint()?;
-    slot_of(empty).copy_from(slot_of(endpoint.cptr()), CapRights::ALL)?;
-    dying.go_on(0);
-    let reply = arena.reply()?;
-    check_eq!(raw::recv(endpoint.cptr(), reply.cptr()).info.label(), 1);
-    raw::send(reply.cptr(), raw::info(0, 0), [0; 4]);
     dying.worker.join();
+    let got = [&seen[0], &seen[1]].map(|word| word.load(Ordering::Relaxed));
+    check_eq!(got, [libd3os::abi::Error::InvalidCapability as u64, 0]);
     Ok(())
 }
 
@@ -264,6 +264,12 @@ fn a_failed_look_up_is_described(arena: &mut Arena) -> Outcome {
     check_eq!((address, receiving), (wild.address(), 0));
     check_eq!(kind, LookupFailureKind::GuardMismatch as u64);
     check_eq!((bits_left, guard, guard_bits), (64, 0, 51));
+    // Nothing has changed, so the call that is made again fails again.
+    dying.go_on(0);
+    check_eq!(dying.fault(), Some(FaultLabel::Cap));
+    // A message that nobody waits for is dropped instead.
+    let dropped = Dying::new(arena, move || raw::nb_send(wild, raw::info(1, 0), [0; 4]))?;
+    dropped.worker.join();
     Ok(())
 }
 
@@ -297,5 +303,18 @@ fn an_answer_with_a_label_leaves_it_stopped(arena: &mut Arena) -> Outcome {
     check!(!dying.worker.is_done(), "it went on");
     dying.worker.tcb.resume()?;
     dying.worker.join();
+    Ok(())
+}
+
+/// A thread that copies backwards does not make the kernel do so.
+fn flags_of_a_user_stay_outside(arena: &mut Arena) -> Outcome {
+    let dying = Dying::new(arena, machine::fault_with_flags)?;
+    check_eq!(dying.fault(), Some(FaultLabel::UserException));
+    let flags = sys::word(2);
+    check_eq!(flags & 0x4_0400, 0x4_0400, "direction and alignment check in {flags:#x}");
+    // The kernel clears and copies memory in all that it does now.
+    let page = arena.frame(FrameSize::Large)?;
+    arena.map(page, FrameSize::Large)?;
+    arena.worker(50, |_| ())?.join();
     Ok(())
 }

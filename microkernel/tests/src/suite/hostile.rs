@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use libd3os::abi::{
     CNodeCapData, CapRights, FaultLabel, FrameSize, Label, MessageInfo, ObjectType, UserRegisters,
 };
-use libd3os::cap::{Bandwidth, CNode, Capability, Endpoint, Error, Slot, SlotRun, Tcb};
+use libd3os::cap::{Bandwidth, CNode, Capability, Endpoint, Error, Slot, SlotRun};
 use libd3os::sys::Cptr;
 
 use super::tests;
@@ -81,9 +81,13 @@ impl Cell {
         for (index, kind) in (0..).zip(ObjectType::ALL) {
             if !matches!(kind, ObjectType::HugePage | ObjectType::CNode) {
                 let bits = if kind == ObjectType::Untyped { 16 } else { 8 };
-                let made = Tcb::new(arena.make(kind, bits)?);
-                inner.slot(index, 5).copy_from(slot_of(made.cptr()), CapRights::ALL)?;
-                cell.add_kind(kind, made)?;
+                let made = arena.make(kind, bits)?;
+                let place = cell.slot(cell.next());
+                // Moved, as tables that are not mapped and roots without an identifier have no
+                // copies, and a second copy of an untyped there cannot be.
+                place.move_from(slot_of(made))?;
+                cell.count(kind);
+                let _ = inner.slot(index, 5).copy_from(place, CapRights::ALL);
             }
         }
         cell.add_configured(arena)?;
@@ -110,12 +114,15 @@ impl Cell {
         Ok(())
     }
 
-    fn add_kind(&mut self, kind: ObjectType, cap: impl Capability) -> Result<(), Error> {
-        self.add(cap)?;
-        if matches!(kind, ObjectType::Endpoint | ObjectType::Notification | ObjectType::Reply) {
-            self.partners.extend(self.objects.pop());
+    /// Counts what was put into the next slot.
+    fn count(&mut self, kind: ObjectType) {
+        let index = self.next();
+        match kind {
+            ObjectType::Endpoint | ObjectType::Notification | ObjectType::Reply => {
+                self.partners.push(index);
+            }
+            _ => self.objects.push(index),
         }
-        Ok(())
     }
 
     /// An address space with a page in it, and time.

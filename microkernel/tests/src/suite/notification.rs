@@ -175,6 +175,8 @@ fn it_lends_its_time_to_a_passive_waiter(arena: &mut Arena) -> Outcome {
     for _ in 0..3 {
         raw::signal(signal);
         check_eq!(answers.wait(), 1);
+        // It waits again, and so gives the time back.
+        arena.worker(50, |_| ())?.join();
     }
     check!(worker.context.consumed().is_ok());
     worker.context.unbind_object(wakes.cptr())?;
