@@ -12,9 +12,9 @@
 //! mapping of a frame or table (page-aligned address, ASID in the low twelve bits), the free offset
 //! of an untyped, the next slot of a zombie's worklist.
 
-use crate::memory::{PhysAddr, Ref};
 use crate::objects::{AsidPool, Endpoint, Notification, PageTable, Reply, SchedContext, Tcb};
-use crate::slot::{Slot, TCB_SLOTS};
+use crate::slot::TCB_SLOTS;
+use crate::{PhysAddr, Ref, Slot};
 use d3os_abi::{CNodeCapData, CapRights, FrameSize, MIN_UNTYPED_BITS, SLOT_SIZE_BITS, size_bits};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

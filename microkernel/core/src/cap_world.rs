@@ -2,6 +2,7 @@
 //! of capabilities.
 
 use crate::cap::{Cap, FrameRights};
+use crate::delete::Preempted;
 use crate::error::SyscallError;
 use crate::invariants::SlotArray;
 use crate::invocation::{Invocation, Outcome};
@@ -145,7 +146,7 @@ impl World {
         words: &[u64],
         caps: &[Ref<Slot>],
     ) -> Result<(), SyscallError> {
-        while self.invoke(self.slot(ROOT), label, words, caps)? == Outcome::Preempted {
+        while self.invoke(self.slot(ROOT), label, words, caps)? == Err(Preempted) {
             self.check();
         }
         Ok(())
@@ -196,7 +197,7 @@ impl World {
     ) -> Result<(), SyscallError> {
         let words = [kind as u64, size, 0, 0, dest, count];
         let (untyped, root) = (self.slot(untyped), self.slot(ROOT));
-        while self.invoke(untyped, Label::UntypedRetype, &words, &[root])? == Outcome::Preempted {
+        while self.invoke(untyped, Label::UntypedRetype, &words, &[root])? == Err(Preempted) {
             self.check();
         }
         Ok(())

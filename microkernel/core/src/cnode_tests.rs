@@ -3,6 +3,7 @@
 use crate::cap::{Asid, Cap, FrameRights, Mapping, TableLevel};
 use crate::cap_world::{FREE, ROOT, UNTYPED, World};
 use crate::error::{LookupFailure, SyscallError};
+use crate::invocation::Answer;
 use crate::memory::{PhysAddr, Ref};
 use d3os_abi::{CNodeCapData, CapRights, FrameSize, Label, ObjectType};
 
@@ -278,9 +279,9 @@ fn the_last_capability_to_an_interrupt_frees_its_vector() {
     issue(&mut world, EMPTY + 1).unwrap();
     world.copy(EMPTY + 1, EMPTY + 2).unwrap();
     let handler = world.slot(EMPTY + 1);
-    world
-        .invoke(handler, Label::IrqHandlerSetNotification, &[], &[world.slot(NOTIFICATION)])
-        .unwrap();
+    let notification = [world.slot(NOTIFICATION)];
+    let set = world.invoke(handler, Label::IrqHandlerSetNotification, &[], &notification);
+    assert_eq!(set, Ok(Ok(Answer::Empty)));
     world.check();
     world.delete(EMPTY + 1).unwrap();
     assert!(issue(&mut world, EMPTY + 3).is_err(), "a copy still holds the vector");

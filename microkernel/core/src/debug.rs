@@ -1,11 +1,8 @@
 //! The Debug* system calls of debug builds: printing, naming, halting, telling types.
 
-use crate::cap::{Cap, TableLevel};
 use crate::fault::Fault;
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::Ref;
 use crate::objects::{NAME_LENGTH, Tcb, TcbSlot};
+use crate::{Cap, Kernel, Machine, Ref, TableLevel};
 use core::fmt::{self, Write};
 use d3os_abi::Syscall;
 

@@ -25,12 +25,7 @@
 //! A zombie can lie in a slot of its own object, where circles lead: the cursor skips it. It then
 //! is the last thing in the object, and goes together with it.
 
-use crate::cap::{Cap, Zombie, ZombieKind, ZombieState};
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{PhysAddr, Ref};
-use crate::slot::Slot;
-
+use crate::{Cap, Kernel, Machine, PhysAddr, Ref, Slot, Zombie, ZombieKind, ZombieState};
 /// An interrupt waits: what was done is kept, and the operation is to be started again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Preempted;

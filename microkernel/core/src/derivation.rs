@@ -14,12 +14,8 @@
 //! So capabilities to one object stand next to each other, and a slot is the object's last one
 //! exactly if neither neighbour names the object.
 
-use crate::cap::{Cap, RawCap};
-use crate::error::SyscallError;
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{Link, PhysAddr, Ref};
-use crate::slot::Slot;
+use crate::cap::RawCap;
+use crate::{Cap, Decoded, Kernel, Link, Machine, PhysAddr, Ref, Slot, SyscallError};
 
 impl<M: Machine> Kernel<M> {
     /// The capability in `slot`.
@@ -93,7 +89,7 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// `RevokeFirst` for an untyped that has children, `IllegalOperation` for a paging structure
     /// that is mapped nowhere: a copy could be mapped elsewhere.
-    pub(crate) fn derive_cap(&self, slot: Ref<Slot>, cap: Cap) -> Result<Cap, SyscallError> {
+    pub(crate) fn derive_cap(&self, slot: Ref<Slot>, cap: Cap) -> Decoded<Cap> {
         match cap {
             Cap::Untyped { .. } => self.ensure_no_children(slot).map(|()| cap),
             Cap::Zombie(_) | Cap::IrqControl | Cap::IoPortControl => Ok(Cap::Null),
@@ -117,7 +113,7 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `RevokeFirst` if it has.
-    pub(crate) fn ensure_no_children(&self, slot: Ref<Slot>) -> Result<(), SyscallError> {
+    pub(crate) fn ensure_no_children(&self, slot: Ref<Slot>) -> Decoded<()> {
         if self.has_children(slot) { Err(SyscallError::RevokeFirst) } else { Ok(()) }
     }
 

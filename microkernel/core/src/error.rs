@@ -56,6 +56,9 @@ impl LookupFailure {
     }
 }
 
+/// What decoding an invocation finds, or why the invocation is refused.
+pub(crate) type Decoded<T> = Result<T, SyscallError>;
+
 /// An [`Error`] with what its message tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyscallError {

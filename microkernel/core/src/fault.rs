@@ -4,13 +4,9 @@
 //! fault or timeout slot. It waits for the reply like a caller; the reply may rewrite its registers
 //! and lets it go on at the instruction that faulted, or leaves it stopped.
 
-use crate::cap::Cap;
-use crate::error::LookupFailure;
 use crate::ipc::SendMode;
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::Ref;
 use crate::objects::{FaultRecord, SchedContext, SendTerms, Tcb, TcbSlot, ThreadState};
+use crate::{Cap, Kernel, LookupFailure, Machine, Ref};
 use d3os_abi::{FaultLabel, MessageInfo, fault_length};
 
 /// What a thread was doing when an address of its led nowhere.
@@ -147,7 +143,7 @@ impl<M: Machine> Kernel<M> {
         let context = self.get(sender).context;
         let [a, b, c, d, e, f] = fault.words;
         let mut words = [0; fault_length::UNKNOWN_SYSCALL];
-        let length = match FaultLabel::from_label(fault.label) {
+        let length = match FaultLabel::from_number(fault.label) {
             Some(FaultLabel::Cap) => {
                 let kind_words = [2, 1, 2, 3, 4].get(index_of(c)).copied().unwrap_or(1);
                 fill(&mut words, &[context.fault_ip, a, b, c, d, e, f], 3 + kind_words)
@@ -180,7 +176,7 @@ impl<M: Machine> Kernel<M> {
     /// Carries out a handler's answer: registers that it rewrites, and whether the thread goes on.
     pub(crate) fn answer_fault(&mut self, handler: Ref<Tcb>, thread: Ref<Tcb>) {
         let info = MessageInfo(self.get(handler).context.rsi);
-        let registers = match FaultLabel::from_label(self.get(thread).fault.label) {
+        let registers = match FaultLabel::from_number(self.get(thread).fault.label) {
             Some(FaultLabel::UnknownSyscall) => order::UNKNOWN_SYSCALL,
             Some(FaultLabel::UserException) => order::USER_EXCEPTION,
             Some(FaultLabel::Timeout) => order::TIMEOUT_REPLY,

@@ -4,34 +4,29 @@
 //! type of its own; only that request can be carried out. Carrying out can be preempted (the
 //! system call is then restarted), but cannot fail.
 
-use crate::cap::Cap;
-use crate::error::SyscallError;
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::Ref;
 use crate::objects::Tcb;
-use crate::slot::Slot;
+use crate::{Cap, Decoded, Kernel, Machine, Preempted, Ref, Slot, SyscallError};
 
 /// A decoded message to a kernel object; words are fetched on demand with `Kernel::argument`.
 #[derive(Clone, Copy, Debug)]
-pub struct Invocation {
+pub(crate) struct Invocation {
     /// The message's label.
-    pub label: u64,
+    pub(crate) label: u64,
     /// Words in the message.
-    pub length: usize,
+    pub(crate) length: usize,
     /// The capability that was invoked.
-    pub cap: Cap,
+    pub(crate) cap: Cap,
     /// Where it lies.
-    pub slot: Ref<Slot>,
+    pub(crate) slot: Ref<Slot>,
     /// Slots of the extra capabilities, in order; `None` from the first that was not sent.
-    pub extra: [Option<Ref<Slot>>; 3],
+    pub(crate) extra: [Option<Ref<Slot>>; 3],
     /// The invoking thread.
-    pub thread: Ref<Tcb>,
+    pub(crate) thread: Ref<Tcb>,
 }
 
 /// Words that an invocation answers with (most answer none).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reply {
+pub(crate) enum Answer {
     /// Success, no words.
     #[default]
     Empty,
@@ -43,14 +38,9 @@ pub enum Reply {
     Done,
 }
 
-/// How carrying out ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Complete.
-    Complete(Reply),
-    /// An interrupt waits: what was done is kept, the thread restarts its system call.
-    Preempted,
-}
+/// How carrying out ended: complete, or [`Preempted`]; then what was done is kept, and the thread
+/// restarts its system call.
+pub(crate) type Outcome = Result<Answer, Preempted>;
 
 impl<M: Machine> Kernel<M> {
     /// The `index`th word of the message.
@@ -58,7 +48,7 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// `TruncatedMessage` where the message is shorter.
     #[inline]
-    pub(crate) fn argument(&self, inv: &Invocation, index: usize) -> Result<u64, SyscallError> {
+    pub(crate) fn argument(&self, inv: &Invocation, index: usize) -> Decoded<u64> {
         if index >= inv.length {
             return Err(SyscallError::TruncatedMessage);
         }
@@ -69,11 +59,7 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `TruncatedMessage` where fewer were sent.
-    pub(crate) fn extra_cap(
-        &self,
-        inv: &Invocation,
-        index: usize,
-    ) -> Result<(Ref<Slot>, Cap), SyscallError> {
+    pub(crate) fn extra_cap(&self, inv: &Invocation, index: usize) -> Decoded<(Ref<Slot>, Cap)> {
         let slot = inv.extra.get(index).copied().flatten().ok_or(SyscallError::TruncatedMessage)?;
         Ok((slot, self.cap_at(slot)))
     }
@@ -82,7 +68,7 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// What decoding refused it for; then nothing has changed.
-    pub(crate) fn perform(&mut self, inv: &Invocation) -> Result<Outcome, SyscallError> {
+    pub(crate) fn perform(&mut self, inv: &Invocation) -> Decoded<Outcome> {
         match inv.cap {
             Cap::Untyped { .. } => self.decode_untyped(inv).map(|r| self.perform_untyped(inv, r)),
             Cap::CNode { .. } => self.decode_cnode(inv).map(|r| self.perform_cnode(inv, r)),

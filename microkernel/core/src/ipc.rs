@@ -5,14 +5,9 @@
 //! threads queue in the endpoint by priority; a blocked sender keeps what its capability allowed
 //! ([`SendTerms`]), a blocked receiver the reply object that it offers.
 
-use crate::cap::Cap;
-use crate::error::LookupFailure;
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{KernelObject, Link, Ref};
 use crate::objects::{Context, Endpoint, Reply, SendTerms, Tcb, TcbSlot, ThreadState, Waiting};
-use crate::slot::Slot;
 use crate::syscall::Blocking;
+use crate::{Cap, Kernel, KernelObject, Link, LookupFailure, Machine, Ref, Slot};
 use d3os_abi::{CapRights, IPC_BUFFER_SIZE, MAX_EXTRA_CAPS, MESSAGE_REGISTERS, MessageInfo};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

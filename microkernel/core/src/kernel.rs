@@ -1,11 +1,9 @@
 //! One kernel instance: its state, and the entry that every trap takes.
 
 use crate::fault::Fault;
-use crate::machine::Machine;
-use crate::memory::{KernelObject, Link, PhysAddr, Ref};
 use crate::objects::{AsidPool, DomainSchedule, IoPorts, Tcb, ThreadState};
 use crate::scheduler::Scheduler;
-use crate::slot::Slot;
+use crate::{KernelObject, Link, Machine, PhysAddr, Ref, Slot};
 use d3os_abi::ASID_POOL_COUNT;
 
 /// Why the kernel was entered; the interrupted thread's registers are already in its TCB.

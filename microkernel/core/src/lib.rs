@@ -73,8 +73,10 @@ mod vspace_tests;
 
 pub use boot::{BootError, BootInput, Framebuffer, ImageError, MemoryRange};
 pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};
+pub(crate) use delete::Preempted;
+pub(crate) use error::Decoded;
 pub use error::{LookupFailure, SyscallError};
-pub use invocation::{Invocation, Outcome, Reply as InvocationReply};
+pub(crate) use invocation::{Answer, Invocation, Outcome};
 pub use kernel::{Event, Kernel, Next};
 pub use machine::{InterruptTrigger, Machine, PortWidth, Ticks};
 pub use memory::{KernelObject, Link, PhysAddr, Ref};

@@ -2,13 +2,9 @@
 //!
 //! Each CNode on the way takes its guard and then its radix from the top of the bits that are left.
 
-use crate::cap::{Cap, RawCap, low_bits};
-use crate::error::{LookupFailure, SyscallError};
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::Ref;
+use crate::cap::{RawCap, low_bits};
 use crate::objects::{Tcb, TcbSlot};
-use crate::slot::Slot;
+use crate::{Cap, Decoded, Kernel, LookupFailure, Machine, Ref, Slot, SyscallError};
 
 /// Bits of an address.
 const WORD_BITS: u8 = 64;
@@ -59,7 +55,7 @@ impl<M: Machine> Kernel<M> {
         index: u64,
         depth: u64,
         source: bool,
-    ) -> Result<Ref<Slot>, SyscallError> {
+    ) -> Decoded<Ref<Slot>> {
         let failed = |failure| SyscallError::FailedLookup { source, failure };
         if !matches!(root, Cap::CNode { .. }) {
             return Err(failed(LookupFailure::InvalidRoot));
@@ -74,7 +70,7 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `DeleteFirst` where it already holds one.
-    pub(crate) fn ensure_empty(&self, slot: Ref<Slot>) -> Result<(), SyscallError> {
+    pub(crate) fn ensure_empty(&self, slot: Ref<Slot>) -> Decoded<()> {
         if self.get(slot).is_empty() { Ok(()) } else { Err(SyscallError::DeleteFirst) }
     }
 

@@ -1,7 +1,7 @@
 //! What the kernel needs from the machine.
 
-use crate::memory::{KernelObject, PhysAddr, Ref};
 use crate::objects::Tcb;
+use crate::{KernelObject, PhysAddr, Ref};
 
 /// Time: ticks of the time stamp counter.
 pub type Ticks = u64;

@@ -3,8 +3,9 @@
 
 use crate::cap::Cap;
 use crate::cap_world::{FREE, ROOT, ROOT_RADIX, UNTYPED, World};
+use crate::delete::Preempted;
 use crate::error::{LookupFailure, SyscallError};
-use crate::invocation::{Invocation, Outcome};
+use crate::invocation::Invocation;
 use crate::memory::Ref;
 use crate::slot::{Slot, TCB_SLOTS};
 use d3os_abi::{CNodeCapData, CapRights, Label, ObjectType};
@@ -248,7 +249,7 @@ impl World {
             self.kernel.machine.preempt_after.set(patience);
             let outcome = self.kernel.perform(&inv);
             self.kernel.machine.preempt_after.set(None);
-            if outcome? != Outcome::Preempted {
+            if outcome? != Err(Preempted) {
                 break;
             }
             self.check();
@@ -647,7 +648,7 @@ fn deletions_that_are_given_up_leave_nothing_wrong() {
                 continue;
             };
             world.kernel.machine.preempt_after.set(op.patience);
-            let preempted = world.kernel.perform(&inv) == Ok(Outcome::Preempted);
+            let preempted = world.kernel.perform(&inv) == Ok(Err(Preempted));
             world.kernel.machine.preempt_after.set(None);
             world.check();
             steps.set(steps.get() + 1);

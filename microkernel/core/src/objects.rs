@@ -1,5 +1,6 @@
 //! The objects of the API, a file each.
 
+use crate::{Cap, Decoded, Kernel, Machine, Ref, Slot};
 mod asid;
 mod cnode;
 mod domain;
@@ -34,24 +35,12 @@ pub(crate) use tcb::{FaultRecord, Queued, SendTerms};
 pub(crate) use untyped::MAX_RAM_UNTYPED_BITS;
 pub(crate) use wait_queue::WaitQueue;
 
-use crate::cap::Cap;
-use crate::error::SyscallError;
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::Ref;
-use crate::slot::Slot;
-
 impl<M: Machine> Kernel<M> {
     /// The slot that a new capability was asked to go to.
     ///
     /// # Errors
     /// `FailedLookup` where there is no such slot, `DeleteFirst` where it is occupied.
-    pub(crate) fn empty_slot(
-        &self,
-        root: Cap,
-        index: u64,
-        depth: u64,
-    ) -> Result<Ref<Slot>, SyscallError> {
+    pub(crate) fn empty_slot(&self, root: Cap, index: u64, depth: u64) -> Decoded<Ref<Slot>> {
         let slot = self.lookup_target_slot(root, index, depth, false)?;
         self.ensure_empty(slot)?;
         Ok(slot)

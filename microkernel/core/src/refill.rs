@@ -13,10 +13,8 @@
 //!
 //! Round robin (period 0) has one refill, whose amount is what is left of the time slice.
 
-use crate::kernel::Kernel;
-use crate::machine::{Machine, Ticks};
-use crate::memory::{Link, Ref};
 use crate::objects::{Refill, SchedContext};
+use crate::{Kernel, Link, Machine, Ref, Ticks};
 
 /// Times beyond this count as never; far enough from overflow for a period to be added.
 const NEVER: Ticks = Ticks::MAX / 2;

@@ -6,10 +6,8 @@
 //! queue; every other thread is in neither. Changes made during a system call only mark what they
 //! ask for; [`Kernel::schedule`] decides once, on the way out.
 
-use crate::kernel::Kernel;
-use crate::machine::{Machine, Ticks};
-use crate::memory::{Link, Ref};
 use crate::objects::{Queued, SchedContext, Tcb, TcbSlot};
+use crate::{Kernel, Link, Machine, Ref, Ticks};
 use d3os_abi::PRIORITIES;
 
 /// Half of the least budget, in microseconds: what a kernel entry and exit may take at worst.

@@ -1,7 +1,7 @@
 //! A capability slot: 32 bytes, a capability and its place in the derivation order.
 
-use crate::cap::{Cap, RawCap};
-use crate::memory::{KernelObject, Link, PhysAddr, Ref};
+use crate::cap::RawCap;
+use crate::{Cap, KernelObject, Link, PhysAddr, Ref};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Capability slots at the start of a TCB.

@@ -1,14 +1,9 @@
 //! System calls: what each asks for, and the answers of the kernel's own objects.
 
-use crate::cap::Cap;
-use crate::error::SyscallError;
 use crate::fault::{Fault, Phase};
-use crate::invocation::{Invocation, Outcome, Reply};
 use crate::ipc::SendMode;
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::Ref;
 use crate::objects::{SendTerms, Tcb, ThreadState};
+use crate::{Answer, Cap, Invocation, Kernel, Machine, Preempted, Ref, SyscallError};
 use d3os_abi::{CapRights, MESSAGE_REGISTERS, MessageInfo, Syscall};
 
 /// Whether a receiving system call waits.
@@ -133,7 +128,7 @@ impl<M: Machine> Kernel<M> {
     /// Answers a `Call` of an object that has no answer of its own.
     fn confirm(&mut self, thread: Ref<Tcb>, mode: SendMode) {
         if mode.is_call && self.get(thread).state == ThreadState::RUNNING {
-            self.write_reply(thread, Reply::Empty);
+            self.write_reply(thread, Answer::Empty);
         }
     }
 
@@ -145,8 +140,8 @@ impl<M: Machine> Kernel<M> {
         }
         self.get_mut(inv.thread).state = ThreadState::RESTART;
         let outcome = match self.perform(inv) {
-            Ok(Outcome::Preempted) => return Invoked::Preempted,
-            Ok(Outcome::Complete(reply)) => Ok(reply),
+            Ok(Err(Preempted)) => return Invoked::Preempted,
+            Ok(Ok(reply)) => Ok(reply),
             Err(error) => Err(error),
         };
         // The thread may have suspended or deleted itself; then there is nobody to answer.
@@ -161,15 +156,15 @@ impl<M: Machine> Kernel<M> {
         Invoked::Done
     }
 
-    fn write_reply(&mut self, thread: Ref<Tcb>, reply: Reply) {
+    fn write_reply(&mut self, thread: Ref<Tcb>, reply: Answer) {
         let length = match reply {
-            Reply::Empty => 0,
-            Reply::Word(word) => {
+            Answer::Empty => 0,
+            Answer::Word(word) => {
                 self.set_message_word(thread, 0, word);
                 1
             }
-            Reply::Written(length) => length,
-            Reply::Done => return,
+            Answer::Written(length) => length,
+            Answer::Done => return,
         };
         self.finish_message(thread, 0, MessageInfo::new(0, 0, 0, length));
     }

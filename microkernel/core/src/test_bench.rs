@@ -2,8 +2,9 @@
 //! memory and devices.
 
 use crate::cap::{Asid, Cap, FrameRights};
+use crate::delete::Preempted;
 use crate::error::SyscallError;
-use crate::invocation::{Invocation, Outcome, Reply};
+use crate::invocation::{Answer, Invocation};
 use crate::kernel::Kernel;
 use crate::memory::{Link, PhysAddr, Ref};
 use crate::objects::{AsidPool, PageTable, Tcb, TcbSlot};
@@ -143,9 +144,9 @@ impl Bench {
             thread: self.thread,
         };
         match self.kernel.perform(&invocation)? {
-            Outcome::Complete(Reply::Word(word)) => Ok(word),
-            Outcome::Complete(_) => Ok(0),
-            Outcome::Preempted => panic!("nothing here can be preempted"),
+            Ok(Answer::Word(word)) => Ok(word),
+            Ok(_) => Ok(0),
+            Err(Preempted) => panic!("nothing here can be preempted"),
         }
     }
 

@@ -2,8 +2,9 @@
 
 use crate::cap::Cap;
 use crate::cap_world::{FREE, ROOT, ROOT_RADIX, UNTYPED, UNTYPED_BASE, World};
+use crate::delete::Preempted;
 use crate::error::{LookupFailure, SyscallError};
-use crate::invocation::{Outcome, Reply};
+use crate::invocation::Answer;
 use crate::memory::{PhysAddr, Ref};
 use crate::objects::PageTable;
 use d3os_abi::{Label, ObjectType};
@@ -95,7 +96,8 @@ fn the_node_is_the_root_itself_or_found_below_it() {
     world.retype(UNTYPED, ObjectType::CNode, 3, FREE, 1).unwrap();
     let root = world.slot(ROOT);
     let words = [2, 0, FREE, 64, 5, 3];
-    world.invoke(untyped, Label::UntypedRetype, &words, &[root]).unwrap();
+    let made = world.invoke(untyped, Label::UntypedRetype, &words, &[root]);
+    assert_eq!(made, Ok(Ok(Answer::Empty)));
     let Cap::CNode { object, .. } = world.cap(FREE) else { panic!() };
     assert!(matches!(world.kernel.cap_at(object.index(7)), Cap::Endpoint { .. }));
     assert_eq!(
@@ -213,7 +215,7 @@ fn clearing_goes_on_where_it_was_preempted() {
         world.kernel.machine.preempt_after.set(Some(3));
         let outcome = world.invoke(untyped, Label::UntypedRetype, &words, &[root]).unwrap();
         world.check();
-        if outcome == Outcome::Complete(Reply::Empty) {
+        if outcome == Ok(Answer::Empty) {
             break;
         }
         assert_eq!(world.cap(FREE), Cap::Null, "nothing is made before everything is clear");
@@ -233,7 +235,7 @@ fn another_retype_may_come_between() {
     world.retype(UNTYPED, ObjectType::Endpoint, 0, 60, 1).unwrap();
     world.kernel.machine.preempt_after.set(Some(2));
     let outcome = world.invoke(untyped, Label::UntypedRetype, &large, &[root]).unwrap();
-    assert_eq!(outcome, Outcome::Preempted);
+    assert_eq!(outcome, Err(Preempted));
     world.kernel.machine.preempt_after.set(None);
     world.check();
     // Were the gap before the large object counted as cleared, this would be full of ones.
@@ -252,7 +254,7 @@ fn progress_survives_only_where_it_is_true() {
     let (untyped, root) = (world.slot(UNTYPED), world.slot(ROOT));
     world.kernel.machine.preempt_after.set(Some(4));
     let outcome = world.invoke(untyped, Label::UntypedRetype, &words, &[root]).unwrap();
-    assert_eq!(outcome, Outcome::Preempted);
+    assert_eq!(outcome, Err(Preempted));
     world.kernel.machine.preempt_after.set(None);
     // What was cleared is used, made dirty and given back: it must be cleared again.
     world.retype(UNTYPED, ObjectType::SmallPage, 0, FREE, 1).unwrap();

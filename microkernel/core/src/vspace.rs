@@ -5,13 +5,11 @@
 //! the time it is unmapped, or hold something else, so every unmapping looks first whether the entry
 //! still is the recorded one.
 
-use crate::cap::{Asid, Cap, FrameRights, Mapping, TableLevel};
-use crate::error::{LookupFailure, SyscallError};
-use crate::invocation::Invocation;
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{PhysAddr, Ref};
 use crate::objects::PageTable;
+use crate::{
+    Asid, Cap, Decoded, FrameRights, Invocation, Kernel, LookupFailure, Machine, Mapping, PhysAddr,
+    Ref, SyscallError, TableLevel,
+};
 use d3os_abi::{ASID_POOL_ENTRIES, FrameSize, USER_TOP};
 
 /// log2 of what one entry of a page-table root covers.
@@ -140,7 +138,7 @@ pub(crate) struct AddressSpace {
 }
 
 /// Checks that `bytes` from `vaddr` lie in user space; `argument` names the argument that told it.
-pub(crate) fn check_user_range(vaddr: u64, bytes: u64, argument: u64) -> Result<(), SyscallError> {
+pub(crate) fn check_user_range(vaddr: u64, bytes: u64, argument: u64) -> Decoded<()> {
     match vaddr.checked_add(bytes) {
         Some(end) if end <= USER_TOP => Ok(()),
         _ => Err(SyscallError::InvalidArgument(argument)),
@@ -167,10 +165,7 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// `InvalidCapability(1)` for anything but a VSpace with an ASID, or one whose ASID names
     /// another by now; `FailedLookup` where the ASID's pool is gone.
-    pub(crate) fn address_space_argument(
-        &self,
-        inv: &Invocation,
-    ) -> Result<AddressSpace, SyscallError> {
+    pub(crate) fn address_space_argument(&self, inv: &Invocation) -> Decoded<AddressSpace> {
         let (_, cap) = self.extra_cap(inv, 0)?;
         let Cap::VSpace { root, asid: Some(asid) } = cap else {
             return Err(SyscallError::InvalidCapability(1));
@@ -195,7 +190,7 @@ impl<M: Machine> Kernel<M> {
         root: Ref<PageTable>,
         vaddr: u64,
         shift: u8,
-    ) -> Result<EntryPlace, SyscallError> {
+    ) -> Decoded<EntryPlace> {
         let mut table = root;
         for above in TABLE_SHIFTS.into_iter().take_while(|&above| above > shift) {
             let entry = self.entry(EntryPlace::new(table, vaddr, above));

@@ -3,14 +3,11 @@
 //! A mapping is recorded as identifier and address. The pools are what the identifiers are looked
 //! up in, so deleting a pool or a root is enough to make every such record harmless.
 
-use crate::cap::{Asid, Cap};
-use crate::error::{LookupFailure, SyscallError};
-use crate::invocation::{Invocation, Outcome, Reply};
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{KernelObject, Link, Ref};
 use crate::objects::PageTable;
-use crate::slot::Slot;
+use crate::{
+    Answer, Asid, Cap, Decoded, Invocation, Kernel, KernelObject, Link, LookupFailure, Machine,
+    Outcome, Ref, Slot, SyscallError,
+};
 use d3os_abi::{ASID_POOL_ENTRIES, Label, size_bits};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -56,10 +53,7 @@ impl Asid {
 
 impl<M: Machine> Kernel<M> {
     /// Checks an invocation of the ASID control object.
-    pub(crate) fn decode_asid_control(
-        &self,
-        inv: &Invocation,
-    ) -> Result<AsidControlRequest, SyscallError> {
+    pub(crate) fn decode_asid_control(&self, inv: &Invocation) -> Decoded<AsidControlRequest> {
         if Label::from_number(inv.label) != Some(Label::AsidControlMakePool) {
             return Err(SyscallError::IllegalOperation);
         }
@@ -87,7 +81,7 @@ impl<M: Machine> Kernel<M> {
         request: AsidControlRequest,
     ) -> Outcome {
         let Cap::Untyped { base, size_bits, device, .. } = self.cap_at(request.source) else {
-            return Outcome::Complete(Reply::Empty);
+            return Ok(Answer::Empty);
         };
         let free = 1 << size_bits;
         self.update_cap(request.source, Cap::Untyped { base, size_bits, device, free });
@@ -96,14 +90,11 @@ impl<M: Machine> Kernel<M> {
         let cap = Cap::AsidPool { object, base: Asid::in_pool(request.index, 0) };
         self.insert_derived(request.dest, cap, request.source);
         self.asid_pools[usize::from(request.index)] = Link::to(object);
-        Outcome::Complete(Reply::Empty)
+        Ok(Answer::Empty)
     }
 
     /// Checks an invocation of an ASID pool.
-    pub(crate) fn decode_asid_pool(
-        &self,
-        inv: &Invocation,
-    ) -> Result<AsidPoolRequest, SyscallError> {
+    pub(crate) fn decode_asid_pool(&self, inv: &Invocation) -> Decoded<AsidPoolRequest> {
         let Cap::AsidPool { object: pool, base } = inv.cap else {
             return Err(SyscallError::InvalidCapability(0));
         };
@@ -143,7 +134,7 @@ impl<M: Machine> Kernel<M> {
         let AsidPoolRequest { pool, asid, vspace, root } = request;
         self.get_mut(pool).roots[usize::from(asid.0) % ASID_POOL_ENTRIES] = Link::to(root);
         self.update_cap(vspace, Cap::VSpace { root, asid: Some(asid) });
-        Outcome::Complete(Reply::Empty)
+        Ok(Answer::Empty)
     }
 
     /// The last capability to a root goes away: its identifier names nothing from now on.

@@ -1,14 +1,10 @@
 //! CNodes: copying, moving, deleting and revoking capabilities (manual, chapter 3).
 
-use crate::cap::Cap;
-use crate::delete::Preempted;
-use crate::error::{LookupFailure, SyscallError};
-use crate::invocation::{Invocation, Outcome, Reply};
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::Ref;
 use crate::objects::Endpoint;
-use crate::slot::Slot;
+use crate::{
+    Answer, Cap, Decoded, Invocation, Kernel, LookupFailure, Machine, Outcome, Preempted, Ref,
+    Slot, SyscallError,
+};
 use d3os_abi::{CapRights, Label};
 
 /// A checked invocation of a CNode.
@@ -40,7 +36,7 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// As the manual lists them for each invocation.
-    pub(crate) fn decode_cnode(&self, inv: &Invocation) -> Result<CNodeRequest, SyscallError> {
+    pub(crate) fn decode_cnode(&self, inv: &Invocation) -> Decoded<CNodeRequest> {
         let label = Label::from_number(inv.label).filter(|label| is_cnode_label(*label));
         let label = label.ok_or(SyscallError::IllegalOperation)?;
         let (index, depth) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
@@ -71,10 +67,10 @@ impl<M: Machine> Kernel<M> {
                 return outcome(self.cancel_badged_sends(endpoint, badge));
             }
         }
-        Outcome::Complete(Reply::Empty)
+        Ok(Answer::Empty)
     }
 
-    fn decode_cancel_badged_sends(&self, slot: Ref<Slot>) -> Result<CNodeRequest, SyscallError> {
+    fn decode_cancel_badged_sends(&self, slot: Ref<Slot>) -> Decoded<CNodeRequest> {
         match self.cap_at(slot) {
             Cap::Endpoint { object, badge, rights } if rights == CapRights::ALL => {
                 Ok(CNodeRequest::CancelBadgedSends { endpoint: object, badge })
@@ -83,39 +79,31 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn decode_copy(&self, inv: &Invocation, dest: Ref<Slot>) -> Result<CNodeRequest, SyscallError> {
+    fn decode_copy(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
         let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
         let rights = CapRights::from_word(self.argument(inv, 4)?);
         self.derived(dest, source, Some(cap.mask_rights(rights)))
     }
 
-    fn decode_mint(&self, inv: &Invocation, dest: Ref<Slot>) -> Result<CNodeRequest, SyscallError> {
+    fn decode_mint(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
         let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
         let (rights, data) = (self.argument(inv, 4)?, self.argument(inv, 5)?);
         let cap = cap.mask_rights(CapRights::from_word(rights)).with_data(data);
         self.derived(dest, source, cap)
     }
 
-    fn decode_move(&self, inv: &Invocation, dest: Ref<Slot>) -> Result<CNodeRequest, SyscallError> {
+    fn decode_move(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
         let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
         Ok(CNodeRequest::Move { dest, source, cap })
     }
 
-    fn decode_mutate(
-        &self,
-        inv: &Invocation,
-        dest: Ref<Slot>,
-    ) -> Result<CNodeRequest, SyscallError> {
+    fn decode_mutate(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
         let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
         let cap = cap.moved_with_data(self.argument(inv, 4)?);
         Ok(CNodeRequest::Move { dest, source, cap: cap.ok_or(SyscallError::IllegalOperation)? })
     }
 
-    fn decode_rotate(
-        &self,
-        inv: &Invocation,
-        dest: Ref<Slot>,
-    ) -> Result<CNodeRequest, SyscallError> {
+    fn decode_rotate(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
         let words = self.rotate_words(inv)?;
         let [pivot_data, pivot_index, pivot_depth, source_data, source_index, source_depth] = words;
         let (pivot_root, source_root) = (self.extra_cap(inv, 0)?.1, self.extra_cap(inv, 1)?.1);
@@ -136,7 +124,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Words 2 to 7 of a rotation, in order.
-    fn rotate_words(&self, inv: &Invocation) -> Result<[u64; 6], SyscallError> {
+    fn rotate_words(&self, inv: &Invocation) -> Decoded<[u64; 6]> {
         let mut words = [0; 6];
         for (i, word) in words.iter_mut().enumerate() {
             *word = self.argument(inv, 2 + i)?;
@@ -145,7 +133,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Checks the words and the root that say where a capability comes from, and that it can go to `dest`.
-    fn decode_transfer(&self, inv: &Invocation, dest: Ref<Slot>) -> Result<Transfer, SyscallError> {
+    fn decode_transfer(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<Transfer> {
         let (index, depth) = (self.argument(inv, 2)?, self.argument(inv, 3)?);
         let (_, root) = self.extra_cap(inv, 0)?;
         self.ensure_empty(dest)?;
@@ -154,7 +142,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The capability in a slot that was found at `depth` and must not be empty.
-    fn occupied(&self, slot: Ref<Slot>, depth: u64, source: bool) -> Result<Cap, SyscallError> {
+    fn occupied(&self, slot: Ref<Slot>, depth: u64, source: bool) -> Decoded<Cap> {
         match self.cap_at(slot) {
             Cap::Null => {
                 let bits_left = u8::try_from(depth).unwrap_or(u8::MAX);
@@ -171,7 +159,7 @@ impl<M: Machine> Kernel<M> {
         dest: Ref<Slot>,
         source: Ref<Slot>,
         cap: Option<Cap>,
-    ) -> Result<CNodeRequest, SyscallError> {
+    ) -> Decoded<CNodeRequest> {
         let cap = cap.ok_or(SyscallError::IllegalOperation)?;
         match self.derive_cap(source, cap)? {
             Cap::Null => Err(SyscallError::IllegalOperation),
@@ -204,7 +192,7 @@ fn is_cnode_label(label: Label) -> bool {
 
 fn outcome(result: Result<(), Preempted>) -> Outcome {
     match result {
-        Ok(()) => Outcome::Complete(Reply::Empty),
-        Err(Preempted) => Outcome::Preempted,
+        Ok(()) => Ok(Answer::Empty),
+        Err(Preempted) => Err(Preempted),
     }
 }

@@ -1,13 +1,8 @@
 //! Scheduling domains (manual, chapter 6.1.4): there is one, so the schedule can be configured but
 //! never leaves it.
 
-use crate::cap::Cap;
-use crate::error::SyscallError;
-use crate::invocation::{Invocation, Outcome, Reply};
-use crate::kernel::Kernel;
-use crate::machine::{Machine, Ticks};
-use crate::memory::Ref;
 use crate::objects::Tcb;
+use crate::{Answer, Cap, Decoded, Invocation, Kernel, Machine, Outcome, Ref, SyscallError, Ticks};
 use d3os_abi::Label;
 
 /// Domains that exist.
@@ -53,7 +48,7 @@ pub(crate) enum DomainRequest {
 
 impl<M: Machine> Kernel<M> {
     /// Decodes an invocation of the domain set.
-    pub(crate) fn decode_domain(&self, inv: &Invocation) -> Result<DomainRequest, SyscallError> {
+    pub(crate) fn decode_domain(&self, inv: &Invocation) -> Decoded<DomainRequest> {
         match Label::from_number(inv.label) {
             Some(Label::DomainSetSet) => {
                 let domain = check_domain(self.argument(inv, 0)?, 0)?;
@@ -75,7 +70,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn decode_configure_schedule(&self, inv: &Invocation) -> Result<DomainRequest, SyscallError> {
+    fn decode_configure_schedule(&self, inv: &Invocation) -> Decoded<DomainRequest> {
         let duration = self.argument(inv, 2)?;
         let index = check_index(self.argument(inv, 0)?)?;
         let domain = check_domain(self.argument(inv, 1)?, 1)?;
@@ -98,19 +93,19 @@ impl<M: Machine> Kernel<M> {
             }
             DomainRequest::SetStart { index } => self.domains.start = index,
         }
-        Outcome::Complete(Reply::Empty)
+        Ok(Answer::Empty)
     }
 }
 
 /// A domain's number: 8 bits count.
-fn check_domain(word: u64, argument: u64) -> Result<u8, SyscallError> {
+fn check_domain(word: u64, argument: u64) -> Decoded<u8> {
     match u8::try_from(word & 0xff) {
         Ok(domain) if u64::from(domain) < DOMAINS => Ok(domain),
         _ => Err(SyscallError::InvalidArgument(argument)),
     }
 }
 
-fn check_index(word: u64) -> Result<usize, SyscallError> {
+fn check_index(word: u64) -> Decoded<usize> {
     match usize::try_from(word) {
         Ok(index) if index < SCHEDULE_ENTRIES => Ok(index),
         _ => Err(SyscallError::Range { min: 0, max: SCHEDULE_ENTRIES as u64 - 1 }),

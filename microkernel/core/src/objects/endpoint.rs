@@ -1,10 +1,7 @@
 //! Endpoints: synchronous message passing (manual, chapter 4).
 
-use crate::delete::Preempted;
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{KernelObject, Link, PhysAddr, Ref};
 use crate::objects::{Tcb, ThreadState, WaitQueue};
+use crate::{Kernel, KernelObject, Link, Machine, PhysAddr, Preempted, Ref};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Threads that wait in an endpoint all wait for the same.

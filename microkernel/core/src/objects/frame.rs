@@ -1,13 +1,11 @@
 //! Frames: memory that is mapped into address spaces (manual, chapter 7).
 
-use crate::cap::{Cap, FrameRights, Mapping};
-use crate::error::SyscallError;
-use crate::invocation::{Invocation, Outcome, Reply};
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{PhysAddr, Ref};
 use crate::objects::PageTable;
 use crate::vspace::{AddressSpace, Attributes, Entry, EntryPlace, check_user_range};
+use crate::{
+    Answer, Cap, Decoded, FrameRights, Invocation, Kernel, Machine, Mapping, Outcome, PhysAddr,
+    Ref, SyscallError,
+};
 use d3os_abi::{CapRights, IPC_BUFFER_SIZE_BITS, Label};
 
 /// What a frame was asked to do.
@@ -42,7 +40,7 @@ impl FrameRights {
 
 impl<M: Machine> Kernel<M> {
     /// Checks an invocation of a frame.
-    pub(crate) fn decode_frame(&self, inv: &Invocation) -> Result<FrameRequest, SyscallError> {
+    pub(crate) fn decode_frame(&self, inv: &Invocation) -> Decoded<FrameRequest> {
         let Cap::Frame { base, .. } = inv.cap else {
             return Err(SyscallError::InvalidCapability(0));
         };
@@ -54,7 +52,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn decode_page_map(&self, inv: &Invocation) -> Result<FrameRequest, SyscallError> {
+    fn decode_page_map(&self, inv: &Invocation) -> Decoded<FrameRequest> {
         let Cap::Frame { base, size, rights, mapping, .. } = inv.cap else {
             return Err(SyscallError::InvalidCapability(0));
         };
@@ -97,10 +95,10 @@ impl<M: Machine> Kernel<M> {
                 self.record_mapping(inv, None);
             }
             FrameRequest::GetAddress(base) => {
-                return Outcome::Complete(Reply::Word(base.0));
+                return Ok(Answer::Word(base.0));
             }
         }
-        Outcome::Complete(Reply::Empty)
+        Ok(Answer::Empty)
     }
 
     fn record_mapping(&mut self, inv: &Invocation, mapping: Option<Mapping>) {
@@ -122,7 +120,7 @@ impl<M: Machine> Kernel<M> {
     /// `IllegalOperation` for what is no frame or device memory (the kernel writes to the buffer by
     /// itself, and reading a device has effects), `Alignment` if `vaddr` is not aligned to the
     /// buffer's size.
-    pub(crate) fn check_ipc_buffer(&self, cap: Cap, vaddr: u64) -> Result<PhysAddr, SyscallError> {
+    pub(crate) fn check_ipc_buffer(&self, cap: Cap, vaddr: u64) -> Decoded<PhysAddr> {
         let Cap::Frame { base, size, device: false, .. } = cap else {
             return Err(SyscallError::IllegalOperation);
         };
@@ -134,11 +132,7 @@ impl<M: Machine> Kernel<M> {
 }
 
 /// A frame capability is one mapping: it may be mapped again only where it already is.
-fn check_same_mapping(
-    mapping: Option<Mapping>,
-    vaddr: u64,
-    space: AddressSpace,
-) -> Result<(), SyscallError> {
+fn check_same_mapping(mapping: Option<Mapping>, vaddr: u64, space: AddressSpace) -> Decoded<()> {
     match mapping {
         Some(mapping) if mapping.asid != space.asid => Err(SyscallError::InvalidCapability(1)),
         Some(mapping) if mapping.vaddr != vaddr => Err(SyscallError::InvalidArgument(0)),

@@ -1,12 +1,8 @@
 //! I/O ports: the control object and port ranges (manual, chapter 8.2.2).
 
-use crate::cap::Cap;
-use crate::error::SyscallError;
-use crate::invocation::{Invocation, Outcome, Reply};
-use crate::kernel::Kernel;
-use crate::machine::{Machine, PortWidth};
-use crate::memory::Ref;
-use crate::slot::Slot;
+use crate::{
+    Answer, Cap, Decoded, Invocation, Kernel, Machine, Outcome, PortWidth, Ref, Slot, SyscallError,
+};
 use core::ops::Range;
 use d3os_abi::Label;
 
@@ -81,16 +77,13 @@ impl PortWidth {
     }
 }
 
-fn check_port(value: u64) -> Result<u16, SyscallError> {
+fn check_port(value: u64) -> Decoded<u16> {
     u16::try_from(value).map_err(|_| SyscallError::Range { min: 0, max: u16::MAX.into() })
 }
 
 impl<M: Machine> Kernel<M> {
     /// Checks an invocation of the I/O port control object.
-    pub(crate) fn decode_io_port_control(
-        &self,
-        inv: &Invocation,
-    ) -> Result<IoPortControlRequest, SyscallError> {
+    pub(crate) fn decode_io_port_control(&self, inv: &Invocation) -> Decoded<IoPortControlRequest> {
         if Label::from_number(inv.label) != Some(Label::IoPortControlIssue) {
             return Err(SyscallError::IllegalOperation);
         }
@@ -117,11 +110,11 @@ impl<M: Machine> Kernel<M> {
         let IoPortControlRequest { first, last, dest } = request;
         self.io_ports.issue(first, last);
         self.insert_derived(dest, Cap::IoPort { first, last }, inv.slot);
-        Outcome::Complete(Reply::Empty)
+        Ok(Answer::Empty)
     }
 
     /// Checks an invocation of a port range.
-    pub(crate) fn decode_io_port(&self, inv: &Invocation) -> Result<IoPortRequest, SyscallError> {
+    pub(crate) fn decode_io_port(&self, inv: &Invocation) -> Decoded<IoPortRequest> {
         let (width, out) = match Label::from_number(inv.label) {
             Some(Label::IoPortIn8) => (PortWidth::Byte, false),
             Some(Label::IoPortIn16) => (PortWidth::Word, false),
@@ -148,11 +141,11 @@ impl<M: Machine> Kernel<M> {
         match request {
             IoPortRequest::In(port, width) => {
                 let value = self.machine.port_in(port, width);
-                Outcome::Complete(Reply::Word(value.into()))
+                Ok(Answer::Word(value.into()))
             }
             IoPortRequest::Out(port, width, value) => {
                 self.machine.port_out(port, width, value);
-                Outcome::Complete(Reply::Empty)
+                Ok(Answer::Empty)
             }
         }
     }
@@ -164,7 +157,7 @@ impl<M: Machine> Kernel<M> {
 }
 
 /// Every port that the access touches must be in the range.
-fn check_access(cap: Cap, port: u16, width: PortWidth) -> Result<(), SyscallError> {
+fn check_access(cap: Cap, port: u16, width: PortWidth) -> Decoded<()> {
     let end = port.checked_add(width.bytes() - 1);
     match (cap, end) {
         (Cap::IoPort { first, last }, Some(end)) if first <= port && end <= last => Ok(()),

@@ -2,13 +2,10 @@
 //!
 //! An interrupt that arrives is masked and signalled; the handler's acknowledgement unmasks it.
 
-use crate::cap::Cap;
-use crate::error::SyscallError;
-use crate::invocation::{Invocation, Outcome, Reply};
-use crate::kernel::Kernel;
-use crate::machine::{InterruptTrigger, Machine};
-use crate::memory::Ref;
-use crate::slot::Slot;
+use crate::{
+    Answer, Cap, Decoded, InterruptTrigger, Invocation, Kernel, Machine, Outcome, Ref, Slot,
+    SyscallError,
+};
 use d3os_abi::{CapRights, Label, MAX_IRQ_VECTOR};
 
 /// State of the user interrupt vectors: a bit each.
@@ -68,7 +65,7 @@ pub(crate) enum IrqHandlerRequest {
     Clear,
 }
 
-fn check_range(value: u64, max: u64) -> Result<u8, SyscallError> {
+fn check_range(value: u64, max: u64) -> Decoded<u8> {
     let error = SyscallError::Range { min: 0, max };
     if value > max { Err(error) } else { u8::try_from(value).map_err(|_| error) }
 }
@@ -80,10 +77,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Checks an invocation of the interrupt control object.
-    pub(crate) fn decode_irq_control(
-        &self,
-        inv: &Invocation,
-    ) -> Result<IrqControlRequest, SyscallError> {
+    pub(crate) fn decode_irq_control(&self, inv: &Invocation) -> Decoded<IrqControlRequest> {
         let label = Label::from_number(inv.label);
         if !matches!(label, Some(Label::IrqControlGetIoApic | Label::IrqControlGetMsi)) {
             return Err(SyscallError::IllegalOperation);
@@ -104,7 +98,7 @@ impl<M: Machine> Kernel<M> {
         Ok(IrqControlRequest { source, vector, dest })
     }
 
-    fn decode_ioapic(&self, inv: &Invocation) -> Result<IrqSource, SyscallError> {
+    fn decode_ioapic(&self, inv: &Invocation) -> Decoded<IrqSource> {
         let ioapics = (0..u8::MAX).take_while(|&i| self.machine.ioapic_pins(i).is_some()).count();
         let last = (ioapics as u64).checked_sub(1).ok_or(SyscallError::IllegalOperation)?;
         let ioapic = check_range(self.argument(inv, 2)?, last)?;
@@ -117,7 +111,7 @@ impl<M: Machine> Kernel<M> {
 
     /// The device's address serves the caller's bookkeeping only; without an interrupt-remapping
     /// unit the kernel has no use for it.
-    fn decode_msi(&self, inv: &Invocation) -> Result<IrqSource, SyscallError> {
+    fn decode_msi(&self, inv: &Invocation) -> Decoded<IrqSource> {
         check_range(self.argument(inv, 2)?, 255)?;
         check_range(self.argument(inv, 3)?, 31)?;
         check_range(self.argument(inv, 4)?, 7)?;
@@ -136,14 +130,11 @@ impl<M: Machine> Kernel<M> {
             self.machine.route_ioapic(ioapic, pin, trigger, vector);
         }
         self.insert_derived(dest, Cap::IrqHandler { vector }, inv.slot);
-        Outcome::Complete(Reply::Empty)
+        Ok(Answer::Empty)
     }
 
     /// Checks an invocation of a handler.
-    pub(crate) fn decode_irq_handler(
-        &self,
-        inv: &Invocation,
-    ) -> Result<IrqHandlerRequest, SyscallError> {
+    pub(crate) fn decode_irq_handler(&self, inv: &Invocation) -> Decoded<IrqHandlerRequest> {
         match Label::from_number(inv.label) {
             Some(Label::IrqHandlerAck) => Ok(IrqHandlerRequest::Acknowledge),
             Some(Label::IrqHandlerClear) => Ok(IrqHandlerRequest::Clear),
@@ -167,7 +158,7 @@ impl<M: Machine> Kernel<M> {
         request: IrqHandlerRequest,
     ) -> Outcome {
         let Cap::IrqHandler { vector } = inv.cap else {
-            return Outcome::Complete(Reply::Empty);
+            return Ok(Answer::Empty);
         };
         match request {
             IrqHandlerRequest::Acknowledge => self.acknowledge(vector),
@@ -180,7 +171,7 @@ impl<M: Machine> Kernel<M> {
                 }
             }
         }
-        Outcome::Complete(Reply::Empty)
+        Ok(Answer::Empty)
     }
 
     /// Empties the vector's slot, which never holds anything but a notification.

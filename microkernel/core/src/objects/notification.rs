@@ -1,10 +1,8 @@
 //! Notifications: words of signals (manual, chapter 5).
 
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{KernelObject, Link, Ref};
 use crate::objects::{SchedContext, Tcb, ThreadState, WaitQueue};
 use crate::syscall::Blocking;
+use crate::{Kernel, KernelObject, Link, Machine, Ref};
 use d3os_abi::MessageInfo;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -1,12 +1,10 @@
 //! Paging structures: page-table roots and the three levels below (manual, chapter 7).
 
-use crate::cap::{Cap, Mapping, TableLevel};
-use crate::error::SyscallError;
-use crate::invocation::{Invocation, Outcome, Reply};
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{KernelObject, Ref};
 use crate::vspace::{Attributes, Entry, EntryPlace, check_user_range};
+use crate::{
+    Answer, Cap, Decoded, Invocation, Kernel, KernelObject, Machine, Mapping, Outcome, Ref,
+    SyscallError, TableLevel,
+};
 use d3os_abi::Label;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -43,7 +41,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Checks an invocation of a paging structure below the root.
-    pub(crate) fn decode_table(&self, inv: &Invocation) -> Result<TableRequest, SyscallError> {
+    pub(crate) fn decode_table(&self, inv: &Invocation) -> Decoded<TableRequest> {
         let Cap::Table { level, .. } = inv.cap else {
             return Err(SyscallError::InvalidCapability(0));
         };
@@ -58,7 +56,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn decode_table_map(&self, inv: &Invocation) -> Result<TableRequest, SyscallError> {
+    fn decode_table_map(&self, inv: &Invocation) -> Decoded<TableRequest> {
         let Cap::Table { object, level, mapping: None } = inv.cap else {
             return Err(SyscallError::InvalidCapability(0));
         };
@@ -80,7 +78,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A copy of the capability would go on recording the mapping, so there must be none.
-    fn decode_table_unmap(&self, inv: &Invocation) -> Result<TableRequest, SyscallError> {
+    fn decode_table_unmap(&self, inv: &Invocation) -> Decoded<TableRequest> {
         if self.is_final(inv.slot) {
             Ok(TableRequest::Unmap)
         } else {
@@ -91,7 +89,7 @@ impl<M: Machine> Kernel<M> {
     /// Carries out what was asked of a paging structure.
     pub(crate) fn perform_table(&mut self, inv: &Invocation, request: TableRequest) -> Outcome {
         let Cap::Table { object, level, mapping: old } = inv.cap else {
-            return Outcome::Complete(Reply::Empty);
+            return Ok(Answer::Empty);
         };
         let mapping = match request {
             TableRequest::Map { place, entry, mapping } => {
@@ -108,7 +106,7 @@ impl<M: Machine> Kernel<M> {
             }
         };
         self.update_cap(inv.slot, Cap::Table { object, level, mapping });
-        Outcome::Complete(Reply::Empty)
+        Ok(Answer::Empty)
     }
 
     /// The last capability to a paging structure goes away: nothing may point at its memory.

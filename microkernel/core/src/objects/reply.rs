@@ -1,9 +1,7 @@
 //! Reply objects: the way back to a caller, and the chain of lent scheduling contexts (manual, chapter 4.2.4).
 
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{KernelObject, Link, Ref};
 use crate::objects::{SchedContext, Tcb, ThreadState};
+use crate::{Kernel, KernelObject, Link, Machine, Ref};
 use d3os_abi::{CapRights, FaultLabel};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

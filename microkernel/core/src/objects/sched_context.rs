@@ -1,14 +1,12 @@
 //! Scheduling contexts: budgets, periods and refills (manual, chapter 6.1; Lyons et al., EuroSys 2018).
 
-use crate::cap::Cap;
-use crate::error::SyscallError;
-use crate::invocation::{Invocation, Outcome, Reply as Answer};
-use crate::kernel::Kernel;
-use crate::machine::{Machine, Ticks};
-use crate::memory::{KernelObject, Link, Ref};
 use crate::objects::{Notification, Reply, Tcb};
 use crate::refill::Parameters;
 use crate::scheduler::{MIN_BUDGET_US, Place};
+use crate::{
+    Answer, Cap, Decoded, Invocation, Kernel, KernelObject, Link, Machine, Outcome, Ref,
+    SyscallError, Ticks,
+};
 use d3os_abi::{Label, MessageInfo, SCHED_CONTEXT_SPORADIC};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -214,7 +212,7 @@ impl<M: Machine> Kernel<M> {
         &self,
         inv: &Invocation,
         context: Ref<SchedContext>,
-    ) -> Result<SchedContextRequest, SyscallError> {
+    ) -> Decoded<SchedContextRequest> {
         match Label::from_number(inv.label) {
             Some(Label::SchedContextBind) => self.decode_bind(inv, context),
             Some(Label::SchedContextUnbind) => {
@@ -228,7 +226,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn decode_holder(&self, inv: &Invocation) -> Result<Holder, SyscallError> {
+    fn decode_holder(&self, inv: &Invocation) -> Decoded<Holder> {
         match self.extra_cap(inv, 0)?.1 {
             Cap::Thread { object } => Ok(Holder::Thread(object)),
             Cap::Notification { object, .. } => Ok(Holder::Notification(object)),
@@ -236,7 +234,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn check_not_running_on(&self, context: Ref<SchedContext>) -> Result<(), SyscallError> {
+    fn check_not_running_on(&self, context: Ref<SchedContext>) -> Decoded<()> {
         let thread = self.get(context).thread;
         if !thread.is_none() && thread == self.scheduler.current {
             return Err(SyscallError::IllegalOperation);
@@ -248,7 +246,7 @@ impl<M: Machine> Kernel<M> {
         &self,
         inv: &Invocation,
         context: Ref<SchedContext>,
-    ) -> Result<SchedContextRequest, SyscallError> {
+    ) -> Decoded<SchedContextRequest> {
         let holder = self.decode_holder(inv)?;
         let object = self.get(context);
         let taken = match holder {
@@ -273,7 +271,7 @@ impl<M: Machine> Kernel<M> {
         &self,
         context: Ref<SchedContext>,
         thread: Ref<Tcb>,
-    ) -> Result<(), SyscallError> {
+    ) -> Decoded<()> {
         let tcb = self.get(thread);
         let released = self.get(context).is_active() && self.has_budget(context);
         if !tcb.sched_context.is_none() || (tcb.state.is_blocked() && !released) {
@@ -286,7 +284,7 @@ impl<M: Machine> Kernel<M> {
         &self,
         inv: &Invocation,
         context: Ref<SchedContext>,
-    ) -> Result<SchedContextRequest, SyscallError> {
+    ) -> Decoded<SchedContextRequest> {
         let holder = self.decode_holder(inv)?;
         let object = self.get(context);
         let holds = match holder {
@@ -306,7 +304,7 @@ impl<M: Machine> Kernel<M> {
         &self,
         inv: &Invocation,
         context: Ref<SchedContext>,
-    ) -> Result<SchedContextRequest, SyscallError> {
+    ) -> Decoded<SchedContextRequest> {
         let thread = self.get(context).thread.get().ok_or(SyscallError::IllegalOperation)?;
         let yielder = self.get(inv.thread);
         let allowed = thread != inv.thread
@@ -334,11 +332,11 @@ impl<M: Machine> Kernel<M> {
                 self.unbind_lender(context);
             }
             SchedContextRequest::Consumed => {
-                return Outcome::Complete(Answer::Word(self.take_consumed(context)));
+                return Ok(Answer::Word(self.take_consumed(context)));
             }
             SchedContextRequest::YieldTo => return self.perform_yield_to(inv.thread, context),
         }
-        Outcome::Complete(Answer::Empty)
+        Ok(Answer::Empty)
     }
 
     /// The thread on `context` goes before the others of its priority. If that makes it run at
@@ -360,17 +358,14 @@ impl<M: Machine> Kernel<M> {
             self.make_ready(thread, Place::First);
             self.reschedule();
             if runs_now {
-                return Outcome::Complete(Answer::Done);
+                return Ok(Answer::Done);
             }
         }
-        Outcome::Complete(Answer::Word(self.take_consumed(context)))
+        Ok(Answer::Word(self.take_consumed(context)))
     }
 
     /// Decodes a configuration of a scheduling context.
-    pub(crate) fn decode_sched_control(
-        &self,
-        inv: &Invocation,
-    ) -> Result<SchedControlRequest, SyscallError> {
+    pub(crate) fn decode_sched_control(&self, inv: &Invocation) -> Decoded<SchedControlRequest> {
         if Label::from_number(inv.label) != Some(Label::SchedControlConfigureFlags) {
             return Err(SyscallError::IllegalOperation);
         }
@@ -429,7 +424,7 @@ impl<M: Machine> Kernel<M> {
         {
             self.resume_configured(thread, context);
         }
-        Outcome::Complete(Answer::Empty)
+        Ok(Answer::Empty)
     }
 
     fn resume_configured(&mut self, thread: Ref<Tcb>, context: Ref<SchedContext>) {
@@ -443,6 +438,6 @@ impl<M: Machine> Kernel<M> {
     }
 }
 
-fn check_range(value: u64, min: u64, max: u64) -> Result<(), SyscallError> {
+fn check_range(value: u64, min: u64, max: u64) -> Decoded<()> {
     if (min..=max).contains(&value) { Ok(()) } else { Err(SyscallError::Range { min, max }) }
 }

@@ -1,15 +1,11 @@
 //! Threads (manual, chapter 6).
 
-use crate::cap::Cap;
-use crate::delete::Preempted;
-use crate::error::SyscallError;
-use crate::invocation::{Invocation, Outcome, Reply as Answer};
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{KernelObject, Link, PhysAddr, Ref};
 use crate::objects::{Endpoint, Notification, Reply, SchedContext, WaitQueue};
 use crate::scheduler::Place;
-use crate::slot::Slot;
+use crate::{
+    Answer, Cap, Decoded, Invocation, Kernel, KernelObject, Link, Machine, Outcome, PhysAddr,
+    Preempted, Ref, Slot, SyscallError,
+};
 use d3os_abi::{CNodeCapData, CapRights, Label, REGISTERS, TCB_FLAG_FPU_DISABLED};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -304,11 +300,7 @@ mod flag {
 /// Decoding.
 impl<M: Machine> Kernel<M> {
     /// Decodes an invocation of `thread`.
-    pub(crate) fn decode_tcb(
-        &self,
-        inv: &Invocation,
-        thread: Ref<Tcb>,
-    ) -> Result<TcbRequest, SyscallError> {
+    pub(crate) fn decode_tcb(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
         let Some(label) = Label::from_number(inv.label) else {
             return Err(SyscallError::IllegalOperation);
         };
@@ -344,11 +336,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn decode_read_registers(
-        &self,
-        inv: &Invocation,
-        thread: Ref<Tcb>,
-    ) -> Result<TcbRequest, SyscallError> {
+    fn decode_read_registers(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
         let (flags, count) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
         if !(1..=REGISTERS as u64).contains(&count) {
             return Err(SyscallError::Range { min: 1, max: REGISTERS as u64 });
@@ -358,11 +346,7 @@ impl<M: Machine> Kernel<M> {
         Ok(TcbRequest::ReadRegisters { suspend, count: register_count(count) })
     }
 
-    fn decode_write_registers(
-        &self,
-        inv: &Invocation,
-        thread: Ref<Tcb>,
-    ) -> Result<TcbRequest, SyscallError> {
+    fn decode_write_registers(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
         let (flags, count) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
         if count > inv.length as u64 - WRITE_REGISTERS_HEAD as u64 {
             return Err(SyscallError::TruncatedMessage);
@@ -372,12 +356,12 @@ impl<M: Machine> Kernel<M> {
         Ok(TcbRequest::WriteRegisters { resume, count: register_count(count) })
     }
 
-    fn check_not_current(&self, thread: Ref<Tcb>) -> Result<(), SyscallError> {
+    fn check_not_current(&self, thread: Ref<Tcb>) -> Decoded<()> {
         let is_current = self.scheduler.current == Link::to(thread);
         if is_current { Err(SyscallError::IllegalOperation) } else { Ok(()) }
     }
 
-    fn decode_copy_registers(&self, inv: &Invocation) -> Result<TcbRequest, SyscallError> {
+    fn decode_copy_registers(&self, inv: &Invocation) -> Decoded<TcbRequest> {
         let flags = self.argument(inv, 0)?;
         let Cap::Thread { object: source } = self.extra_cap(inv, 0)?.1 else {
             return Err(SyscallError::InvalidCapability(1));
@@ -391,11 +375,7 @@ impl<M: Machine> Kernel<M> {
         }))
     }
 
-    fn decode_configure(
-        &self,
-        inv: &Invocation,
-        thread: Ref<Tcb>,
-    ) -> Result<TcbRequest, SyscallError> {
+    fn decode_configure(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
         let address = self.argument(inv, 2)?;
         self.extra_cap(inv, 2)?;
         let buffer = self.decode_buffer(inv, 2, address)?;
@@ -403,11 +383,7 @@ impl<M: Machine> Kernel<M> {
         Ok(TcbRequest::Configure { cspace, vspace, buffer })
     }
 
-    fn decode_set_space(
-        &self,
-        inv: &Invocation,
-        thread: Ref<Tcb>,
-    ) -> Result<TcbRequest, SyscallError> {
+    fn decode_set_space(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
         self.argument(inv, 1)?;
         self.extra_cap(inv, 2)?;
         let (cspace, vspace) = self.decode_space(inv, thread, 1)?;
@@ -421,7 +397,7 @@ impl<M: Machine> Kernel<M> {
         inv: &Invocation,
         thread: Ref<Tcb>,
         first: usize,
-    ) -> Result<(NewCap, NewCap), SyscallError> {
+    ) -> Decoded<(NewCap, NewCap)> {
         self.check_slot_settled(Self::tcb_slot(thread, TcbSlot::CSpace))?;
         self.check_slot_settled(Self::tcb_slot(thread, TcbSlot::VSpace))?;
         let (source, cap) = self.extra_cap(inv, first)?;
@@ -440,7 +416,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Replacing the last capability of a CNode would delete all that is in it, which may take
     /// long; that has to be asked for by itself.
-    fn check_slot_settled(&self, slot: Ref<Slot>) -> Result<(), SyscallError> {
+    fn check_slot_settled(&self, slot: Ref<Slot>) -> Decoded<()> {
         let long = match self.cap_at(slot) {
             Cap::Zombie { .. } => true,
             Cap::CNode { .. } => self.is_final(slot),
@@ -451,12 +427,7 @@ impl<M: Machine> Kernel<M> {
 
     /// A fault or timeout handler: an endpoint that faults can be sent to and answered from, or
     /// none. `argument` is the number to name if it is not.
-    fn decode_handler(
-        &self,
-        inv: &Invocation,
-        index: usize,
-        argument: u64,
-    ) -> Result<NewCap, SyscallError> {
+    fn decode_handler(&self, inv: &Invocation, index: usize, argument: u64) -> Decoded<NewCap> {
         let (source, cap) = self.extra_cap(inv, index)?;
         let valid = match cap {
             Cap::Null => true,
@@ -473,12 +444,7 @@ impl<M: Machine> Kernel<M> {
         Ok(NewCap { cap, source })
     }
 
-    fn decode_buffer(
-        &self,
-        inv: &Invocation,
-        index: usize,
-        address: u64,
-    ) -> Result<NewBuffer, SyscallError> {
+    fn decode_buffer(&self, inv: &Invocation, index: usize, address: u64) -> Decoded<NewBuffer> {
         let (source, cap) = self.extra_cap(inv, index)?;
         if address == 0 {
             let frame = NewCap { cap: Cap::Null, source };
@@ -495,7 +461,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A priority that the thread given as authority may give.
-    fn decode_priority(&self, inv: &Invocation, index: usize) -> Result<u8, SyscallError> {
+    fn decode_priority(&self, inv: &Invocation, index: usize) -> Decoded<u8> {
         let word = self.argument(inv, index)?;
         let Cap::Thread { object: authority } = self.extra_cap(inv, 0)?.1 else {
             return Err(SyscallError::InvalidCapability(1));
@@ -507,11 +473,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn decode_sched_params(
-        &self,
-        inv: &Invocation,
-        thread: Ref<Tcb>,
-    ) -> Result<TcbRequest, SyscallError> {
+    fn decode_sched_params(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
         self.argument(inv, 1)?;
         self.extra_cap(inv, 2)?;
         let mcp = self.decode_priority(inv, 0)?;
@@ -534,11 +496,7 @@ impl<M: Machine> Kernel<M> {
         Ok(TcbRequest::SetSchedParams { mcp, priority, context, fault_handler })
     }
 
-    fn decode_bind_notification(
-        &self,
-        inv: &Invocation,
-        thread: Ref<Tcb>,
-    ) -> Result<TcbRequest, SyscallError> {
+    fn decode_bind_notification(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
         let (_, cap) = self.extra_cap(inv, 0)?;
         match cap {
             Cap::Notification { object, rights, .. }
@@ -595,8 +553,8 @@ impl<M: Machine> Kernel<M> {
         request: TcbRequest,
     ) -> Outcome {
         match self.change_thread(inv, thread, request) {
-            Ok(answer) => Outcome::Complete(answer),
-            Err(Preempted) => Outcome::Preempted,
+            Ok(answer) => Ok(answer),
+            Err(Preempted) => Err(Preempted),
         }
     }
 

@@ -8,14 +8,11 @@
 //! after each; how far it came is kept beside the untyped's free offset, so that the restarted
 //! retype goes on there (and another one that comes between profits from it).
 
-use crate::cap::{Cap, FrameRights, RawCap, TableLevel};
-use crate::delete::Preempted;
-use crate::error::{LookupFailure, SyscallError};
-use crate::invocation::{Invocation, Outcome, Reply};
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{PhysAddr, Ref};
-use crate::slot::Slot;
+use crate::cap::RawCap;
+use crate::{
+    Answer, Cap, Decoded, FrameRights, Invocation, Kernel, LookupFailure, Machine, Outcome,
+    PhysAddr, Preempted, Ref, Slot, SyscallError, TableLevel,
+};
 use d3os_abi::{
     CapRights, FrameSize, Label, MAX_UNTYPED_BITS, MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS,
     ObjectType, RETYPE_FAN_OUT,
@@ -55,7 +52,7 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// As the manual lists them for `Untyped_Retype`.
-    pub(crate) fn decode_untyped(&self, inv: &Invocation) -> Result<RetypeRequest, SyscallError> {
+    pub(crate) fn decode_untyped(&self, inv: &Invocation) -> Decoded<RetypeRequest> {
         if Label::from_number(inv.label) != Some(Label::UntypedRetype) {
             return Err(SyscallError::IllegalOperation);
         }
@@ -96,7 +93,7 @@ impl<M: Machine> Kernel<M> {
             && request.kind != ObjectType::Untyped
             && self.clear_untyped(inv.slot, request.start, end).is_err()
         {
-            return Outcome::Preempted;
+            return Err(Preempted);
         }
         if let Cap::Untyped { base, size_bits, device, .. } = self.cap_at(inv.slot) {
             let free = end.0 - base.0;
@@ -107,11 +104,11 @@ impl<M: Machine> Kernel<M> {
             let cap = self.create_object(&request, object);
             self.insert_derived(request.dest.index(i), cap, inv.slot);
         }
-        Outcome::Complete(Reply::Empty)
+        Ok(Answer::Empty)
     }
 
     /// The CNode that takes the new capabilities: `root` itself at depth 0.
-    fn retype_node(&self, root: Ref<Slot>, index: u64, depth: u64) -> Result<Cap, SyscallError> {
+    fn retype_node(&self, root: Ref<Slot>, index: u64, depth: u64) -> Decoded<Cap> {
         let cap = self.cap_at(root);
         let node = match depth {
             0 => cap,
@@ -126,7 +123,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The first of `count` empty slots of `node` from `offset`.
-    fn retype_slots(&self, node: Cap, offset: u64, count: u64) -> Result<Ref<Slot>, SyscallError> {
+    fn retype_slots(&self, node: Cap, offset: u64, count: u64) -> Decoded<Ref<Slot>> {
         let Cap::CNode { object, radix, .. } = node else {
             return Err(SyscallError::InvalidCapability(1));
         };
@@ -228,7 +225,7 @@ impl<M: Machine> Kernel<M> {
 }
 
 /// The type and size arguments of a retype.
-fn check_object(kind: u64, size: u64) -> Result<(ObjectType, u8), SyscallError> {
+fn check_object(kind: u64, size: u64) -> Decoded<(ObjectType, u8)> {
     let kind = ObjectType::from_number(kind).ok_or(SyscallError::InvalidArgument(0))?;
     let too_large = SyscallError::Range { min: 0, max: MAX_UNTYPED_BITS.into() };
     let size = u8::try_from(size).ok().filter(|size| *size < 64).ok_or(too_large)?;
@@ -252,6 +249,6 @@ fn may_be_device_memory(kind: ObjectType) -> bool {
     )
 }
 
-fn check_range(value: u64, min: u64, max: u64) -> Result<(), SyscallError> {
+fn check_range(value: u64, min: u64, max: u64) -> Decoded<()> {
     if (min..=max).contains(&value) { Ok(()) } else { Err(SyscallError::Range { min, max }) }
 }

@@ -1,9 +1,7 @@
 //! Queues of threads that wait on an object, highest priority first.
 
-use crate::kernel::Kernel;
-use crate::machine::Machine;
-use crate::memory::{Link, Ref};
 use crate::objects::Tcb;
+use crate::{Kernel, Link, Machine, Ref};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A queue of threads, linked through their `wait_prev` and `wait_next`: higher priorities first,
