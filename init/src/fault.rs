@@ -31,7 +31,7 @@ pub fn report(
     symbol: impl Fn(u64) -> Option<String>,
 ) -> FaultReport {
     let word = |index: usize| words.get(index).copied().unwrap_or(0);
-    let (kind, address, ip, detail) = match FaultLabel::from_label(label) {
+    let (kind, address, ip, detail) = match FaultLabel::from_number(label) {
         Some(FaultLabel::VmFault) => vm_fault(word(0), word(1), word(2) != 0, word(3), stack),
         Some(FaultLabel::Cap) => cap_fault(word(0), word(1), word(2) != 0, word(3)),
         Some(FaultLabel::UserException) => user_exception(word(0), word(3), word(4)),

@@ -1,36 +1,22 @@
 //! Fault messages: what a fault endpoint receives.
 
-/// The fault's type: the label of the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub enum FaultLabel {
-    /// No fault.
-    Null = 0,
-    /// Words: IP, address (cptr), in receive phase, look-up failure kind, then its description.
-    Cap = 1,
-    /// Words: RAX RBX RCX RDX RSI RDI RBP R8..R15 FaultIP SP FLAGS number.
-    UnknownSyscall = 2,
-    /// Words: FaultIP, SP, FLAGS, exception number, error code.
-    UserException = 3,
-    /// Words: the badge given at configuration, consumed time in microseconds.
-    Timeout = 5,
-    /// Words: IP, address, 1 for an instruction fetch, page-fault error code.
-    VmFault = 6,
-}
+use crate::numbered::numbered;
 
-impl FaultLabel {
-    /// The fault with this label, or `None`.
-    #[must_use]
-    pub const fn from_label(label: u64) -> Option<Self> {
-        Some(match label {
-            0 => Self::Null,
-            1 => Self::Cap,
-            2 => Self::UnknownSyscall,
-            3 => Self::UserException,
-            5 => Self::Timeout,
-            6 => Self::VmFault,
-            _ => return None,
-        })
+numbered! {
+    /// The fault's type: the label of the message.
+    pub enum FaultLabel: u64 {
+        /// No fault.
+        Null = 0,
+        /// Words: IP, address (cptr), in receive phase, look-up failure kind, then its description.
+        Cap = 1,
+        /// Words: RAX RBX RCX RDX RSI RDI RBP R8..R15 FaultIP SP FLAGS number.
+        UnknownSyscall = 2,
+        /// Words: FaultIP, SP, FLAGS, exception number, error code.
+        UserException = 3,
+        /// Words: the badge given at configuration, consumed time in microseconds.
+        Timeout = 5,
+        /// Words: IP, address, 1 for an instruction fetch, page-fault error code.
+        VmFault = 6,
     }
 }
 

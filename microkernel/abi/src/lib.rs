@@ -12,6 +12,7 @@ mod fault;
 mod ipc_buffer;
 mod label;
 mod message;
+mod numbered;
 mod object;
 mod registers;
 mod syscall;

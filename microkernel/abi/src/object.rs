@@ -1,5 +1,7 @@
 //! Object types, their sizes, and the attributes of mappings.
 
+use crate::numbered::numbered;
+
 /// Size of a capability slot: 32 bytes.
 pub const SLOT_SIZE_BITS: u8 = 5;
 /// Smallest untyped: 16 bytes.
@@ -31,52 +33,28 @@ pub mod size_bits {
     pub const ASID_POOL: u8 = 12;
 }
 
-/// What `Untyped_Retype` can make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u64)]
-#[expect(missing_docs, reason = "each is the manual's own name")]
-pub enum ObjectType {
-    Untyped = 0,
-    Tcb = 1,
-    Endpoint = 2,
-    Notification = 3,
-    CNode = 4,
-    SchedContext = 5,
-    Reply = 6,
-    Pdpt = 7,
-    Pml4 = 8,
-    HugePage = 9,
-    SmallPage = 10,
-    LargePage = 11,
-    PageTable = 12,
-    PageDirectory = 13,
+numbered! {
+    /// What `Untyped_Retype` can make.
+    #[expect(missing_docs, reason = "each is the manual's own name")]
+    pub enum ObjectType: u64 {
+        Untyped = 0,
+        Tcb = 1,
+        Endpoint = 2,
+        Notification = 3,
+        CNode = 4,
+        SchedContext = 5,
+        Reply = 6,
+        Pdpt = 7,
+        Pml4 = 8,
+        HugePage = 9,
+        SmallPage = 10,
+        LargePage = 11,
+        PageTable = 12,
+        PageDirectory = 13,
+    }
 }
 
 impl ObjectType {
-    /// Every type, in order of number.
-    pub const ALL: [Self; 14] = [
-        Self::Untyped,
-        Self::Tcb,
-        Self::Endpoint,
-        Self::Notification,
-        Self::CNode,
-        Self::SchedContext,
-        Self::Reply,
-        Self::Pdpt,
-        Self::Pml4,
-        Self::HugePage,
-        Self::SmallPage,
-        Self::LargePage,
-        Self::PageTable,
-        Self::PageDirectory,
-    ];
-
-    /// The type with this number, or `None`.
-    #[must_use]
-    pub fn from_number(number: u64) -> Option<Self> {
-        Self::ALL.get(usize::try_from(number).ok()?).copied()
-    }
-
     /// Size of such an object as log2 of bytes; `user_size` is the `size_bits` argument of
     /// the retype, which only untyped, CNode (slots) and scheduling context (bytes) look at.
     #[must_use]
