@@ -53,7 +53,7 @@ impl Dying {
 
     /// Waits for a fault; tells its kind. Its words are in the IPC buffer.
     fn fault(&self) -> Option<FaultLabel> {
-        FaultLabel::from_label(self.faults.recv(self.reply).info.label())
+        FaultLabel::from_number(self.faults.recv(self.reply).info.label())
     }
 
     /// Lets the thread go on, with the first `length` words of the IPC buffer as the answer.
