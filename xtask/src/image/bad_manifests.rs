@@ -1,6 +1,8 @@
 //! A table of bad manifests: each is refused with the message that says where and why.
 
-use super::manifest::parse;
+use std::path::Path;
+
+use super::manifest::{parse, read};
 use super::problem::ManifestError;
 use super::rules::check;
 
@@ -55,6 +57,20 @@ fn the_good_one_is_good() {
     let uart = manifest.program("uart").expect("it has uart");
     assert_eq!((uart.budget_us, uart.period_us, uart.priority), (5_000, 10_000, 200));
     assert_eq!((uart.heap_bytes, uart.stack_bytes), (256 << 10, 64 << 10));
+}
+
+#[test]
+fn the_default_image_is_good() {
+    let manifest = parse(include_str!("../../../images/default.toml")).expect("it parses");
+    let programs = ["uart", "console", "shell", "hello", "fault"];
+    check(&manifest, &programs).expect("it holds");
+    assert_eq!(manifest.name, "default");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = read(Path::new("/nowhere/images/nosuch.toml")).expect_err("no such file");
+    assert_eq!(error.to_string(), "images/nosuch.toml: cannot be read");
 }
 
 #[test]

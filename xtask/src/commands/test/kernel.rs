@@ -21,7 +21,7 @@ use crate::workshop::Workshop;
 const ROOT_TASK: &str = "kernel-tests";
 
 /// Real time that all tests of one kernel may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Builds both kernels and the tests, and runs them.
 pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError> {

@@ -1,19 +1,25 @@
 //! What must not work: a clear message and no hang.
 
-use libd3os::image::MAGIC;
+use std::ops::Range;
+
+use libd3os::image::{MAGIC, PREFIX_BYTES};
 
 use super::lab::Lab;
 use super::session::Session;
 use super::{Outcome, Test, unexpected};
 use crate::vm::Machine;
 
-pub(crate) const TESTS: [Test; 5] = [
+pub(crate) const TESTS: [Test; 6] = [
     ("damage::a_changed_byte_in_the_archive", changed_byte),
     ("damage::an_archive_cut_short", cut_short),
+    ("damage::a_program_missing_in_the_archive", missing_program),
     ("damage::a_module_that_is_no_program", no_program),
     ("damage::no_archive_at_all", no_archive),
     ("damage::a_quarter_of_the_memory", little_memory),
 ];
+
+/// Where the archive's checksum is; it counts as zeros in its own sum.
+const CHECKSUM: Range<usize> = 12..16;
 
 /// A quarter of what the README says is needed.
 const LITTLE_MEMORY: &str = "4M";
@@ -31,6 +37,26 @@ fn cut_short(lab: &Lab<'_>) -> Outcome {
     let archive = archive(&module);
     module.truncate(usize::midpoint(archive, module.len()));
     refused(lab, "cut", &module, &["cut short", "module", "root task"])
+}
+
+/// The archive's directory calls `hello` something else, under a correct checksum.
+fn missing_program(lab: &Lab<'_>) -> Outcome {
+    let mut module = lab.module_bytes()?;
+    let archive = archive(&module);
+    let bytes = &mut module[archive..];
+    let header = &bytes[..PREFIX_BYTES + header_bytes(bytes)];
+    let name = header.windows(5).rposition(|window| window == b"hello").unwrap_or(0);
+    bytes[name + 4] = b'x';
+    bytes[CHECKSUM].fill(0);
+    let checksum = crc32fast::hash(bytes);
+    bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+    refused(lab, "missing", &module, &["`hello`"])
+}
+
+/// The header's length, as the archive's prefix tells it.
+fn header_bytes(archive: &[u8]) -> usize {
+    let field = archive.get(24..32).and_then(|field| field.first_chunk::<8>());
+    field.and_then(|field| usize::try_from(u64::from_le_bytes(*field)).ok()).unwrap_or(0)
 }
 
 fn no_program(lab: &Lab<'_>) -> Outcome {
