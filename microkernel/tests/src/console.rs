@@ -1,6 +1,10 @@
 //! Output on the first serial port, and QEMU's exit device.
 
-use libd3os::cap::{IoPort, IoPortRange};
+use core::sync::atomic::{AtomicU64, Ordering};
+use libd3os::cap::{Capability, IoPort, IoPortRange};
+use libd3os::logging;
+use libd3os::service::log::Level;
+use libd3os::sys::Cptr;
 
 use crate::arena::Arena;
 
@@ -8,6 +12,10 @@ const COM1: u16 = 0x3f8;
 const LINE_STATUS: u16 = COM1 + 5;
 const ROOM_TO_SEND: u8 = 0x20;
 const EXIT: u16 = 0xf4;
+
+/// The ports once more, for a panic, which knows nothing else.
+static SERIAL_CPTR: AtomicU64 = AtomicU64::new(0);
+static EXIT_CPTR: AtomicU64 = AtomicU64::new(0);
 
 /// Where results go.
 #[derive(Clone, Copy)]
@@ -21,6 +29,9 @@ impl Console {
     pub(crate) fn new(arena: &mut Arena) -> Self {
         let serial = arena.keep_ports(IoPortRange { first: COM1, last: COM1 + 7 });
         let exit = arena.keep_ports(IoPortRange { first: EXIT, last: EXIT + 3 });
+        SERIAL_CPTR.store(serial.cptr().address(), Ordering::Relaxed);
+        EXIT_CPTR.store(exit.cptr().address(), Ordering::Relaxed);
+        logging::set_sink(report);
         Self { serial, exit }
     }
 
@@ -38,5 +49,18 @@ impl Console {
     /// Ends QEMU, if it has the device: its exit code becomes `code` * 2 + 1.
     pub(crate) fn exit(self, code: u32) {
         let _ = self.exit.out32(EXIT, code);
+    }
+}
+
+/// Records of the library: in these tests, the two lines of a panic. After its last there is nothing
+/// more to come.
+fn report(_: Level, target: &str, message: &str) {
+    let port = |cptr: &AtomicU64| IoPort::new(Cptr::new(cptr.load(Ordering::Relaxed)));
+    let console = Console { serial: port(&SERIAL_CPTR), exit: port(&EXIT_CPTR) };
+    for text in ["FAILED: ", target, ": ", message, "\n"] {
+        console.print(text);
+    }
+    if message.starts_with("backtrace:") {
+        console.exit(1);
     }
 }

@@ -13,7 +13,7 @@ tests![
     a_copy_is_the_same_object,
     a_badge_is_given_once,
     moving_leaves_nothing,
-    mutating_gives_a_badge,
+    mutating_gives_a_guard,
     rotating_moves_two,
     rights_shrink,
     deleting_the_original_keeps_the_copy,
@@ -69,32 +69,50 @@ fn moving_leaves_nothing(arena: &mut Arena) -> Outcome {
     Ok(())
 }
 
-fn mutating_gives_a_badge(arena: &mut Arena) -> Outcome {
-    let notification = arena.notification()?;
-    let plain = arena.copy(notification.cptr())?;
+/// Whether a CNode capability addresses slots that lie below this guard.
+fn has_guard(arena: &mut Arena, node: Cptr, guard: CNodeCapData) -> Result<bool, Error> {
+    let endpoint = arena.endpoint()?;
+    let probe = slot_of(endpoint.cptr());
+    let bits = guard.guard_size() + NODE_BITS;
+    let place = CNode::new(node).slot(guard.guard() << NODE_BITS | 5, bits);
+    Ok(place.move_from(probe).is_ok() && place.delete().is_ok())
+}
+
+/// log2 of the slots of these tests' nodes.
+const NODE_BITS: u8 = 4;
+
+fn mutating_gives_a_guard(arena: &mut Arena) -> Outcome {
+    let node = arena.cnode(NODE_BITS)?;
     let dest = arena.empty_slot();
-    slot_of(dest).mutate_from(slot_of(plain), 0x70)?;
-    raw::signal(dest);
-    check_eq!(notification.poll(), 0x70);
-    let again = slot_of(plain).mutate_from(slot_of(dest), 0x80);
-    check!(again.is_err(), "a badge was replaced");
+    let guard = CNodeCapData::new(0b1011, 4);
+    slot_of(dest).mutate_from(slot_of(node.cptr()), guard.0)?;
+    check!(has_guard(arena, dest, guard)?);
+    check!(!has_guard(arena, dest, CNodeCapData::new(0, 4))?);
+    let copied = slot_of(arena.empty_slot()).copy_from(slot_of(node.cptr()), CapRights::ALL);
+    check!(copied.is_err(), "it was copied, not moved");
+    // Badges are for minting.
+    let endpoint = arena.endpoint()?;
+    let other = slot_of(arena.empty_slot());
+    let badge = other.mutate_from(slot_of(endpoint.cptr()), 1);
+    check_eq!(badge, Err(Error::IllegalOperation));
     Ok(())
 }
 
 fn rotating_moves_two(arena: &mut Arena) -> Outcome {
-    let (first, first_badged) = badged(arena, 1)?;
-    let (second, second_badged) = badged(arena, 2)?;
-    let dest = slot_of(arena.empty_slot());
-    let (pivot, source) = (slot_of(first_badged), slot_of(second_badged));
-    dest.rotate(0, pivot, 0, source)?;
-    check!(reaches(Cptr::new(dest.index), first), "the pivot's went to the destination");
-    check!(reaches(first_badged, second), "the source's went to the pivot");
-    source.move_from(dest)?;
+    let nodes = [arena.cnode(NODE_BITS)?, arena.cnode(NODE_BITS)?];
+    let [first, second] = [CNodeCapData::new(1, 2), CNodeCapData::new(2, 2)];
+    let [pivot, source] = nodes.map(|node| slot_of(node.cptr()));
+    let dest = arena.empty_slot();
+    slot_of(dest).rotate(first.0, pivot, second.0, source)?;
+    let middle = Cptr::new(pivot.index);
+    check!(has_guard(arena, dest, first)?, "the pivot's went to the destination");
+    check!(has_guard(arena, middle, second)?, "the source's went to the pivot");
+    let empty = slot_of(arena.empty_slot());
+    check!(empty.move_from(source).is_err(), "the source's slot is not empty");
     // With the destination being the source, two capabilities trade places.
-    source.rotate(0, pivot, 0, source)?;
-    check!(reaches(first_badged, first) && reaches(second_badged, second), "traded");
-    let same = dest.rotate(0, pivot, 0, pivot);
-    check!(same.is_err(), "pivot and source are one");
+    slot_of(dest).rotate(second.0, pivot, first.0, slot_of(dest))?;
+    check!(has_guard(arena, dest, second)? && has_guard(arena, middle, first)?);
+    check_eq!(slot_of(dest).rotate(0, pivot, 0, pivot), Err(Error::IllegalOperation));
     Ok(())
 }
 
@@ -103,7 +121,7 @@ fn rights_shrink(arena: &mut Arena) -> Outcome {
     let receive = arena.mint(notification.cptr(), CapRights::READ, 1)?;
     raw::signal(receive);
     check_eq!(notification.poll(), 0, "signalled without the right to");
-    let back = arena.mint(receive, CapRights::ALL, 0)?;
+    let back = arena.copy(receive)?;
     raw::signal(back);
     check_eq!(notification.poll(), 0, "the right came back");
     Ok(())

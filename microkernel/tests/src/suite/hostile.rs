@@ -9,7 +9,7 @@ use libd3os::sys::Cptr;
 
 use super::tests;
 use crate::arena::{ASID_CONTROL, Arena, CNODE, DOMAIN, IRQ_CONTROL, slot_of};
-use crate::check::{Outcome, check};
+use crate::check::{Outcome, check, check_eq};
 use crate::machine::Buffer;
 use crate::raw;
 use crate::worker::Options;
@@ -233,16 +233,25 @@ fn any_registers_of_any_thread(arena: &mut Arena) -> Outcome {
     let space = arena.address_space()?;
     let options = Options { start: false, vspace: space, ..Options::default() };
     let worker = arena.spawn(options, |_| ())?;
+    let (turn, passed) = (arena.notification()?, arena.notification()?);
+    let (go, tell) = (turn.cptr(), arena.mint(passed.cptr(), CapRights::ALL, 1)?);
+    arena.worker(20, move |_| {
+        loop {
+            raw::wait(go);
+            raw::signal(tell);
+        }
+    })?;
     let mut started = 0;
-    for _ in 0..200 {
+    for _ in 0..2000 {
         let words = core::array::from_fn(|_| random.argument());
         let registers = UserRegisters::from_words(words);
         worker.tcb.suspend()?;
         started += u32::from(worker.tcb.write_registers(&registers, true).is_ok());
-        raw::yield_now();
-        check_life_goes_on(arena)?;
+        // The lower thread's turn comes when the other is dead.
+        turn.signal();
+        check_eq!(passed.wait(), 1);
         check!(!worker.is_done(), "it came to an end of its own");
     }
     check!(started > 0, "all registers were refused");
-    Ok(())
+    check_life_goes_on(arena)
 }

@@ -116,11 +116,12 @@ fn refuses_wrong_sizes_and_numbers(arena: &mut Arena) -> Outcome {
     let range = |result| matches!(result, Err(Error::Range { .. }));
     check!(range(retype(ObjectType::Endpoint, 0, run, 0)));
     check!(range(retype(ObjectType::Endpoint, 0, run, 257)));
-    check!(range(retype(ObjectType::Untyped, 3, run, 1)));
+    let small = retype(ObjectType::Untyped, 3, run, 1);
+    check_eq!(small, Err(Error::InvalidArgument { index: 1 }), "an untyped of 8 bytes");
     check!(range(retype(ObjectType::Untyped, 48, run, 1)));
     check!(range(retype(ObjectType::CNode, 63, run, 1)));
     let small = retype(ObjectType::SchedContext, 6, run, 1);
-    check!(small.is_err(), "a scheduling context of 64 bytes");
+    check_eq!(small, Err(Error::InvalidArgument { index: 1 }), "time of 64 bytes");
     let words = [99, 0, 0, 0, slot.address(), 1];
     let unknown = invoke(memory.cptr(), Label::UntypedRetype, &words, &[CNODE.cptr()]);
     check_eq!(unknown, Err(Error::InvalidArgument { index: 0 }));
