@@ -1,12 +1,12 @@
 //! Marks for measuring: an instruction without effect that an emulator's plugin recognises.
 //!
-//! `xtask bench boot` counts the instructions between marks.
+//! `xtask bench` counts the instructions between marks.
 
 use core::arch::asm;
 
-/// A point of the boot that is reached once.
+/// What a mark tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
+#[repr(u16)]
 pub enum Phase {
     /// Init's first instruction.
     InitEntered = 1,
@@ -16,11 +16,18 @@ pub enum Phase {
     ProgramsStarted = 3,
     /// The shell has printed its prompt.
     ShellPrompt = 4,
+    /// A loop that is measured begins or ends. Unlike the others this one counts every time.
+    Lap = Self::FIRST_REPEATED,
+    /// Everything that is measured has been.
+    Measured = Self::FIRST_REPEATED + 1,
 }
 
 impl Phase {
-    /// Every phase, in order.
-    pub const ALL: [Self; 4] =
+    /// Marks from this number on may be passed any number of times.
+    pub const FIRST_REPEATED: u16 = 0x100;
+
+    /// The phases of a boot, in order.
+    pub const BOOT: [Self; 4] =
         [Self::InitEntered, Self::ManifestRead, Self::ProgramsStarted, Self::ShellPrompt];
 }
 
@@ -49,7 +56,60 @@ pub fn mark(phase: Phase) {
         Phase::ManifestRead => mark_instruction!(Phase::ManifestRead),
         Phase::ProgramsStarted => mark_instruction!(Phase::ProgramsStarted),
         Phase::ShellPrompt => mark_instruction!(Phase::ShellPrompt),
+        Phase::Lap => mark_instruction!(Phase::Lap),
+        Phase::Measured => mark_instruction!(Phase::Measured),
     }
+}
+
+/// The kernel operations that `xtask bench kernel` measures. The root task that repeats them passes
+/// three [`Phase::Lap`] marks for each: N rounds between the first two, 2N between the last two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// `Call` and `ReplyRecv`, no words.
+    Call0,
+    /// With 4 words each way.
+    Call4,
+    /// With 10 words each way.
+    Call10,
+    /// With 120 words each way.
+    Call120,
+    /// `Signal` and `Wait` by one thread.
+    SignalWait,
+    /// `Signal` to a higher-priority thread, which signals back.
+    PingPong,
+    /// `Yield`, nobody else being ready.
+    Yield,
+    /// A page of 4 KiB mapped and unmapped.
+    MapUnmap,
+    /// A page fault, answered, and met again.
+    Fault,
+    /// `Wait`, idling, an interrupt, its acknowledgement.
+    Interrupt,
+    /// A capability copied and deleted.
+    CopyDelete,
+    /// An endpoint made and deleted.
+    RetypeEndpoint,
+    /// A frame of 4 KiB made, which clears it, and deleted.
+    RetypeFrame,
+}
+
+impl Operation {
+    /// Every operation, in the order in which they are measured.
+    pub const ALL: [Self; 13] = [
+        Self::Call0,
+        Self::Call4,
+        Self::Call10,
+        Self::Call120,
+        Self::SignalWait,
+        Self::PingPong,
+        Self::Yield,
+        Self::MapUnmap,
+        Self::Fault,
+        Self::Interrupt,
+        Self::CopyDelete,
+        Self::RetypeEndpoint,
+        Self::RetypeFrame,
+    ];
 }
 
 #[cfg(test)]
@@ -59,7 +119,15 @@ mod tests {
     #[test]
     fn marks_have_no_effect() {
         // That this returns at all shows that the bytes are an instruction.
-        Phase::ALL.into_iter().for_each(mark);
-        assert_eq!(Phase::ALL.map(|phase| phase as u8), [1, 2, 3, 4]);
+        Phase::BOOT.into_iter().for_each(mark);
+        assert_eq!(Phase::BOOT.map(|phase| phase as u16), [1, 2, 3, 4]);
+        [Phase::Lap, Phase::Measured].into_iter().for_each(mark);
+    }
+
+    #[test]
+    fn every_operation_is_measured_once() {
+        for (index, operation) in Operation::ALL.into_iter().enumerate() {
+            assert_eq!(operation as usize, index);
+        }
     }
 }

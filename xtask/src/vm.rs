@@ -54,6 +54,15 @@ pub(crate) enum Firmware {
     Uefi(PathBuf),
 }
 
+/// Chipset and processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Platform {
+    /// A server's chipset, and all that the processor can do.
+    Modern,
+    /// What seL4's figures were taken on.
+    Reference,
+}
+
 /// What happens when the guest resets the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnReset {
@@ -68,6 +77,8 @@ pub(crate) enum OnReset {
 pub(crate) struct Machine {
     /// Where it starts from.
     pub(crate) boot: Boot,
+    /// Chipset and processor.
+    pub(crate) platform: Platform,
     /// Processors.
     pub(crate) cores: u32,
     /// RAM in QEMU's notation, such as `512M`.
@@ -91,6 +102,7 @@ impl Machine {
     pub(crate) fn new(boot: Boot) -> Self {
         Self {
             boot,
+            platform: Platform::Modern,
             cores: 2,
             memory: "512M".into(),
             accel: Accel::Tcg,
@@ -108,7 +120,7 @@ impl Machine {
     /// If there is no QEMU and it cannot be installed.
     pub(crate) fn command(&self) -> Result<Command, ToolError> {
         let mut qemu = Command::new(tools::ensure(Tool::Qemu)?);
-        qemu.args(["-machine", "q35", "-cpu", "max", "-serial", "mon:stdio"]);
+        qemu.args(self.platform.arguments()).args(["-serial", "mon:stdio"]);
         qemu.arg("-device").arg(format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4"));
         qemu.args(["-smp", &self.cores.to_string(), "-m", &self.memory, "-nic", "none"]);
         qemu.args(self.accel.arguments());
@@ -147,6 +159,17 @@ impl Machine {
                     qemu.arg("-bios").arg(image);
                 }
             }
+        }
+    }
+}
+
+impl Platform {
+    fn arguments(self) -> [&'static str; 4] {
+        const REFERENCE: &str = "Nehalem,-vme,+pdpe1gb,-xsave,-xsaveopt,-xsavec,-fsgsbase,\
+                                 -invpcid,+syscall,+lm";
+        match self {
+            Self::Modern => ["-machine", "q35", "-cpu", "max"],
+            Self::Reference => ["-machine", "pc", "-cpu", REFERENCE],
         }
     }
 }

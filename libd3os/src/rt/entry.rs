@@ -73,6 +73,19 @@ pub unsafe fn start_root(
     stop_root()
 }
 
+/// Makes a thread that a program or root task has started itself one that can use the library: it
+/// gets thread-local storage of its own, from the heap.
+///
+/// # Safety
+/// To be called once, first of all, by that thread, whose IPC buffer stays mapped at `ipc_buffer` in
+/// its address space; the program's heap is there too.
+pub unsafe fn start_thread(ipc_buffer: *mut IpcBuffer) {
+    // SAFETY: the program has set up the heap; this thread has used no thread-local variable.
+    unsafe { tls::set_up() };
+    // SAFETY: the caller's promise.
+    unsafe { sys::set_ipc_buffer(ipc_buffer) };
+}
+
 /// Stops the root task's thread for good.
 pub(super) fn stop_root() -> ! {
     loop {

@@ -19,7 +19,7 @@ mod termination;
 mod tls;
 
 #[cfg(target_os = "none")]
-pub use entry::{start_program, start_root};
+pub use entry::{start_program, start_root, start_thread};
 pub use memory::BootMemory;
 pub use termination::Termination;
 

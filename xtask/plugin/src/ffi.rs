@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::OnceLock;
 
-use crate::counter::Counter;
+use crate::counter::{Counter, Side};
 use crate::mark;
 
 /// The interface's version that this build claims: QEMU up to 8 knows 1 at most, QEMU from 9 on
@@ -153,7 +153,10 @@ unsafe extern "C" fn translated(_id: PluginId, block: *mut Block) {
         let instruction = unsafe { qemu_plugin_tb_get_insn(block, index) };
         let (callback, data): (ExecuteCallback, usize) = match phase(session, instruction) {
             Some(phase) => (marked, phase as usize),
-            None => (executed, 0),
+            None => match side(instruction) {
+                Side::User => (executed_by_user, 0),
+                Side::Kernel => (executed_by_kernel, 0),
+            },
         };
         // SAFETY: the instruction belongs to the block being translated; the data is a number.
         unsafe {
@@ -184,10 +187,23 @@ fn phase(session: &Session, instruction: *const Instruction) -> Option<u32> {
     mark::phase(unsafe { std::slice::from_raw_parts(pointer, size) })
 }
 
-/// Called before each ordinary instruction.
-unsafe extern "C" fn executed(_cpu: c_uint, _data: *mut c_void) {
+fn side(instruction: *const Instruction) -> Side {
+    // SAFETY: the caller passes an instruction of the block being translated.
+    let address = unsafe { qemu_plugin_insn_vaddr(instruction) };
+    if address.cast_signed() < 0 { Side::Kernel } else { Side::User }
+}
+
+/// Called before each ordinary instruction of the lower half.
+unsafe extern "C" fn executed_by_user(_cpu: c_uint, _data: *mut c_void) {
     if let Some(session) = SESSION.get() {
-        session.counter.instruction();
+        session.counter.instruction(Side::User);
+    }
+}
+
+/// Called before each ordinary instruction of the upper half.
+unsafe extern "C" fn executed_by_kernel(_cpu: c_uint, _data: *mut c_void) {
+    if let Some(session) = SESSION.get() {
+        session.counter.instruction(Side::Kernel);
     }
 }
 
@@ -196,7 +212,7 @@ unsafe extern "C" fn marked(_cpu: c_uint, data: *mut c_void) {
     let Some(session) = SESSION.get() else { return };
     let phase = u32::try_from(data.addr()).unwrap_or(u32::MAX);
     session.counter.reach(phase);
-    session.counter.instruction();
+    session.counter.instruction(Side::User);
     if phase == session.last {
         session.finish();
     }

@@ -1,6 +1,8 @@
 //! `bench`: figures in executed instructions, which do not depend on the host's speed or load.
 
 mod boot;
+mod counting;
+mod kernel;
 mod plugin;
 
 use std::io;
@@ -24,6 +26,8 @@ pub(crate) struct Args {
 enum What {
     /// Executed instructions from the kernel's first to the shell's prompt, split by phase.
     Boot(boot::Args),
+    /// Executed instructions of the kernel's operations, beside seL4's.
+    Kernel(kernel::Args),
 }
 
 /// Nothing was measured.
@@ -53,9 +57,12 @@ pub(crate) enum BenchError {
     /// The kernel's file cannot be read.
     #[error("the kernel's ELF file")]
     Kernel(#[from] ElfError),
-    /// The boot did not come to the prompt.
-    #[error("the boot did not reach the shell's prompt within {0} s")]
+    /// The machine did not come to its last mark.
+    #[error("the last mark was not reached within {0} s")]
     NotReached(u64),
+    /// The root task gave up before this operation, or in it.
+    #[error("`{0}` was not measured: the root task gave up")]
+    NotMeasured(&'static str),
     /// The report lacks a phase: a mark is missing in the guest.
     #[error("the boot passed no mark of phase {0}")]
     NoMark(u32),
@@ -77,6 +84,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, BenchError> {
         match self.what {
             What::Boot(args) => args.run(),
+            What::Kernel(args) => args.run(),
         }
     }
 }

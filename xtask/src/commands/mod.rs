@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Iso(iso::Args),
     /// Run the tests: on the host, the kernel in QEMU, whole images in QEMU.
     Test(test::Args),
-    /// Count the instructions of a boot.
+    /// Count the instructions of a boot, or of the kernel's operations.
     Bench(bench::Args),
     /// Check format, lints, dependencies, documentation and manifests.
     Tidy(tidy::Args),
