@@ -23,6 +23,8 @@ pub const OWN_SERVICES: [(&str, Channel); 2] =
 pub const INTERRUPT: &str = "interrupt";
 /// The notification that init signals: the log has new records.
 pub const LOG_READY: &str = "log-ready";
+/// The notification that init signals: a program has ended, and its calls need no answer.
+pub const PROGRAM_ENDED: &str = "program-ended";
 
 /// Where the capability comes from, and with which badge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

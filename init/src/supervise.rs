@@ -94,6 +94,7 @@ pub struct Program<W> {
     run: ProgramId,
     last_exit: Option<Exit>,
     restarts: u32,
+    ends: u32,
     failures: u32,
     started_us: u64,
     due_us: Option<u64>,
@@ -109,6 +110,7 @@ impl<W> Program<W> {
             run: ProgramId(0),
             last_exit: None,
             restarts: 0,
+            ends: 0,
             failures: 0,
             started_us: 0,
             due_us: None,
@@ -138,6 +140,12 @@ impl<W> Program<W> {
     #[must_use]
     pub fn restarts(&self) -> u32 {
         self.restarts
+    }
+
+    /// Times it ended, in whatever way.
+    #[must_use]
+    pub fn ends(&self) -> u32 {
+        self.ends
     }
 
     /// Whether it exists: has memory in use, capabilities, perhaps callers.
@@ -341,6 +349,7 @@ impl<W> Supervisor<W> {
         let Some(program) = self.programs.get_mut(number.index()).filter(|p| p.is_live()) else {
             return Vec::new();
         };
+        program.ends = program.ends.wrapping_add(1);
         let was_foreground = self.foreground.take_if(|known| *known == number).is_some();
         let waiters = core::mem::take(&mut program.waiters);
         let audience = match was_foreground && !waiters.is_empty() {
@@ -510,6 +519,7 @@ mod tests {
             ]
         );
         assert_eq!((state(&sut, HELLO), sut.foreground()), (ProgramState::Stopped, None));
+        assert_eq!(sut.programs.iter().map(Program::ends).collect::<Vec<_>>(), [0, 1, 0]);
         let late = sut.wait(id, number(SHELL), 8);
         assert_eq!(late, Ok(Some(Action::Answer(8, Exit::Code(3)))));
         let unknown = sut.wait(ProgramId(99), number(SHELL), 9);

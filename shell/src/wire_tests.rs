@@ -92,6 +92,10 @@ impl Supervisor for Server {
         panic!("the shell's library does not exit, with {code} or otherwise");
     }
 
+    fn ends(&mut self, _: Caller, _: u32) -> Result<Page<u32>, SupervisorError> {
+        panic!("the shell serves nobody");
+    }
+
     fn capabilities(
         &mut self,
         _: Caller,

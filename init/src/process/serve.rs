@@ -57,6 +57,10 @@ impl Supervisor for System {
         drop(later);
     }
 
+    fn ends(&mut self, _: Caller, from: u32) -> Result<Page<u32>, SupervisorError> {
+        Ok(Page::fill(from, self.supervisor.programs().map(|(_, program)| program.ends())))
+    }
+
     fn capabilities(
         &mut self,
         _: Caller,

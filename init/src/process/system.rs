@@ -7,7 +7,7 @@ use core::fmt;
 
 use init::badge::TICK_BADGE;
 use init::fault;
-use init::grants::{LOG_READY, waiter};
+use init::grants::{LOG_READY, PROGRAM_ENDED, waiter};
 use init::log::LogRing;
 use init::supervise::{Action, ProgramNumber, Supervisor};
 use libd3os::abi::{BootInfo, ObjectType};
@@ -61,6 +61,8 @@ pub(super) struct System {
     ticker: Ticker,
     closing: Option<Closing>,
     log_reader: Option<LogReader>,
+    /// Tells whoever wants to know that a program has ended.
+    ended: Option<Notification>,
     /// Log records before this one have been shown.
     shown: u64,
     /// The log reader has been started: from then on it shows the log, not init.
@@ -84,6 +86,7 @@ struct Parts {
     loader: Loader,
     ticker: Ticker,
     log_reader: Option<LogReader>,
+    ended: Option<Notification>,
     server: Server,
 }
 
@@ -105,13 +108,14 @@ fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Tr
     let tick = shared.signaller(None, TICK_BADGE, slots)?;
     let ticker = Ticker::start(own, slots, sched_control(info), tick)?;
     let log_reader = log_reader(&manifest, &shared, slots)?;
+    let ended = signaller(&manifest, PROGRAM_ENDED, &shared, slots)?.map(|(_, ended)| ended);
     let mut programs = Vec::new();
     for draft in drafts {
         let fault_endpoint = shared.fault_endpoint(draft.number, slots)?;
         programs.push(draft.equip(&mut platform.memory, slots, fault_endpoint)?);
     }
     let loader = Loader { shared, time: sched_control(info) };
-    Ok(Parts { manifest, config, programs, loader, ticker, log_reader, server })
+    Ok(Parts { manifest, config, programs, loader, ticker, log_reader, ended, server })
 }
 
 fn draft_programs(archive: &Archive<'static>) -> Result<Vec<Draft>, Trouble> {
@@ -152,9 +156,19 @@ fn log_reader(
     shared: &Shared,
     slots: &mut Slots,
 ) -> Result<Option<LogReader>, Trouble> {
-    let Some((program, badge)) = waiter(manifest, LOG_READY) else { return Ok(None) };
-    let ready = shared.signaller(Some(program), badge, slots)?;
-    Ok(Some(LogReader { program, ready }))
+    let found = signaller(manifest, LOG_READY, shared, slots)?;
+    Ok(found.map(|(program, ready)| LogReader { program, ready }))
+}
+
+/// The program that waits for a notification of init's, and what signals it.
+fn signaller(
+    manifest: &Manifest,
+    name: &str,
+    shared: &Shared,
+    slots: &mut Slots,
+) -> Result<Option<(ProgramNumber, Notification)>, Trouble> {
+    let Some((program, badge)) = waiter(manifest, name) else { return Ok(None) };
+    Ok(Some((program, shared.signaller(Some(program), badge, slots)?)))
 }
 
 /// The script's lines for the shell. The other arguments of the boot are short.
@@ -178,6 +192,7 @@ impl Parts {
             ticker: self.ticker,
             closing: None,
             log_reader: self.log_reader,
+            ended: self.ended,
             shown: 0,
             handed_over: false,
             manifest: self.manifest,
@@ -388,6 +403,10 @@ impl System {
         let Some(program) = self.programs.get_mut(number.index()) else { return };
         if let Err(refused) = program.destroy() {
             self.note(Level::Error, format_args!("{refused}"));
+        }
+        // Before it may be started again: whoever is told then knows of no call of the new one.
+        if let Some(ended) = self.ended {
+            ended.signal();
         }
     }
 

@@ -31,6 +31,12 @@ pub trait Supervisor {
     #[deferred]
     fn exit(code: i32) -> Result<(), SupervisorError>;
 
+    /// How often each program of the image has ended, from the `from`-th on, in the order of the
+    /// image: callers' badges count in the same order, from 1. Whoever waits for the notification
+    /// `program-ended` asks this to learn whose calls it need not answer any more.
+    #[retryable]
+    fn ends(from: u32) -> Result<Page<u32>, SupervisorError>;
+
     /// What a program holds in its capability space, from the `from`-th on.
     #[retryable]
     fn capabilities(name: String, from: u32) -> Result<Page<CapabilityInfo>, SupervisorError>;

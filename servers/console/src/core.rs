@@ -4,8 +4,9 @@
 //! and bytes for the terminal wait in [`Console::output`]. `R` is whatever answers a reader.
 //!
 //! Readers form a stack: the newest gets the input, for a program that begins to read while
-//! another waits is the one that the person just started. Whoever calls again takes the place of
-//! its earlier call, which can only be one that its program did not live to see answered.
+//! another waits is the one that the person just started. A program that has ended leaves the
+//! stack ([`Console::ended`]), so that it takes no input with it; whoever calls again takes the
+//! place of its earlier call, which its program did not live to see answered.
 //!
 //! The interrupt key (^C) is a byte like any other while the newest reader is raw. At any other
 //! time it ends the program in the foreground, and input before it is forgotten.
@@ -112,13 +113,18 @@ impl<R> Console<R> {
         mode: InputMode,
         reply: R,
     ) -> Result<Vec<Effect<R>>, (R, ConsoleError)> {
-        let mut effects = self.forget_earlier_read(caller);
+        let mut effects = self.forget_reads(caller);
         if self.readers.len() == READERS {
             return Err((reply, ConsoleError::ReaderPresent));
         }
         self.readers.push(Reader { caller, mode, reply });
         effects.extend(self.deliver());
         Ok(effects)
+    }
+
+    /// A program has ended: input is not for it any more.
+    pub fn ended(&mut self, caller: u64) -> Vec<Effect<R>> {
+        self.forget_reads(caller)
     }
 
     /// The keyboard sent bytes.
@@ -165,7 +171,7 @@ impl<R> Console<R> {
         self.readers.last().is_some_and(|reader| reader.mode == InputMode::Raw)
     }
 
-    fn forget_earlier_read(&mut self, caller: u64) -> Vec<Effect<R>> {
+    fn forget_reads(&mut self, caller: u64) -> Vec<Effect<R>> {
         self.readers
             .extract_if(.., |reader| reader.caller == caller)
             .map(|reader| Effect::Forget(reader.reply))
@@ -263,6 +269,16 @@ mod tests {
         console.read(1, InputMode::Raw, 10).expect("room");
         assert_eq!(console.read(1, InputMode::Raw, 11), Ok(vec![Effect::Forget(10)]));
         assert_eq!(console.input(b"x"), [answer(11, b"x")]);
+    }
+
+    #[test]
+    fn a_program_that_has_ended_swallows_no_input() {
+        let mut console = sut();
+        console.read(1, InputMode::Raw, 10).expect("room");
+        console.read(2, InputMode::Interruptible, 20).expect("room");
+        assert_eq!(console.ended(2), [Effect::Forget(20)]);
+        assert_eq!(console.ended(3), []);
+        assert_eq!(console.input(b"x"), [answer(10, b"x")]);
     }
 
     #[test]

@@ -18,10 +18,12 @@ use libd3os::program::grant;
 use libd3os::server::{Event, Server, ServerError};
 use libd3os::service::console::{Console as Interface, ConsoleError, InputEvent, InputMode};
 use libd3os::service::log::LogClient;
+use libd3os::service::supervisor::SupervisorClient;
 use libd3os::service::uart::{UartClient, UartError};
 use libd3os::start::{GrantKind, StartInfo};
 
 use console::core::{Console, Effect};
+use console::ends::Ends;
 use console::options::{BadArgument, Options};
 
 libd3os::program! {
@@ -29,7 +31,7 @@ libd3os::program! {
     serves: ["console"],
     calls: ["log", "supervisor", "uart"],
     signals: ["interrupt"],
-    waits: ["console-input", "log-ready"],
+    waits: ["console-input", "log-ready", "program-ended"],
 }
 
 /// Bytes that go to the driver in one call.
@@ -61,13 +63,19 @@ fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
     let mut terminal = Terminal::connect(options)?;
     let input = start.signal("console-input").unwrap_or(0);
     let log_ready = start.signal("log-ready").unwrap_or(0);
+    let ended = start.signal("program-ended").unwrap_or(0);
     // What came before there was anyone to be told.
+    terminal.fetch_ends();
     terminal.fetch_input();
     terminal.fetch_log();
     loop {
         match server.next() {
             Event::Request(request) => Interface::dispatch(&mut terminal, request),
             Event::Signal(bits) => {
+                // First, so that the input goes past those who are gone.
+                if bits & ended != 0 {
+                    terminal.fetch_ends();
+                }
                 if bits & input != 0 {
                     terminal.fetch_input();
                 }
@@ -84,6 +92,8 @@ struct Terminal {
     console: Console<Reader>,
     line: UartClient,
     log: LogClient,
+    supervisor: SupervisorClient,
+    ends: Ends,
     interrupt: Notification,
     next_record: u64,
 }
@@ -95,6 +105,8 @@ impl Terminal {
             console: Console::new(options.shown),
             line: UartClient::connect().map_err(Failure::Grant)?,
             log: LogClient::connect().map_err(Failure::Grant)?,
+            supervisor: SupervisorClient::connect().map_err(Failure::Grant)?,
+            ends: Ends::default(),
             interrupt: Notification::new(interrupt),
             next_record: options.log_from,
         })
@@ -113,6 +125,20 @@ impl Terminal {
         // An interrupt key is echoed. A line that has failed shows nothing, and whoever writes next
         // hears of it.
         let _ = self.flush();
+    }
+
+    /// Forgets the readers whose programs have ended.
+    fn fetch_ends(&mut self) {
+        let mut from = Some(0);
+        while let Some(first) = from {
+            // Init always answers; should it not, a dead reader costs one input.
+            let Ok(page) = self.supervisor.ends(first) else { return };
+            for caller in self.ends.update(first, &page.items) {
+                let effects = self.console.ended(caller);
+                self.carry_out(effects);
+            }
+            from = page.next.filter(|next| *next > first);
+        }
     }
 
     /// Shows all log records that are new.

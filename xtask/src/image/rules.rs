@@ -13,7 +13,7 @@ const INIT_SERVES: [&str; 2] = ["supervisor", "log"];
 /// Notifications that init waits for.
 const INIT_WAITS: [&str; 1] = ["interrupt"];
 /// Notifications that init signals.
-const INIT_SIGNALS: [&str; 1] = ["log-ready"];
+const INIT_SIGNALS: [&str; 2] = ["log-ready", "program-ended"];
 
 /// Checks everything; `programs` are the workspace's.
 pub(crate) fn check(manifest: &Manifest, programs: &[&str]) -> Found<()> {
