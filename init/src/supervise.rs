@@ -21,7 +21,7 @@ use core::num::NonZeroU32;
 use libd3os::image::RestartPolicy;
 use libd3os::service::log::Level;
 use libd3os::service::supervisor::{
-    Exit, FaultReport, ProgramId, ProgramState, RunMode, SupervisorError,
+    Exit, FaultReport, ProgramId, ProgramState, RunMode, StartFailure, SupervisorError,
 };
 
 /// Pause before the first restart after a failure; it doubles with each further failure.
@@ -148,6 +148,15 @@ impl<W> Program<W> {
         self.ends
     }
 
+    /// Why it could not be made, if that is how its latest run ended.
+    #[must_use]
+    pub fn start_failure(&self) -> Option<&StartFailure> {
+        match &self.last_exit {
+            Some(Exit::NotStarted(failure)) if !self.is_live() => Some(failure),
+            _ => None,
+        }
+    }
+
     /// Whether it exists: has memory in use, capabilities, perhaps callers.
     #[must_use]
     pub fn is_live(&self) -> bool {
@@ -254,17 +263,17 @@ impl<W> Supervisor<W> {
     }
 
     /// The process could not make the program; nothing of it is left.
-    pub fn start_failed(&mut self, number: ProgramNumber, why: &str) -> Vec<Action<W>> {
+    pub fn start_failed(&mut self, number: ProgramNumber, failure: StartFailure) -> Vec<Action<W>> {
         let Some(program) = self.programs.get_mut(number.index()) else { return Vec::new() };
         program.state = ProgramState::GivenUp;
-        program.last_exit = Some(Exit::Killed);
+        let exit = Exit::NotStarted(failure);
+        program.last_exit = Some(exit.clone());
         if self.foreground == Some(number) {
             self.foreground = None;
         }
         let waiters = core::mem::take(&mut program.waiters);
-        let mut actions =
-            alloc::vec![Action::Notice(number, Level::Error, format!("cannot be started: {why}"))];
-        actions.extend(waiters.into_iter().map(|(_, waiter)| Action::Answer(waiter, Exit::Killed)));
+        let mut actions = alloc::vec![Action::Notice(number, Level::Error, describe(&exit))];
+        actions.extend(waiters.into_iter().map(|(_, w)| Action::Answer(w, exit.clone())));
         actions
     }
 
@@ -393,7 +402,7 @@ impl<W> Program<W> {
     ) -> Option<Action<W>> {
         let failed = match exit {
             Exit::Code(code) => *code != 0,
-            Exit::Faulted(_) => true,
+            Exit::Faulted(_) | Exit::NotStarted(_) => true,
             Exit::Killed | Exit::Interrupted => false,
         };
         self.count_failure(failed, now_us);
@@ -449,6 +458,7 @@ pub fn describe(exit: &Exit) -> String {
         Exit::Killed => "was killed".to_string(),
         Exit::Interrupted => "was interrupted".to_string(),
         Exit::Faulted(report) => describe_fault(report),
+        Exit::NotStarted(failure) => format!("cannot be started: {failure}"),
     }
 }
 
@@ -663,8 +673,10 @@ mod tests {
         let mut sut = sut();
         let (id, _) = sut.spawn("hello", RunMode::Foreground).expect("stopped");
         sut.wait(id, number(SHELL), 4).expect("starting");
-        let actions = sut.start_failed(number(HELLO), "no memory");
-        assert!(actions.contains(&Action::Answer(4, Exit::Killed)));
+        let failure = StartFailure::TooEarly;
+        let actions = sut.start_failed(number(HELLO), failure.clone());
+        assert!(actions.contains(&Action::Answer(4, Exit::NotStarted(failure.clone()))));
+        assert_eq!(sut.programs[HELLO].start_failure(), Some(&failure));
         assert_eq!((state(&sut, HELLO), sut.foreground()), (ProgramState::GivenUp, None));
     }
 

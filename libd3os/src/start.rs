@@ -128,7 +128,7 @@ pub struct StartInfo {
 }
 
 /// Why start information could not be read or written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StartInfoError {
     /// The bytes are not a `StartInfo`.
     Malformed,

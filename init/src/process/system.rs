@@ -17,7 +17,7 @@ use libd3os::image::{Archive, BootConfig, Manifest, StartPolicy};
 use libd3os::mark::{Phase, mark};
 use libd3os::server::Server;
 use libd3os::service::log::Level;
-use libd3os::service::supervisor::{Exit, ProgramState, RunMode, SupervisorError};
+use libd3os::service::supervisor::{Exit, ProgramState, RunMode, StartFailure, SupervisorError};
 use libd3os::sys::Cptr;
 
 use super::kernel::{Slots, THREAD, make, sched_control};
@@ -28,7 +28,7 @@ use super::program::{Draft, Program};
 use super::raw;
 use super::resources::Shared;
 use super::ticker::Ticker;
-use super::trouble::{Doing, Trouble, Unfit};
+use super::trouble::{Doing, Trouble};
 use super::window::Window;
 
 /// log2 of the memory that init makes its own objects of.
@@ -230,9 +230,10 @@ impl System {
         }
         let (run, actions) = self.supervisor.spawn(name, mode)?;
         self.carry_out(actions);
-        match self.supervisor.program(number).map(init::supervise::Program::state) {
-            Some(ProgramState::GivenUp) => Err(SupervisorError::OutOfMemory(name.to_string())),
-            _ => Ok(run),
+        let started = self.supervisor.program(number);
+        match started.and_then(init::supervise::Program::start_failure).cloned() {
+            Some(failure) => Err(SupervisorError::NotStarted { name: name.to_string(), failure }),
+            None => Ok(run),
         }
     }
 
@@ -352,22 +353,23 @@ impl System {
                 self.supervisor.started(number, now_us);
                 self.tell_started(number);
             }
-            Err(why) => {
-                let actions = self.supervisor.start_failed(number, &why);
+            Err(failure) => {
+                let actions = self.supervisor.start_failed(number, failure);
                 self.carry_out(actions);
             }
         }
     }
 
-    fn try_start(&mut self, number: ProgramNumber) -> Result<(), String> {
+    fn try_start(&mut self, number: ProgramNumber) -> Result<(), StartFailure> {
         let arguments = self.start_arguments(number);
-        let program = self.programs.get(number.index()).ok_or("it is not in the image")?;
+        // The supervisor's programs are these; there is no other.
+        let Some(program) = self.programs.get(number.index()) else { return Ok(()) };
         let machine = &self.platform.machine;
         let info = program
             .start_info(&arguments, machine.tsc_mhz, machine.boot_tsc)
-            .map_err(|error| Unfit::StartInfo(error).to_string())?;
-        let window = self.platform.window.as_mut().ok_or("init has no copy window")?;
-        self.loader.start(window, program, &info).map_err(|refused| refused.to_string())
+            .map_err(StartFailure::StartInfo)?;
+        let window = self.platform.window.as_mut().ok_or(StartFailure::TooEarly)?;
+        Ok(self.loader.start(window, program, &info)?)
     }
 
     /// What was asked for, and for the program that shows the log where to begin, and whether to

@@ -8,6 +8,7 @@ use init::grants::GrantError;
 use init::memory::PlanError;
 use libd3os::cap;
 use libd3os::image::ArchiveError;
+use libd3os::service::supervisor::StartFailure;
 use libd3os::start::StartInfoError;
 
 /// A kernel call that should have succeeded.
@@ -22,6 +23,12 @@ pub(super) struct Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: the kernel says: {}", self.doing, self.error)
+    }
+}
+
+impl From<Refused> for StartFailure {
+    fn from(Refused { doing, error }: Refused) -> Self {
+        Self::Refused { step: doing.into(), error }
     }
 }
 

@@ -3,11 +3,12 @@
 use core::fmt;
 
 use d3os_abi::{Error as Number, LookupFailureKind};
+use serde::{Deserialize, Serialize};
 
 use crate::sys;
 
 /// Why the kernel refused an invocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Error {
     /// This argument is no such thing.
     InvalidArgument {
@@ -56,7 +57,7 @@ pub enum Error {
 }
 
 /// How the look-up of a capability failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LookupFailure {
     /// There is no CNode to begin at.
     InvalidRoot,

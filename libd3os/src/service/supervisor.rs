@@ -7,6 +7,8 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Page;
+use crate::cap;
+use crate::start::StartInfoError;
 
 /// Starts, watches and ends programs, and tells what they hold.
 ///
@@ -152,6 +154,35 @@ pub enum Exit {
     Interrupted,
     /// It did something that it may not.
     Faulted(FaultReport),
+    /// It could not even be made.
+    NotStarted(StartFailure),
+}
+
+/// Why a program could not be made. Its memory is set aside when the machine starts, so that it
+/// cannot lack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StartFailure {
+    /// Its arguments do not go into its start information.
+    StartInfo(StartInfoError),
+    /// Init itself is not up far enough to fill a program's memory.
+    TooEarly,
+    /// The kernel refused something that it should not.
+    Refused {
+        /// What init was doing.
+        step: String,
+        /// What the kernel said.
+        error: cap::Error,
+    },
+}
+
+impl fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StartInfo(error) => error.fmt(f),
+            Self::TooEarly => f.write_str("init has not come up yet"),
+            Self::Refused { step, error } => write!(f, "{step}: the kernel says: {error}"),
+        }
+    }
 }
 
 /// What a program did that it may not, and where.
@@ -325,10 +356,13 @@ pub enum SupervisorError {
     AlreadyRunning(String),
     /// The program does not run.
     NotRunning(String),
-    /// There is not enough memory to start it.
-    OutOfMemory(String),
-    /// The program's file cannot be loaded, for this reason.
-    NotLoadable(String),
+    /// The program could not be made.
+    NotStarted {
+        /// Which.
+        name: String,
+        /// Why.
+        failure: StartFailure,
+    },
     /// The arguments are too long.
     ArgumentsTooLong,
     /// The machine does not offer this (no way to power off is known).
@@ -342,8 +376,9 @@ impl fmt::Display for SupervisorError {
             Self::NoSuchRun(id) => write!(f, "there is no program run {id}"),
             Self::AlreadyRunning(name) => write!(f, "`{name}` is running already"),
             Self::NotRunning(name) => write!(f, "`{name}` is not running"),
-            Self::OutOfMemory(name) => write!(f, "there is not enough memory to start `{name}`"),
-            Self::NotLoadable(reason) => write!(f, "the program cannot be loaded: {reason}"),
+            Self::NotStarted { name, failure } => {
+                write!(f, "`{name}` could not be started: {failure}")
+            }
             Self::ArgumentsTooLong => f.write_str("the arguments are too long"),
             Self::Unsupported => f.write_str("this machine does not offer that"),
         }

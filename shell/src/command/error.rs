@@ -130,10 +130,10 @@ fn supervisor_hint(error: &SupervisorError, session: &mut Session<'_>) -> Option
         }
         SupervisorError::AlreadyRunning(name) => format!("`kill {name}` ends it"),
         SupervisorError::NotRunning(name) => format!("`run {name}` starts it"),
-        SupervisorError::OutOfMemory(_) => "`mem` shows what is in use".to_string(),
+        SupervisorError::NotStarted { .. } => "`log` has what led to it".to_string(),
         SupervisorError::ArgumentsTooLong => "use shorter arguments".to_string(),
         SupervisorError::Unsupported => "use the machine's own switch".to_string(),
-        SupervisorError::NoSuchRun(_) | SupervisorError::NotLoadable(_) => return None,
+        SupervisorError::NoSuchRun(_) => return None,
     };
     Some(hint)
 }
@@ -152,6 +152,7 @@ pub fn ending(program: &str, exit: &Exit) -> String {
         Exit::Killed => format!("`{program}` was killed"),
         Exit::Interrupted => format!("`{program}` was interrupted"),
         Exit::Faulted(report) => fault(program, report),
+        Exit::NotStarted(failure) => format!("`{program}` could not be started: {failure}"),
     }
 }
 
