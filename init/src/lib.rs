@@ -16,4 +16,5 @@ pub mod grants;
 pub mod log;
 pub mod machine;
 pub mod memory;
+pub mod service;
 pub mod supervise;

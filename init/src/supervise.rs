@@ -83,6 +83,8 @@ pub enum Action<W> {
     Forget(W),
     /// Log this about the program.
     Notice(ProgramNumber, Level, String),
+    /// Say what can be done about a program that was given up.
+    Advise(ProgramNumber),
 }
 
 /// What is known about one program.
@@ -272,7 +274,8 @@ impl<W> Supervisor<W> {
             self.foreground = None;
         }
         let waiters = core::mem::take(&mut program.waiters);
-        let mut actions = alloc::vec![Action::Notice(number, Level::Error, describe(&exit))];
+        let notice = Action::Notice(number, Level::Error, describe(&exit));
+        let mut actions = alloc::vec![notice, Action::Advise(number)];
         actions.extend(waiters.into_iter().map(|(_, w)| Action::Answer(w, exit.clone())));
         actions
     }
@@ -399,7 +402,7 @@ impl<W> Program<W> {
         exit: &Exit,
         audience: Audience,
         now_us: u64,
-    ) -> Option<Action<W>> {
+    ) -> Vec<Action<W>> {
         let failed = match exit {
             Exit::Code(code) => *code != 0,
             Exit::Faulted(_) | Exit::NotStarted(_) => true,
@@ -409,29 +412,27 @@ impl<W> Program<W> {
         self.last_exit = Some(exit.clone());
         let what = describe(exit);
         let level = if failed { Level::Error } else { Level::Info };
-        let notice = |level, text| Some(Action::Notice(number, level, text));
+        let notice = |level, text| Action::Notice(number, level, text);
         if !self.restarts_after(exit) {
             let faulted = matches!(exit, Exit::Faulted(_));
             self.state = if faulted { ProgramState::Faulted } else { ProgramState::Stopped };
             // A clean end is no news.
             return match audience {
-                _ if *exit == Exit::Code(0) => None,
-                Audience::Waiter => notice(Level::Debug, what),
-                Audience::Log => notice(level, what),
+                _ if *exit == Exit::Code(0) => Vec::new(),
+                Audience::Waiter => alloc::vec![notice(Level::Debug, what)],
+                Audience::Log => alloc::vec![notice(level, what)],
             };
         }
         if self.failures > MOST_FAILURES {
             self.state = ProgramState::GivenUp;
-            let text = format!(
-                "{what}; it failed {} times in a row and is given up (`run {}` starts it again)",
-                self.failures, self.name
-            );
-            return notice(Level::Error, text);
+            let failures = self.failures;
+            let text = format!("{what}; it failed {failures} times in a row and is given up");
+            return alloc::vec![notice(Level::Error, text), Action::Advise(number)];
         }
         let pause_us = pause_us(self.failures);
         self.state = ProgramState::BackingOff;
         self.due_us = Some(now_us + pause_us);
-        notice(level, format!("{what}; starts again in {} ms", pause_us / 1000))
+        alloc::vec![notice(level, format!("{what}; starts again in {} ms", pause_us / 1000))]
     }
 
     fn count_failure(&mut self, failed: bool, now_us: u64) {
@@ -571,8 +572,11 @@ mod tests {
         let mut now = 0;
         let mut pauses = Vec::new();
         while state(&sut, UART) == ProgramState::Running {
-            sut.faulted(number(UART), report(), now);
-            let Some(due) = sut.next_due_us() else { break };
+            let actions = sut.faulted(number(UART), report(), now);
+            let Some(due) = sut.next_due_us() else {
+                assert_eq!(actions.last(), Some(&Action::Advise(number(UART))));
+                break;
+            };
             assert_eq!(sut.tick(due - 1), []);
             assert_eq!(sut.tick(due), [Action::Start(number(UART))]);
             pauses.push((due - now) / 1000);
@@ -715,7 +719,7 @@ mod tests {
                         }
                         Action::Destroy(n) => prop_assert!(std::mem::replace(&mut live[n.index()], false)),
                         Action::Answer(..) | Action::Forget(_) => settled += 1,
-                        Action::Notice(..) => {}
+                        Action::Notice(..) | Action::Advise(_) => {}
                     }
                 }
                 let waiting: usize = sut.programs.iter().map(|p| p.waiters.len()).sum();

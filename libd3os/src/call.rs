@@ -66,11 +66,14 @@ pub enum CallError {
     Busy = 6,
     /// The server let the call go without an answer.
     Unanswered = 7,
+    /// Nobody serves this: the program behind the service does not run, and is not about to be
+    /// started.
+    Unavailable = 8,
 }
 
 impl CallError {
     /// Every error.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Restarted,
         Self::UnknownMethod,
         Self::Malformed,
@@ -78,6 +81,7 @@ impl CallError {
         Self::TooLarge,
         Self::Busy,
         Self::Unanswered,
+        Self::Unavailable,
     ];
 
     /// Its number on the wire, not 0.
@@ -106,6 +110,7 @@ impl fmt::Display for CallError {
             Self::TooLarge => "the message is too large",
             Self::Busy => "the server is busy",
             Self::Unanswered => "the server did not answer",
+            Self::Unavailable => "the program that serves it does not run",
         })
     }
 }

@@ -3,8 +3,8 @@
 use super::platform::Platform;
 use super::trouble::Trouble;
 
-/// Exit status for the emulator when the system could not come up.
-const FAILED: u8 = 1;
+/// Exit status for the emulator when the system could not come up, or cannot be used any more.
+pub(super) const FAILED: u8 = 1;
 /// How long output is waited for before the machine is switched off over it.
 const DRAIN_US: u64 = 5_000_000;
 /// Ticks in a row for which the serial line is quiet when nobody has anything to send any more: a

@@ -74,6 +74,11 @@ impl Shared {
         Endpoint::new(Cptr::new(self.endpoint))
     }
 
+    /// Where the callers of a service wait, by its number.
+    pub(super) fn service_endpoint(&self, service: usize) -> Endpoint {
+        Endpoint::new(Cptr::new(self.service(service)))
+    }
+
     /// What ends init's receiving, too.
     pub(super) fn own_notification(&self) -> Notification {
         Notification::new(Cptr::new(self.notification))

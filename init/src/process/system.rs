@@ -5,25 +5,27 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use init::badge::TICK_BADGE;
+use init::badge::{Signals, TICK_BADGE, signals};
 use init::fault;
 use init::grants::{LOG_READY, PROGRAM_ENDED, waiter};
 use init::log::LogRing;
+use init::service::{Remedy, SHELL, remedy, unserved};
 use init::supervise::{Action, ProgramNumber, Supervisor};
-use libd3os::abi::{BootInfo, ObjectType};
-use libd3os::call::Later;
+use libd3os::abi::{BootInfo, MessageInfo, ObjectType};
+use libd3os::call::{CallError, Later};
 use libd3os::cap::{Notification, Reply, Untyped};
 use libd3os::image::{Archive, BootConfig, Manifest, StartPolicy};
 use libd3os::mark::{Phase, mark};
 use libd3os::server::Server;
 use libd3os::service::log::Level;
 use libd3os::service::supervisor::{Exit, ProgramState, RunMode, StartFailure, SupervisorError};
+use libd3os::start::SIGNAL_FLAG;
 use libd3os::sys::Cptr;
 
 use super::kernel::{Slots, THREAD, make, sched_control};
 use super::loader::Loader;
 use super::platform::Platform;
-use super::power::{Closing, End, Failure};
+use super::power::{Closing, End, FAILED, Failure};
 use super::program::{Draft, Program};
 use super::raw;
 use super::resources::Shared;
@@ -35,8 +37,6 @@ use super::window::Window;
 const OWN_BITS: u8 = 16;
 /// Calls to init that can wait for their answers at a time, plus one.
 const OWN_REPLIES: u64 = 32;
-/// The program that a boot script is for.
-const SHELL: &str = "shell";
 
 /// Answers a program that waits for another's end.
 pub(super) type Waiter = Later<Result<Exit, SupervisorError>>;
@@ -67,6 +67,10 @@ pub(super) struct System {
     shown: u64,
     /// The log reader has been started: from then on it shows the log, not init.
     handed_over: bool,
+    /// The boot is over: a program that does not run now may never.
+    booted: bool,
+    /// Answers those who call services that nobody serves.
+    absent: Reply,
 }
 
 /// Brings up everything but the programs.
@@ -87,6 +91,7 @@ struct Parts {
     ticker: Ticker,
     log_reader: Option<LogReader>,
     ended: Option<Notification>,
+    absent: Reply,
     server: Server,
 }
 
@@ -108,6 +113,7 @@ fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Tr
     let tick = shared.signaller(None, TICK_BADGE, slots)?;
     let ticker = Ticker::start(own, slots, sched_control(info), tick)?;
     let log_reader = log_reader(&manifest, &shared, slots)?;
+    let absent = one_reply(own, slots)?;
     let ended = signaller(&manifest, PROGRAM_ENDED, &shared, slots)?.map(|(_, ended)| ended);
     let mut programs = Vec::new();
     for draft in drafts {
@@ -115,7 +121,7 @@ fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Tr
         programs.push(draft.equip(&mut platform.memory, slots, fault_endpoint)?);
     }
     let loader = Loader { shared, time: sched_control(info) };
-    Ok(Parts { manifest, config, programs, loader, ticker, log_reader, ended, server })
+    Ok(Parts { manifest, config, programs, loader, ticker, log_reader, ended, absent, server })
 }
 
 fn draft_programs(archive: &Archive<'static>) -> Result<Vec<Draft>, Trouble> {
@@ -149,6 +155,12 @@ fn own_server(own: Untyped, shared: &Shared, slots: &mut Slots) -> Result<Server
     let replies = (first..first + OWN_REPLIES).map(|slot| Reply::new(Cptr::new(slot)));
     // A server without reply objects is the only thing that this refuses, and there are some.
     Server::new(shared.own_endpoint(), replies).map_err(|_| Trouble::Slots)
+}
+
+fn one_reply(own: Untyped, slots: &mut Slots) -> Result<Reply, Trouble> {
+    let slot = slots.take(1)?;
+    make(own, ObjectType::Reply, 0, slot, 1).doing("making a reply object")?;
+    Ok(Reply::new(Cptr::new(slot)))
 }
 
 fn log_reader(
@@ -195,6 +207,8 @@ impl Parts {
             ended: self.ended,
             shown: 0,
             handed_over: false,
+            booted: false,
+            absent: self.absent,
             manifest: self.manifest,
         };
         (system, self.server)
@@ -212,6 +226,8 @@ impl System {
                 let _ = self.spawn(&spec.name, arguments, RunMode::Background);
             }
         }
+        self.booted = true;
+        self.set_clock();
     }
 
     /// Starts a program; tells the id of its run.
@@ -245,7 +261,8 @@ impl System {
                 Action::Destroy(number) => self.destroy(number),
                 Action::Answer(waiter, exit) => waiter.answer(&Ok(exit)),
                 Action::Forget(waiter) => drop(waiter),
-                Action::Notice(..) if self.closing.is_some() => {}
+                Action::Notice(..) | Action::Advise(_) if self.closing.is_some() => {}
+                Action::Advise(number) => self.advise(number),
                 Action::Notice(number, level, text) => {
                     let name = self.name(number);
                     self.note(level, format_args!("{name} {text}"));
@@ -270,6 +287,48 @@ impl System {
         }
         let actions = self.supervisor.tick(self.platform.now_us());
         self.carry_out(actions);
+        if self.answer_for_the_absent().interrupt {
+            self.interrupt();
+        }
+    }
+
+    /// Answers everyone who waits for a service that nobody serves. Looking there takes signals of
+    /// init's own notification, too: they are handed back. Their senders' ticks go on.
+    fn answer_for_the_absent(&self) -> Signals {
+        let mut taken = 0;
+        let unavailable = MessageInfo::new(u64::from(CallError::Unavailable.number()), 0, 0, 0);
+        for service in unserved(&self.manifest, &self.supervisor) {
+            let endpoint = self.loader.shared.service_endpoint(service);
+            loop {
+                let received = endpoint.nb_recv(self.absent);
+                match received.badge {
+                    0 => break,
+                    bits if bits & SIGNAL_FLAG != 0 => taken |= bits,
+                    // None of them runs before init waits again, so this comes to an end.
+                    _ => self.absent.send(unavailable),
+                }
+            }
+        }
+        signals(taken)
+    }
+
+    /// Says what can be done about a program that was given up. Where nobody can give a command
+    /// any more, that has to reach the person past whatever is quiet or broken; and a script that
+    /// cannot go on ends the machine.
+    fn advise(&mut self, number: ProgramNumber) {
+        let name = self.name(number);
+        if remedy(&self.manifest, number) == Remedy::Command {
+            self.note(Level::Error, format_args!("`run {name}` starts {name} again"));
+            return;
+        }
+        let text = alloc::format!("no command can be given without {name}: reset the machine");
+        self.note(Level::Error, format_args!("{text}"));
+        if self.config.quiet {
+            self.platform.print(format_args!("init: {name} has failed too often; {text}\n"));
+        }
+        if self.config.script.is_some() {
+            self.close(End::Off(FAILED));
+        }
     }
 
     /// A program's thread did something that it may not.
@@ -434,7 +493,10 @@ impl System {
 
     /// The clock ticks while something waits for time to pass.
     fn set_clock(&self) {
-        let needed = self.supervisor.next_due_us().is_some() || self.closing.is_some();
+        let has_absent = || unserved(&self.manifest, &self.supervisor).next().is_some();
+        let needed = self.supervisor.next_due_us().is_some()
+            || self.closing.is_some()
+            || (self.booted && has_absent());
         self.ticker.set_running(needed);
     }
 }

@@ -114,6 +114,9 @@ fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String>
         SystemError::Call { error: CallError::TooLarge, .. } => {
             Some("use shorter arguments".to_string())
         }
+        SystemError::Call { error: CallError::Unavailable, .. } => {
+            Some("`svc` shows who serves it, `run` starts that program".to_string())
+        }
         SystemError::Call { .. } => {
             Some("try again; `svc` shows how the services are doing".to_string())
         }
