@@ -11,7 +11,7 @@ use core::fmt;
 use d3os_abi::CapRights;
 use libd3os::image::{IrqLine, Manifest, PortRange, ProgramSpec};
 use libd3os::service::supervisor::CapabilityInfo;
-use libd3os::start::{Grant, GrantKind, signal_badge};
+use libd3os::start::{Grant, GrantKind, Hardware, signal_badge};
 
 use crate::badge::{Channel, INTERRUPT_BADGE, badge};
 use crate::supervise::ProgramNumber;
@@ -218,7 +218,12 @@ impl List {
     fn add(&mut self, kind: GrantKind, name: &str, source: Source, rights: CapRights) {
         // A manifest cannot list 2^32 names: each takes bytes of an archive in memory.
         let slot = u32::try_from(self.0.len() + 1).unwrap_or(u32::MAX);
-        let grant = Grant { kind, name: name.to_string(), slot };
+        let hardware = match source {
+            Source::Ports(range) => Some(Hardware::Ports(range)),
+            Source::Interrupt(line) => Some(Hardware::Interrupt(line)),
+            _ => None,
+        };
+        let grant = Grant { kind, name: name.to_string(), slot, hardware };
         self.0.push(Granted { grant, source, rights });
     }
 }
@@ -318,6 +323,9 @@ mod tests {
             ]
         );
         assert!(list.iter().map(|granted| granted.grant.slot).eq(1..=8));
+        let hardware: Vec<_> = list.iter().filter_map(|granted| granted.grant.hardware).collect();
+        let ports = PortRange { first: 0x3f8, last: 0x3ff };
+        assert_eq!(hardware, [Hardware::Ports(ports), Hardware::Interrupt(irq)]);
     }
 
     #[test]

@@ -37,6 +37,12 @@ impl Ports {
     pub const fn new(capability: IoPort, base: u16) -> Self {
         Self { capability, base }
     }
+
+    /// The first port.
+    #[must_use]
+    pub const fn base(&self) -> u16 {
+        self.base
+    }
 }
 
 impl PortAccess for Ports {

@@ -11,6 +11,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::{IrqLine, PortRange};
+
 /// Where things lie in a program's address space. All addresses are virtual.
 pub mod layout {
     /// First address of the program's ELF image (`images/user.ld` links there).
@@ -108,6 +110,17 @@ pub struct Grant {
     pub name: String,
     /// Its slot, from 1 up.
     pub slot: u32,
+    /// For hardware, which: drivers have no addresses of their own.
+    pub hardware: Option<Hardware>,
+}
+
+/// The hardware behind a grant, as the manifest describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hardware {
+    /// I/O ports.
+    Ports(PortRange),
+    /// An interrupt.
+    Interrupt(IrqLine),
 }
 
 /// Everything that a program is told at its start.
@@ -171,10 +184,22 @@ impl StartInfo {
     /// The slot of a grant, or `None` where the program was not given it.
     #[must_use]
     pub fn slot(&self, kind: GrantKind, name: &str) -> Option<u32> {
-        self.grants
-            .iter()
-            .find(|grant| grant.kind == kind && grant.name == name)
-            .map(|grant| grant.slot)
+        self.grant(kind, name).map(|grant| grant.slot)
+    }
+
+    /// The slot of granted I/O ports, and which they are; `None` where the program was not given
+    /// them.
+    #[must_use]
+    pub fn ports(&self, name: &str) -> Option<(u32, PortRange)> {
+        let grant = self.grant(GrantKind::Ports, name)?;
+        match grant.hardware? {
+            Hardware::Ports(range) => Some((grant.slot, range)),
+            Hardware::Interrupt(_) => None,
+        }
+    }
+
+    fn grant(&self, kind: GrantKind, name: &str) -> Option<&Grant> {
+        self.grants.iter().find(|grant| grant.kind == kind && grant.name == name)
     }
 
     /// Slots of the reply objects, in order.
@@ -198,7 +223,7 @@ mod tests {
     use alloc::string::ToString;
 
     fn grant(kind: GrantKind, name: &str, slot: u32) -> Grant {
-        Grant { kind, name: name.to_string(), slot }
+        Grant { kind, name: name.to_string(), slot, hardware: None }
     }
 
     fn sample() -> StartInfo {
@@ -241,6 +266,18 @@ mod tests {
         assert_eq!(info.signal("console-input"), Some(SIGNAL_FLAG | 1));
         assert_eq!(info.signal("log-ready"), Some(SIGNAL_FLAG | 2));
         assert_eq!(info.signal("other"), None);
+    }
+
+    #[test]
+    fn ports_come_with_their_numbers() {
+        let range = PortRange { first: 0x3f8, last: 0x3ff };
+        let mut info = sample();
+        info.grants.push(grant(GrantKind::Ports, "nowhere", 6));
+        let hardware = Some(Hardware::Ports(range));
+        info.grants.push(Grant { hardware, ..grant(GrantKind::Ports, "com1", 7) });
+        let read = StartInfo::decode(&info.encode().expect("small")).expect("sound");
+        assert_eq!(read.ports("com1"), Some((7, range)));
+        assert_eq!((read.ports("nowhere"), read.ports("com2")), (None, None));
     }
 
     #[test]

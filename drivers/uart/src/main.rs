@@ -13,10 +13,10 @@ use core::convert::Infallible;
 use core::fmt;
 
 use libd3os::call::{Caller, Later};
-use libd3os::cap::{self, IoPort, IrqHandler, Notification};
+use libd3os::cap::{self, IrqHandler, Notification};
 use libd3os::ipc::MissingGrant;
 use libd3os::port::{PortAccess, Ports};
-use libd3os::program::grant;
+use libd3os::program::{self, grant};
 use libd3os::server::{Event, Server, ServerError};
 use libd3os::service::uart::{Uart, UartCounters, UartError};
 use libd3os::start::{GrantKind, StartInfo};
@@ -34,8 +34,6 @@ libd3os::program! {
     waits: ["com1-irq"],
 }
 
-/// Where every PC has its first serial port.
-const COM1: u16 = 0x3f8;
 /// Bytes that one answer to a reader carries at most.
 const READ_BYTES: usize = 512;
 
@@ -44,7 +42,7 @@ const READ_BYTES: usize = 512;
 enum Failure {
     Grant(MissingGrant<'static>),
     Server(ServerError),
-    Chip,
+    Chip(u16),
     Interrupt(cap::Error),
 }
 
@@ -53,7 +51,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Grant(error) => error.fmt(f),
             Self::Server(error) => error.fmt(f),
-            Self::Chip => write!(f, "there is no 16550 at port {COM1:#x}"),
+            Self::Chip(port) => write!(f, "there is no 16550 at port {port:#x}"),
             Self::Interrupt(error) => write!(f, "the interrupt cannot be had: {error}"),
         }
     }
@@ -84,13 +82,13 @@ struct Driver {
 
 impl Driver {
     fn take() -> Result<Self, Failure> {
-        let ports = IoPort::new(grant(GrantKind::Ports, "com1").map_err(Failure::Grant)?);
+        let ports = program::ports("com1").map_err(Failure::Grant)?;
         let handler = grant(GrantKind::Interrupts, "com1").map_err(Failure::Grant)?;
         let waits = grant(GrantKind::Waits, "com1-irq").map_err(Failure::Grant)?;
         let input = grant(GrantKind::Signals, "console-input").map_err(Failure::Grant)?;
         let interrupt = IrqHandler::new(handler);
         interrupt.set_notification(Notification::new(waits)).map_err(Failure::Interrupt)?;
-        let device = Device::new(Com1(Ports::new(ports, COM1))).map_err(|NoChip| Failure::Chip)?;
+        let device = Device::new(Com1(ports)).map_err(|NoChip| Failure::Chip(ports.base()))?;
         let input = Notification::new(input);
         let mut driver = Self { device, interrupt, input, writers: VecDeque::new() };
         // A predecessor may have ended between an interrupt and its acknowledgement.

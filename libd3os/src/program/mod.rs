@@ -2,7 +2,9 @@
 
 use spin::Once;
 
+use crate::cap::IoPort;
 use crate::ipc::MissingGrant;
+use crate::port::Ports;
 use crate::start::{GrantKind, StartInfo};
 use crate::sys::Cptr;
 
@@ -38,6 +40,17 @@ pub fn grant(kind: GrantKind, name: &str) -> Result<Cptr, MissingGrant<'_>> {
         .and_then(|info| info.slot(kind, name))
         .map(|slot| Cptr::new(u64::from(slot)))
         .ok_or(MissingGrant { kind, name })
+}
+
+/// The I/O ports that the program was granted under this name.
+///
+/// # Errors
+/// [`MissingGrant`] where the manifest does not grant them.
+pub fn ports(name: &str) -> Result<Ports, MissingGrant<'_>> {
+    start_info()
+        .and_then(|info| info.ports(name))
+        .map(|(slot, range)| Ports::new(IoPort::new(Cptr::new(u64::from(slot))), range.first))
+        .ok_or(MissingGrant { kind: GrantKind::Ports, name })
 }
 
 /// Ends the program with this exit code; 0 is success. A program that was not granted the
