@@ -49,6 +49,18 @@ impl Machine {
         tsc.saturating_sub(self.boot_tsc) / u64::from(self.tsc_mhz.max(1))
     }
 
+    /// The port at which an emulator takes an exit status, where the command line tells it
+    /// (`exit_port=0xf4`): for a system that does not get as far as its own configuration.
+    #[must_use]
+    pub fn exit_port(&self) -> Option<u16> {
+        let mut options = self.command_line.split_ascii_whitespace();
+        let port = options.find_map(|option| option.strip_prefix("exit_port="))?;
+        match port.strip_prefix("0x") {
+            Some(digits) => u16::from_str_radix(digits, 16).ok(),
+            None => port.parse().ok(),
+        }
+    }
+
     /// Field by field in the order of [`MachineChunk`].
     fn take_machine_chunk(&mut self, payload: &[u8]) {
         self.cores_present = int(payload, 0);
@@ -123,6 +135,19 @@ mod tests {
     fn a_kernel_that_tells_nothing_is_no_reason_to_fail() {
         assert_eq!(Machine::parse(&[]), Machine::default());
         assert_eq!(Machine::default().uptime_us(5), 5);
+    }
+
+    #[test]
+    fn the_command_line_tells_the_exit_port() {
+        let port = |command_line: &str| {
+            Machine { command_line: command_line.into(), ..Machine::default() }.exit_port()
+        };
+        assert_eq!(port("quiet exit_port=0xf4"), Some(0xf4));
+        assert_eq!(port("exit_port=244 quiet"), Some(0xf4));
+        for none in ["", "quiet", "exit_port=", "exit_port=0x", "exit_port=70000", "no_exit_port=1"]
+        {
+            assert_eq!(port(none), None, "{none}");
+        }
     }
 
     proptest! {

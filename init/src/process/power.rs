@@ -74,6 +74,9 @@ pub(super) fn stop_after(mut failure: Failure) -> ! {
     while !platform.serial_is_idle() && platform.now_us() < deadline {
         core::hint::spin_loop();
     }
+    // Where the configuration could not be read, the command line may know the emulator's port. An
+    // ordinary end goes without: there the configuration decides whether a status is wanted.
+    platform.exit_port = platform.exit_port.or(platform.machine.exit_port());
     platform.power_off(FAILED);
     platform.halt()
 }
