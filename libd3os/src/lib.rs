@@ -26,6 +26,8 @@ pub mod memory;
 pub mod mmio;
 pub mod port;
 pub mod program;
+pub mod region;
+pub mod ring;
 pub mod rt;
 pub mod server;
 pub mod service;

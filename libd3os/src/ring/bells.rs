@@ -1,0 +1,52 @@
+//! Doorbells over the kernel's objects.
+
+use super::Doorbell;
+use crate::cap::{IrqHandler, Notification};
+
+/// Wakes a peer on the same core, and waits, through notifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotificationBell {
+    /// What the peer waits for.
+    pub peer: Notification,
+    /// What this side waits for.
+    pub own: Notification,
+}
+
+impl Doorbell for NotificationBell {
+    fn signal(&self) {
+        self.peer.signal();
+    }
+
+    fn wait(&self) {
+        // Which bits came does not matter: the rings are looked at again.
+        let _bits = self.own.wait();
+    }
+}
+
+/// Wakes a peer on another core through a signal line, and waits for one from there.
+///
+/// The kernel hands a line's signals on like interrupts, one at a time: after each, the line must
+/// be acknowledged before the next comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoreBell {
+    /// The sending end of the line to the peer's core: a capability that is signalled like a
+    /// notification.
+    pub peer: Notification,
+    /// What this side waits for: the notification that the line from the peer's core is bound to.
+    pub own: Notification,
+    /// The receiving end of that line.
+    pub line: IrqHandler,
+}
+
+impl Doorbell for CoreBell {
+    fn signal(&self) {
+        self.peer.signal();
+    }
+
+    fn wait(&self) {
+        let _bits = self.own.wait();
+        // Fails only for a handler that was deleted, whose line stays silent in any case; the
+        // rings notice that the peer is gone.
+        let _gone = self.line.ack();
+    }
+}

@@ -1,0 +1,188 @@
+//! Every interleaving of two sides of a small ring, by loom.
+//!
+//! The ring's own files are compiled a second time here, with loom's atomic operations in the
+//! place of the processor's: what is checked is what is shipped. Loom also tries every value that
+//! the memory model lets a load return, so a missing acquire or fence is found on any machine.
+//! Preemptions are bounded, which keeps a run within seconds.
+#![expect(
+    dead_code,
+    unreachable_pub,
+    clippy::duplicate_mod,
+    reason = "the library's files, of which a test uses a part"
+)]
+
+use loom::model::Builder;
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+
+mod sync {
+    //! Loom's atomic operations.
+
+    pub(super) use loom::hint::spin_loop;
+    pub(super) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+
+    /// Looking at the ring more often only adds interleavings.
+    pub(super) const LOOKS_BEFORE_SLEEP: u32 = 1;
+}
+
+#[path = "doorbell.rs"]
+mod doorbell;
+#[path = "error.rs"]
+mod error;
+#[path = "layout.rs"]
+mod layout;
+#[path = "line.rs"]
+mod line;
+#[path = "presence.rs"]
+mod presence;
+#[path = "receiver.rs"]
+mod receiver;
+#[path = "sender.rs"]
+mod sender;
+
+use doorbell::{Doorbell, Polling};
+use error::{ReceiveError, SendError};
+use layout::MIN_LINES;
+use line::Line;
+use receiver::{Received, Receiver};
+use sender::Sender;
+
+type Memory = alloc::sync::Arc<[Line]>;
+
+fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+/// The smallest ring: two lines.
+fn ring<D: Doorbell>(left: D, right: D) -> (Sender<Memory, D>, Receiver<Memory, D>) {
+    let memory: Memory = (0..MIN_LINES).map(|_| Line::default()).collect();
+    let sender = Sender::new(alloc::sync::Arc::clone(&memory), left).expect("large enough");
+    (sender, Receiver::new(memory, right).expect("large enough"))
+}
+
+/// A doorbell that forgets nothing and never rings by itself: a lost wake-up is a deadlock, which
+/// loom reports.
+#[derive(Clone)]
+struct Bell {
+    own: Arc<(Mutex<bool>, Condvar)>,
+    peer: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Bell {
+    fn pair() -> (Self, Self) {
+        let flag = || Arc::new((Mutex::new(false), Condvar::new()));
+        let (own, peer) = (flag(), flag());
+        (Self { own: Arc::clone(&own), peer: Arc::clone(&peer) }, Self { own: peer, peer: own })
+    }
+}
+
+impl Doorbell for Bell {
+    fn signal(&self) {
+        *self.peer.0.lock().expect("no thread panicked") = true;
+        self.peer.1.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut set = self.own.0.lock().expect("no thread panicked");
+        while !*set {
+            set = self.own.1.wait(set).expect("no thread panicked");
+        }
+        *set = false;
+    }
+}
+
+fn expect(received: Received, buffer: &[u8], number: u8) {
+    assert_eq!(received, Received { tag: number.into(), length: 9 });
+    assert_eq!(buffer[..9], [number; 9]);
+}
+
+#[test]
+fn polled_messages_are_whole_and_in_order() {
+    const COUNT: u8 = 4;
+    check(2, || {
+        let (mut sender, mut receiver) = ring(Polling, Polling);
+        let peer = thread::spawn(move || {
+            for number in 0..COUNT {
+                while sender.try_send(number.into(), &[number; 9]) == Err(SendError::Full) {
+                    thread::yield_now();
+                }
+            }
+        });
+        let mut buffer = [0; 16];
+        for number in 0..COUNT {
+            let received = loop {
+                match receiver.try_receive(&mut buffer).expect("an honest peer") {
+                    Some(received) => break received,
+                    None => thread::yield_now(),
+                }
+            };
+            expect(received, &buffer, number);
+        }
+        peer.join().expect("the sender ended");
+    });
+}
+
+#[test]
+fn messages_of_several_lines_are_whole() {
+    check(2, || {
+        let memory: Memory = (0..MIN_LINES + 2).map(|_| Line::default()).collect();
+        let mut sender = Sender::new(alloc::sync::Arc::clone(&memory), Polling).expect("fits");
+        let mut receiver = Receiver::new(memory, Polling).expect("fits");
+        let peer = thread::spawn(move || {
+            for number in 0..3 {
+                while sender.try_send(number.into(), &[number; 64]) == Err(SendError::Full) {
+                    thread::yield_now();
+                }
+            }
+        });
+        let mut buffer = [0xff; 64];
+        for number in 0..3 {
+            while receiver.try_receive(&mut buffer).expect("an honest peer").is_none() {
+                thread::yield_now();
+            }
+            assert_eq!(buffer, [number; 64]);
+        }
+        peer.join().expect("the sender ended");
+    });
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    const COUNT: u8 = 3;
+    check(2, || {
+        let (left, right) = Bell::pair();
+        let (mut sender, mut receiver) = ring(left, right);
+        let peer = thread::spawn(move || {
+            for number in 0..COUNT {
+                sender.send(number.into(), &[number; 9]).expect("the receiver waits for it");
+            }
+        });
+        let mut buffer = [0; 16];
+        for number in 0..COUNT {
+            let received = receiver.receive(&mut buffer).expect("an honest peer");
+            expect(received, &buffer, number);
+        }
+        // The sender's end wakes too.
+        assert_eq!(receiver.receive(&mut buffer), Err(ReceiveError::Closed));
+        peer.join().expect("the sender ended");
+    });
+}
+
+#[test]
+fn a_receiver_that_ends_wakes_the_sender() {
+    check(3, || {
+        let (left, right) = Bell::pair();
+        let (mut sender, mut receiver) = ring(left, right);
+        let peer = thread::spawn(move || {
+            let mut buffer = [0; 16];
+            let received = receiver.receive(&mut buffer).expect("an honest peer");
+            expect(received, &buffer, 0);
+        });
+        let sent = (0..5).map(|number| sender.send(number.into(), &[number; 9]));
+        let closed = sent.filter(|outcome| *outcome == Err(SendError::Closed)).count();
+        assert!(closed > 0, "two lines and one that was taken do not hold five messages");
+        peer.join().expect("the receiver ended");
+    });
+}

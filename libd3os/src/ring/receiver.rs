@@ -1,0 +1,230 @@
+//! The side of a ring that receives.
+
+use core::fmt;
+use core::ops::Deref;
+
+use super::doorbell::Doorbell;
+use super::error::{ReceiveError, RingError};
+use super::layout::{Cursor, Ring, lines_for};
+use super::line::{Header, Line, PAYLOAD_BYTES, PAYLOAD_LENGTH};
+use super::presence::{self, Presence};
+use super::sync::{LOOKS_BEFORE_SLEEP, Ordering, spin_loop};
+
+/// What a message is beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The sender's tag.
+    pub tag: u16,
+    /// Bytes of the message, now at the beginning of the buffer.
+    pub length: usize,
+}
+
+/// Receives messages from a ring. Dropping it tells the sender that it is gone.
+pub struct Receiver<M: Deref<Target = [Line]>, D: Doorbell> {
+    ring: Ring<M>,
+    bell: D,
+    presence: Presence,
+    cursor: Cursor,
+    /// Lines taken, in all.
+    taken: u64,
+    /// Lines taken, in all, as the sender was told last.
+    acknowledged: u64,
+}
+
+impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
+    /// The receiving side of the ring in this memory, which must be zeros or already a sender's.
+    ///
+    /// # Errors
+    /// [`RingError::TooSmall`] for fewer than [`super::MIN_LINES`].
+    pub fn new(memory: M, bell: D) -> Result<Self, RingError> {
+        let ring = Ring::new(memory)?;
+        let presence = Presence::default();
+        Ok(Self { ring, bell, presence, cursor: Cursor::START, taken: 0, acknowledged: 0 })
+    }
+
+    /// Bytes of the longest message.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.ring.longest_bytes()
+    }
+
+    /// Takes a message if there is one, and returns at once.
+    ///
+    /// # Errors
+    /// [`ReceiveError::TooLong`] where the buffer is shorter than the message,
+    /// [`ReceiveError::Corrupt`].
+    #[inline]
+    pub fn try_receive(&mut self, buffer: &mut [u8]) -> Result<Option<Received>, ReceiveError> {
+        let Some(header) = self.peek()? else { return Ok(None) };
+        let length = usize::from(header.length);
+        let Some(bytes) = buffer.get_mut(..length) else {
+            return Err(ReceiveError::TooLong { length });
+        };
+        let end = self.read(header, bytes)?;
+        self.take(end, lines_for(length));
+        Ok(Some(Received { tag: header.tag, length }))
+    }
+
+    /// Drops the next message, for example one that is too long.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Corrupt`].
+    pub fn discard(&mut self) -> Result<(), ReceiveError> {
+        if let Some(header) = self.peek()? {
+            let lines = lines_for(usize::from(header.length));
+            let end = (0..lines).fold(self.cursor, |cursor, _| self.ring.next(cursor));
+            self.take(end, lines);
+        }
+        Ok(())
+    }
+
+    /// Receives a message: waits until there is one, first looking for it, then asleep.
+    ///
+    /// # Errors
+    /// [`ReceiveError::TooLong`], [`ReceiveError::Corrupt`], [`ReceiveError::Closed`].
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Received, ReceiveError> {
+        loop {
+            if let Some(received) = self.try_receive(buffer)? {
+                return Ok(received);
+            }
+            self.wait()?;
+        }
+    }
+
+    /// Waits until there may be a message. May return without one, so that the caller can look at
+    /// other things.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Closed`].
+    pub fn wait(&mut self) -> Result<(), ReceiveError> {
+        for _ in 0..LOOKS_BEFORE_SLEEP {
+            if self.is_ready() {
+                return Ok(());
+            }
+            spin_loop();
+        }
+        self.acknowledge();
+        if D::SLEEPS {
+            if !self.arm() {
+                self.bell.wait();
+            }
+            self.disarm();
+        }
+        if self.is_closed() { Err(ReceiveError::Closed) } else { Ok(()) }
+    }
+
+    /// Whether the next [`Self::try_receive`] finds a message, or finds the ring corrupt.
+    #[must_use]
+    #[inline]
+    pub fn is_ready(&self) -> bool {
+        self.header().lap != self.cursor.lap.wrapping_sub(1)
+    }
+
+    /// Whether the sender is gone and nothing of what it sent is left.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        presence::gone(self.ring.sender_state()) && !self.is_ready()
+    }
+
+    /// Asks the sender to signal the doorbell with its next message. Returns `true` where there
+    /// is something to see already and the caller must not wait. For a program that waits for
+    /// several rings at once: arm all, wait if none is ready, disarm all.
+    pub fn arm(&mut self) -> bool {
+        self.presence.doze(self.ring.receiver_state());
+        self.is_ready() || presence::gone(self.ring.sender_state())
+    }
+
+    /// Ends what [`Self::arm`] began.
+    pub fn disarm(&mut self) {
+        self.presence.wake(self.ring.receiver_state());
+    }
+
+    #[inline]
+    fn header(&self) -> Header {
+        Header::from_word(self.ring.line(self.cursor).header.load(Ordering::Acquire))
+    }
+
+    /// The next message's header, if there is one. A line is this round's, or still the last
+    /// round's; anything else was not written by the protocol.
+    #[inline]
+    fn peek(&self) -> Result<Option<Header>, ReceiveError> {
+        let header = self.header();
+        if header.lap != self.cursor.lap {
+            let empty = header.lap == self.cursor.lap.wrapping_sub(1);
+            return if empty { Ok(None) } else { Err(ReceiveError::Corrupt) };
+        }
+        if usize::from(header.length) > self.ring.longest_bytes() {
+            return Err(ReceiveError::Corrupt);
+        }
+        Ok(Some(header))
+    }
+
+    /// Copies the message's bytes out; returns where the next message begins. Whatever the sender
+    /// does meanwhile, each shared word is read once.
+    #[inline]
+    fn read(&self, header: Header, bytes: &mut [u8]) -> Result<Cursor, ReceiveError> {
+        let line = self.ring.line(self.cursor);
+        let next = self.ring.next(self.cursor);
+        let Some((head, rest)) = bytes.split_at_mut_checked(PAYLOAD_BYTES) else {
+            line.load(bytes);
+            return Ok(next);
+        };
+        line.load(head);
+        self.read_rest(next, header, rest)
+    }
+
+    fn read_rest(
+        &self,
+        mut cursor: Cursor,
+        first: Header,
+        rest: &mut [u8],
+    ) -> Result<Cursor, ReceiveError> {
+        let mut length = first.length;
+        for chunk in rest.chunks_mut(PAYLOAD_BYTES) {
+            length -= PAYLOAD_LENGTH;
+            let line = self.ring.line(cursor);
+            let expected = Header { lap: cursor.lap, length, ..first };
+            if Header::from_word(line.header.load(Ordering::Relaxed)) != expected {
+                return Err(ReceiveError::Corrupt);
+            }
+            line.load(chunk);
+            cursor = self.ring.next(cursor);
+        }
+        Ok(cursor)
+    }
+
+    #[inline]
+    fn take(&mut self, end: Cursor, lines: usize) {
+        self.cursor = end;
+        self.taken += lines as u64;
+        if self.taken - self.acknowledged >= self.ring.batch() as u64 {
+            self.acknowledge();
+        }
+    }
+
+    /// Gives the lines that were taken back to the sender.
+    #[cold]
+    fn acknowledge(&mut self) {
+        if self.acknowledged != self.taken {
+            self.acknowledged = self.taken;
+            self.ring.acknowledged().store(self.taken, Ordering::Release);
+            self.presence.rouse(self.ring.sender_state(), &self.bell);
+        }
+    }
+}
+
+impl<M: Deref<Target = [Line]>, D: Doorbell> Drop for Receiver<M, D> {
+    fn drop(&mut self) {
+        presence::leave(self.ring.receiver_state(), &self.bell);
+    }
+}
+
+impl<M: Deref<Target = [Line]>, D: Doorbell> fmt::Debug for Receiver<M, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { taken, acknowledged, .. } = self;
+        f.debug_struct("Receiver")
+            .field("taken", taken)
+            .field("acknowledged", acknowledged)
+            .finish_non_exhaustive()
+    }
+}

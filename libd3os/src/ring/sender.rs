@@ -1,0 +1,179 @@
+//! The side of a ring that sends.
+
+use core::fmt;
+use core::ops::Deref;
+
+use super::doorbell::Doorbell;
+use super::error::{RingError, SendError};
+use super::layout::{Cursor, Ring, lines_for};
+use super::line::{Header, Line, PAYLOAD_BYTES, PAYLOAD_LENGTH};
+use super::presence::{self, Presence};
+use super::sync::{LOOKS_BEFORE_SLEEP, Ordering, spin_loop};
+
+/// Sends messages into a ring. Dropping it closes the ring: the receiver gets what was sent and
+/// then `Closed`.
+pub struct Sender<M: Deref<Target = [Line]>, D: Doorbell> {
+    ring: Ring<M>,
+    bell: D,
+    presence: Presence,
+    cursor: Cursor,
+    /// Lines written, in all.
+    sent: u64,
+    /// Lines that the receiver has taken, in all, as it said last.
+    acknowledged: u64,
+}
+
+impl<M: Deref<Target = [Line]>, D: Doorbell> Sender<M, D> {
+    /// The sending side of the ring in this memory, which must be zeros. There must be one sender
+    /// and one receiver; a second one breaks the ring's protocol and nothing else.
+    ///
+    /// # Errors
+    /// [`RingError::TooSmall`] for fewer than [`super::MIN_LINES`].
+    pub fn new(memory: M, bell: D) -> Result<Self, RingError> {
+        let ring = Ring::new(memory)?;
+        let presence = Presence::default();
+        Ok(Self { ring, bell, presence, cursor: Cursor::START, sent: 0, acknowledged: 0 })
+    }
+
+    /// Bytes of the longest message.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.ring.longest_bytes()
+    }
+
+    /// Puts a message into the ring and returns at once. A receiver that polls sees it; one that
+    /// sleeps is woken by [`Self::flush`], which may follow after several messages.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] where the receiver has not yet given back enough room (it tells of
+    /// what it took in batches of a quarter of the ring, so up to that may be free already),
+    /// [`SendError::TooLong`] beyond [`Self::longest`], [`SendError::Corrupt`].
+    #[inline]
+    pub fn try_send(&mut self, tag: u16, bytes: &[u8]) -> Result<(), SendError> {
+        let Ok(length) = u16::try_from(bytes.len()) else { return Err(SendError::TooLong) };
+        let lines = lines_for(bytes.len());
+        if lines > self.ring.longest() {
+            return Err(SendError::TooLong);
+        }
+        if lines > self.room() && !self.sees_room(lines)? {
+            return Err(SendError::Full);
+        }
+        self.write(tag, length, bytes);
+        self.sent += lines as u64;
+        Ok(())
+    }
+
+    /// Wakes the receiver if it sleeps.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] where it is gone.
+    pub fn flush(&mut self) -> Result<(), SendError> {
+        self.presence.rouse(self.ring.receiver_state(), &self.bell);
+        if presence::gone(self.ring.receiver_state()) { Err(SendError::Closed) } else { Ok(()) }
+    }
+
+    /// Sends a message: waits until there is room for it, and wakes the receiver.
+    ///
+    /// # Errors
+    /// [`SendError::TooLong`], [`SendError::Corrupt`], [`SendError::Closed`].
+    pub fn send(&mut self, tag: u16, bytes: &[u8]) -> Result<(), SendError> {
+        loop {
+            match self.try_send(tag, bytes) {
+                Ok(()) => return self.flush(),
+                Err(SendError::Full) => self.wait(lines_for(bytes.len()))?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until there may be room for so many lines.
+    fn wait(&mut self, lines: usize) -> Result<(), SendError> {
+        self.flush()?;
+        for _ in 0..LOOKS_BEFORE_SLEEP {
+            if self.sees_room(lines)? {
+                return Ok(());
+            }
+            spin_loop();
+        }
+        if !D::SLEEPS {
+            return Ok(());
+        }
+        self.presence.doze(self.ring.sender_state());
+        let proceed = self.sees_room(lines).map(|room| {
+            if !room && !presence::gone(self.ring.receiver_state()) {
+                self.bell.wait();
+            }
+        });
+        self.presence.wake(self.ring.sender_state());
+        proceed
+    }
+
+    #[inline]
+    fn room(&self) -> usize {
+        // Both counts only grow, and `refresh` keeps their distance within the capacity.
+        self.ring.capacity() - usize::try_from(self.sent - self.acknowledged).unwrap_or(usize::MAX)
+    }
+
+    #[cold]
+    fn sees_room(&mut self, lines: usize) -> Result<bool, SendError> {
+        self.refresh()?;
+        Ok(self.room() >= lines)
+    }
+
+    /// Reads how much the receiver has taken: no less than before, and no more than was sent.
+    fn refresh(&mut self) -> Result<(), SendError> {
+        let acknowledged = self.ring.acknowledged().load(Ordering::Acquire);
+        if acknowledged < self.acknowledged || acknowledged > self.sent {
+            return Err(SendError::Corrupt);
+        }
+        self.acknowledged = acknowledged;
+        Ok(())
+    }
+
+    /// Writes a message. Its first line's header goes last and publishes all of its lines, so the
+    /// receiver sees either nothing of a message or all of it.
+    #[inline]
+    fn write(&mut self, tag: u16, length: u16, bytes: &[u8]) {
+        let first = self.cursor;
+        self.cursor = self.ring.next(first);
+        let line = self.ring.line(first);
+        let header = Header { lap: first.lap, tag, length };
+        if let Some((head, rest)) = bytes.split_at_checked(PAYLOAD_BYTES) {
+            line.store(head);
+            self.cursor = self.write_rest(header, rest);
+        } else {
+            line.store(bytes);
+        }
+        line.header.store(header.to_word(), Ordering::Release);
+    }
+
+    /// Writes the lines after the first; returns where the next message begins.
+    fn write_rest(&self, header: Header, rest: &[u8]) -> Cursor {
+        let (mut cursor, mut length) = (self.cursor, header.length);
+        for chunk in rest.chunks(PAYLOAD_BYTES) {
+            length -= PAYLOAD_LENGTH;
+            let header = Header { lap: cursor.lap, length, ..header };
+            let line = self.ring.line(cursor);
+            line.store(chunk);
+            line.header.store(header.to_word(), Ordering::Relaxed);
+            cursor = self.ring.next(cursor);
+        }
+        cursor
+    }
+}
+
+impl<M: Deref<Target = [Line]>, D: Doorbell> Drop for Sender<M, D> {
+    fn drop(&mut self) {
+        presence::leave(self.ring.sender_state(), &self.bell);
+    }
+}
+
+impl<M: Deref<Target = [Line]>, D: Doorbell> fmt::Debug for Sender<M, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, acknowledged, .. } = self;
+        f.debug_struct("Sender")
+            .field("sent", sent)
+            .field("acknowledged", acknowledged)
+            .finish_non_exhaustive()
+    }
+}
