@@ -20,6 +20,9 @@ use crate::workshop::Workshop;
 /// The package with the tests.
 const ROOT_TASK: &str = "kernel-tests";
 
+/// Enough for a frame of 1 GiB, which must lie in one piece.
+const MEMORY: &str = "3G";
+
 /// Real time that all tests of one kernel may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -39,11 +42,12 @@ pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError>
 
 fn run_on(kernel: &Path, module: &Path, filter: &str) -> Result<Tally, TestError> {
     let filter = if filter.is_empty() { String::new() } else { format!(" filter={filter}") };
-    let machine = Machine::new(Boot::Direct {
+    let boot = Boot::Direct {
         kernel: kernel.into(),
         module: module.into(),
         command_line: format!("exit_port={EXIT_PORT:#x}{filter}"),
-    });
+    };
+    let machine = Machine { memory: MEMORY.into(), ..Machine::new(boot) };
     let guest = Guest::start(machine.command()?)?;
     let mut transcript = Transcript::default();
     let ending = guest.watch(PATIENCE, &mut transcript);
