@@ -208,7 +208,9 @@ pub(crate) fn time() -> u64 {
 }
 
 /// Goes through extra BootInfo's chunks: id and payload.
-pub(crate) fn boot_info_chunks(boot: &'static BootInfo) -> impl Iterator<Item = (u64, &'static [u8])> {
+pub(crate) fn boot_info_chunks(
+    boot: &'static BootInfo,
+) -> impl Iterator<Item = (u64, &'static [u8])> {
     let base = core::ptr::from_ref(boot).cast::<u8>().wrapping_add(4096);
     let length = usize::try_from(boot.extra_len).unwrap_or(0);
     // SAFETY: the kernel mapped so many bytes there, for good, and nobody writes to them.

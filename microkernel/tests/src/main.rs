@@ -34,35 +34,44 @@ libd3os::root! { main: run, heap: 1 << 20, stack: 64 << 10 }
 struct Test {
     name: &'static str,
     body: fn(&mut Arena) -> Outcome,
+    /// A debug kernel prints something while it runs, so its own line comes after.
+    noisy: bool,
 }
 
 fn run(boot: &'static BootInfo) -> i32 {
     let mut arena = Arena::new(boot);
     let console = Console::new(&mut arena);
-    let (mut passed, mut failed) = (0, 0);
     let filter = filter(boot);
+    let (mut passed, mut failed) = (0, 0);
     for (group, tests) in suite::GROUPS {
         for test in *tests {
             let name = alloc::format!("{group}::{}", test.name);
-            if !name.contains(filter) {
-                continue;
-            }
-            console.print(&alloc::format!("test {name} ... "));
-            match run_one(&mut arena, test) {
-                Ok(()) => {
-                    passed += 1;
-                    console.print("ok\n");
-                }
-                Err(why) => {
-                    failed += 1;
-                    console.print(&alloc::format!("FAILED: {why}\n"));
-                }
+            if name.contains(filter) {
+                let ok = report(console, &name, &mut arena, test);
+                *(if ok { &mut passed } else { &mut failed }) += 1;
             }
         }
     }
     console.print(&alloc::format!("kernel tests: {passed} passed, {failed} failed\n"));
     console.exit(u32::from(failed > 0));
     i32::from(failed > 0)
+}
+
+/// Runs a test and prints how it ended; tells whether it passed.
+fn report(console: Console, name: &str, arena: &mut Arena, test: &Test) -> bool {
+    let line = alloc::format!("test {name} ... ");
+    if !test.noisy {
+        console.print(&line);
+    }
+    let result = run_one(arena, test);
+    if test.noisy {
+        console.print(&line);
+    }
+    match &result {
+        Ok(()) => console.print("ok\n"),
+        Err(why) => console.print(&alloc::format!("FAILED: {why}\n")),
+    }
+    result.is_ok()
 }
 
 /// `filter=TEXT` on the kernel's command line: only tests whose name contains it.

@@ -64,12 +64,7 @@ pub(crate) fn nb_recv(source: Cptr, reply: Cptr) -> Message {
     sys::raw(Syscall::NBRecv, receiving(source, reply)).into()
 }
 
-pub(crate) fn reply_recv(
-    source: Cptr,
-    reply: Cptr,
-    info: MessageInfo,
-    words: [u64; 4],
-) -> Message {
+pub(crate) fn reply_recv(source: Cptr, reply: Cptr, info: MessageInfo, words: [u64; 4]) -> Message {
     let registers = Registers { r12: reply.address(), ..sending(source, info, words) };
     sys::raw(Syscall::ReplyRecv, registers).into()
 }

@@ -20,11 +20,13 @@ mod untyped;
 
 use crate::Test;
 
-/// Names functions of a module as tests.
+/// Names functions of a module as tests. Those after `noisy` make a debug kernel print something.
 macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
-        pub(super) const TESTS: &[$crate::Test] =
-            &[$($crate::Test { name: ::core::stringify!($name), body: $name }),*];
+    ($($name:ident),* $(,)? $(; noisy: $($noisy:ident),*)?) => {
+        pub(super) const TESTS: &[$crate::Test] = &[
+            $($crate::Test { name: ::core::stringify!($name), body: $name, noisy: false },)*
+            $($($crate::Test { name: ::core::stringify!($noisy), body: $noisy, noisy: true },)*)?
+        ];
     };
 }
 use tests;

@@ -91,10 +91,12 @@ impl Prober {
         let count = Arc::clone(&reads);
         let options = Options { vspace: space, ..Options::faults_to(faults) };
         let turn = faults.cptr();
-        let worker = arena.spawn(options, move |_| loop {
-            machine::read(PROBE);
-            count.fetch_add(1, Ordering::Relaxed);
-            raw::call(turn, raw::info(0x77, 0), [0; 4]);
+        let worker = arena.spawn(options, move |_| {
+            loop {
+                machine::read(PROBE);
+                count.fetch_add(1, Ordering::Relaxed);
+                raw::call(turn, raw::info(0x77, 0), [0; 4]);
+            }
         })?;
         Ok(Self { faults, reply, reads, worker })
     }
@@ -170,8 +172,10 @@ fn a_deleted_address_space_stops_its_threads(arena: &mut Arena) -> Outcome {
     let (faults, reply) = (arena.endpoint()?, arena.reply()?);
     let options = Options { vspace: space, ..Options::faults_to(faults) };
     let turn = faults.cptr();
-    arena.spawn(options, move |_| loop {
-        raw::call(turn, raw::info(0x77, 0), [0; 4]);
+    arena.spawn(options, move |_| {
+        loop {
+            raw::call(turn, raw::info(0x77, 0), [0; 4]);
+        }
     })?;
     check_eq!(raw::recv(faults.cptr(), reply.cptr()).info.label(), 0x77);
     slot_of(space.cptr()).revoke()?;

@@ -88,8 +88,10 @@ fn a_deleted_pool_stops_its_threads(arena: &mut Arena) -> Outcome {
     let (faults, reply) = (arena.endpoint()?, arena.reply()?);
     let turn = faults.cptr();
     let options = Options { vspace: space, ..Options::faults_to(faults) };
-    arena.spawn(options, move |_| loop {
-        raw::call(turn, raw::info(0x77, 0), [0; 4]);
+    arena.spawn(options, move |_| {
+        loop {
+            raw::call(turn, raw::info(0x77, 0), [0; 4]);
+        }
     })?;
     check_eq!(raw::recv(faults.cptr(), reply.cptr()).info.label(), 0x77);
     slot_of(pool.cptr()).delete()?;

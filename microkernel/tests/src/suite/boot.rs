@@ -48,7 +48,8 @@ fn untypeds_are_apart_and_device_memory_first(arena: &mut Arena) -> Outcome {
         check!(!(ram_began && about.is_device == 1), "device memory after RAM");
         ram_began |= about.is_device == 0;
         let range = about.paddr..about.paddr + (1 << about.size_bits);
-        let apart = |other: &core::ops::Range<u64>| range.end <= other.start || other.end <= range.start;
+        let apart =
+            |other: &core::ops::Range<u64>| range.end <= other.start || other.end <= range.start;
         check!(ends.iter().all(apart), "{range:x?} overlaps another");
         check!(!range.contains(&0xfee0_0000), "user space gets the local APIC");
         check!(!range.contains(&0xfec0_0000), "user space gets the IOAPIC");
@@ -71,7 +72,11 @@ fn chunks_describe_the_machine(arena: &mut Arena) -> Outcome {
     check_eq!(frequency.len(), 4);
     check!(frequency.iter().any(|byte| *byte != 0), "the clock stands still");
     let map = find(chunk::MEMORY_MAP)?;
-    check!(map.len() > 4 && (map.len() - 4).is_multiple_of(24), "{} bytes of memory map", map.len());
+    check!(
+        map.len() > 4 && (map.len() - 4).is_multiple_of(24),
+        "{} bytes of memory map",
+        map.len()
+    );
     let machine = find(chunk::D3OS_MACHINE)?;
     let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|n| machine[at + n]));
     let (cores, ram, kernel) = (word(0) & 0xffff_ffff, word(16), word(24));
@@ -80,7 +85,10 @@ fn chunks_describe_the_machine(arena: &mut Arena) -> Outcome {
         .filter(|(_, about)| about.is_device == 0)
         .map(|(_, about)| 1u64 << about.size_bits)
         .sum();
-    check!(free + kernel <= ram && ram < 2 * (free + kernel), "{free} free, {kernel} kernel, {ram} RAM");
+    check!(
+        free + kernel <= ram && ram < 2 * (free + kernel),
+        "{free} free, {kernel} kernel, {ram} RAM"
+    );
     Ok(())
 }
 
@@ -102,7 +110,8 @@ fn initial_capabilities_are_what_they_should_be(_: &mut Arena) -> Outcome {
     check_eq!(answers(slot::VSPACE, Label::PageMap), Err(Error::IllegalOperation));
     check_eq!(answers(slot::SCHED_CONTEXT, Label::SchedContextConsumed), Ok(()));
     for slot in [slot::IO_SPACE, slot::SMMU_SID_CONTROL, slot::SMMU_CB_CONTROL, slot::SMC] {
-        let copied = crate::arena::CNODE.slot(slot, 64).mutate_from(crate::arena::CNODE.slot(slot, 64), 0);
+        let copied =
+            crate::arena::CNODE.slot(slot, 64).mutate_from(crate::arena::CNODE.slot(slot, 64), 0);
         check!(copied.is_err(), "slot {slot} is not empty");
     }
     Ok(())

@@ -14,7 +14,11 @@ use crate::worker::Options;
 tests![debug_calls_are_all_there_or_all_unknown];
 
 /// What a debug call made by a worker did: its result in RDI, or a fault.
-fn ask(arena: &mut Arena, call: Syscall, argument: u64) -> Result<Option<u64>, crate::check::Failure> {
+fn ask(
+    arena: &mut Arena,
+    call: Syscall,
+    argument: u64,
+) -> Result<Option<u64>, crate::check::Failure> {
     let (events, reply) = (arena.endpoint()?, arena.reply()?);
     let result = Arc::new(AtomicU64::new(0));
     let (tell, target) = (Arc::clone(&result), events.cptr());

@@ -137,7 +137,8 @@ fn a_capability_has_one_mapping(arena: &mut Arena) -> Outcome {
 fn addresses_are_checked(arena: &mut Arena) -> Outcome {
     for size in [FrameSize::Small, FrameSize::Large] {
         let page = arena.frame(size)?;
-        let map = |space, address| page.map(space, address, CapRights::READ, VmAttributes::WriteBack);
+        let map =
+            |space, address| page.map(space, address, CapRights::READ, VmAttributes::WriteBack);
         check_eq!(map(VSPACE, 0x1234), Err(Error::Alignment));
         let outside = Err(Error::InvalidArgument { index: 0 });
         for address in [USER_TOP, 1 << 47, u64::MAX & !0xfff, 0xffff_8000_0000_0000] {

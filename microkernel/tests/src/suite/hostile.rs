@@ -14,11 +14,7 @@ use crate::machine::Buffer;
 use crate::raw;
 use crate::worker::Options;
 
-tests![
-    any_invocation_of_any_object,
-    any_message_to_anybody,
-    any_registers_of_any_thread,
-];
+tests![any_invocation_of_any_object, any_message_to_anybody, any_registers_of_any_thread,];
 
 /// Deterministic, so that a failure comes again.
 struct Random(u64);
@@ -139,10 +135,7 @@ impl Cell {
 }
 
 /// Runs `body` as a thread in a cell until it is through.
-fn imprison(
-    arena: &mut Arena,
-    body: impl Fn(Buffer, &[u64], &[u64]) + 'static,
-) -> Outcome {
+fn imprison(arena: &mut Arena, body: impl Fn(Buffer, &[u64], &[u64]) + 'static) -> Outcome {
     let Cell { space, events, objects, partners } = Cell::new(arena)?;
     let options = Options {
         cspace: space,
@@ -231,7 +224,9 @@ fn any_message_to_anybody(arena: &mut Arena) -> Outcome {
 fn any_registers_of_any_thread(arena: &mut Arena) -> Outcome {
     let mut random = Random(0x5eed);
     let space = arena.address_space()?;
-    let options = Options { start: false, vspace: space, ..Options::default() };
+    // Nobody listens to its faults: it waits for that, and is taken out of it again.
+    let nobody = arena.endpoint()?;
+    let options = Options { start: false, vspace: space, ..Options::faults_to(nobody) };
     let worker = arena.spawn(options, |_| ())?;
     let (turn, passed) = (arena.notification()?, arena.notification()?);
     let (go, tell) = (turn.cptr(), arena.mint(passed.cptr(), CapRights::ALL, 1)?);

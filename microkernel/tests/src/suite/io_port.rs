@@ -80,8 +80,8 @@ fn a_range_is_issued_once(arena: &mut Arena) -> Outcome {
 fn ranges_that_are_none_are_refused(arena: &mut Arena) -> Outcome {
     check_eq!(issue(arena, 2, 1).err(), Some(Error::InvalidArgument { index: 1 }));
     let held = issue(arena, 0x100, 0x100)?;
-    let occupied = IO_PORT_CONTROL
-        .issue(IoPortRange { first: 0x200, last: 0x200 }, slot_of(held.cptr()));
+    let occupied =
+        IO_PORT_CONTROL.issue(IoPortRange { first: 0x200, last: 0x200 }, slot_of(held.cptr()));
     check_eq!(occupied, Err(Error::DeleteFirst));
     check!(issue(arena, 0x200, 0x200).is_ok(), "a refused range was taken");
     Ok(())

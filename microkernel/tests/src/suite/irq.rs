@@ -1,7 +1,9 @@
 //! Interrupts: the interval timer and the serial port, through the IOAPIC.
 
 use libd3os::abi::CapRights;
-use libd3os::cap::{Capability, Error, IoPort, IoPortRange, IrqHandler, IrqPin, MsiSource, Notification};
+use libd3os::cap::{
+    Capability, Error, IoPort, IoPortRange, IrqHandler, IrqPin, MsiSource, Notification,
+};
 
 use super::tests;
 use crate::arena::{Arena, IO_PORT_CONTROL, IRQ_CONTROL, TCB, slot_of};
@@ -185,10 +187,12 @@ fn long_deletions_let_interrupts_in(arena: &mut Arena) -> Outcome {
     let (source, handler) = (timer.notification.cptr(), timer.handler.cptr());
     let ack = raw::info(libd3os::abi::Label::IrqHandlerAck.number(), 0);
     let options = crate::worker::Options { priority: 255, ..crate::worker::Options::default() };
-    arena.spawn(options, move |_| loop {
-        raw::wait(source);
-        count.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
-        raw::call(handler, ack, [0; 4]);
+    arena.spawn(options, move |_| {
+        loop {
+            raw::wait(source);
+            count.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+            raw::call(handler, ack, [0; 4]);
+        }
     })?;
     raw::yield_now();
     timer.start(PERIODIC, 100)?;

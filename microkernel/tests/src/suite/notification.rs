@@ -162,9 +162,11 @@ fn it_lends_its_time_to_a_passive_waiter(arena: &mut Arena) -> Outcome {
     let (wakes, answers) = (arena.notification()?, arena.notification()?);
     let tell = arena.mint(answers.cptr(), CapRights::WRITE, 1)?;
     let source = wakes.cptr();
-    let worker = arena.worker(100, move |_| loop {
-        raw::wait(source);
-        raw::signal(tell);
+    let worker = arena.worker(100, move |_| {
+        loop {
+            raw::wait(source);
+            raw::signal(tell);
+        }
     })?;
     let low = arena.worker(50, |_| ())?;
     low.join();

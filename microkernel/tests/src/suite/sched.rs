@@ -62,7 +62,8 @@ fn a_context_is_bound_once(arena: &mut Arena) -> Outcome {
     let worker = arena.spawn(Options { start: false, ..Options::default() }, |_| ())?;
     let other = arena.sched_context(8, share(1000, 1000))?;
     check_eq!(other.bind(worker.tcb.cptr()), Err(Error::IllegalOperation), "it has time");
-    let spare = arena.spawn(Options { bandwidth: None, start: false, ..Options::default() }, |_| ())?;
+    let spare =
+        arena.spawn(Options { bandwidth: None, start: false, ..Options::default() }, |_| ())?;
     check_eq!(worker.context.bind(spare.tcb.cptr()), Err(Error::IllegalOperation), "taken");
     other.bind(spare.tcb.cptr())?;
     check_eq!(other.unbind_object(worker.tcb.cptr()), Err(Error::IllegalOperation));
@@ -86,9 +87,11 @@ fn without_time_a_thread_waits(arena: &mut Arena) -> Outcome {
 fn spinner(arena: &mut Arena, options: Options) -> Result<Arc<AtomicU64>, Error> {
     let turns = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&turns);
-    arena.spawn(options, move |_| loop {
-        count.fetch_add(1, Ordering::Relaxed);
-        core::hint::spin_loop();
+    arena.spawn(options, move |_| {
+        loop {
+            count.fetch_add(1, Ordering::Relaxed);
+            core::hint::spin_loop();
+        }
     })?;
     Ok(turns)
 }
@@ -122,8 +125,10 @@ fn a_spent_budget_comes_back(arena: &mut Arena) -> Outcome {
 fn a_timeout_is_told(arena: &mut Arena) -> Outcome {
     let (timeouts, reply) = (arena.endpoint()?, arena.reply()?);
     let bandwidth = Bandwidth { badge: 0xbad6e, ..share(1000, 100_000) };
-    let worker = arena.spawn(Options { start: false, ..with(200, bandwidth) }, |_| loop {
-        core::hint::spin_loop();
+    let worker = arena.spawn(Options { start: false, ..with(200, bandwidth) }, |_| {
+        loop {
+            core::hint::spin_loop();
+        }
     })?;
     worker.tcb.set_timeout_endpoint(timeouts.cptr())?;
     worker.tcb.resume()?;
@@ -145,9 +150,11 @@ fn a_sporadic_server_keeps_its_budget(arena: &mut Arena) -> Outcome {
     let source = turn.cptr();
     let bandwidth = Bandwidth { server: Server::Sporadic, extra_refills: 4, ..share(2000, 4000) };
     let options = Options { context_bits: 9, ..with(100, bandwidth) };
-    arena.spawn(options, move |_| loop {
-        raw::wait(source);
-        raw::signal(tell);
+    arena.spawn(options, move |_| {
+        loop {
+            raw::wait(source);
+            raw::signal(tell);
+        }
     })?;
     let signal = arena.mint(turn.cptr(), CapRights::ALL, 1)?;
     for _ in 0..200 {
@@ -234,8 +241,10 @@ fn a_deleted_context_stops_its_thread(arena: &mut Arena) -> Outcome {
         }
     })?;
     worker.join();
-    let stopped = arena.spawn(with(100, share(1000, 1000)), |_| loop {
-        raw::yield_now();
+    let stopped = arena.spawn(with(100, share(1000, 1000)), |_| {
+        loop {
+            raw::yield_now();
+        }
     })?;
     crate::arena::slot_of(stopped.context.cptr()).delete()?;
     arena.worker(20, |_| ())?;

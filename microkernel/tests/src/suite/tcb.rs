@@ -86,10 +86,12 @@ fn a_suspended_thread_stands_still(arena: &mut Arena) -> Outcome {
     let count = Arc::clone(&steps);
     let (wait, tell) = (turn.cptr(), turned.cptr());
     let tell_badged = arena.mint(tell, CapRights::ALL, 1)?;
-    let worker = arena.worker(100, move |_| loop {
-        raw::wait(wait);
-        count.fetch_add(1, Ordering::Relaxed);
-        raw::signal(tell_badged);
+    let worker = arena.worker(100, move |_| {
+        loop {
+            raw::wait(wait);
+            count.fetch_add(1, Ordering::Relaxed);
+            raw::signal(tell_badged);
+        }
     })?;
     let go = arena.mint(turn.cptr(), CapRights::ALL, 1)?;
     raw::signal(go);
@@ -153,11 +155,8 @@ fn a_thread_names_things_in_its_own_space(arena: &mut Arena) -> Outcome {
     let slot = |index| node.slot(index, 4);
     slot(5).mint_from(slot_of(told.cptr()), CapRights::ALL, 0x50)?;
     slot(6).copy_from(slot_of(never.cptr()), CapRights::ALL)?;
-    let options = Options {
-        cspace: node,
-        cspace_data: CNodeCapData::new(0, 60).0,
-        ..Options::default()
-    };
+    let options =
+        Options { cspace: node, cspace_data: CNodeCapData::new(0, 60).0, ..Options::default() };
     arena.spawn(options, |_| {
         raw::signal(Cptr::new(5));
         raw::wait(Cptr::new(6));

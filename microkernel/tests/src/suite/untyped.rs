@@ -152,7 +152,8 @@ fn refuses_occupied_slots(arena: &mut Arena) -> Outcome {
 
 fn device_memory_becomes_frames_only(arena: &mut Arena) -> Outcome {
     let hpet = untypeds(arena.boot()).find(|(_, about)| {
-        about.is_device == 1 && (about.paddr..about.paddr + (1 << about.size_bits)).contains(&0xfed0_0000)
+        about.is_device == 1
+            && (about.paddr..about.paddr + (1 << about.size_bits)).contains(&0xfed0_0000)
     });
     let Some((device, _)) = hpet else {
         check!(false, "no device memory at 0xfed00000");
