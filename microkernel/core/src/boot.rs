@@ -21,6 +21,7 @@ use core::fmt;
 use core::ops::Range;
 
 pub use self::image::ImageError;
+pub use self::regions::{MAX_REGIONS, RegionList};
 
 /// Bytes of the command line that BootInfo repeats; the rest is cut.
 const MAX_COMMAND_LINE: usize = 2048;

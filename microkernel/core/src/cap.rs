@@ -223,38 +223,49 @@ impl Cap {
         }
     }
 
+    /// This capability to a frame or paging structure, mapped elsewhere or nowhere.
+    pub(crate) fn with_mapping(self, mapping: Option<Mapping>) -> Self {
+        match self {
+            Self::Frame { base, size, rights, device, .. } => {
+                Self::Frame { base, size, rights, device, mapping }
+            }
+            Self::Table { object, level, .. } => Self::Table { object, level, mapping },
+            other => other,
+        }
+    }
+
+    /// This capability to an untyped, with another free offset.
+    pub(crate) fn with_free(self, free: u64) -> Self {
+        match self {
+            Self::Untyped { base, size_bits, device, .. } => {
+                Self::Untyped { base, size_bits, device, free }
+            }
+            other => other,
+        }
+    }
+
     /// Whether both name the same object, whatever their badges, rights and mappings.
     #[must_use]
     pub fn same_object(self, other: Self) -> bool {
-        match (self, other) {
-            (
-                Self::Untyped { base, size_bits, .. },
-                Self::Untyped { base: b, size_bits: s, .. },
-            ) => base == b && size_bits == s,
-            (Self::Endpoint { object, .. }, Self::Endpoint { object: o, .. }) => object == o,
-            (Self::Notification { object, .. }, Self::Notification { object: o, .. }) => {
-                object == o
-            }
-            (Self::Reply { object, .. }, Self::Reply { object: o, .. }) => object == o,
-            (Self::CNode { object, .. }, Self::CNode { object: o, .. }) => object == o,
-            (Self::Thread { object }, Self::Thread { object: o }) => object == o,
-            (Self::SchedContext { object, .. }, Self::SchedContext { object: o, .. }) => {
-                object == o
-            }
-            (Self::Frame { base, size, .. }, Self::Frame { base: b, size: s, .. }) => {
-                base == b && size == s
-            }
-            (Self::Table { object, .. }, Self::Table { object: o, .. }) => object == o,
-            (Self::VSpace { root, .. }, Self::VSpace { root: r, .. }) => root == r,
-            (Self::AsidPool { object, .. }, Self::AsidPool { object: o, .. }) => object == o,
-            (Self::Null, _) | (Self::Zombie(_), _) => false,
-            (one, two) => one == two,
+        let same_type = core::mem::discriminant(&self) == core::mem::discriminant(&other);
+        match (self.object(), other.object()) {
+            (Some(one), Some(two)) => same_type && one == two,
+            (None, None) => self == other && !matches!(self, Self::Null | Self::Zombie(_)),
+            _ => false,
         }
     }
 
     /// Where the object's memory begins and log2 of its size, for a capability that lies in
     /// `slot`; `None` for what is not made of memory.
     pub(crate) fn memory(self, slot: Ref<Slot>) -> Option<(PhysAddr, u8)> {
+        match self {
+            Self::Zombie(zombie) => Some((zombie.object(slot), zombie.kind.size_bits())),
+            other => other.object(),
+        }
+    }
+
+    /// As [`Cap::memory`], for all but zombies.
+    fn object(self) -> Option<(PhysAddr, u8)> {
         Some(match self {
             Self::Untyped { base, size_bits, .. } => (base, size_bits),
             Self::Endpoint { object, .. } => (object.address(), size_bits::ENDPOINT),
@@ -267,7 +278,6 @@ impl Cap {
             Self::Table { object, .. } => (object.address(), size_bits::PAGING),
             Self::VSpace { root, .. } => (root.address(), size_bits::PAGING),
             Self::AsidPool { object, .. } => (object.address(), size_bits::ASID_POOL),
-            Self::Zombie(zombie) => (zombie.object(slot), zombie.kind.size_bits()),
             _ => return None,
         })
     }

@@ -68,7 +68,7 @@ impl<M: Machine> Kernel<M> {
                     "thread {thread:?} priority {} at {:#x} {:?} {:?}\n",
                     tcb.priority, tcb.context.rip, tcb.state, tcb.queued
                 ));
-                next = tcb.schedule_next;
+                next = tcb.scheduled.next;
             }
             next = self.scheduler.first_ready(priority);
         }

@@ -15,7 +15,7 @@
 //! exactly if neither neighbour names the object.
 
 use crate::cap::RawCap;
-use crate::{Cap, Decoded, Kernel, Link, Machine, PhysAddr, Ref, Slot, SyscallError};
+use crate::{Cap, Decoded, Kernel, Link, Machine, PhysAddr, Ref, Slot, SyscallError, ensure};
 
 impl<M: Machine> Kernel<M> {
     /// The capability in `slot`.
@@ -39,10 +39,10 @@ impl<M: Machine> Kernel<M> {
     /// A copy of an untyped takes all its memory: `source` counts as used up until it is gone.
     pub(crate) fn insert_derived(&mut self, dest: Ref<Slot>, cap: Cap, source: Ref<Slot>) {
         let from = self.cap_at(source);
-        if let Cap::Untyped { base, size_bits, device, .. } = from
+        if let Cap::Untyped { size_bits, .. } = from
             && from.same_object(cap)
         {
-            self.update_cap(source, Cap::Untyped { base, size_bits, device, free: 1 << size_bits });
+            self.update_cap(source, from.with_free(1 << size_bits));
         }
         let slot = if starts_group(from, cap) { Slot::original(cap) } else { Slot::copy(cap) };
         self.link_after(source, dest, slot);
@@ -97,9 +97,7 @@ impl<M: Machine> Kernel<M> {
                 Err(SyscallError::IllegalOperation)
             }
             // Each frame capability stands for one mapping.
-            Cap::Frame { base, size, rights, device, .. } => {
-                Ok(Cap::Frame { base, size, rights, device, mapping: None })
-            }
+            Cap::Frame { .. } => Ok(cap.with_mapping(None)),
             other => Ok(other),
         }
     }
@@ -114,7 +112,7 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// `RevokeFirst` if it has.
     pub(crate) fn ensure_no_children(&self, slot: Ref<Slot>) -> Decoded<()> {
-        if self.has_children(slot) { Err(SyscallError::RevokeFirst) } else { Ok(()) }
+        ensure(!self.has_children(slot), SyscallError::RevokeFirst)
     }
 
     /// The slot behind `slot` in the derivation list, if it is derived from it.

@@ -59,6 +59,16 @@ impl LookupFailure {
 /// What decoding an invocation finds, or why the invocation is refused.
 pub(crate) type Decoded<T> = Result<T, SyscallError>;
 
+/// A condition of an invocation, and what it is refused with where that does not hold.
+pub(crate) fn ensure(condition: bool, refusal: SyscallError) -> Decoded<()> {
+    if condition { Ok(()) } else { Err(refusal) }
+}
+
+/// Checks that a number is from `min` to `max`, inclusive.
+pub(crate) fn ensure_range(value: u64, min: u64, max: u64) -> Decoded<()> {
+    ensure((min..=max).contains(&value), SyscallError::Range { min, max })
+}
+
 /// An [`Error`] with what its message tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyscallError {

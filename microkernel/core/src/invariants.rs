@@ -231,8 +231,6 @@ impl<M: Machine> Kernel<M> {
 #[repr(C)]
 struct RawWord([u64; 2]);
 
-impl crate::memory::KernelObject for RawWord {}
-
 /// The slots of the object that a capability keeps alive.
 fn slots_of(slot: Ref<Slot>, cap: Cap) -> Option<SlotArray> {
     match cap {

@@ -5,9 +5,10 @@
 //! system call is then restarted), but cannot fail.
 
 use crate::objects::Tcb;
-use crate::{Cap, Decoded, Kernel, Machine, Preempted, Ref, Slot, SyscallError};
+use crate::{Cap, Decoded, Kernel, Machine, Preempted, Ref, Slot, SyscallError, ensure};
+use d3os_abi::Label;
 
-/// A decoded message to a kernel object; words are fetched on demand with `Kernel::argument`.
+/// A message to a kernel object; words are fetched on demand with `Kernel::argument`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invocation {
     /// The message's label.
@@ -42,6 +43,24 @@ pub(crate) enum Answer {
 /// restarts its system call.
 pub(crate) type Outcome = Result<Answer, Preempted>;
 
+impl Invocation {
+    /// What the object is asked to do.
+    ///
+    /// # Errors
+    /// `IllegalOperation` for a number that is no label.
+    pub(crate) fn label(&self) -> Decoded<Label> {
+        Label::from_number(self.label).ok_or(SyscallError::IllegalOperation)
+    }
+
+    /// Checks that the object is asked to do the only thing that it does.
+    ///
+    /// # Errors
+    /// `IllegalOperation` for any other.
+    pub(crate) fn ensure_label(&self, label: Label) -> Decoded<()> {
+        ensure(self.label == label.number(), SyscallError::IllegalOperation)
+    }
+}
+
 impl<M: Machine> Kernel<M> {
     /// The `index`th word of the message.
     ///
@@ -49,9 +68,7 @@ impl<M: Machine> Kernel<M> {
     /// `TruncatedMessage` where the message is shorter.
     #[inline]
     pub(crate) fn argument(&self, inv: &Invocation, index: usize) -> Decoded<u64> {
-        if index >= inv.length {
-            return Err(SyscallError::TruncatedMessage);
-        }
+        ensure(index < inv.length, SyscallError::TruncatedMessage)?;
         self.message_word(inv.thread, index).ok_or(SyscallError::TruncatedMessage)
     }
 
@@ -64,6 +81,33 @@ impl<M: Machine> Kernel<M> {
         Ok((slot, self.cap_at(slot)))
     }
 
+    /// The first `N` words of the message from `first` on.
+    ///
+    /// # Errors
+    /// `TruncatedMessage` where the message is shorter.
+    pub(crate) fn arguments<const N: usize>(
+        &self,
+        inv: &Invocation,
+        first: usize,
+    ) -> Decoded<[u64; N]> {
+        let mut words = [0; N];
+        for (word, index) in words.iter_mut().zip(first..) {
+            *word = self.argument(inv, index)?;
+        }
+        Ok(words)
+    }
+
+    /// The thread that the `index`th capability names.
+    ///
+    /// # Errors
+    /// `TruncatedMessage` where fewer were sent, `InvalidCapability` where it names something else.
+    pub(crate) fn extra_thread(&self, inv: &Invocation, index: usize) -> Decoded<Ref<Tcb>> {
+        match self.extra_cap(inv, index)?.1 {
+            Cap::Thread { object } => Ok(object),
+            _ => Err(SyscallError::InvalidCapability(index as u64 + 1)),
+        }
+    }
+
     /// Decodes and carries out an invocation of a kernel object (message passing is elsewhere).
     ///
     /// # Errors
@@ -71,7 +115,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn perform(&mut self, inv: &Invocation) -> Decoded<Outcome> {
         match inv.cap {
             Cap::Untyped { .. } => self.decode_untyped(inv).map(|r| self.perform_untyped(inv, r)),
-            Cap::CNode { .. } => self.decode_cnode(inv).map(|r| self.perform_cnode(inv, r)),
+            Cap::CNode { .. } => self.decode_cnode(inv).map(|r| self.perform_cnode(r)),
             Cap::Thread { object } => {
                 self.decode_tcb(inv, object).map(|r| self.perform_tcb(inv, object, r))
             }
@@ -83,12 +127,8 @@ impl<M: Machine> Kernel<M> {
             }
             Cap::Frame { .. } => self.decode_frame(inv).map(|r| self.perform_frame(inv, r)),
             Cap::Table { .. } => self.decode_table(inv).map(|r| self.perform_table(inv, r)),
-            Cap::AsidControl => {
-                self.decode_asid_control(inv).map(|r| self.perform_asid_control(inv, r))
-            }
-            Cap::AsidPool { .. } => {
-                self.decode_asid_pool(inv).map(|r| self.perform_asid_pool(inv, r))
-            }
+            Cap::AsidControl => self.decode_asid_control(inv).map(|r| self.perform_asid_control(r)),
+            Cap::AsidPool { .. } => self.decode_asid_pool(inv).map(|r| self.perform_asid_pool(r)),
             Cap::IrqControl => {
                 self.decode_irq_control(inv).map(|r| self.perform_irq_control(inv, r))
             }
@@ -98,7 +138,7 @@ impl<M: Machine> Kernel<M> {
             Cap::IoPortControl => {
                 self.decode_io_port_control(inv).map(|r| self.perform_io_port_control(inv, r))
             }
-            Cap::IoPort { .. } => self.decode_io_port(inv).map(|r| self.perform_io_port(inv, r)),
+            Cap::IoPort { .. } => self.decode_io_port(inv).map(|r| self.perform_io_port(r)),
             Cap::Domain => self.decode_domain(inv).map(|r| self.perform_domain(r)),
             Cap::VSpace { .. } => Err(SyscallError::IllegalOperation),
             Cap::Null

@@ -7,7 +7,7 @@
 
 use crate::objects::{Context, Endpoint, Reply, SendTerms, Tcb, TcbSlot, ThreadState, Waiting};
 use crate::syscall::Blocking;
-use crate::{Cap, Kernel, KernelObject, Link, LookupFailure, Machine, Ref, Slot};
+use crate::{Cap, Kernel, Link, LookupFailure, Machine, Ref, Slot};
 use d3os_abi::{CapRights, IPC_BUFFER_SIZE, MAX_EXTRA_CAPS, MESSAGE_REGISTERS, MessageInfo};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -15,8 +15,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct BufferWords([u64; IPC_BUFFER_SIZE / 8]);
-
-impl KernelObject for BufferWords {}
 
 /// Word of the buffer that holds message word 0.
 const FIRST_MESSAGE_WORD: usize = 1;

@@ -71,10 +71,12 @@ mod vspace;
 #[cfg(test)]
 mod vspace_tests;
 
-pub use boot::{BootError, BootInput, Framebuffer, ImageError, MemoryRange};
+pub use boot::{
+    BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, MemoryRange, RegionList,
+};
 pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};
 pub(crate) use delete::Preempted;
-pub(crate) use error::Decoded;
+pub(crate) use error::{Decoded, ensure, ensure_range};
 pub use error::{LookupFailure, SyscallError};
 pub(crate) use invocation::{Answer, Invocation, Outcome};
 pub use kernel::{Event, Kernel, Next};

@@ -4,7 +4,9 @@
 
 use crate::cap::{RawCap, low_bits};
 use crate::objects::{Tcb, TcbSlot};
-use crate::{Cap, Decoded, Kernel, LookupFailure, Machine, Ref, Slot, SyscallError};
+use crate::{
+    Cap, Decoded, Kernel, LookupFailure, Machine, Ref, Slot, SyscallError, ensure, ensure_range,
+};
 
 /// Bits of an address.
 const WORD_BITS: u8 = 64;
@@ -57,12 +59,8 @@ impl<M: Machine> Kernel<M> {
         source: bool,
     ) -> Decoded<Ref<Slot>> {
         let failed = |failure| SyscallError::FailedLookup { source, failure };
-        if !matches!(root, Cap::CNode { .. }) {
-            return Err(failed(LookupFailure::InvalidRoot));
-        }
-        if !(1..=u64::from(WORD_BITS)).contains(&depth) {
-            return Err(SyscallError::Range { min: 1, max: WORD_BITS.into() });
-        }
+        ensure(matches!(root, Cap::CNode { .. }), failed(LookupFailure::InvalidRoot))?;
+        ensure_range(depth, 1, WORD_BITS.into())?;
         self.lookup_slot(root, index, depth).map_err(failed)
     }
 
@@ -71,7 +69,7 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// `DeleteFirst` where it already holds one.
     pub(crate) fn ensure_empty(&self, slot: Ref<Slot>) -> Decoded<()> {
-        if self.get(slot).is_empty() { Ok(()) } else { Err(SyscallError::DeleteFirst) }
+        ensure(self.get(slot).is_empty(), SyscallError::DeleteFirst)
     }
 
     /// Follows the low `bits` bits of `index` from `root` until they are used up or something else

@@ -1,8 +1,8 @@
 //! Addresses of kernel objects: physical, typed, and only as good as the retype that made them.
 
 use core::fmt;
-use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
+use derive_where::derive_where;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A physical address, below 2^47.
@@ -46,11 +46,13 @@ impl fmt::Debug for PhysAddr {
 /// What may live in kernel memory: any bit pattern is a value of it, so reading one through a
 /// stale reference gives a wrong answer at worst, never undefined behaviour.
 pub trait KernelObject: FromBytes + IntoBytes + KnownLayout + Immutable {}
+impl<T: FromBytes + IntoBytes + KnownLayout + Immutable> KernelObject for T {}
 
 /// Where a kernel object of type `T` lives.
 ///
 /// Copies of it are stored in capabilities and queues; the invariant that it points at a live `T`
 /// is the kernel's own (every object is reachable only while its memory is retyped to it).
+#[derive_where(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Ref<T> {
     address: PhysAddr,
@@ -84,23 +86,6 @@ impl<T> Ref<T> {
     }
 }
 
-impl<T> Clone for Ref<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for Ref<T> {}
-impl<T> PartialEq for Ref<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.address == other.address
-    }
-}
-impl<T> Eq for Ref<T> {}
-impl<T> Hash for Ref<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.address.hash(state);
-    }
-}
 impl<T> fmt::Debug for Ref<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.address.0)
@@ -109,6 +94,7 @@ impl<T> fmt::Debug for Ref<T> {
 
 /// An optional [`Ref`] as a field of a kernel object: zero is none.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive_where(Clone, Copy, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Link<T> {
     address: u64,
@@ -138,28 +124,11 @@ impl<T> Link<T> {
     }
 }
 
-impl<T> Clone for Link<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for Link<T> {}
-impl<T> Default for Link<T> {
-    fn default() -> Self {
-        Self::NONE
-    }
-}
 impl<T> From<Option<Ref<T>>> for Link<T> {
     fn from(target: Option<Ref<T>>) -> Self {
         target.map_or(Self::NONE, Self::to)
     }
 }
-impl<T> PartialEq for Link<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.address == other.address
-    }
-}
-impl<T> Eq for Link<T> {}
 impl<T> fmt::Debug for Link<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.get())

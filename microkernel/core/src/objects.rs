@@ -10,12 +10,12 @@ mod io_port;
 mod irq;
 mod notification;
 mod paging;
+mod queue;
 mod registers;
 mod reply;
 mod sched_context;
 mod tcb;
 mod untyped;
-mod wait_queue;
 
 pub use asid::AsidPool;
 pub(crate) use domain::DomainSchedule;
@@ -25,6 +25,7 @@ pub use io_port::IoPorts;
 pub use irq::IrqTable;
 pub use notification::Notification;
 pub use paging::PageTable;
+pub(crate) use queue::{Neighbours, Queue};
 pub use reply::Reply;
 pub(crate) use sched_context::MIN_REFILLS;
 pub use sched_context::{Refill, SchedContext};
@@ -33,7 +34,6 @@ pub(crate) use tcb::NAME_LENGTH;
 pub use tcb::{Context, FpuState, Tcb, TcbSlot, ThreadState};
 pub(crate) use tcb::{FaultRecord, Queued, SendTerms};
 pub(crate) use untyped::MAX_RAM_UNTYPED_BITS;
-pub(crate) use wait_queue::WaitQueue;
 
 impl<M: Machine> Kernel<M> {
     /// The slot that a new capability was asked to go to.

@@ -6,7 +6,7 @@
 //! queue; every other thread is in neither. Changes made during a system call only mark what they
 //! ask for; [`Kernel::schedule`] decides once, on the way out.
 
-use crate::objects::{Queued, SchedContext, Tcb, TcbSlot};
+use crate::objects::{Neighbours, Queue, Queued, SchedContext, Tcb, TcbSlot};
 use crate::{Kernel, Link, Machine, Ref, Ticks};
 use d3os_abi::PRIORITIES;
 
@@ -14,17 +14,6 @@ use d3os_abi::PRIORITIES;
 const KERNEL_WCET_US: Ticks = 10;
 /// The least budget and period, in microseconds.
 pub(crate) const MIN_BUDGET_US: Ticks = 2 * KERNEL_WCET_US;
-
-/// Ends of a queue linked through `schedule_prev` and `schedule_next`.
-#[derive(Clone, Copy)]
-struct Queue {
-    head: Link<Tcb>,
-    tail: Link<Tcb>,
-}
-
-impl Queue {
-    const EMPTY: Self = Self { head: Link::NONE, tail: Link::NONE };
-}
 
 /// Where in the ready queue of its priority a thread goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,11 +99,11 @@ impl<M: Machine> Kernel<M> {
         }
         let priority = usize::from(tcb.priority);
         let queue = self.scheduler.ready[priority];
-        let (prev, next) = match place {
-            Place::First => (Link::NONE, queue.head),
-            Place::Last => (queue.tail, Link::NONE),
+        let at = match place {
+            Place::First => Neighbours { prev: Link::NONE, next: queue.head },
+            Place::Last => Neighbours { prev: queue.tail, next: Link::NONE },
         };
-        self.scheduler.ready[priority] = self.link_between(queue, thread, prev, next);
+        self.scheduler.ready[priority] = self.link(queue, thread, at, |tcb| &mut tcb.scheduled);
         self.scheduler.ready_bits[priority / 64] |= 1 << (priority % 64);
         self.get_mut(thread).queued = Queued::READY;
     }
@@ -127,55 +116,18 @@ impl<M: Machine> Kernel<M> {
         }
         let (queued, priority) = (self.get(thread).queued, usize::from(self.get(thread).priority));
         if queued == Queued::READY {
-            self.scheduler.ready[priority] = self.unlink(self.scheduler.ready[priority], thread);
-            if self.scheduler.ready[priority].head.is_none() {
+            let queue = self.scheduler.ready[priority];
+            let queue = self.unlink(queue, thread, |tcb| &mut tcb.scheduled);
+            self.scheduler.ready[priority] = queue;
+            if queue.head.is_none() {
                 self.scheduler.ready_bits[priority / 64] &= !(1 << (priority % 64));
             }
         } else if queued == Queued::RELEASE {
             self.scheduler.reprogram |= self.scheduler.release.head == Link::to(thread);
-            self.scheduler.release = self.unlink(self.scheduler.release, thread);
+            let queue = self.scheduler.release;
+            self.scheduler.release = self.unlink(queue, thread, |tcb| &mut tcb.scheduled);
         }
         self.get_mut(thread).queued = Queued::NOWHERE;
-    }
-
-    fn link_between(
-        &mut self,
-        queue: Queue,
-        thread: Ref<Tcb>,
-        prev: Link<Tcb>,
-        next: Link<Tcb>,
-    ) -> Queue {
-        let tcb = self.get_mut(thread);
-        tcb.schedule_prev = prev;
-        tcb.schedule_next = next;
-        let this = Link::to(thread);
-        if let Some(prev) = prev.get() {
-            self.get_mut(prev).schedule_next = this;
-        }
-        if let Some(next) = next.get() {
-            self.get_mut(next).schedule_prev = this;
-        }
-        Queue {
-            head: if prev.is_none() { this } else { queue.head },
-            tail: if next.is_none() { this } else { queue.tail },
-        }
-    }
-
-    fn unlink(&mut self, queue: Queue, thread: Ref<Tcb>) -> Queue {
-        let tcb = self.get_mut(thread);
-        let (prev, next) = (tcb.schedule_prev, tcb.schedule_next);
-        tcb.schedule_prev = Link::NONE;
-        tcb.schedule_next = Link::NONE;
-        if let Some(prev) = prev.get() {
-            self.get_mut(prev).schedule_next = next;
-        }
-        if let Some(next) = next.get() {
-            self.get_mut(next).schedule_prev = prev;
-        }
-        Queue {
-            head: if prev.is_none() { next } else { queue.head },
-            tail: if next.is_none() { prev } else { queue.tail },
-        }
     }
 
     /// Moves the thread of a scheduling context to the release queue, to wait for its refill.
@@ -183,14 +135,14 @@ impl<M: Machine> Kernel<M> {
         let Some(thread) = self.get(context).thread.get() else { return };
         self.dequeue(thread);
         let time = self.refill(context).time;
-        let (mut prev, mut next) = (self.scheduler.release.tail, Link::NONE);
-        while let Some(earlier) = prev.get()
+        let queue = self.scheduler.release;
+        let mut at = Neighbours { prev: queue.tail, next: Link::NONE };
+        while let Some(earlier) = at.prev.get()
             && self.release_time(earlier) > time
         {
-            next = prev;
-            prev = self.get(earlier).schedule_prev;
+            at = Neighbours { prev: self.get(earlier).scheduled.prev, next: at.prev };
         }
-        self.scheduler.release = self.link_between(self.scheduler.release, thread, prev, next);
+        self.scheduler.release = self.link(queue, thread, at, |tcb| &mut tcb.scheduled);
         self.get_mut(thread).queued = Queued::RELEASE;
         self.scheduler.reprogram = true;
     }

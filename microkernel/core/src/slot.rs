@@ -1,7 +1,7 @@
 //! A capability slot: 32 bytes, a capability and its place in the derivation order.
 
 use crate::cap::RawCap;
-use crate::{Cap, KernelObject, Link, PhysAddr, Ref};
+use crate::{Cap, Link, PhysAddr, Ref};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Capability slots at the start of a TCB.
@@ -25,8 +25,6 @@ pub struct Slot {
     /// The slot after this one, and flags in the low bits (slots are 32-byte aligned).
     next_and_flags: u64,
 }
-
-impl KernelObject for Slot {}
 
 const _: () = assert!(size_of::<Slot>() == 1 << d3os_abi::SLOT_SIZE_BITS);
 

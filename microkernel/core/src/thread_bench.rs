@@ -393,4 +393,3 @@ pub(crate) const SPARE_VECTOR: u8 = 100;
 )]
 #[repr(C)]
 struct Word(u64);
-impl crate::memory::KernelObject for Word {}

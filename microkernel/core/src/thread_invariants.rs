@@ -5,7 +5,7 @@ use crate::kernel::{Kernel, Next};
 use crate::machine::Machine;
 use crate::memory::{Link, Ref};
 use crate::objects::{
-    Endpoint, Notification, Queued, Reply, SchedContext, Tcb, ThreadState, WaitQueue, Waiting,
+    Endpoint, Notification, Queue, Queued, Reply, SchedContext, Tcb, ThreadState, Waiting,
 };
 
 /// Every object of the kinds that threads meet.
@@ -113,18 +113,18 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Queue members, checked to be linked both ways and sorted by priority.
-    fn queue_members(&self, queue: WaitQueue) -> Vec<Ref<Tcb>> {
+    fn queue_members(&self, queue: Queue) -> Vec<Ref<Tcb>> {
         let mut members = Vec::new();
         let (mut previous, mut next) = (Link::NONE, queue.head);
         while let Some(thread) = next.get() {
             let tcb = self.get(thread);
-            assert_eq!(tcb.wait_prev, previous);
+            assert_eq!(tcb.waiting.prev, previous);
             if let Some(previous) = previous.get() {
                 assert!(self.get(previous).priority >= tcb.priority, "queue out of order");
             }
             members.push(thread);
             previous = next;
-            next = tcb.wait_next;
+            next = tcb.waiting.next;
         }
         assert_eq!(queue.tail, previous);
         members
@@ -238,10 +238,10 @@ impl<M: Machine> Kernel<M> {
             while let Some(thread) = next.get() {
                 let tcb = self.get(thread);
                 assert_eq!((tcb.queued, tcb.priority), (Queued::READY, priority));
-                assert_eq!(tcb.schedule_prev, previous);
+                assert_eq!(tcb.scheduled.prev, previous);
                 queued += 1;
                 previous = next;
-                next = tcb.schedule_next;
+                next = tcb.scheduled.next;
             }
         }
         let ready = |t: &&Ref<Tcb>| self.get(**t).queued == Queued::READY;
@@ -257,7 +257,7 @@ impl<M: Machine> Kernel<M> {
             assert!(self.refill(context).time >= time, "release queue out of order");
             time = self.refill(context).time;
             queued += 1;
-            next = tcb.schedule_next;
+            next = tcb.scheduled.next;
         }
         let waits = |t: &&Ref<Tcb>| self.get(**t).queued == Queued::RELEASE;
         assert_eq!(queued, objects.threads.iter().filter(waits).count());

@@ -8,7 +8,7 @@
 use crate::objects::PageTable;
 use crate::{
     Asid, Cap, Decoded, FrameRights, Invocation, Kernel, LookupFailure, Machine, Mapping, PhysAddr,
-    Ref, SyscallError, TableLevel,
+    Ref, SyscallError, TableLevel, ensure,
 };
 use d3os_abi::{ASID_POOL_ENTRIES, FrameSize, USER_TOP};
 
@@ -20,10 +20,8 @@ const TABLE_SHIFTS: [u8; 3] = [ROOT_SHIFT, 30, 21];
 const PRESENT: u64 = 1;
 const WRITE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
-/// Write-through; bit 0 of the attributes (PWT).
-const ATTRIBUTE_LOW: u64 = 1 << 3;
-/// Cache disabled; bit 1 of the attributes (PCD).
-const ATTRIBUTE_HIGH: u64 = 1 << 4;
+/// Where bits 0 and 1 of the attributes go: write-through (PWT), cache disabled (PCD).
+const LOW_ATTRIBUTES_SHIFT: u32 = 3;
 /// In entries above the last level: maps a page instead of pointing at a table.
 const LARGE: u64 = 1 << 7;
 /// Bit 2 of the attributes in an entry for a 4 KiB page (PAT).
@@ -55,8 +53,7 @@ impl Attributes {
     }
 
     const fn low_bits(self) -> u64 {
-        (if self.0 & 1 == 0 { 0 } else { ATTRIBUTE_LOW })
-            | (if self.0 & 2 == 0 { 0 } else { ATTRIBUTE_HIGH })
+        (self.0 & 3) << LOW_ATTRIBUTES_SHIFT
     }
 
     const fn page_bits(self, size: FrameSize) -> u64 {
@@ -139,10 +136,8 @@ pub(crate) struct AddressSpace {
 
 /// Checks that `bytes` from `vaddr` lie in user space; `argument` names the argument that told it.
 pub(crate) fn check_user_range(vaddr: u64, bytes: u64, argument: u64) -> Decoded<()> {
-    match vaddr.checked_add(bytes) {
-        Some(end) if end <= USER_TOP => Ok(()),
-        _ => Err(SyscallError::InvalidArgument(argument)),
-    }
+    let inside = vaddr.checked_add(bytes).is_some_and(|end| end <= USER_TOP);
+    ensure(inside, SyscallError::InvalidArgument(argument))
 }
 
 impl<M: Machine> Kernel<M> {
@@ -166,19 +161,15 @@ impl<M: Machine> Kernel<M> {
     /// `InvalidCapability(1)` for anything but a VSpace with an ASID, or one whose ASID names
     /// another by now; `FailedLookup` where the ASID's pool is gone.
     pub(crate) fn address_space_argument(&self, inv: &Invocation) -> Decoded<AddressSpace> {
-        let (_, cap) = self.extra_cap(inv, 0)?;
-        let Cap::VSpace { root, asid: Some(asid) } = cap else {
+        let Cap::VSpace { root, asid: Some(asid) } = self.extra_cap(inv, 0)?.1 else {
             return Err(SyscallError::InvalidCapability(1));
         };
         let held = self.asid_root(asid).ok_or(SyscallError::FailedLookup {
             source: false,
             failure: LookupFailure::InvalidRoot,
         })?;
-        if held == root {
-            Ok(AddressSpace { root, asid })
-        } else {
-            Err(SyscallError::InvalidCapability(1))
-        }
+        ensure(held == root, SyscallError::InvalidCapability(1))?;
+        Ok(AddressSpace { root, asid })
     }
 
     /// Finds the entry for `vaddr` that covers 2^`shift` bytes (12, 21, 30 or 39).

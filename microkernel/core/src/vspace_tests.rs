@@ -605,10 +605,10 @@ fn an_ipc_buffer_is_ram_and_aligned() {
     let mut bench = Bench::new();
     let page = frame(&mut bench, FrameSize::Large);
     let cap = bench.kernel.cap_at(page);
-    let check = |cap, vaddr| bench.kernel.check_ipc_buffer(cap, vaddr);
-    assert_eq!(check(cap, 0x7000_0400), Ok(PhysAddr((4 << 30) + 0x0400)));
-    assert_eq!(check(cap, 0x7000_0200), Err(SyscallError::Alignment));
     let Cap::Frame { base, size, rights, mapping, .. } = cap else { panic!("a frame") };
+    let check = |cap, vaddr| bench.kernel.check_ipc_buffer(cap, vaddr);
+    assert_eq!(check(cap, 0x7000_0400), Ok((PhysAddr((4 << 30) + 0x0400), rights)));
+    assert_eq!(check(cap, 0x7000_0200), Err(SyscallError::Alignment));
     let device = Cap::Frame { base, size, rights, mapping, device: true };
     assert_eq!(check(device, 0), Err(SyscallError::IllegalOperation));
     assert_eq!(check(Cap::Null, 0), Err(SyscallError::IllegalOperation));

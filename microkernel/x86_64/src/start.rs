@@ -13,7 +13,6 @@ use crate::irq_lines::VECTORS;
 use crate::layout;
 use crate::legacy::{IntervalTimer, PowerTimer, silence_interrupt_controllers};
 use crate::local_apic::LocalApic;
-use crate::memory_map::MAX_RANGES;
 use crate::processor::{self, Features};
 use crate::report;
 use crate::segments;
@@ -23,7 +22,7 @@ use crate::trap;
 use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
 use core::ops::Range;
-use kernel_core::{BootError, BootInput, Kernel, MemoryRange, PhysAddr, Slot};
+use kernel_core::{BootError, BootInput, Kernel, MAX_REGIONS, MemoryRange, PhysAddr, Slot};
 
 /// Why the kernel cannot start.
 enum StartError {
@@ -292,8 +291,8 @@ fn load_root_task(
     kernel.boot(&input).map_err(StartError::Boot)
 }
 
-fn memory_ranges(info: &BootInfo) -> ([MemoryRange; 2 * MAX_RANGES], usize) {
-    let mut ranges = [MemoryRange { start: 0, end: 0, usable: false }; 2 * MAX_RANGES];
+fn memory_ranges(info: &BootInfo) -> ([MemoryRange; 2 * MAX_REGIONS], usize) {
+    let mut ranges = [MemoryRange { start: 0, end: 0, usable: false }; 2 * MAX_REGIONS];
     let usable = info.memory.usable.ranges().iter().map(|range| (range, true));
     let reserved = info.memory.reserved.ranges().iter().map(|range| (range, false));
     let count = info.memory.usable.ranges().len() + info.memory.reserved.ranges().len();

@@ -4,7 +4,7 @@ use super::image::PAGE;
 use super::{BootInput, MAX_COMMAND_LINE};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
-use crate::memory::{KernelObject, Ref};
+use crate::memory::Ref;
 use core::mem::offset_of;
 use d3os_abi::{BootInfo, SlotRegion, UntypedDescriptor, chunk};
 use heapless::Vec;
@@ -21,8 +21,6 @@ const MAX_MAP_ENTRIES: usize = 50;
 pub(super) struct Page {
     pub(super) bytes: [u8; PAGE as usize],
 }
-
-impl KernelObject for Page {}
 
 /// What BootInfo tells about the root task's capability space.
 #[derive(Clone, Copy, Debug, Default)]

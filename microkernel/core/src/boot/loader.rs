@@ -303,7 +303,6 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         let size_bits = MIN_SCHED_CONTEXT_BITS;
         let object = Ref::at(self.memory.allocate(size_bits, "the root task's time")?);
         self.kernel.machine.clear(object.address(), 1 << size_bits);
-        self.kernel.init_sched_context(object, size_bits);
         self.insert(slot::SCHED_CONTEXT, Cap::SchedContext { object, size_bits });
         Ok(object)
     }

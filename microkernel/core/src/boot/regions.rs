@@ -3,25 +3,32 @@
 use core::ops::Range;
 use heapless::Vec;
 
-/// Ranges that one list holds; real memory maps have a dozen.
-const CAPACITY: usize = 96;
+/// Ranges that one list holds; OVMF's memory maps have about a hundred entries before joining.
+pub const MAX_REGIONS: usize = 128;
 
 /// Disjoint ranges of addresses, ascending, with gaps between them.
 ///
 /// A list that is full forgets its smallest range: memory is then lost, never given out twice.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RegionList {
-    regions: Vec<Range<u64>, CAPACITY>,
+pub struct RegionList {
+    regions: Vec<Range<u64>, MAX_REGIONS>,
 }
 
 impl RegionList {
     /// The ranges, ascending.
+    #[must_use]
+    pub fn ranges(&self) -> &[Range<u64>] {
+        &self.regions
+    }
+
+    /// The ranges, ascending, each by itself.
     pub(super) fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.regions.iter().cloned()
     }
 
     /// Bytes in all ranges.
-    pub(super) fn bytes(&self) -> u64 {
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         self.iter().map(|region| region.end - region.start).sum()
     }
 
@@ -31,7 +38,7 @@ impl RegionList {
     }
 
     /// Adds `range`, joining it with what it touches.
-    pub(super) fn insert(&mut self, range: Range<u64>) {
+    pub fn insert(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -63,7 +70,7 @@ impl RegionList {
     }
 
     /// Takes `range` out.
-    pub(super) fn remove(&mut self, range: Range<u64>) {
+    pub fn remove(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -206,13 +213,13 @@ mod tests {
     #[test]
     fn a_full_list_forgets_its_smallest() {
         let mut list = RegionList::default();
-        for n in 0..CAPACITY as u64 {
-            list.insert(n * 100..n * 100 + 2 + n);
+        for n in 0..MAX_REGIONS as u64 {
+            list.insert(n * 1000..n * 1000 + 2 + n);
         }
-        list.insert(100_000..100_010);
-        assert_eq!(list.iter().count(), CAPACITY);
-        assert_eq!(list.iter().next(), Some(100..103));
-        list.insert(200_000..200_001);
-        assert!(list.iter().all(|r| r.start != 200_000), "smaller than all others");
+        list.insert(1_000_000..1_000_010);
+        assert_eq!(list.iter().count(), MAX_REGIONS);
+        assert_eq!(list.iter().next(), Some(1000..1003));
+        list.insert(2_000_000..2_000_001);
+        assert!(list.iter().all(|r| r.start != 2_000_000), "smaller than all others");
     }
 }

@@ -5,8 +5,8 @@
 
 use crate::objects::PageTable;
 use crate::{
-    Answer, Asid, Cap, Decoded, Invocation, Kernel, KernelObject, Link, LookupFailure, Machine,
-    Outcome, Ref, Slot, SyscallError,
+    Answer, Asid, Cap, Decoded, Invocation, Kernel, Link, LookupFailure, Machine, Outcome, Ref,
+    Slot, SyscallError, ensure,
 };
 use d3os_abi::{ASID_POOL_ENTRIES, Label, size_bits};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -17,8 +17,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct AsidPool {
     pub(crate) roots: [Link<PageTable>; ASID_POOL_ENTRIES],
 }
-
-impl KernelObject for AsidPool {}
 
 /// A new pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +52,8 @@ impl Asid {
 impl<M: Machine> Kernel<M> {
     /// Checks an invocation of the ASID control object.
     pub(crate) fn decode_asid_control(&self, inv: &Invocation) -> Decoded<AsidControlRequest> {
-        if Label::from_number(inv.label) != Some(Label::AsidControlMakePool) {
-            return Err(SyscallError::IllegalOperation);
-        }
-        let (index, depth) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
+        inv.ensure_label(Label::AsidControlMakePool)?;
+        let [index, depth] = self.arguments(inv, 0)?;
         let (source, untyped) = self.extra_cap(inv, 0)?;
         let (_, root) = self.extra_cap(inv, 1)?;
         let pool = self.free_asid_pool().ok_or(SyscallError::DeleteFirst)?;
@@ -75,17 +71,11 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Makes a pool.
-    pub(crate) fn perform_asid_control(
-        &mut self,
-        _inv: &Invocation,
-        request: AsidControlRequest,
-    ) -> Outcome {
-        let Cap::Untyped { base, size_bits, device, .. } = self.cap_at(request.source) else {
-            return Ok(Answer::Empty);
-        };
-        let free = 1 << size_bits;
-        self.update_cap(request.source, Cap::Untyped { base, size_bits, device, free });
-        self.machine.clear(base, free);
+    pub(crate) fn perform_asid_control(&mut self, request: AsidControlRequest) -> Outcome {
+        let untyped = self.cap_at(request.source);
+        let Cap::Untyped { base, size_bits, .. } = untyped else { return Ok(Answer::Empty) };
+        self.update_cap(request.source, untyped.with_free(1 << size_bits));
+        self.machine.clear(base, 1 << size_bits);
         let object = Ref::at(base);
         let cap = Cap::AsidPool { object, base: Asid::in_pool(request.index, 0) };
         self.insert_derived(request.dest, cap, request.source);
@@ -98,21 +88,16 @@ impl<M: Machine> Kernel<M> {
         let Cap::AsidPool { object: pool, base } = inv.cap else {
             return Err(SyscallError::InvalidCapability(0));
         };
-        if Label::from_number(inv.label) != Some(Label::AsidPoolAssign) {
-            return Err(SyscallError::IllegalOperation);
-        }
+        inv.ensure_label(Label::AsidPoolAssign)?;
         let (vspace, cap) = self.extra_cap(inv, 0)?;
         let Cap::VSpace { root, asid: None } = cap else {
             return Err(SyscallError::InvalidCapability(1));
         };
         let registered = self.asid_pools[usize::from(base.pool())].get();
-        if registered.is_none() {
-            let failure = LookupFailure::InvalidRoot;
-            return Err(SyscallError::FailedLookup { source: false, failure });
-        }
-        if registered != Some(pool) {
-            return Err(SyscallError::InvalidCapability(0));
-        }
+        let gone =
+            SyscallError::FailedLookup { source: false, failure: LookupFailure::InvalidRoot };
+        ensure(registered.is_some(), gone)?;
+        ensure(registered == Some(pool), SyscallError::InvalidCapability(0))?;
         let asid = self.free_asid(pool, base).ok_or(SyscallError::DeleteFirst)?;
         Ok(AsidPoolRequest { pool, asid, vspace, root })
     }
@@ -126,11 +111,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Gives a root its identifier.
-    pub(crate) fn perform_asid_pool(
-        &mut self,
-        _inv: &Invocation,
-        request: AsidPoolRequest,
-    ) -> Outcome {
+    pub(crate) fn perform_asid_pool(&mut self, request: AsidPoolRequest) -> Outcome {
         let AsidPoolRequest { pool, asid, vspace, root } = request;
         self.get_mut(pool).roots[usize::from(asid.0) % ASID_POOL_ENTRIES] = Link::to(root);
         self.update_cap(vspace, Cap::VSpace { root, asid: Some(asid) });
@@ -153,11 +134,10 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn finalise_asid_pool(&mut self, cap: Cap) {
         let Cap::AsidPool { object, base } = cap else { return };
         let index = usize::from(base.pool());
-        if self.asid_pools[index] != Link::to(object) {
-            return;
+        if self.asid_pools[index] == Link::to(object) {
+            self.asid_pools[index] = Link::NONE;
+            self.leave_address_space();
         }
-        self.asid_pools[index] = Link::NONE;
-        self.leave_address_space();
     }
 
     /// An address space may have ended. The processor must not go on with its tables, whose memory

@@ -2,8 +2,8 @@
 
 use crate::objects::Endpoint;
 use crate::{
-    Answer, Cap, Decoded, Invocation, Kernel, LookupFailure, Machine, Outcome, Preempted, Ref,
-    Slot, SyscallError,
+    Answer, Cap, Decoded, Invocation, Kernel, LookupFailure, Machine, Outcome, Ref, Slot,
+    SyscallError, ensure,
 };
 use d3os_abi::{CapRights, Label};
 
@@ -39,7 +39,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn decode_cnode(&self, inv: &Invocation) -> Decoded<CNodeRequest> {
         let label = Label::from_number(inv.label).filter(|label| is_cnode_label(*label));
         let label = label.ok_or(SyscallError::IllegalOperation)?;
-        let (index, depth) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
+        let [index, depth] = self.arguments(inv, 0)?;
         let dest = self.lookup_target_slot(inv.cap, index, depth, false)?;
         match label {
             Label::CNodeRevoke => Ok(CNodeRequest::Revoke(dest)),
@@ -54,17 +54,17 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Carries out a checked invocation of a CNode.
-    pub(crate) fn perform_cnode(&mut self, _inv: &Invocation, request: CNodeRequest) -> Outcome {
+    pub(crate) fn perform_cnode(&mut self, request: CNodeRequest) -> Outcome {
         match request {
             CNodeRequest::Insert { dest, source, cap } => self.insert_derived(dest, cap, source),
             CNodeRequest::Move { dest, source, cap } => self.move_cap(dest, source, cap),
             CNodeRequest::Rotate { dest, pivot, source, pivot_cap, source_cap } => {
                 self.rotate(dest, pivot, source, pivot_cap, source_cap);
             }
-            CNodeRequest::Revoke(slot) => return outcome(self.revoke(slot)),
-            CNodeRequest::Delete(slot) => return outcome(self.delete(slot)),
+            CNodeRequest::Revoke(slot) => self.revoke(slot)?,
+            CNodeRequest::Delete(slot) => self.delete(slot)?,
             CNodeRequest::CancelBadgedSends { endpoint, badge } => {
-                return outcome(self.cancel_badged_sends(endpoint, badge));
+                self.cancel_badged_sends(endpoint, badge)?;
             }
         }
         Ok(Answer::Empty)
@@ -87,7 +87,7 @@ impl<M: Machine> Kernel<M> {
 
     fn decode_mint(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
         let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
-        let (rights, data) = (self.argument(inv, 4)?, self.argument(inv, 5)?);
+        let [rights, data] = self.arguments(inv, 4)?;
         let cap = cap.mask_rights(CapRights::from_word(rights)).with_data(data);
         self.derived(dest, source, cap)
     }
@@ -104,14 +104,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn decode_rotate(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
-        let words = self.rotate_words(inv)?;
-        let [pivot_data, pivot_index, pivot_depth, source_data, source_index, source_depth] = words;
+        let [pivot_data, pivot_index, pivot_depth, source_data, source_index, source_depth] =
+            self.arguments(inv, 2)?;
         let (pivot_root, source_root) = (self.extra_cap(inv, 0)?.1, self.extra_cap(inv, 1)?.1);
         let source = self.lookup_target_slot(source_root, source_index, source_depth, true)?;
         let pivot = self.lookup_target_slot(pivot_root, pivot_index, pivot_depth, false)?;
-        if pivot == source || pivot == dest {
-            return Err(SyscallError::IllegalOperation);
-        }
+        ensure(pivot != source && pivot != dest, SyscallError::IllegalOperation)?;
         if source != dest {
             self.ensure_empty(dest)?;
         }
@@ -123,18 +121,9 @@ impl<M: Machine> Kernel<M> {
         Ok(CNodeRequest::Rotate { dest, pivot, source, pivot_cap, source_cap })
     }
 
-    /// Words 2 to 7 of a rotation, in order.
-    fn rotate_words(&self, inv: &Invocation) -> Decoded<[u64; 6]> {
-        let mut words = [0; 6];
-        for (i, word) in words.iter_mut().enumerate() {
-            *word = self.argument(inv, 2 + i)?;
-        }
-        Ok(words)
-    }
-
     /// Checks the words and the root that say where a capability comes from, and that it can go to `dest`.
     fn decode_transfer(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<Transfer> {
-        let (index, depth) = (self.argument(inv, 2)?, self.argument(inv, 3)?);
+        let [index, depth] = self.arguments(inv, 2)?;
         let (_, root) = self.extra_cap(inv, 0)?;
         self.ensure_empty(dest)?;
         let source = self.lookup_target_slot(root, index, depth, true)?;
@@ -188,11 +177,4 @@ impl<M: Machine> Kernel<M> {
 
 fn is_cnode_label(label: Label) -> bool {
     (Label::CNodeRevoke.number()..=Label::CNodeRotate.number()).contains(&label.number())
-}
-
-fn outcome(result: Result<(), Preempted>) -> Outcome {
-    match result {
-        Ok(()) => Ok(Answer::Empty),
-        Err(Preempted) => Err(Preempted),
-    }
 }

@@ -2,7 +2,10 @@
 //! never leaves it.
 
 use crate::objects::Tcb;
-use crate::{Answer, Cap, Decoded, Invocation, Kernel, Machine, Outcome, Ref, SyscallError, Ticks};
+use crate::{
+    Answer, Cap, Decoded, Invocation, Kernel, Machine, Outcome, Ref, SyscallError, Ticks, ensure,
+    ensure_range,
+};
 use d3os_abi::Label;
 
 /// Domains that exist.
@@ -49,21 +52,19 @@ pub(crate) enum DomainRequest {
 impl<M: Machine> Kernel<M> {
     /// Decodes an invocation of the domain set.
     pub(crate) fn decode_domain(&self, inv: &Invocation) -> Decoded<DomainRequest> {
-        match Label::from_number(inv.label) {
-            Some(Label::DomainSetSet) => {
+        match inv.label()? {
+            Label::DomainSetSet => {
                 let domain = check_domain(self.argument(inv, 0)?, 0)?;
-                let (_, cap) = self.extra_cap(inv, 0)?;
-                let Cap::Thread { object } = cap else {
+                let Cap::Thread { object } = self.extra_cap(inv, 0)?.1 else {
                     return Err(SyscallError::InvalidArgument(1));
                 };
                 Ok(DomainRequest::Set { thread: object, domain })
             }
-            Some(Label::DomainSetScheduleConfigure) => self.decode_configure_schedule(inv),
-            Some(Label::DomainSetScheduleSetStart) => {
+            Label::DomainSetScheduleConfigure => self.decode_configure_schedule(inv),
+            Label::DomainSetScheduleSetStart => {
                 let index = check_index(self.argument(inv, 0)?)?;
-                if self.domains.turns[index].duration == 0 {
-                    return Err(SyscallError::InvalidArgument(0));
-                }
+                let is_end = self.domains.turns[index].duration == 0;
+                ensure(!is_end, SyscallError::InvalidArgument(0))?;
                 Ok(DomainRequest::SetStart { index })
             }
             _ => Err(SyscallError::IllegalOperation),
@@ -74,13 +75,10 @@ impl<M: Machine> Kernel<M> {
         let duration = self.argument(inv, 2)?;
         let index = check_index(self.argument(inv, 0)?)?;
         let domain = check_domain(self.argument(inv, 1)?, 1)?;
-        if duration > LONGEST_TURN {
-            return Err(SyscallError::Range { min: 0, max: LONGEST_TURN });
-        }
+        ensure_range(duration, 0, LONGEST_TURN)?;
         // The entry that the schedule begins with cannot become its end.
-        if duration == 0 && index == self.domains.start {
-            return Err(SyscallError::InvalidArgument(2));
-        }
+        let keeps_start = duration != 0 || index != self.domains.start;
+        ensure(keeps_start, SyscallError::InvalidArgument(2))?;
         Ok(DomainRequest::Configure { index, domain, duration })
     }
 

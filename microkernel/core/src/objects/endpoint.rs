@@ -1,7 +1,7 @@
 //! Endpoints: synchronous message passing (manual, chapter 4).
 
-use crate::objects::{Tcb, ThreadState, WaitQueue};
-use crate::{Kernel, KernelObject, Link, Machine, PhysAddr, Preempted, Ref};
+use crate::objects::{Neighbours, Queue, Tcb, ThreadState};
+use crate::{Kernel, Link, Machine, PhysAddr, Preempted, Ref};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Threads that wait in an endpoint all wait for the same.
@@ -23,20 +23,19 @@ pub struct Endpoint {
     tail: Link<Tcb>,
 }
 
-impl KernelObject for Endpoint {}
 const _: () = assert!(size_of::<Endpoint>() == 1 << d3os_abi::size_bits::ENDPOINT);
 
 impl Endpoint {
     /// The threads that wait, and for what (meaningless for an empty queue).
-    pub(crate) fn queue(&self) -> (Waiting, WaitQueue) {
+    pub(crate) fn queue(&self) -> (Waiting, Queue) {
         let kind = if self.head_and_kind & 1 == 0 { Waiting::Senders } else { Waiting::Receivers };
         let head = self.head_and_kind & !1;
         let head = if head == 0 { Link::NONE } else { Link::to(Ref::at(PhysAddr(head))) };
-        (kind, WaitQueue { head, tail: self.tail })
+        (kind, Queue { head, tail: self.tail })
     }
 
     /// Replaces the queue.
-    pub(crate) fn set_queue(&mut self, kind: Waiting, queue: WaitQueue) {
+    pub(crate) fn set_queue(&mut self, kind: Waiting, queue: Queue) {
         let head = queue.head.get().map_or(0, |thread| thread.address().0);
         self.head_and_kind = head | u64::from(kind == Waiting::Receivers);
         self.tail = queue.tail;
@@ -47,11 +46,11 @@ impl<M: Machine> Kernel<M> {
     /// The endpoint is going away: whoever waits in it repeats its system call, and finds out.
     pub(crate) fn finalise_endpoint(&mut self, endpoint: Ref<Endpoint>) {
         let (_, queue) = self.get(endpoint).queue();
-        self.get_mut(endpoint).set_queue(Waiting::Senders, WaitQueue::default());
+        self.get_mut(endpoint).set_queue(Waiting::Senders, Queue::EMPTY);
         let mut next = queue.head;
         while let Some(thread) = next.get() {
-            next = self.get(thread).wait_next;
-            self.get_mut(thread).unlink_waiting();
+            next = self.get(thread).waiting.next;
+            self.get_mut(thread).waiting = Neighbours::default();
             self.send_back(thread);
         }
         self.reschedule();
@@ -84,7 +83,7 @@ impl<M: Machine> Kernel<M> {
         let (Waiting::Senders, queue) = self.get(endpoint).queue() else { return Ok(()) };
         let mut next = queue.head;
         while let Some(thread) = next.get() {
-            next = self.get(thread).wait_next;
+            next = self.get(thread).waiting.next;
             if self.get(thread).sending.badge == badge {
                 let (kind, queue) = self.get(endpoint).queue();
                 let queue = self.remove_waiting(queue, thread);

@@ -4,7 +4,7 @@ use crate::objects::PageTable;
 use crate::vspace::{AddressSpace, Attributes, Entry, EntryPlace, check_user_range};
 use crate::{
     Answer, Cap, Decoded, FrameRights, Invocation, Kernel, Machine, Mapping, Outcome, PhysAddr,
-    Ref, SyscallError,
+    Ref, SyscallError, ensure,
 };
 use d3os_abi::{CapRights, IPC_BUFFER_SIZE_BITS, Label};
 
@@ -44,10 +44,10 @@ impl<M: Machine> Kernel<M> {
         let Cap::Frame { base, .. } = inv.cap else {
             return Err(SyscallError::InvalidCapability(0));
         };
-        match Label::from_number(inv.label) {
-            Some(Label::PageMap) => self.decode_page_map(inv),
-            Some(Label::PageUnmap) => Ok(FrameRequest::Unmap),
-            Some(Label::PageGetAddress) => Ok(FrameRequest::GetAddress(base)),
+        match inv.label()? {
+            Label::PageMap => self.decode_page_map(inv),
+            Label::PageUnmap => Ok(FrameRequest::Unmap),
+            Label::PageGetAddress => Ok(FrameRequest::GetAddress(base)),
             _ => Err(SyscallError::IllegalOperation),
         }
     }
@@ -56,25 +56,21 @@ impl<M: Machine> Kernel<M> {
         let Cap::Frame { base, size, rights, mapping, .. } = inv.cap else {
             return Err(SyscallError::InvalidCapability(0));
         };
-        let vaddr = self.argument(inv, 0)?;
-        let rights = rights.masked(CapRights::from_word(self.argument(inv, 1)?));
-        let attributes = Attributes::from_word(self.argument(inv, 2)?);
+        let [vaddr, asked, attributes] = self.arguments(inv, 0)?;
+        let rights = rights.masked(CapRights::from_word(asked));
         let space = self.address_space_argument(inv)?;
         check_same_mapping(mapping, vaddr, space)?;
         check_user_range(vaddr, size.bytes(), 0)?;
-        if !PhysAddr(vaddr).is_aligned(size.bits()) {
-            return Err(SyscallError::Alignment);
-        }
+        ensure(PhysAddr(vaddr).is_aligned(size.bits()), SyscallError::Alignment)?;
         let place = self.find_entry(space.root, vaddr, size.bits())?;
         let old = self.entry(place);
         // What a capability recorded may have been undone from above, and the place taken since.
-        if old.is_present() && !(mapping.is_some() && old.maps(base, size)) {
-            return Err(SyscallError::DeleteFirst);
-        }
+        let is_free = !old.is_present() || mapping.is_some() && old.maps(base, size);
+        ensure(is_free, SyscallError::DeleteFirst)?;
         Ok(FrameRequest::Map {
             root: space.root,
             place,
-            entry: Entry::page(base, size, rights, attributes),
+            entry: Entry::page(base, size, rights, Attributes::from_word(attributes)),
             mapping: Mapping { asid: space.asid, vaddr },
         })
     }
@@ -88,23 +84,15 @@ impl<M: Machine> Kernel<M> {
                 if was_present {
                     self.machine.flush_page(root.address(), mapping.vaddr);
                 }
-                self.record_mapping(inv, Some(mapping));
+                self.update_cap(inv.slot, inv.cap.with_mapping(Some(mapping)));
             }
             FrameRequest::Unmap => {
                 self.finalise_frame(inv.cap);
-                self.record_mapping(inv, None);
+                self.update_cap(inv.slot, inv.cap.with_mapping(None));
             }
-            FrameRequest::GetAddress(base) => {
-                return Ok(Answer::Word(base.0));
-            }
+            FrameRequest::GetAddress(base) => return Ok(Answer::Word(base.0)),
         }
         Ok(Answer::Empty)
-    }
-
-    fn record_mapping(&mut self, inv: &Invocation, mapping: Option<Mapping>) {
-        if let Cap::Frame { base, size, rights, device, .. } = inv.cap {
-            self.update_cap(inv.slot, Cap::Frame { base, size, rights, device, mapping });
-        }
     }
 
     /// A frame capability goes away: so does the mapping made with it.
@@ -114,20 +102,23 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// The physical address of an IPC buffer at `vaddr` in the frame of `cap`.
+    /// The physical address of an IPC buffer at `vaddr` in the frame of `cap`, and what the frame
+    /// allows.
     ///
     /// # Errors
     /// `IllegalOperation` for what is no frame or device memory (the kernel writes to the buffer by
     /// itself, and reading a device has effects), `Alignment` if `vaddr` is not aligned to the
     /// buffer's size.
-    pub(crate) fn check_ipc_buffer(&self, cap: Cap, vaddr: u64) -> Decoded<PhysAddr> {
-        let Cap::Frame { base, size, device: false, .. } = cap else {
+    pub(crate) fn check_ipc_buffer(
+        &self,
+        cap: Cap,
+        vaddr: u64,
+    ) -> Decoded<(PhysAddr, FrameRights)> {
+        let Cap::Frame { base, size, rights, device: false, .. } = cap else {
             return Err(SyscallError::IllegalOperation);
         };
-        if !PhysAddr(vaddr).is_aligned(IPC_BUFFER_SIZE_BITS) {
-            return Err(SyscallError::Alignment);
-        }
-        Ok(base.offset(vaddr & (size.bytes() - 1)))
+        ensure(PhysAddr(vaddr).is_aligned(IPC_BUFFER_SIZE_BITS), SyscallError::Alignment)?;
+        Ok((base.offset(vaddr & (size.bytes() - 1)), rights))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     Answer, Cap, Decoded, Invocation, Kernel, Machine, Outcome, PortWidth, Ref, Slot, SyscallError,
+    ensure,
 };
 use core::ops::Range;
 use d3os_abi::Label;
@@ -84,19 +85,12 @@ fn check_port(value: u64) -> Decoded<u16> {
 impl<M: Machine> Kernel<M> {
     /// Checks an invocation of the I/O port control object.
     pub(crate) fn decode_io_port_control(&self, inv: &Invocation) -> Decoded<IoPortControlRequest> {
-        if Label::from_number(inv.label) != Some(Label::IoPortControlIssue) {
-            return Err(SyscallError::IllegalOperation);
-        }
-        let (first, last) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
-        let (index, depth) = (self.argument(inv, 2)?, self.argument(inv, 3)?);
+        inv.ensure_label(Label::IoPortControlIssue)?;
+        let [first, last, index, depth] = self.arguments(inv, 0)?;
         let (_, root) = self.extra_cap(inv, 0)?;
         let (first, last) = (check_port(first)?, check_port(last)?);
-        if first > last {
-            return Err(SyscallError::InvalidArgument(1));
-        }
-        if self.io_ports.any_issued(first, last) {
-            return Err(SyscallError::RevokeFirst);
-        }
+        ensure(first <= last, SyscallError::InvalidArgument(1))?;
+        ensure(!self.io_ports.any_issued(first, last), SyscallError::RevokeFirst)?;
         let dest = self.empty_slot(root, index, depth)?;
         Ok(IoPortControlRequest { first, last, dest })
     }
@@ -115,13 +109,13 @@ impl<M: Machine> Kernel<M> {
 
     /// Checks an invocation of a port range.
     pub(crate) fn decode_io_port(&self, inv: &Invocation) -> Decoded<IoPortRequest> {
-        let (width, out) = match Label::from_number(inv.label) {
-            Some(Label::IoPortIn8) => (PortWidth::Byte, false),
-            Some(Label::IoPortIn16) => (PortWidth::Word, false),
-            Some(Label::IoPortIn32) => (PortWidth::Long, false),
-            Some(Label::IoPortOut8) => (PortWidth::Byte, true),
-            Some(Label::IoPortOut16) => (PortWidth::Word, true),
-            Some(Label::IoPortOut32) => (PortWidth::Long, true),
+        let (width, out) = match inv.label()? {
+            Label::IoPortIn8 => (PortWidth::Byte, false),
+            Label::IoPortIn16 => (PortWidth::Word, false),
+            Label::IoPortIn32 => (PortWidth::Long, false),
+            Label::IoPortOut8 => (PortWidth::Byte, true),
+            Label::IoPortOut16 => (PortWidth::Word, true),
+            Label::IoPortOut32 => (PortWidth::Long, true),
             _ => return Err(SyscallError::IllegalOperation),
         };
         // The argument is a 16-bit value in a word.
@@ -137,7 +131,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Accesses a port.
-    pub(crate) fn perform_io_port(&mut self, _inv: &Invocation, request: IoPortRequest) -> Outcome {
+    pub(crate) fn perform_io_port(&mut self, request: IoPortRequest) -> Outcome {
         match request {
             IoPortRequest::In(port, width) => {
                 let value = self.machine.port_in(port, width);

@@ -4,7 +4,7 @@
 
 use crate::{
     Answer, Cap, Decoded, InterruptTrigger, Invocation, Kernel, Machine, Outcome, Ref, Slot,
-    SyscallError,
+    SyscallError, ensure,
 };
 use d3os_abi::{CapRights, Label, MAX_IRQ_VECTOR};
 
@@ -67,7 +67,7 @@ pub(crate) enum IrqHandlerRequest {
 
 fn check_range(value: u64, max: u64) -> Decoded<u8> {
     let error = SyscallError::Range { min: 0, max };
-    if value > max { Err(error) } else { u8::try_from(value).map_err(|_| error) }
+    u8::try_from(value).ok().filter(|_| value <= max).ok_or(error)
 }
 
 impl<M: Machine> Kernel<M> {
@@ -78,23 +78,17 @@ impl<M: Machine> Kernel<M> {
 
     /// Checks an invocation of the interrupt control object.
     pub(crate) fn decode_irq_control(&self, inv: &Invocation) -> Decoded<IrqControlRequest> {
-        let label = Label::from_number(inv.label);
-        if !matches!(label, Some(Label::IrqControlGetIoApic | Label::IrqControlGetMsi)) {
-            return Err(SyscallError::IllegalOperation);
-        }
-        let (index, depth) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
-        let vector = self.argument(inv, 6)?;
+        let is_msi = match inv.label()? {
+            Label::IrqControlGetIoApic => false,
+            Label::IrqControlGetMsi => true,
+            _ => return Err(SyscallError::IllegalOperation),
+        };
+        let [index, depth, .., vector] = self.arguments::<7>(inv, 0)?;
         let (_, root) = self.extra_cap(inv, 0)?;
         let vector = check_range(vector, MAX_IRQ_VECTOR)?;
-        if self.irqs.is_in_use(vector) {
-            return Err(SyscallError::RevokeFirst);
-        }
+        ensure(!self.irqs.is_in_use(vector), SyscallError::RevokeFirst)?;
         let dest = self.empty_slot(root, index, depth)?;
-        let source = if label == Some(Label::IrqControlGetMsi) {
-            self.decode_msi(inv)?
-        } else {
-            self.decode_ioapic(inv)?
-        };
+        let source = if is_msi { self.decode_msi(inv)? } else { self.decode_ioapic(inv)? };
         Ok(IrqControlRequest { source, vector, dest })
     }
 
@@ -135,18 +129,17 @@ impl<M: Machine> Kernel<M> {
 
     /// Checks an invocation of a handler.
     pub(crate) fn decode_irq_handler(&self, inv: &Invocation) -> Decoded<IrqHandlerRequest> {
-        match Label::from_number(inv.label) {
-            Some(Label::IrqHandlerAck) => Ok(IrqHandlerRequest::Acknowledge),
-            Some(Label::IrqHandlerClear) => Ok(IrqHandlerRequest::Clear),
-            Some(Label::IrqHandlerSetNotification) => {
-                let (source, cap) = self.extra_cap(inv, 0)?;
-                match cap {
-                    Cap::Notification { rights, .. } if rights.contains(CapRights::WRITE) => {
-                        Ok(IrqHandlerRequest::SetNotification { cap, source })
-                    }
-                    _ => Err(SyscallError::InvalidCapability(1)),
+        match inv.label()? {
+            Label::IrqHandlerAck => Ok(IrqHandlerRequest::Acknowledge),
+            Label::IrqHandlerClear => Ok(IrqHandlerRequest::Clear),
+            Label::IrqHandlerSetNotification => match self.extra_cap(inv, 0)? {
+                (source, cap @ Cap::Notification { rights, .. })
+                    if rights.contains(CapRights::WRITE) =>
+                {
+                    Ok(IrqHandlerRequest::SetNotification { cap, source })
                 }
-            }
+                _ => Err(SyscallError::InvalidCapability(1)),
+            },
             _ => Err(SyscallError::IllegalOperation),
         }
     }

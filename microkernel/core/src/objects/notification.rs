@@ -1,8 +1,8 @@
 //! Notifications: words of signals (manual, chapter 5).
 
-use crate::objects::{SchedContext, Tcb, ThreadState, WaitQueue};
+use crate::objects::{Neighbours, Queue, SchedContext, Tcb, ThreadState};
 use crate::syscall::Blocking;
-use crate::{Kernel, KernelObject, Link, Machine, Ref};
+use crate::{Kernel, Link, Machine, Ref};
 use d3os_abi::MessageInfo;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -15,7 +15,7 @@ pub struct Notification {
     /// Badges of the signals that wait, or-ed.
     pub(crate) word: u64,
     /// Threads that wait for a signal, by priority.
-    pub(crate) waiting: WaitQueue,
+    pub(crate) waiting: Queue,
     /// The thread that also gets signals while it waits on an endpoint.
     pub(crate) bound_thread: Link<Tcb>,
     /// Time lent to a passive thread that receives a signal.
@@ -23,7 +23,6 @@ pub struct Notification {
     pub(crate) unused: [u64; 2],
 }
 
-impl KernelObject for Notification {}
 const _: () = assert!(size_of::<Notification>() == 1 << d3os_abi::size_bits::NOTIFICATION);
 
 impl<M: Machine> Kernel<M> {
@@ -146,12 +145,12 @@ impl<M: Machine> Kernel<M> {
         if let Some(thread) = object.bound_thread.get() {
             self.unbind_notification(thread);
         }
-        self.get_mut(notification).waiting = WaitQueue::default();
+        self.get_mut(notification).waiting = Queue::EMPTY;
         let mut next = object.waiting.head;
         while let Some(thread) = next.get() {
-            next = self.get(thread).wait_next;
+            next = self.get(thread).waiting.next;
             let tcb = self.get_mut(thread);
-            tcb.unlink_waiting();
+            tcb.waiting = Neighbours::default();
             tcb.state = ThreadState::RESTART;
             self.wake_with_refills(thread);
         }

@@ -2,8 +2,8 @@
 
 use crate::vspace::{Attributes, Entry, EntryPlace, check_user_range};
 use crate::{
-    Answer, Cap, Decoded, Invocation, Kernel, KernelObject, Machine, Mapping, Outcome, Ref,
-    SyscallError, TableLevel,
+    Answer, Cap, Decoded, Invocation, Kernel, Machine, Mapping, Outcome, Ref, SyscallError,
+    TableLevel, ensure,
 };
 use d3os_abi::Label;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -15,8 +15,6 @@ pub struct PageTable {
     /// The entries.
     pub entries: [u64; 512],
 }
-
-impl KernelObject for PageTable {}
 
 /// What a paging structure was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +43,13 @@ impl<M: Machine> Kernel<M> {
         let Cap::Table { level, .. } = inv.cap else {
             return Err(SyscallError::InvalidCapability(0));
         };
-        match (level, Label::from_number(inv.label)) {
-            (TableLevel::PageTable, Some(Label::PageTableMap))
-            | (TableLevel::PageDirectory, Some(Label::PageDirectoryMap))
-            | (TableLevel::Pdpt, Some(Label::PdptMap)) => self.decode_table_map(inv),
-            (TableLevel::PageTable, Some(Label::PageTableUnmap))
-            | (TableLevel::PageDirectory, Some(Label::PageDirectoryUnmap))
-            | (TableLevel::Pdpt, Some(Label::PdptUnmap)) => self.decode_table_unmap(inv),
+        match (level, inv.label()?) {
+            (TableLevel::PageTable, Label::PageTableMap)
+            | (TableLevel::PageDirectory, Label::PageDirectoryMap)
+            | (TableLevel::Pdpt, Label::PdptMap) => self.decode_table_map(inv),
+            (TableLevel::PageTable, Label::PageTableUnmap)
+            | (TableLevel::PageDirectory, Label::PageDirectoryUnmap)
+            | (TableLevel::Pdpt, Label::PdptUnmap) => self.decode_table_unmap(inv),
             _ => Err(SyscallError::IllegalOperation),
         }
     }
@@ -61,29 +59,24 @@ impl<M: Machine> Kernel<M> {
             return Err(SyscallError::InvalidCapability(0));
         };
         let coverage = level.coverage_bits();
+        let [vaddr, attributes] = self.arguments(inv, 0)?;
         // Any address that the table will cover names its place.
-        let vaddr = self.argument(inv, 0)? >> coverage << coverage;
-        let attributes = Attributes::from_word(self.argument(inv, 1)?);
+        let vaddr = vaddr >> coverage << coverage;
         let space = self.address_space_argument(inv)?;
         check_user_range(vaddr, 1, 0)?;
         let place = self.find_entry(space.root, vaddr, coverage)?;
-        if self.entry(place).is_present() {
-            return Err(SyscallError::DeleteFirst);
-        }
+        ensure(!self.entry(place).is_present(), SyscallError::DeleteFirst)?;
         Ok(TableRequest::Map {
             place,
-            entry: Entry::table(object, attributes),
+            entry: Entry::table(object, Attributes::from_word(attributes)),
             mapping: Mapping { asid: space.asid, vaddr },
         })
     }
 
     /// A copy of the capability would go on recording the mapping, so there must be none.
     fn decode_table_unmap(&self, inv: &Invocation) -> Decoded<TableRequest> {
-        if self.is_final(inv.slot) {
-            Ok(TableRequest::Unmap)
-        } else {
-            Err(SyscallError::RevokeFirst)
-        }
+        ensure(self.is_final(inv.slot), SyscallError::RevokeFirst)?;
+        Ok(TableRequest::Unmap)
     }
 
     /// Carries out what was asked of a paging structure.
@@ -105,7 +98,7 @@ impl<M: Machine> Kernel<M> {
                 None
             }
         };
-        self.update_cap(inv.slot, Cap::Table { object, level, mapping });
+        self.update_cap(inv.slot, inv.cap.with_mapping(mapping));
         Ok(Answer::Empty)
     }
 

@@ -1,7 +1,9 @@
 //! A thread's registers as user space reads and writes them: what may be in them.
 
 use crate::objects::Context;
+use core::mem::offset_of;
 use d3os_abi::{FRAME_REGISTERS, REGISTERS};
+use zerocopy::transmute_mut;
 
 /// RFLAGS that a user may choose: carry, parity, adjust, zero, sign, direction, overflow, alignment
 /// check, identification. Not trap (a debugger's), nested task, I/O privilege, resume, virtual modes.
@@ -11,6 +13,10 @@ const FORCED_FLAGS: u64 = 0x202;
 
 /// Index of RFLAGS in the order of [`d3os_abi::UserRegisters`].
 const RFLAGS: usize = 2;
+/// Index of RAX, the first of those that are in the same order in a [`Context`].
+const FIRST_GENERAL: usize = 3;
+const _: () = assert!(offset_of!(Context, rax) == 0);
+const _: () = assert!(offset_of!(Context, gs_base) / 8 == REGISTERS - 1 - FIRST_GENERAL);
 /// Registers that hold addresses which the processor refuses to load if they are not canonical.
 const ADDRESSES: [usize; 4] = [0, 1, 18, 19];
 
@@ -43,24 +49,12 @@ impl Context {
         match index {
             0 => &mut self.fault_ip,
             1 => &mut self.rsp,
-            2 => &mut self.rflags,
-            3 => &mut self.rax,
-            4 => &mut self.rbx,
-            5 => &mut self.rcx,
-            6 => &mut self.rdx,
-            7 => &mut self.rsi,
-            8 => &mut self.rdi,
-            9 => &mut self.rbp,
-            10 => &mut self.r8,
-            11 => &mut self.r9,
-            12 => &mut self.r10,
-            13 => &mut self.r11,
-            14 => &mut self.r12,
-            15 => &mut self.r13,
-            16 => &mut self.r14,
-            17 => &mut self.r15,
-            18 => &mut self.fs_base,
-            _ => &mut self.gs_base,
+            RFLAGS => &mut self.rflags,
+            // RAX to GS base lie in the same order at the beginning of the context.
+            _ => {
+                let words: &mut [u64; size_of::<Self>() / 8] = transmute_mut!(self);
+                &mut words[index - FIRST_GENERAL]
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reply objects: the way back to a caller, and the chain of lent scheduling contexts (manual, chapter 4.2.4).
 
 use crate::objects::{SchedContext, Tcb, ThreadState};
-use crate::{Kernel, KernelObject, Link, Machine, Ref};
+use crate::{Kernel, Link, Machine, Ref};
 use d3os_abi::{CapRights, FaultLabel};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -22,7 +22,6 @@ pub struct Reply {
     pub(crate) lent: Link<SchedContext>,
 }
 
-impl KernelObject for Reply {}
 const _: () = assert!(size_of::<Reply>() == 1 << d3os_abi::size_bits::REPLY);
 
 impl<M: Machine> Kernel<M> {

@@ -4,8 +4,8 @@ use crate::objects::{Notification, Reply, Tcb};
 use crate::refill::Parameters;
 use crate::scheduler::{MIN_BUDGET_US, Place};
 use crate::{
-    Answer, Cap, Decoded, Invocation, Kernel, KernelObject, Link, Machine, Outcome, Ref,
-    SyscallError, Ticks,
+    Answer, Cap, Decoded, Invocation, Kernel, Link, Machine, Outcome, Ref, SyscallError, Ticks,
+    ensure, ensure_range,
 };
 use d3os_abi::{Label, MessageInfo, SCHED_CONTEXT_SPORADIC};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -41,8 +41,6 @@ pub struct SchedContext {
     pub(crate) unused: [u64; 2],
 }
 
-impl KernelObject for SchedContext {}
-
 /// An amount of time that may be used from some time on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -52,8 +50,6 @@ pub struct Refill {
     /// How much.
     pub(crate) amount: Ticks,
 }
-
-impl KernelObject for Refill {}
 
 /// Refills that every scheduling context has.
 pub(crate) const MIN_REFILLS: u64 = 2;
@@ -80,7 +76,7 @@ pub(crate) enum Holder {
 
 /// A decoded invocation of a scheduling context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SchedContextRequest {
+pub(crate) enum ContextRequest {
     /// Gives it to a thread or notification.
     Bind(Holder),
     /// Takes it from whoever has it.
@@ -104,12 +100,6 @@ pub(crate) struct SchedControlRequest {
 
 /// Who runs on it, who lends it.
 impl<M: Machine> Kernel<M> {
-    /// Initialises a new one of 2^`size_bits` bytes, whose memory is zero: it has no budget before
-    /// it is configured.
-    pub(crate) fn init_sched_context(&mut self, context: Ref<SchedContext>, _size_bits: u8) {
-        debug_assert_eq!(self.get(context).refill_max, 0, "the memory of new objects is zero");
-    }
-
     /// Makes `thread` the one that runs on the scheduling context, instead of whoever does.
     #[inline]
     pub(crate) fn donate(&mut self, context: Ref<SchedContext>, thread: Ref<Tcb>) {
@@ -212,16 +202,16 @@ impl<M: Machine> Kernel<M> {
         &self,
         inv: &Invocation,
         context: Ref<SchedContext>,
-    ) -> Decoded<SchedContextRequest> {
-        match Label::from_number(inv.label) {
-            Some(Label::SchedContextBind) => self.decode_bind(inv, context),
-            Some(Label::SchedContextUnbind) => {
-                self.check_not_running_on(context)?;
-                Ok(SchedContextRequest::Unbind)
+    ) -> Decoded<ContextRequest> {
+        match inv.label()? {
+            Label::SchedContextBind => self.decode_bind(inv, context),
+            Label::SchedContextUnbind => {
+                self.ensure_not_running_on(context)?;
+                Ok(ContextRequest::Unbind)
             }
-            Some(Label::SchedContextUnbindObject) => self.decode_unbind_object(inv, context),
-            Some(Label::SchedContextConsumed) => Ok(SchedContextRequest::Consumed),
-            Some(Label::SchedContextYieldTo) => self.decode_yield_to(inv, context),
+            Label::SchedContextUnbindObject => self.decode_unbind_object(inv, context),
+            Label::SchedContextConsumed => Ok(ContextRequest::Consumed),
+            Label::SchedContextYieldTo => self.decode_yield_to(inv, context),
             _ => Err(SyscallError::IllegalOperation),
         }
     }
@@ -234,19 +224,13 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn check_not_running_on(&self, context: Ref<SchedContext>) -> Decoded<()> {
+    fn ensure_not_running_on(&self, context: Ref<SchedContext>) -> Decoded<()> {
         let thread = self.get(context).thread;
-        if !thread.is_none() && thread == self.scheduler.current {
-            return Err(SyscallError::IllegalOperation);
-        }
-        Ok(())
+        let runs = !thread.is_none() && thread == self.scheduler.current;
+        ensure(!runs, SyscallError::IllegalOperation)
     }
 
-    fn decode_bind(
-        &self,
-        inv: &Invocation,
-        context: Ref<SchedContext>,
-    ) -> Decoded<SchedContextRequest> {
+    fn decode_bind(&self, inv: &Invocation, context: Ref<SchedContext>) -> Decoded<ContextRequest> {
         let holder = self.decode_holder(inv)?;
         let object = self.get(context);
         let taken = match holder {
@@ -256,13 +240,11 @@ impl<M: Machine> Kernel<M> {
                 !object.notification.is_none() || !self.get(notification).sched_context.is_none()
             }
         };
-        if taken {
-            return Err(SyscallError::IllegalOperation);
-        }
+        ensure(!taken, SyscallError::IllegalOperation)?;
         if let Holder::Thread(thread) = holder {
             self.check_bindable(context, thread)?;
         }
-        Ok(SchedContextRequest::Bind(holder))
+        Ok(ContextRequest::Bind(holder))
     }
 
     /// Whether a thread may get a scheduling context: it has none, and is not blocked while this
@@ -274,43 +256,40 @@ impl<M: Machine> Kernel<M> {
     ) -> Decoded<()> {
         let tcb = self.get(thread);
         let released = self.get(context).is_active() && self.has_budget(context);
-        if !tcb.sched_context.is_none() || (tcb.state.is_blocked() && !released) {
-            return Err(SyscallError::IllegalOperation);
-        }
-        Ok(())
+        let bindable = tcb.sched_context.is_none() && (released || !tcb.state.is_blocked());
+        ensure(bindable, SyscallError::IllegalOperation)
     }
 
     fn decode_unbind_object(
         &self,
         inv: &Invocation,
         context: Ref<SchedContext>,
-    ) -> Decoded<SchedContextRequest> {
+    ) -> Decoded<ContextRequest> {
         let holder = self.decode_holder(inv)?;
         let object = self.get(context);
         let holds = match holder {
             Holder::Thread(thread) => object.thread == Link::to(thread),
             Holder::Notification(notification) => object.notification == Link::to(notification),
         };
-        if !holds {
-            return Err(SyscallError::IllegalOperation);
-        }
+        ensure(holds, SyscallError::IllegalOperation)?;
         if let Holder::Thread(_) = holder {
-            self.check_not_running_on(context)?;
+            self.ensure_not_running_on(context)?;
         }
-        Ok(SchedContextRequest::UnbindObject(holder))
+        Ok(ContextRequest::UnbindObject(holder))
     }
 
     fn decode_yield_to(
         &self,
         inv: &Invocation,
         context: Ref<SchedContext>,
-    ) -> Decoded<SchedContextRequest> {
+    ) -> Decoded<ContextRequest> {
         let thread = self.get(context).thread.get().ok_or(SyscallError::IllegalOperation)?;
         let yielder = self.get(inv.thread);
         let allowed = thread != inv.thread
             && self.get(thread).priority <= yielder.mcp
             && yielder.yield_to.is_none();
-        if allowed { Ok(SchedContextRequest::YieldTo) } else { Err(SyscallError::IllegalOperation) }
+        ensure(allowed, SyscallError::IllegalOperation)?;
+        Ok(ContextRequest::YieldTo)
     }
 
     /// Carries out an invocation of a scheduling context.
@@ -318,23 +297,23 @@ impl<M: Machine> Kernel<M> {
         &mut self,
         inv: &Invocation,
         context: Ref<SchedContext>,
-        request: SchedContextRequest,
+        request: ContextRequest,
     ) -> Outcome {
         match request {
-            SchedContextRequest::Bind(Holder::Thread(thread)) => self.bind_thread(context, thread),
-            SchedContextRequest::Bind(Holder::Notification(notification)) => {
+            ContextRequest::Bind(Holder::Thread(thread)) => self.bind_thread(context, thread),
+            ContextRequest::Bind(Holder::Notification(notification)) => {
                 self.get_mut(context).notification = Link::to(notification);
                 self.get_mut(notification).sched_context = Link::to(context);
             }
-            SchedContextRequest::Unbind => self.unbind_all(context),
-            SchedContextRequest::UnbindObject(Holder::Thread(_)) => self.take_from_thread(context),
-            SchedContextRequest::UnbindObject(Holder::Notification(_)) => {
+            ContextRequest::Unbind => self.unbind_all(context),
+            ContextRequest::UnbindObject(Holder::Thread(_)) => self.take_from_thread(context),
+            ContextRequest::UnbindObject(Holder::Notification(_)) => {
                 self.unbind_lender(context);
             }
-            SchedContextRequest::Consumed => {
+            ContextRequest::Consumed => {
                 return Ok(Answer::Word(self.take_consumed(context)));
             }
-            SchedContextRequest::YieldTo => return self.perform_yield_to(inv.thread, context),
+            ContextRequest::YieldTo => return self.perform_yield_to(inv.thread, context),
         }
         Ok(Answer::Empty)
     }
@@ -366,25 +345,20 @@ impl<M: Machine> Kernel<M> {
 
     /// Decodes a configuration of a scheduling context.
     pub(crate) fn decode_sched_control(&self, inv: &Invocation) -> Decoded<SchedControlRequest> {
-        if Label::from_number(inv.label) != Some(Label::SchedControlConfigureFlags) {
-            return Err(SyscallError::IllegalOperation);
-        }
-        let flags = self.argument(inv, 4)?;
-        let (_, cap) = self.extra_cap(inv, 0)?;
-        let Cap::SchedContext { object, size_bits } = cap else {
+        inv.ensure_label(Label::SchedControlConfigureFlags)?;
+        let [budget_us, period_us, extra, badge, flags] = self.arguments(inv, 0)?;
+        let Cap::SchedContext { object, size_bits } = self.extra_cap(inv, 0)?.1 else {
             return Err(SyscallError::InvalidCapability(1));
         };
-        let (budget_us, period_us) = (self.argument(inv, 0)?, self.argument(inv, 1)?);
         let max_us = MAX_PERIOD / self.machine.ticks_per_microsecond();
-        check_range(budget_us, MIN_BUDGET_US, max_us)?;
-        check_range(period_us, MIN_BUDGET_US, max_us)?;
-        check_range(budget_us, MIN_BUDGET_US, period_us)?;
-        let extra = self.argument(inv, 2)?;
-        check_range(extra, 0, refill_capacity(size_bits).saturating_sub(MIN_REFILLS))?;
+        ensure_range(budget_us, MIN_BUDGET_US, max_us)?;
+        ensure_range(period_us, MIN_BUDGET_US, max_us)?;
+        ensure_range(budget_us, MIN_BUDGET_US, period_us)?;
+        ensure_range(extra, 0, refill_capacity(size_bits).saturating_sub(MIN_REFILLS))?;
         Ok(SchedControlRequest {
             context: object,
             parameters: self.parameters(budget_us, period_us, extra),
-            badge: self.argument(inv, 3)?,
+            badge,
             sporadic: flags & SCHED_CONTEXT_SPORADIC != 0,
         })
     }
@@ -436,8 +410,4 @@ impl<M: Machine> Kernel<M> {
             self.wake(thread);
         }
     }
-}
-
-fn check_range(value: u64, min: u64, max: u64) -> Decoded<()> {
-    if (min..=max).contains(&value) { Ok(()) } else { Err(SyscallError::Range { min, max }) }
 }

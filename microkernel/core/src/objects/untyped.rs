@@ -11,7 +11,7 @@
 use crate::cap::RawCap;
 use crate::{
     Answer, Cap, Decoded, FrameRights, Invocation, Kernel, LookupFailure, Machine, Outcome,
-    PhysAddr, Preempted, Ref, Slot, SyscallError, TableLevel,
+    PhysAddr, Preempted, Ref, Slot, SyscallError, TableLevel, ensure, ensure_range,
 };
 use d3os_abi::{
     CapRights, FrameSize, Label, MAX_UNTYPED_BITS, MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS,
@@ -53,18 +53,12 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// As the manual lists them for `Untyped_Retype`.
     pub(crate) fn decode_untyped(&self, inv: &Invocation) -> Decoded<RetypeRequest> {
-        if Label::from_number(inv.label) != Some(Label::UntypedRetype) {
-            return Err(SyscallError::IllegalOperation);
-        }
+        inv.ensure_label(Label::UntypedRetype)?;
         let Cap::Untyped { base, size_bits, device, free } = inv.cap else {
             return Err(SyscallError::InvalidCapability(0));
         };
-        let mut words = [0; 6];
-        for (i, word) in words.iter_mut().enumerate() {
-            *word = self.argument(inv, i)?;
-        }
+        let [kind, size, index, depth, offset, count] = self.arguments(inv, 0)?;
         let (root, _) = self.extra_cap(inv, 0)?;
-        let [kind, size, index, depth, offset, count] = words;
         let (kind, user_size) = check_object(kind, size)?;
         let node = self.retype_node(root, index, depth)?;
         let dest = self.retype_slots(node, offset, count)?;
@@ -73,12 +67,9 @@ impl<M: Machine> Kernel<M> {
         let free = if reset { 0 } else { free };
         let object_bits = kind.size_bits(user_size);
         let bytes_left = (1 << size_bits) - free;
-        if bytes_left >> object_bits < count {
-            return Err(SyscallError::NotEnoughMemory(bytes_left));
-        }
-        if device && !may_be_device_memory(kind) {
-            return Err(SyscallError::InvalidArgument(1));
-        }
+        let fits = bytes_left >> object_bits >= count;
+        ensure(fits, SyscallError::NotEnoughMemory(bytes_left))?;
+        ensure(!device || may_be_device_memory(kind), SyscallError::InvalidArgument(1))?;
         let start = base.offset(free.next_multiple_of(1 << object_bits));
         Ok(RetypeRequest { kind, user_size, start, count, dest, device, reset })
     }
@@ -89,15 +80,12 @@ impl<M: Machine> Kernel<M> {
             self.reset_untyped(inv.slot);
         }
         let end = request.end();
-        if !request.device
-            && request.kind != ObjectType::Untyped
-            && self.clear_untyped(inv.slot, request.start, end).is_err()
-        {
-            return Err(Preempted);
+        if !request.device && request.kind != ObjectType::Untyped {
+            self.clear_untyped(inv.slot, request.start, end)?;
         }
-        if let Cap::Untyped { base, size_bits, device, .. } = self.cap_at(inv.slot) {
-            let free = end.0 - base.0;
-            self.update_cap(inv.slot, Cap::Untyped { base, size_bits, device, free });
+        let untyped = self.cap_at(inv.slot);
+        if let Cap::Untyped { base, .. } = untyped {
+            self.update_cap(inv.slot, untyped.with_free(end.0 - base.0));
         }
         for i in 0..request.count {
             let object = request.start.offset(i << request.object_bits());
@@ -128,9 +116,9 @@ impl<M: Machine> Kernel<M> {
             return Err(SyscallError::InvalidCapability(1));
         };
         let slots = 1u64 << radix;
-        check_range(offset, 0, slots - 1)?;
-        check_range(count, 1, RETYPE_FAN_OUT)?;
-        check_range(count, 1, slots - offset)?;
+        ensure_range(offset, 0, slots - 1)?;
+        ensure_range(count, 1, RETYPE_FAN_OUT)?;
+        ensure_range(count, 1, slots - offset)?;
         let dest = object.index(offset);
         for i in 0..count {
             self.ensure_empty(dest.index(i))?;
@@ -140,10 +128,9 @@ impl<M: Machine> Kernel<M> {
 
     /// A childless untyped begins at its start again; progress of a preempted retype is kept.
     fn reset_untyped(&mut self, slot: Ref<Slot>) {
-        if let Cap::Untyped { base, size_bits, device, free } = self.cap_at(slot)
-            && free != 0
-        {
-            self.update_cap(slot, Cap::Untyped { base, size_bits, device, free: 0 });
+        let untyped = self.cap_at(slot);
+        if untyped != untyped.with_free(0) {
+            self.update_cap(slot, untyped.with_free(0));
         }
     }
 
@@ -154,7 +141,8 @@ impl<M: Machine> Kernel<M> {
         start: PhysAddr,
         end: PhysAddr,
     ) -> Result<(), Preempted> {
-        let Cap::Untyped { base, size_bits, device, .. } = self.cap_at(slot) else { return Ok(()) };
+        let untyped = self.cap_at(slot);
+        let Cap::Untyped { base, .. } = untyped else { return Ok(()) };
         let mut from = start.max(base.offset(self.cleared_bytes(slot)));
         while from < end {
             let granule = ((from.0 - base.0) >> GRANULE_BITS) + 1;
@@ -165,7 +153,7 @@ impl<M: Machine> Kernel<M> {
             }
             from = to;
             // What lies before `start` was not cleared, so it no longer counts as free either.
-            let cap = Cap::Untyped { base, size_bits, device, free: start.0 - base.0 };
+            let cap = untyped.with_free(start.0 - base.0);
             self.get_mut(slot).raw = RawCap::pack(cap).with_cleared(granule);
             self.preemption_point()?;
         }
@@ -205,8 +193,8 @@ impl<M: Machine> Kernel<M> {
                 guard_size: 0,
                 guard: 0,
             },
+            // Zeroes are a scheduling context that is not configured.
             ObjectType::SchedContext => {
-                self.init_sched_context(Ref::at(at), request.user_size);
                 Cap::SchedContext { object: Ref::at(at), size_bits: request.user_size }
             }
             ObjectType::Reply => Cap::Reply { object: Ref::at(at), can_grant: true },
@@ -229,16 +217,15 @@ fn check_object(kind: u64, size: u64) -> Decoded<(ObjectType, u8)> {
     let kind = ObjectType::from_number(kind).ok_or(SyscallError::InvalidArgument(0))?;
     let too_large = SyscallError::Range { min: 0, max: MAX_UNTYPED_BITS.into() };
     let size = u8::try_from(size).ok().filter(|size| *size < 64).ok_or(too_large)?;
-    if kind.size_bits(size) > MAX_UNTYPED_BITS {
-        return Err(too_large);
-    }
+    ensure(kind.size_bits(size) <= MAX_UNTYPED_BITS, too_large)?;
     let least = match kind {
         ObjectType::CNode => 1,
         ObjectType::Untyped => MIN_UNTYPED_BITS,
         ObjectType::SchedContext => MIN_SCHED_CONTEXT_BITS,
         _ => 0,
     };
-    if size < least { Err(SyscallError::InvalidArgument(1)) } else { Ok((kind, size)) }
+    ensure(size >= least, SyscallError::InvalidArgument(1))?;
+    Ok((kind, size))
 }
 
 /// The kernel keeps no data of its own in device memory.
@@ -247,8 +234,4 @@ fn may_be_device_memory(kind: ObjectType) -> bool {
         kind,
         ObjectType::Untyped | ObjectType::SmallPage | ObjectType::LargePage | ObjectType::HugePage
     )
-}
-
-fn check_range(value: u64, min: u64, max: u64) -> Decoded<()> {
-    if (min..=max).contains(&value) { Ok(()) } else { Err(SyscallError::Range { min, max }) }
 }
