@@ -37,6 +37,7 @@ const WINDOW: u64 = 0x2000_0000_0000;
 pub(crate) struct Arena {
     boot: &'static BootInfo,
     memory: Untyped,
+    serial: IoPort,
     first_slot: u64,
     next_slot: u64,
     next_address: u64,
@@ -55,6 +56,7 @@ impl Arena {
         Self {
             boot,
             memory,
+            serial: IoPort::new(Cptr::NULL),
             first_slot: first,
             next_slot: first,
             next_address: WINDOW,
@@ -72,6 +74,16 @@ impl Arena {
         IO_PORT_CONTROL.issue(range, slot_of(port)).expect("nobody else has ports yet");
         self.first_slot = self.next_slot;
         IoPort::new(port)
+    }
+
+    /// Tells the first serial port's capability, for the test of its interrupt.
+    pub(crate) fn set_serial(&mut self, serial: IoPort) {
+        self.serial = serial;
+    }
+
+    /// The first serial port, which results are printed to between tests.
+    pub(crate) fn serial(&self) -> IoPort {
+        self.serial
     }
 
     /// Takes back all that the test has made: objects go with their memory, capabilities that were

@@ -8,7 +8,8 @@ use libd3os::sys::Cptr;
 
 use crate::arena::Arena;
 
-const COM1: u16 = 0x3f8;
+/// The first serial port.
+pub(crate) const COM1: u16 = 0x3f8;
 const LINE_STATUS: u16 = COM1 + 5;
 const ROOM_TO_SEND: u8 = 0x20;
 const EXIT: u16 = 0xf4;
@@ -28,6 +29,7 @@ impl Console {
     /// Takes the ports, for good.
     pub(crate) fn new(arena: &mut Arena) -> Self {
         let serial = arena.keep_ports(IoPortRange { first: COM1, last: COM1 + 7 });
+        arena.set_serial(serial);
         let exit = arena.keep_ports(IoPortRange { first: EXIT, last: EXIT + 3 });
         SERIAL_CPTR.store(serial.cptr().address(), Ordering::Relaxed);
         EXIT_CPTR.store(exit.cptr().address(), Ordering::Relaxed);

@@ -8,10 +8,12 @@ use libd3os::cap::{
 use super::tests;
 use crate::arena::{Arena, IO_PORT_CONTROL, IRQ_CONTROL, TCB, slot_of};
 use crate::check::{Outcome, check, check_eq};
+use crate::console::COM1;
 use crate::raw;
 
 tests![
     the_interval_timer_interrupts,
+    the_serial_port_interrupts,
     an_unacknowledged_interrupt_does_not_come_again,
     a_bound_notification_wakes_a_server,
     a_cleared_handler_is_silent,
@@ -84,6 +86,35 @@ fn the_interval_timer_interrupts(arena: &mut Arena) -> Outcome {
         timer.handler.ack()?;
     }
     timer.start(ONE_SHOT, 0)?;
+    Ok(())
+}
+
+/// The port sends to itself, so that each byte sent is one received, which interrupts.
+fn the_serial_port_interrupts(arena: &mut Arena) -> Outcome {
+    const PIN: u64 = 4;
+    const INTERRUPT_ENABLE: u16 = COM1 + 1;
+    const MODEM_CONTROL: u16 = COM1 + 4;
+    const ON_RECEPTION: u8 = 1;
+    const LOOPBACK: u8 = 0x10;
+    let port = arena.serial();
+    let handler = handler(arena, PIN, 41)?;
+    let notification = arena.notification()?;
+    let signal = arena.mint(notification.cptr(), CapRights::WRITE, 8)?;
+    handler.set_notification(Notification::new(signal))?;
+    handler.ack()?;
+    let usual = port.in8(MODEM_CONTROL)?;
+    port.out8(MODEM_CONTROL, usual | LOOPBACK)?;
+    port.out8(INTERRUPT_ENABLE, ON_RECEPTION)?;
+    let mut results = [(0, 0); 3];
+    for (byte, result) in (0x41..).zip(&mut results) {
+        port.out8(COM1, byte)?;
+        *result = (notification.wait(), port.in8(COM1)?);
+        handler.ack()?;
+    }
+    // Nothing can be told of before the port is what it was.
+    port.out8(INTERRUPT_ENABLE, 0)?;
+    port.out8(MODEM_CONTROL, usual)?;
+    check_eq!(results, [(8, 0x41), (8, 0x42), (8, 0x43)]);
     Ok(())
 }
 

@@ -43,7 +43,7 @@ fn registers_are_written_and_read(arena: &mut Arena) -> Outcome {
     thread.write_registers(&sample(), false)?;
     check_eq!(thread.read_registers(false)?, sample());
     // User code may not switch interrupts off or raise its I/O privilege level.
-    let bold = UserRegisters { rflags: u64::MAX & !0x100, ..sample() };
+    let bold = UserRegisters { rflags: !0x100, ..sample() };
     thread.write_registers(&bold, false)?;
     let flags = thread.read_registers(false)?.rflags;
     check_eq!(flags & 0x3000, 0, "the I/O privilege level in {flags:#x}");
