@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::ops::Range;
 
-use d3os_abi::FaultLabel;
+use libd3os::abi::FaultLabel;
 use libd3os::service::supervisor::{FaultKind, FaultReport};
 use libd3os::start::layout::PAGE_SIZE;
 

@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use d3os_abi::CapRights;
+use libd3os::abi::CapRights;
 use libd3os::image::{IrqLine, Manifest, PortRange, ProgramSpec};
 use libd3os::service::supervisor::CapabilityInfo;
 use libd3os::start::{Grant, GrantKind, Hardware, signal_badge};

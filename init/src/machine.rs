@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use d3os_abi::{BootInfoHeader, MachineChunk, chunk};
+use libd3os::abi::{BootInfoHeader, MachineChunk, chunk};
 
 /// The machine, as far as init wants to know it. What a kernel does not tell is zero or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

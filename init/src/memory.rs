@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use d3os_abi::{FrameSize, ObjectType, RETYPE_FAN_OUT};
+use libd3os::abi::{FrameSize, ObjectType, RETYPE_FAN_OUT};
 use libd3os::image::ProgramSpec;
 use libd3os::start::layout::{HEAP_BASE, IPC_BUFFER, PAGE_SIZE, STACK_TOP, START_INFO};
 
