@@ -35,6 +35,7 @@ pub mod start;
 pub mod stdio;
 pub mod sys;
 pub mod time;
+pub mod trace;
 
 pub use d3os_abi as abi;
 pub use libd3os_macros::service;

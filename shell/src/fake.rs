@@ -11,7 +11,7 @@ use libd3os::service::supervisor::{
     ProgramState, ProgramStatus, RunMode, ServiceStatus, SupervisorError, SystemInfo,
 };
 
-use crate::system::{System, SystemError};
+use crate::system::{Activity, System, SystemError};
 
 /// Records in one answer of the log.
 const LOG_PAGE: usize = 3;
@@ -202,6 +202,12 @@ impl System for Fake {
             service("uart", "uart", ProgramState::Faulted),
             service("mystery", "stranger", ProgramState::Running),
         ])
+    }
+
+    fn activity(&mut self, service: &str) -> Result<Option<Activity>, SystemError> {
+        let events = (40..60).map(|number| (number, format!("sent {number} bytes"))).collect();
+        let activity = Activity { counters: vec![("bytes sent", 1234), ("interrupts", 5)], events };
+        Ok((service == "log").then_some(activity))
     }
 
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {

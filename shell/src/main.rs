@@ -8,12 +8,13 @@ use libd3os::mark::{Phase, mark};
 use libd3os::service::console::ConsoleClient;
 use libd3os::service::log::LogClient;
 use libd3os::service::supervisor::SupervisorClient;
+use libd3os::service::uart::UartClient;
 use libd3os::start::StartInfo;
 use libd3os::sys;
 use shell::system::{Hooks, Services, SystemError};
 use shell::task::{Task, UnknownArguments};
 
-libd3os::program! { main: run, calls: ["console", "log", "supervisor"] }
+libd3os::program! { main: run, calls: ["console", "log", "supervisor", "uart"] }
 
 /// Why the shell ended without being told to.
 enum Failure {
@@ -39,6 +40,7 @@ fn run(start: &'static StartInfo) -> Result<(), Failure> {
         ConsoleClient::connect().map_err(Failure::Grant)?,
         SupervisorClient::connect().map_err(Failure::Grant)?,
         LogClient::connect().map_err(Failure::Grant)?,
+        UartClient::connect().map_err(Failure::Grant)?,
         hooks,
     );
     task.perform(&mut services).map_err(Failure::System)

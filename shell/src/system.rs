@@ -16,9 +16,13 @@ use libd3os::service::supervisor::{
     CapabilityInfo, CoreStatus, Exit, MemoryReport, ProgramId, ProgramStatus, RunMode,
     ServiceStatus, SupervisorClient, SupervisorError, SystemInfo,
 };
+use libd3os::service::uart::{UartClient, UartError};
+use libd3os::trace::TracePage;
 
 /// Bytes of output in one message: what fits behind the length that precedes them.
 const CHUNK: usize = MAX_BYTES - 8;
+/// Parts of a trace that are asked for at most: a busy server adds to its trace all the time.
+const TRACE_PAGES: u32 = 16;
 /// How often a call is repeated whose server was busy or restarted.
 const ATTEMPTS: u32 = 20;
 
@@ -52,6 +56,9 @@ pub trait System {
     fn memory(&mut self) -> Result<Vec<MemoryReport>, SystemError>;
     /// The services of the image.
     fn services(&mut self) -> Result<Vec<ServiceStatus>, SystemError>;
+    /// What the server of a service has counted and done; `None` where its interface does not
+    /// tell.
+    fn activity(&mut self, service: &str) -> Result<Option<Activity>, SystemError>;
     /// The machine's cores.
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError>;
     /// The system as a whole.
@@ -62,6 +69,15 @@ pub trait System {
     fn power_off(&mut self, status: u8) -> Result<(), SystemError>;
     /// Starts the machine again.
     fn reboot(&mut self) -> Result<(), SystemError>;
+}
+
+/// What a server has done since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// How often each thing happened, in words.
+    pub counters: Vec<(&'static str, u64)>,
+    /// The last events with their numbers, oldest first.
+    pub events: Vec<(u64, String)>,
 }
 
 /// Which service failed, and why.
@@ -80,6 +96,8 @@ pub enum SystemError {
     Console(ConsoleError),
     /// The log refused.
     Log(LogError),
+    /// The serial line refused.
+    Uart(UartError),
     /// A list that comes in parts does not go on where it said it would.
     EndlessList {
         /// The service that answered.
@@ -94,6 +112,7 @@ impl fmt::Display for SystemError {
             Self::Supervisor(error) => error.fmt(f),
             Self::Console(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
+            Self::Uart(error) => error.fmt(f),
             Self::EndlessList { service } => write!(f, "`{service}` sent a list without an end"),
         }
     }
@@ -128,12 +147,22 @@ impl From<Error<LogError>> for SystemError {
     }
 }
 
+impl From<Error<UartError>> for SystemError {
+    fn from(error: Error<UartError>) -> Self {
+        match error {
+            Error::Call(error) => Self::Call { service: "uart", error },
+            Error::Service(error) => Self::Uart(error),
+        }
+    }
+}
+
 /// The system's services behind their clients.
 #[derive(Debug)]
-pub struct Services<C, S, L> {
+pub struct Services<C, S, L, U> {
     console: ConsoleClient<C>,
     supervisor: SupervisorClient<S>,
     log: LogClient<L>,
+    uart: UartClient<U>,
     hooks: Hooks,
 }
 
@@ -146,19 +175,52 @@ pub struct Hooks {
     pub pause: fn(),
 }
 
-impl<C: Transport, S: Transport, L: Transport> Services<C, S, L> {
+impl<C: Transport, S: Transport, L: Transport, U: Transport> Services<C, S, L, U> {
     /// The services that these clients reach.
     pub fn new(
         console: ConsoleClient<C>,
         supervisor: SupervisorClient<S>,
         log: LogClient<L>,
+        uart: UartClient<U>,
         hooks: Hooks,
     ) -> Self {
-        Self { console, supervisor, log, hooks }
+        Self { console, supervisor, log, uart, hooks }
+    }
+
+    fn console_activity(&self) -> Result<Activity, SystemError> {
+        let counted = self.console.counters()?;
+        let counters = alloc::vec![
+            ("bytes written", counted.written),
+            ("bytes read", counted.read),
+            ("bytes dropped, nobody read", counted.dropped),
+            ("interrupt keys passed on", counted.interrupts),
+            ("log records shown", counted.records),
+            ("readers forgotten", counted.forgotten),
+        ];
+        Ok(Activity { counters, events: all_events(|from| self.console.trace(from))? })
+    }
+
+    fn uart_activity(&self) -> Result<Activity, SystemError> {
+        let counted = self.uart.counters()?;
+        let counters = alloc::vec![
+            ("bytes sent", counted.sent),
+            ("bytes received", counted.received),
+            ("bytes dropped, nobody read", counted.dropped),
+            ("overruns of the chip", counted.overruns),
+            ("line errors", counted.line_errors),
+            ("interrupts", counted.interrupts),
+        ];
+        Ok(Activity { counters, events: all_events(|from| self.uart.trace(from))? })
     }
 }
 
-impl<C: Transport, S: Transport, L: Transport> System for Services<C, S, L> {
+impl<C, S, L, U> System for Services<C, S, L, U>
+where
+    C: Transport,
+    S: Transport,
+    L: Transport,
+    U: Transport,
+{
     fn write(&mut self, bytes: &[u8]) -> Result<(), SystemError> {
         for chunk in chunks(bytes) {
             insist(self.hooks.pause, || self.console.write(chunk.to_vec()))?;
@@ -205,6 +267,14 @@ impl<C: Transport, S: Transport, L: Transport> System for Services<C, S, L> {
 
     fn services(&mut self) -> Result<Vec<ServiceStatus>, SystemError> {
         all_pages(|from| self.supervisor.services(from))
+    }
+
+    fn activity(&mut self, service: &str) -> Result<Option<Activity>, SystemError> {
+        match service {
+            "console" => self.console_activity().map(Some),
+            "uart" => self.uart_activity().map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {
@@ -257,6 +327,23 @@ fn all_pages<T>(
     }
 }
 
+/// Collects the events that a server remembers, with their numbers.
+fn all_events<E>(
+    mut fetch: impl FnMut(u64) -> Result<TracePage, Error<E>>,
+) -> Result<Vec<(u64, String)>, Error<E>> {
+    let mut events = Vec::new();
+    let mut from = 0;
+    for _ in 0..TRACE_PAGES {
+        let page = fetch(from)?;
+        if page.events.is_empty() {
+            break;
+        }
+        from = page.next();
+        events.extend((page.first..).zip(page.events));
+    }
+    Ok(events)
+}
+
 /// Cuts output into messages, at the ends of lines where there are any.
 fn chunks(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     core::iter::from_fn(move || {
@@ -282,6 +369,16 @@ mod tests {
             Ok(Page { items: vec![from, from + 1], next: (from < 4).then_some(from + 2) })
         };
         assert_eq!(all_pages(fetch), Ok(vec![0, 1, 2, 3, 4, 5]));
+    }
+
+    #[test]
+    fn events_are_collected_over_parts_with_their_numbers() {
+        let fetch = |from: u64| -> Result<TracePage, Error<UartError>> {
+            let (first, count) = (from.max(7), if from < 9 { 1 } else { 0 });
+            Ok(TracePage { first, events: vec![format!("event {first}"); count] })
+        };
+        let expected = [(7, "event 7".to_string()), (8, "event 8".to_string())];
+        assert_eq!(all_events(fetch).as_deref(), Ok(&expected[..]));
     }
 
     #[test]

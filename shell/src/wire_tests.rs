@@ -2,12 +2,16 @@
 
 use libd3os::call::{CallError, Caller, Later, Loopback, Request};
 use libd3os::service::Page;
-use libd3os::service::console::{Console, ConsoleClient, ConsoleError, InputEvent, InputMode};
+use libd3os::service::console::{
+    Console, ConsoleClient, ConsoleCounters, ConsoleError, InputEvent, InputMode,
+};
 use libd3os::service::log::{Level, Log, LogClient, LogError, LogPage};
 use libd3os::service::supervisor::{
     CapabilityInfo, CoreStatus, Exit, MemoryReport, ProgramId, ProgramStatus, RunMode,
     ServiceStatus, Supervisor, SupervisorClient, SupervisorError, SystemInfo,
 };
+use libd3os::service::uart::{Uart, UartClient, UartCounters, UartError};
+use libd3os::trace::TracePage;
 
 use crate::fake::{Fake, null_dereference};
 use crate::system::{Hooks, Services, System, SystemError};
@@ -52,6 +56,32 @@ impl Console for Server {
     fn read(&mut self, _: Caller, mode: InputMode, later: Later<Result<InputEvent, ConsoleError>>) {
         assert_eq!(mode, InputMode::Raw);
         later.answer(&self.machine.typed.pop_front().ok_or(ConsoleError::Disconnected));
+    }
+
+    fn counters(&mut self, _: Caller) -> Result<ConsoleCounters, ConsoleError> {
+        Ok(ConsoleCounters { read: 4, ..ConsoleCounters::default() })
+    }
+
+    fn trace(&mut self, _: Caller, _: u64) -> Result<TracePage, ConsoleError> {
+        Err(ConsoleError::Disconnected)
+    }
+}
+
+impl Uart for Server {
+    fn write(&mut self, _: Caller, _: Vec<u8>, _: Later<Result<u32, UartError>>) {
+        panic!("the shell does not write past the console");
+    }
+
+    fn read(&mut self, _: Caller) -> Result<Vec<u8>, UartError> {
+        panic!("the shell does not read past the console");
+    }
+
+    fn counters(&mut self, _: Caller) -> Result<UartCounters, UartError> {
+        Ok(UartCounters { sent: 3, ..UartCounters::default() })
+    }
+
+    fn trace(&mut self, _: Caller, from: u64) -> Result<TracePage, UartError> {
+        Ok(TracePage { first: 9, events: vec!["interrupt".into(); usize::from(from < 10)] })
     }
 }
 
@@ -141,10 +171,12 @@ fn perform(task: Task<'_>, terminal: Server, machine: Fake) -> (String, Vec<Stri
     let console = loopback(terminal, Console::dispatch);
     let supervisor = loopback(Server::new(machine), Supervisor::dispatch);
     let log = loopback(Server::new(Fake::default()), Log::dispatch);
+    let uart = loopback(Server::new(Fake::default()), Uart::dispatch);
     let mut services = Services::new(
         ConsoleClient::new(&console),
         SupervisorClient::new(&supervisor),
         LogClient::new(&log),
+        UartClient::new(&uart),
         Hooks { ready: || (), pause: || () },
     );
     task.perform(&mut services).unwrap();
@@ -166,6 +198,28 @@ fn a_script_over_messages_says_the_same() {
     assert!(text.len() > 4096);
     assert_eq!(done, direct.done[1..]);
     assert_eq!(done.last().map(String::as_str), Some("power off 1"));
+}
+
+#[test]
+fn servers_tell_what_they_did() {
+    let server = || Server::new(Fake::default());
+    let (console, uart) =
+        (loopback(server(), Console::dispatch), loopback(server(), Uart::dispatch));
+    let supervisor = loopback(server(), Supervisor::dispatch);
+    let log = loopback(server(), Log::dispatch);
+    let mut services = Services::new(
+        ConsoleClient::new(&console),
+        SupervisorClient::new(&supervisor),
+        LogClient::new(&log),
+        UartClient::new(&uart),
+        Hooks { ready: || (), pause: || () },
+    );
+    let told = services.activity("uart").unwrap().unwrap();
+    assert_eq!(told.counters[0], ("bytes sent", 3));
+    assert_eq!(told.events, [(9, "interrupt".to_string())]);
+    let refused = services.activity("console");
+    assert_eq!(refused, Err(SystemError::Console(ConsoleError::Disconnected)));
+    assert_eq!(services.activity("supervisor"), Ok(None));
 }
 
 #[test]

@@ -124,9 +124,10 @@ impl<R: Registers> Device<R> {
         self.trace.totals()
     }
 
-    /// The latest events, oldest first.
-    pub fn recent(&self) -> impl Iterator<Item = Event> + '_ {
-        self.trace.recent()
+    /// The latest events.
+    #[must_use]
+    pub const fn events(&self) -> &libd3os::trace::Trace<Event, TRACE_EVENTS> {
+        self.trace.events()
     }
 
     /// Gives the chip up to a FIFO's worth of bytes; without any, the sender is idle from now on.
@@ -302,7 +303,7 @@ mod tests {
         assert!(device.interrupt().input);
         assert_eq!(device.receive(99), b"more than sixtee");
         assert_eq!((device.totals().overruns, device.totals().line_errors), (1, 0));
-        assert!(device.recent().any(|event| event == Event::Overrun));
+        assert!(device.events().recent(0).any(|(_, event)| event == Event::Overrun));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use libd3os::program::{self, grant};
 use libd3os::server::{Event, Server, ServerError};
 use libd3os::service::uart::{Uart, UartCounters, UartError};
 use libd3os::start::{GrantKind, StartInfo};
+use libd3os::trace::TracePage;
 
 use uart::device::{Device, NoChip};
 use uart::regs::{Register, Registers};
@@ -146,6 +147,10 @@ impl Uart for Driver {
             line_errors: totals.line_errors,
             interrupts: totals.interrupts,
         })
+    }
+
+    fn trace(&mut self, _: Caller, from: u64) -> Result<TracePage, UartError> {
+        Ok(self.device.events().page(from))
     }
 }
 

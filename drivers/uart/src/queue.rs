@@ -3,6 +3,10 @@
 //! Both live in fixed arrays. What happens when one is full is part of its type: a [`ByteQueue`]
 //! refuses and leaves the decision to its user, a [`Trace`] forgets its oldest event.
 
+use core::fmt;
+
+use libd3os::trace;
+
 /// A first-in first-out queue of at most `N` bytes.
 #[derive(Debug)]
 pub struct ByteQueue<const N: usize> {
@@ -113,26 +117,33 @@ pub struct Totals {
     pub waits: u64,
 }
 
-/// The last `N` events, and totals that never forget.
-#[derive(Debug)]
-pub struct Trace<const N: usize> {
-    events: [Option<Event>; N],
-    next: usize,
-    totals: Totals,
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupt => f.write_str("interrupt"),
+            Self::Spurious => f.write_str("interrupt without a cause"),
+            Self::Received(bytes) => write!(f, "received {bytes} bytes"),
+            Self::Sent(bytes) => write!(f, "sent {bytes} bytes"),
+            Self::Dropped => f.write_str("dropped a byte, nobody reads"),
+            Self::Overrun => f.write_str("the chip lost a byte"),
+            Self::LineError(status) => write!(f, "line error, status {status:#04x}"),
+            Self::WriterWaits => f.write_str("a writer waits for room"),
+        }
+    }
 }
 
-impl<const N: usize> Default for Trace<N> {
-    fn default() -> Self {
-        Self { events: [None; N], next: 0, totals: Totals::default() }
-    }
+/// The last `N` events, and totals that never forget.
+#[derive(Debug, Default)]
+pub struct Trace<const N: usize> {
+    events: trace::Trace<Event, N>,
+    totals: Totals,
 }
 
 impl<const N: usize> Trace<N> {
     /// Notes an event; the oldest one makes room.
     pub fn note(&mut self, event: Event) {
         self.count(event);
-        self.events[self.next] = Some(event);
-        self.next = (self.next + 1) % N;
+        self.events.note(event);
     }
 
     fn count(&mut self, event: Event) {
@@ -155,10 +166,10 @@ impl<const N: usize> Trace<N> {
         self.totals
     }
 
-    /// The events that are still known, oldest first.
-    pub fn recent(&self) -> impl Iterator<Item = Event> + '_ {
-        let (newer, older) = self.events.split_at(self.next);
-        older.iter().chain(newer).flatten().copied()
+    /// The events that are still known.
+    #[must_use]
+    pub const fn events(&self) -> &trace::Trace<Event, N> {
+        &self.events
     }
 }
 
@@ -184,7 +195,7 @@ mod tests {
         for event in [Event::Interrupt, Event::Received(3), Event::Sent(4)] {
             trace.note(event);
         }
-        assert!(trace.recent().eq([Event::Received(3), Event::Sent(4)]));
+        assert!(trace.events().recent(0).eq([(1, Event::Received(3)), (2, Event::Sent(4))]));
         let totals = trace.totals();
         assert_eq!((totals.interrupts, totals.received, totals.sent), (1, 3, 4));
     }

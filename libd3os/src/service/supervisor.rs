@@ -33,8 +33,8 @@ pub trait Supervisor {
     #[deferred]
     fn exit(code: i32) -> Result<(), SupervisorError>;
 
-    /// How often each program of the image has ended, from the `from`-th on, in the order of the
-    /// image: callers' badges count in the same order, from 1. Whoever waits for the notification
+    /// How often each program of the image has ended, from the `from`-th on. They come in the order
+    /// of the image, in which callers' badges count from 1. Whoever waits for the notification
     /// `program-ended` asks this to learn whose calls it need not answer any more.
     #[retryable]
     fn ends(from: u32) -> Result<Page<u32>, SupervisorError>;

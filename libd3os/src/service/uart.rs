@@ -5,6 +5,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::trace::TracePage;
+
 /// A serial line. It carries bytes and knows nothing of characters, lines or users.
 ///
 /// After a restart of the driver, callers in the middle of an operation get `Restarted`: bytes
@@ -24,6 +26,10 @@ pub trait Uart {
     /// What the driver has counted since it started.
     #[retryable]
     fn counters() -> Result<UartCounters, UartError>;
+
+    /// What the driver did last, from event number `from` on.
+    #[retryable]
+    fn trace(from: u64) -> Result<TracePage, UartError>;
 }
 
 /// What the driver of a serial line has counted since it started.

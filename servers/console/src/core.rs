@@ -13,9 +13,11 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
-use libd3os::service::console::{ConsoleError, InputEvent, InputMode};
+use libd3os::service::console::{ConsoleCounters, ConsoleError, InputEvent, InputMode};
 use libd3os::service::log::{Level, LogRecord};
+use libd3os::trace::Trace;
 
 use crate::output::Output;
 use crate::record;
@@ -24,6 +26,8 @@ use crate::record;
 pub const TYPE_AHEAD_BYTES: usize = 4096;
 /// Bytes that one answer to a reader carries at most.
 pub const ANSWER_BYTES: usize = 512;
+/// Events that the trace remembers.
+pub const TRACE_EVENTS: usize = 64;
 /// Readers that wait at most.
 pub const READERS: usize = 8;
 
@@ -51,19 +55,40 @@ pub enum Shown {
     UpTo(Level),
 }
 
-/// What was counted since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Bytes that programs wrote.
-    pub written: u64,
-    /// Bytes that readers got.
-    pub read: u64,
-    /// Input bytes that were dropped because nobody read.
-    pub dropped: u64,
-    /// Times the interrupt key was passed on.
-    pub interrupts: u64,
-    /// Log records shown.
-    pub records: u64,
+/// What the console did, for its trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A program wrote so many bytes.
+    Wrote(usize),
+    /// The program with this badge reads.
+    Reads(u64),
+    /// It got so many bytes.
+    Answered(u64, usize),
+    /// It has ended, or reads anew: its earlier call is forgotten.
+    Forgot(u64),
+    /// It was told that its line was written over.
+    Redraw(u64),
+    /// An input byte was dropped since nobody reads.
+    Dropped,
+    /// The interrupt key was passed on.
+    Interrupt,
+    /// So many log records were shown.
+    Shown(usize),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrote(bytes) => write!(f, "a program wrote {bytes} bytes"),
+            Self::Reads(caller) => write!(f, "program {caller} reads"),
+            Self::Answered(caller, bytes) => write!(f, "program {caller} got {bytes} bytes"),
+            Self::Forgot(caller) => write!(f, "forgot that program {caller} reads"),
+            Self::Redraw(caller) => write!(f, "program {caller} is to draw its line again"),
+            Self::Dropped => f.write_str("dropped a byte, nobody reads"),
+            Self::Interrupt => f.write_str("passed the interrupt key on"),
+            Self::Shown(records) => write!(f, "showed {records} log records"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -81,7 +106,8 @@ pub struct Console<R> {
     readers: Vec<Reader<R>>,
     type_ahead: VecDeque<u8>,
     shown: Shown,
-    counters: Counters,
+    counters: ConsoleCounters,
+    trace: Trace<Event, TRACE_EVENTS>,
 }
 
 impl<R> Console<R> {
@@ -93,13 +119,15 @@ impl<R> Console<R> {
             readers: Vec::new(),
             type_ahead: VecDeque::new(),
             shown,
-            counters: Counters::default(),
+            counters: ConsoleCounters::default(),
+            trace: Trace::default(),
         }
     }
 
     /// A program writes.
     pub fn write(&mut self, bytes: &[u8]) {
         self.counters.written += bytes.len() as u64;
+        self.trace.note(Event::Wrote(bytes.len()));
         self.output.write(bytes);
     }
 
@@ -117,6 +145,7 @@ impl<R> Console<R> {
         if self.readers.len() == READERS {
             return Err((reply, ConsoleError::ReaderPresent));
         }
+        self.trace.note(Event::Reads(caller));
         self.readers.push(Reader { caller, mode, reply });
         effects.extend(self.deliver());
         Ok(effects)
@@ -137,6 +166,7 @@ impl<R> Console<R> {
                 self.type_ahead.push_back(byte);
             } else {
                 self.counters.dropped += 1;
+                self.trace.note(Event::Dropped);
             }
         }
         effects.extend(self.deliver());
@@ -150,6 +180,7 @@ impl<R> Console<R> {
         let mut lines: Vec<_> =
             records.iter().filter(|record| record.level <= level).map(record::line).collect();
         self.counters.records += lines.len() as u64;
+        self.trace.note(Event::Shown(lines.len()));
         if lost > 0 {
             lines.insert(0, record::lost(lost));
         }
@@ -163,8 +194,14 @@ impl<R> Console<R> {
 
     /// What was counted.
     #[must_use]
-    pub const fn counters(&self) -> Counters {
+    pub const fn counters(&self) -> ConsoleCounters {
         self.counters
+    }
+
+    /// What was done last.
+    #[must_use]
+    pub const fn trace(&self) -> &Trace<Event, TRACE_EVENTS> {
+        &self.trace
     }
 
     fn newest_is_raw(&self) -> bool {
@@ -172,10 +209,13 @@ impl<R> Console<R> {
     }
 
     fn forget_reads(&mut self, caller: u64) -> Vec<Effect<R>> {
-        self.readers
-            .extract_if(.., |reader| reader.caller == caller)
-            .map(|reader| Effect::Forget(reader.reply))
-            .collect()
+        let gone = self.readers.extract_if(.., |reader| reader.caller == caller);
+        let effects: Vec<_> = gone.map(|reader| Effect::Forget(reader.reply)).collect();
+        for _ in &effects {
+            self.counters.forgotten += 1;
+            self.trace.note(Event::Forgot(caller));
+        }
+        effects
     }
 
     /// Gives the newest reader what there is.
@@ -187,6 +227,7 @@ impl<R> Console<R> {
         let count = self.type_ahead.len().min(ANSWER_BYTES);
         let bytes: Vec<u8> = self.type_ahead.drain(..count).collect();
         self.counters.read += count as u64;
+        self.trace.note(Event::Answered(reader.caller, count));
         Some(Effect::Answer(reader.reply, InputEvent::Bytes(bytes)))
     }
 
@@ -195,6 +236,7 @@ impl<R> Console<R> {
     fn interrupt(&mut self) -> Vec<Effect<R>> {
         self.type_ahead.clear();
         self.counters.interrupts += 1;
+        self.trace.note(Event::Interrupt);
         self.output.print("^C\n");
         let mut effects = alloc::vec![Effect::Interrupt];
         if let Some(reader) = self.readers.pop() {
@@ -217,7 +259,9 @@ impl<R> Console<R> {
         if !self.newest_is_raw() {
             return None;
         }
-        self.readers.pop().map(|reader| Effect::Answer(reader.reply, InputEvent::Redraw))
+        let reader = self.readers.pop()?;
+        self.trace.note(Event::Redraw(reader.caller));
+        Some(Effect::Answer(reader.reply, InputEvent::Redraw))
     }
 }
 
@@ -278,6 +322,8 @@ mod tests {
         console.read(2, InputMode::Interruptible, 20).expect("room");
         assert_eq!(console.ended(2), [Effect::Forget(20)]);
         assert_eq!(console.ended(3), []);
+        assert_eq!(console.trace().recent(2).next(), Some((2, Event::Forgot(2))));
+        assert_eq!(console.counters().forgotten, 1);
         assert_eq!(console.input(b"x"), [answer(10, b"x")]);
     }
 

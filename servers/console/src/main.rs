@@ -16,11 +16,14 @@ use libd3os::cap::Notification;
 use libd3os::ipc::MissingGrant;
 use libd3os::program::grant;
 use libd3os::server::{Event, Server, ServerError};
-use libd3os::service::console::{Console as Interface, ConsoleError, InputEvent, InputMode};
+use libd3os::service::console::{
+    Console as Interface, ConsoleCounters, ConsoleError, InputEvent, InputMode,
+};
 use libd3os::service::log::LogClient;
 use libd3os::service::supervisor::SupervisorClient;
 use libd3os::service::uart::{UartClient, UartError};
 use libd3os::start::{GrantKind, StartInfo};
+use libd3os::trace::TracePage;
 
 use console::core::{Console, Effect};
 use console::ends::Ends;
@@ -206,5 +209,13 @@ impl Interface for Terminal {
             Ok(effects) => self.carry_out(effects),
             Err((later, error)) => later.answer(&Err(error)),
         }
+    }
+
+    fn counters(&mut self, _: Caller) -> Result<ConsoleCounters, ConsoleError> {
+        Ok(self.console.counters())
+    }
+
+    fn trace(&mut self, _: Caller, from: u64) -> Result<TracePage, ConsoleError> {
+        Ok(self.console.trace().page(from))
     }
 }

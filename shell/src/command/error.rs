@@ -120,7 +120,10 @@ fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String>
         SystemError::Call { .. } => {
             Some("try again; `svc` shows how the services are doing".to_string())
         }
-        SystemError::Console(_) | SystemError::Log(_) | SystemError::EndlessList { .. } => None,
+        SystemError::Console(_)
+        | SystemError::Log(_)
+        | SystemError::Uart(_)
+        | SystemError::EndlessList { .. } => None,
     }
 }
 

@@ -13,8 +13,12 @@ use crate::parser::Place;
 use crate::session::Session;
 use crate::style::Role;
 use crate::suggest::nearest;
+use crate::system::Activity;
 use crate::table::{Cell, Column, Table};
 use crate::units::{counted, microseconds};
+
+/// Events of a server's trace that are shown.
+const SHOWN_EVENTS: usize = 16;
 
 pub(super) static SVC: Command = Command {
     name: "svc",
@@ -31,7 +35,8 @@ pub(super) static SVC: Command = Command {
            program's state, and a line for each operation. With a service's name: its \
            documentation, and of each operation the arguments, the result, and whether a call may \
            be repeated when the service was restarted during it. The text comes from the \
-           interface's declaration, from which client and server are generated.",
+           interface's declaration, from which client and server are generated. Servers that count \
+           what they do (uart, console) show their counters and what they did last, too.",
     run,
 };
 
@@ -39,7 +44,15 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
     let services = session.system.services()?;
     match arguments.get("NAME") {
         None => overview(session, &services),
-        Some(name) => document(session, find(&services, name)?),
+        Some(name) => {
+            let service = find(&services, name)?;
+            document(session, service);
+            if service.state == ProgramState::Running
+                && let Some(activity) = session.system.activity(name)?
+            {
+                show(session, &activity);
+            }
+        }
     }
     Ok(())
 }
@@ -111,6 +124,23 @@ fn document_operations(session: &mut Session<'_>, doc: &InterfaceDoc) {
         paragraphs(session, 6, operation.doc);
         session.text(6, manner(operation));
     }
+}
+
+/// What the server has counted, and the last of what it did.
+fn show(session: &mut Session<'_>, activity: &Activity) {
+    let mut counters = Table::new([Column::right("COUNT"), Column::left("SINCE ITS START")]);
+    for (what, count) in &activity.counters {
+        counters.row([format!("{count}").into(), (*what).into()]);
+    }
+    session.line("");
+    session.table(&counters);
+    let mut events = Table::new([Column::right("EVENT"), Column::left("LATEST")]);
+    let old = activity.events.len().saturating_sub(SHOWN_EVENTS);
+    for (number, event) in activity.events.iter().skip(old) {
+        events.row([format!("{number}").into(), event.as_str().into()]);
+    }
+    session.line("");
+    session.table(&events);
 }
 
 fn signature(operation: &OperationDoc) -> String {
