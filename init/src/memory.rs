@@ -229,6 +229,13 @@ impl Plan {
         before.map(|batch| u64::from(batch.count)).sum()
     }
 
+    /// How many objects of this type there are.
+    #[must_use]
+    pub fn count(&self, object: ObjectType) -> u64 {
+        let batches = self.batches.iter().filter(|batch| batch.object == object);
+        batches.map(|batch| u64::from(batch.count)).sum()
+    }
+
     /// Which objects to make from which piece: retype calls in order, each within the kernel's
     /// fan-out.
     #[must_use]
@@ -276,47 +283,6 @@ pub const fn cnode_bits(grants: u32) -> u8 {
     bits
 }
 
-/// Untyped memory by size: whether pieces can be cut from it, without touching the kernel.
-///
-/// The same best-fit order as the real cutting, so that "not enough" is found out, with figures,
-/// before anything is made.
-#[derive(Clone, Debug)]
-pub struct Stock {
-    free: [u64; 64],
-}
-
-impl Default for Stock {
-    fn default() -> Self {
-        Self { free: [0; 64] }
-    }
-}
-
-impl Stock {
-    /// Adds an untyped of `1 << bits` bytes.
-    pub fn add(&mut self, bits: u8) {
-        if let Some(count) = self.free.get_mut(usize::from(bits)) {
-            *count += 1;
-        }
-    }
-
-    /// Bytes free.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.free.iter().enumerate().map(|(bits, count)| count << bits).sum()
-    }
-
-    /// Takes a piece, splitting the smallest larger one where none fits exactly.
-    /// Tells the size (log2) of the untyped it was cut from, or `None` where all are smaller.
-    pub fn take(&mut self, bits: u8) -> Option<u8> {
-        let from = (usize::from(bits)..64).find(|&candidate| self.free[candidate] > 0)?;
-        self.free[from] -= 1;
-        for half in usize::from(bits)..from {
-            self.free[half] += 1;
-        }
-        u8::try_from(from).ok()
-    }
-}
-
 fn round_up(bytes: u64) -> Result<u64, PlanError> {
     bytes.checked_next_multiple_of(PAGE_SIZE).ok_or(PlanError::BadSize)
 }
@@ -344,7 +310,9 @@ fn merge_pages(segments: &[(u64, u64)]) -> Result<Vec<Range<u64>>, PlanError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use libd3os::memory::Table;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn spec(heap_bytes: u64, stack_bytes: u64) -> ProgramSpec {
         ProgramSpec { heap_bytes, stack_bytes, ..ProgramSpec::default() }
@@ -395,17 +363,6 @@ mod tests {
         assert_eq!([0, 1, 3, 4, 7, 8].map(cnode_bits), [1, 1, 2, 3, 3, 4]);
     }
 
-    #[test]
-    fn stock_splits_the_smallest_that_fits() {
-        let mut stock = Stock::default();
-        stock.add(20);
-        stock.add(14);
-        assert_eq!(stock.take(12), Some(14));
-        assert_eq!(stock.take(13), Some(13));
-        assert_eq!(stock.take(21), None);
-        assert_eq!(stock.bytes(), (1 << 20) + (1 << 12));
-    }
-
     fn plans() -> impl Strategy<Value = Plan> {
         (
             prop::collection::vec((1u64..0x8000, 0u64..0x20_0000), 1..5),
@@ -441,15 +398,22 @@ mod tests {
             prop_assert_eq!(made, plan.slots());
         }
 
+        /// Mapping every page takes exactly the paging structures that were planned.
         #[test]
-        fn stock_never_makes_memory(sizes in prop::collection::vec(4u8..30, 0..20), takes in prop::collection::vec(4u8..30, 0..20)) {
-            let mut stock = Stock::default();
-            sizes.iter().for_each(|&bits| stock.add(bits));
-            for bits in takes {
-                let before = stock.bytes();
-                let taken = stock.take(bits).is_some();
-                prop_assert_eq!(before - stock.bytes(), u64::from(taken) << bits);
-            }
+        fn the_planned_tables_are_those_that_mapping_takes(
+            starts in prop::collection::vec((1u64..0x8_0000, 0u64..0x80_0000), 1..5),
+            heap in 0u64..0x100_0000,
+            stack in 1u64..0x40_0000,
+        ) {
+            let segments: Vec<_> = starts.iter().map(|&(page, bytes)| (page << 12, bytes + 1)).collect();
+            let regions = Regions::new(&segments, 9000, &spec(heap, stack)).expect("sound");
+            let above = regions.pages().flat_map(|(_, page)| Table::above(page.start, FrameSize::Small));
+            let mapped: BTreeSet<Table> = above.collect();
+            let planned: BTreeSet<Table> = regions.tables(39).map(|base| Table::Pdpt { base })
+                .chain(regions.tables(30).map(|base| Table::PageDirectory { base }))
+                .chain(regions.tables(21).map(|base| Table::PageTable { base }))
+                .collect();
+            prop_assert_eq!(mapped, planned);
         }
     }
 }

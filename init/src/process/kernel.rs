@@ -1,13 +1,12 @@
-//! Init's own capabilities, and the slots for more.
+//! Init's own capabilities.
 
-use libd3os::abi::{BootInfo, ObjectType, SlotRegion, slot};
+use libd3os::abi::{BootInfo, ObjectType, slot};
 use libd3os::cap::{
     AsidPool, CNode, Error, IoPortControl, IrqControl, SchedControl, Slot, SlotRun, Tcb, Untyped,
     VSpace,
 };
+use libd3os::memory::RootCNode;
 use libd3os::sys::Cptr;
-
-use super::trouble::Trouble;
 
 /// Init's CNode.
 pub(super) const ROOT: CNode = CNode::new(Cptr::new(slot::CNODE));
@@ -22,6 +21,9 @@ pub(super) const IRQ_CONTROL: IrqControl = IrqControl::new(Cptr::new(slot::IRQ_C
 /// I/O ports.
 pub(super) const IO_PORT_CONTROL: IoPortControl =
     IoPortControl::new(Cptr::new(slot::IO_PORT_CONTROL));
+
+/// The kernel's side of memory management, over init's CNode.
+pub(super) const MEMORY: RootCNode = RootCNode::new(ROOT, ADDRESS_BITS);
 
 /// Bits of an address in init's capability space.
 const ADDRESS_BITS: u8 = 64;
@@ -45,25 +47,4 @@ pub(super) fn make(
 /// The time of the core that init runs on.
 pub(super) fn sched_control(info: &BootInfo) -> SchedControl {
     SchedControl::new(Cptr::new(info.sched_control.start))
-}
-
-/// Empty slots of init's CNode, given out once and for good.
-#[derive(Debug)]
-pub(super) struct Slots {
-    empty: SlotRegion,
-}
-
-impl Slots {
-    /// The slots that the kernel left empty.
-    pub(super) fn new(info: &BootInfo) -> Self {
-        Self { empty: info.empty }
-    }
-
-    /// The first of `count` slots in a row.
-    pub(super) fn take(&mut self, count: u64) -> Result<u64, Trouble> {
-        let first = self.empty.start;
-        let next = first.checked_add(count).filter(|next| *next <= self.empty.end);
-        self.empty.start = next.ok_or(Trouble::Slots)?;
-        Ok(first)
-    }
 }

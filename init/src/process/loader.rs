@@ -4,14 +4,13 @@
 use core::ops::Range;
 
 use init::memory::PageUse;
-use libd3os::abi::{CNodeCapData, CapRights, FrameSize, ObjectType, UserRegisters, VmAttributes};
-use libd3os::cap::{
-    Bandwidth, CNode, Error, Frame, PageDirectory, PageTable, Pdpt, SchedControl, Space, VSpace,
-};
+use libd3os::abi::{CNodeCapData, CapRights, FrameSize, ObjectType, UserRegisters};
+use libd3os::cap::{Bandwidth, CNode, Error, Frame, SchedControl, Space, VSpace};
+use libd3os::memory::{AddressSpace, MemoryError, RootCNode};
 use libd3os::start::layout::{HEAP_BASE, IPC_BUFFER, STACK_TOP, START_INFO};
 use libd3os::sys::Cptr;
 
-use super::kernel::{ASID_POOL, THREAD, make};
+use super::kernel::{ASID_POOL, MEMORY, THREAD, make};
 use super::program::Program;
 use super::resources::Shared;
 use super::trouble::{Doing, Refused};
@@ -45,7 +44,7 @@ impl Loader {
 
     fn make(&self, window: &mut Window, program: &Program, info: &[u8]) -> Result<(), Refused> {
         make_objects(program)?;
-        map_tables(program).doing("mapping its page tables")?;
+        ASID_POOL.assign(vspace(program)).doing("naming its address space")?;
         map_pages(window, program, info).doing("mapping its memory")?;
         self.grant_capabilities(program)?;
         self.start_thread(program, info.len())
@@ -105,26 +104,11 @@ fn make_objects(program: &Program) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Maps the paging structures, the larger first. An address space needs its identifier before.
-fn map_tables(program: &Program) -> Result<(), Error> {
-    let vspace = vspace(program);
-    ASID_POOL.assign(vspace)?;
-    let attributes = VmAttributes::default();
-    let regions = &program.draft.regions;
-    for (slot, address) in (program.object(ObjectType::Pdpt)..).zip(regions.tables(39)) {
-        Pdpt::new(Cptr::new(slot)).map(vspace, address, attributes)?;
-    }
-    for (slot, address) in (program.object(ObjectType::PageDirectory)..).zip(regions.tables(30)) {
-        PageDirectory::new(Cptr::new(slot)).map(vspace, address, attributes)?;
-    }
-    for (slot, address) in (program.object(ObjectType::PageTable)..).zip(regions.tables(21)) {
-        PageTable::new(Cptr::new(slot)).map(vspace, address, attributes)?;
-    }
-    Ok(())
-}
-
-fn map_pages(window: &mut Window, program: &Program, info: &[u8]) -> Result<(), Error> {
+/// Fills and maps every page, and with it the paging structures that it hangs from.
+fn map_pages(window: &mut Window, program: &Program, info: &[u8]) -> Result<(), MemoryError> {
     let first = program.object(FrameSize::Small.object_type());
+    let mut space = AddressSpace::new(vspace(program));
+    let mut tables = Tables::of(program);
     for (slot, (purpose, page)) in (first..).zip(program.draft.regions.pages()) {
         let frame = Frame::new(Cptr::new(slot));
         let rights = match purpose {
@@ -136,9 +120,27 @@ fn map_pages(window: &mut Window, program: &Program, info: &[u8]) -> Result<(), 
                 CapRights::READ
             }
         };
-        frame.map(vspace(program), page.start, rights, VmAttributes::default())?;
+        let make = |_: &mut RootCNode, object| tables.next(object);
+        let frame = (frame, FrameSize::Small);
+        space.map(&mut { MEMORY }, make, frame, page.start, rights)?;
     }
     Ok(())
+}
+
+/// The paging structures that were planned and made for a program, in the order of their use.
+struct Tables([(ObjectType, Range<u64>); 3]);
+
+impl Tables {
+    fn of(program: &Program) -> Self {
+        let kinds = [ObjectType::Pdpt, ObjectType::PageDirectory, ObjectType::PageTable];
+        Self(kinds.map(|kind| (kind, program.objects_of(kind))))
+    }
+
+    /// The slot of the next one of this type. The plan counts exactly what mapping takes.
+    fn next(&mut self, kind: ObjectType) -> Result<u64, MemoryError> {
+        let slots = self.0.iter_mut().find(|(known, _)| *known == kind);
+        slots.and_then(|(_, slots)| slots.next()).ok_or(MemoryError::OutOfSlots)
+    }
 }
 
 /// Copies what the file has for this page; tells what the program may do there.

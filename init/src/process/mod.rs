@@ -4,6 +4,7 @@
 //! the only program that never calls another, so nobody can hang it: it answers, signals and
 //! invokes kernel objects, nothing else.
 
+mod device;
 mod kernel;
 mod loader;
 mod memory;

@@ -1,4 +1,4 @@
-//! The machine under init: memory and slots, the serial port, the way to switch off.
+//! The machine under init: memory, the serial port, the way to switch off.
 
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -11,7 +11,7 @@ use libd3os::start::layout::PAGE_SIZE;
 use libd3os::sys::Cptr;
 use libd3os::time::tsc;
 
-use super::kernel::{IO_PORT_CONTROL, Slots, THREAD, own_slot};
+use super::kernel::{IO_PORT_CONTROL, THREAD, own_slot};
 use super::memory::Memory;
 use super::raw;
 use super::serial::{self, Serial};
@@ -26,7 +26,6 @@ const PATIENCE_US: u64 = 200_000;
 #[derive(Debug)]
 pub(super) struct Platform {
     pub(super) machine: Machine,
-    pub(super) slots: Slots,
     pub(super) memory: Memory,
     /// A view of other memory; none while the system is not that far yet.
     pub(super) window: Option<Window>,
@@ -43,16 +42,15 @@ impl Platform {
     /// What the kernel left to init.
     pub(super) fn new(info: &'static BootInfo) -> Self {
         let machine = Machine::parse(raw::extra_boot_info(info));
-        let mut slots = Slots::new(info);
-        let com1 = slots.take(1).unwrap_or(0);
+        let mut memory = Memory::new(info);
+        let com1 = memory.slots(1).unwrap_or(0);
         let serial = Serial::take(com1).ok();
         if let Some(serial) = serial {
             serial::show_panics_on(serial);
         }
         let com1 = if serial.is_some() { com1 } else { 0 };
-        let memory = Memory::new(info);
         let ports = Vec::new();
-        Self { machine, slots, memory, window: None, com1, exit_port: None, serial, ports }
+        Self { machine, memory, window: None, com1, exit_port: None, serial, ports }
     }
 
     /// Microseconds since the machine started.
@@ -149,7 +147,7 @@ impl Platform {
             return Ok(*port);
         }
         let range = IoPortRange { first, last };
-        let slot = self.slots.take(1).map_err(|_| Error::DeleteFirst)?;
+        let slot = self.memory.slots(1).map_err(|_| Error::DeleteFirst)?;
         IO_PORT_CONTROL.issue(range, own_slot(slot))?;
         let port = IoPort::new(Cptr::new(slot));
         self.ports.push((range, port));
@@ -171,7 +169,7 @@ impl PhysicalMemory for Platform {
         while done < bytes {
             let at = address.checked_add(done as u64)?;
             let (page, offset) = (at & !(PAGE_SIZE - 1), at & (PAGE_SIZE - 1));
-            let frame = self.memory.device_frame(&mut self.slots, page).ok()??;
+            let frame = self.memory.device_frame(page).ok()??;
             let part = (bytes - done).min(usize::try_from(PAGE_SIZE - offset).ok()?);
             let into = contents.get_mut(done..done + part)?;
             self.window.as_mut()?.read(frame, usize::try_from(offset).ok()?, into).ok()?;

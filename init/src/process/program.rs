@@ -3,6 +3,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use init::elf;
 use init::grants::{Granted, grants};
@@ -15,9 +16,9 @@ use libd3os::image::{Archive, Manifest, ProgramSpec};
 use libd3os::start::{StartInfo, StartInfoError};
 use libd3os::sys::Cptr;
 
-use super::kernel::{Slots, own_slot};
+use super::kernel::own_slot;
 use super::memory::Memory;
-use super::trouble::{Doing, Refused, Trouble, Unfit};
+use super::trouble::{Doing, Refused, Unfit};
 
 /// Bytes of arguments for which every program has room in its start information: as many as
 /// a call to the supervisor can carry.
@@ -70,13 +71,11 @@ impl Draft {
     pub(super) fn equip(
         self,
         memory: &mut Memory,
-        slots: &mut Slots,
         fault_endpoint: Cptr,
-    ) -> Result<Program, Trouble> {
-        let pieces = self.plan.pieces();
-        let pieces = pieces.into_iter().map(|bits| memory.take(slots, bits));
-        let pieces = pieces.collect::<Result<_, _>>()?;
-        let objects = slots.take(self.plan.slots())?;
+    ) -> Result<Program, Refused> {
+        let pieces = self.plan.pieces().into_iter().map(|bits| memory.piece(bits));
+        let pieces = pieces.collect::<Result<_, _>>().doing("setting memory aside")?;
+        let objects = memory.slots(self.plan.slots()).doing("setting slots aside")?;
         let arguments = Vec::new();
         Ok(Program { draft: self, pieces, objects, fault_endpoint, arguments, used_us: 0 })
     }
@@ -100,6 +99,12 @@ impl Program {
     /// Init's slot of the program's first object of this type.
     pub(super) fn object(&self, object: ObjectType) -> u64 {
         self.objects + self.draft.plan.position(object)
+    }
+
+    /// Init's slots of all of its objects of this type.
+    pub(super) fn objects_of(&self, object: ObjectType) -> Range<u64> {
+        let first = self.object(object);
+        first..first + self.draft.plan.count(object)
     }
 
     /// Its thread.
@@ -165,13 +170,7 @@ impl Program {
     /// call does nothing.
     fn answer_callers(&self) {
         let restarted = MessageInfo::new(u64::from(CallError::Restarted.number()), 0, 0, 0);
-        let first = self.object(ObjectType::Reply);
-        let replies = self.draft.plan.batches.iter();
-        let count = replies
-            .filter(|batch| batch.object == ObjectType::Reply)
-            .map(|batch| u64::from(batch.count))
-            .sum::<u64>();
-        for slot in first..first + count {
+        for slot in self.objects_of(ObjectType::Reply) {
             Reply::new(Cptr::new(slot)).send(restarted);
         }
     }

@@ -9,12 +9,13 @@ use init::badge::{Channel, badge};
 use init::grants::{Source, services};
 use init::supervise::ProgramNumber;
 use libd3os::abi::{CapRights, ObjectType};
-use libd3os::cap::{Endpoint, IoPortRange, IrqPin, Notification, Slot, Untyped};
+use libd3os::cap::{Endpoint, IoPortRange, IrqPin, Notification, Slot};
 use libd3os::image::{IrqLine, Manifest, Polarity, PortRange, Resource, Trigger};
 use libd3os::start::SIGNAL_FLAG;
 use libd3os::sys::Cptr;
 
-use super::kernel::{IO_PORT_CONTROL, IRQ_CONTROL, Slots, make, own_slot};
+use super::kernel::{IO_PORT_CONTROL, IRQ_CONTROL, own_slot};
+use super::memory::Memory;
 use super::serial;
 use super::trouble::{Doing, Refused, Trouble};
 
@@ -37,25 +38,19 @@ impl Shared {
     /// init has for itself already, or 0.
     pub(super) fn make(
         manifest: &Manifest,
-        own: Untyped,
-        slots: &mut Slots,
+        memory: &mut Memory,
         com1: u64,
     ) -> Result<Self, Trouble> {
-        let endpoints = services(manifest).count() as u64 + 1;
-        let endpoint = slots.take(endpoints)?;
-        for slot in endpoint..endpoint + endpoints {
-            make(own, ObjectType::Endpoint, 0, slot, 1).doing("making endpoints")?;
-        }
-        let notifications = manifest.programs.len() as u64 + 1;
-        let notification = slots.take(notifications)?;
-        for slot in notification..notification + notifications {
-            make(own, ObjectType::Notification, 0, slot, 1).doing("making notifications")?;
-        }
+        let mut make = |object| memory.make(object, 0).doing("making endpoints and notifications");
+        let services = services(manifest).map(|_| make(ObjectType::Endpoint));
+        let services = services.collect::<Result<_, _>>()?;
+        let notifications = manifest.programs.iter().map(|_| make(ObjectType::Notification));
+        let notifications = notifications.collect::<Result<_, _>>()?;
         let mut shared = Self {
-            endpoint,
-            notification,
-            services: (endpoint + 1..endpoint + endpoints).collect(),
-            notifications: (notification + 1..notification + notifications).collect(),
+            endpoint: make(ObjectType::Endpoint)?,
+            notification: make(ObjectType::Notification)?,
+            services,
+            notifications,
             ports: Vec::new(),
             interrupts: Vec::new(),
         };
@@ -64,7 +59,7 @@ impl Shared {
             shared.ports.push((PortRange { first, last }, com1));
         }
         for resource in &manifest.resources {
-            shared.take_resource(resource, slots)?;
+            shared.take_resource(resource, memory)?;
         }
         Ok(shared)
     }
@@ -95,11 +90,11 @@ impl Shared {
         &self,
         of: Option<ProgramNumber>,
         badge: u64,
-        slots: &mut Slots,
+        memory: &mut Memory,
     ) -> Result<Notification, Trouble> {
         let index = of.and_then(|program| self.notifications.get(program.index()).copied());
         let source = own_slot(index.unwrap_or(self.notification));
-        let slot = slots.take(1)?;
+        let slot = memory.slots(1).doing("taking a slot")?;
         let minted = own_slot(slot).mint_from(source, CapRights::WRITE, badge | SIGNAL_FLAG);
         minted.doing("making a signal capability")?;
         Ok(Notification::new(Cptr::new(slot)))
@@ -109,9 +104,9 @@ impl Shared {
     pub(super) fn fault_endpoint(
         &self,
         program: ProgramNumber,
-        slots: &mut Slots,
+        memory: &mut Memory,
     ) -> Result<Cptr, Trouble> {
-        let slot = slots.take(1)?;
+        let slot = memory.slots(1).doing("taking a slot")?;
         let rights = CapRights::WRITE.or(CapRights::GRANT).or(CapRights::GRANT_REPLY);
         let badge = badge(program, Channel::Fault);
         own_slot(slot)
@@ -157,17 +152,17 @@ impl Shared {
         self.notifications.get(program.index()).copied().unwrap_or(0)
     }
 
-    fn take_resource(&mut self, resource: &Resource, slots: &mut Slots) -> Result<(), Trouble> {
+    fn take_resource(&mut self, resource: &Resource, memory: &mut Memory) -> Result<(), Trouble> {
         let refused = |error| Trouble::Resource(resource.name.clone(), error);
         if let Some(range) = resource.ports.filter(|range| find(&self.ports, range) == 0) {
-            let slot = slots.take(1)?;
+            let slot = memory.slots(1).doing("taking a slot")?;
             let PortRange { first, last } = range;
             let wanted = IoPortRange { first, last };
             IO_PORT_CONTROL.issue(wanted, own_slot(slot)).map_err(refused)?;
             self.ports.push((range, slot));
         }
         if let Some(line) = resource.irq.filter(|line| find(&self.interrupts, line) == 0) {
-            let slot = slots.take(1)?;
+            let slot = memory.slots(1).doing("taking a slot")?;
             let pin = IrqPin {
                 io_apic: 0,
                 pin: u64::from(line.pin),

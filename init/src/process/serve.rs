@@ -86,7 +86,7 @@ impl Supervisor for System {
             ram_bytes: machine.ram_bytes,
             kernel_bytes: machine.kernel_bytes,
             untyped_total: self.platform.memory.total,
-            untyped_free: self.platform.memory.stock().bytes(),
+            untyped_free: self.platform.memory.available(),
             frames_used: frames(true),
             frames_free: frames(false),
             programs_bytes: self.programs.iter().map(Program::bytes).sum(),

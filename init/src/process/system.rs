@@ -13,28 +13,28 @@ use init::service::{Remedy, SHELL, remedy, unserved};
 use init::supervise::{Action, ProgramNumber, Supervisor};
 use libd3os::abi::{BootInfo, MessageInfo, ObjectType};
 use libd3os::call::{CallError, Later};
-use libd3os::cap::{Notification, Reply, Untyped};
+use libd3os::cap::{Notification, Reply};
 use libd3os::image::{Archive, BootConfig, Manifest, StartPolicy};
 use libd3os::mark::{Phase, mark};
+use libd3os::memory::MemoryError;
 use libd3os::server::Server;
 use libd3os::service::log::Level;
 use libd3os::service::supervisor::{Exit, ProgramState, RunMode, StartFailure, SupervisorError};
 use libd3os::start::SIGNAL_FLAG;
 use libd3os::sys::Cptr;
 
-use super::kernel::{Slots, THREAD, make, sched_control};
+use super::kernel::{THREAD, sched_control};
 use super::loader::Loader;
+use super::memory::Memory;
 use super::platform::Platform;
 use super::power::{Closing, End, FAILED, Failure};
 use super::program::{Draft, Program};
 use super::raw;
 use super::resources::Shared;
 use super::ticker::Ticker;
-use super::trouble::{Doing, Trouble};
+use super::trouble::{Doing, Refused, Trouble};
 use super::window::Window;
 
-/// log2 of the memory that init makes its own objects of.
-const OWN_BITS: u8 = 16;
 /// Calls to init that can wait for their answers at a time, plus one.
 const OWN_REPLIES: u64 = 32;
 
@@ -97,29 +97,22 @@ struct Parts {
 
 fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Trouble> {
     // The window first: without it a machine that cannot be brought up cannot be switched off.
-    let own = platform.memory.take(&mut platform.slots, OWN_BITS)?;
-    platform.window = Some(Window::open(own, &mut platform.slots)?);
+    platform.window = Some(Window::open(&mut platform.memory)?);
     let bytes = raw::archive(info).map_err(Trouble::Archive)?;
     let archive = Archive::parse(bytes).map_err(Trouble::Archive)?;
     let (manifest, config) = (archive.manifest().clone(), archive.boot_config().clone());
     platform.exit_port = config.exit_port;
     mark(Phase::ManifestRead);
     let drafts = draft_programs(&archive)?;
-    check_memory(platform, &drafts)?;
-
-    let slots = &mut platform.slots;
-    let shared = Shared::make(&manifest, own, slots, platform.com1)?;
-    let server = own_server(own, &shared, slots)?;
-    let tick = shared.signaller(None, TICK_BADGE, slots)?;
-    let ticker = Ticker::start(own, slots, sched_control(info), tick)?;
-    let log_reader = log_reader(&manifest, &shared, slots)?;
-    let absent = one_reply(own, slots)?;
-    let ended = signaller(&manifest, PROGRAM_ENDED, &shared, slots)?.map(|(_, ended)| ended);
-    let mut programs = Vec::new();
-    for draft in drafts {
-        let fault_endpoint = shared.fault_endpoint(draft.number, slots)?;
-        programs.push(draft.equip(&mut platform.memory, slots, fault_endpoint)?);
-    }
+    let memory = &mut platform.memory;
+    let shared = Shared::make(&manifest, memory, platform.com1)?;
+    let server = own_server(&shared, memory)?;
+    let tick = shared.signaller(None, TICK_BADGE, memory)?;
+    let ticker = Ticker::start(memory, sched_control(info), tick)?;
+    let log_reader = log_reader(&manifest, &shared, memory)?;
+    let absent = reply(memory)?;
+    let ended = signaller(&manifest, PROGRAM_ENDED, &shared, memory)?.map(|(_, ended)| ended);
+    let programs = equip(drafts, &shared, memory)?;
     let loader = Loader { shared, time: sched_control(info) };
     Ok(Parts { manifest, config, programs, loader, ticker, log_reader, ended, absent, server })
 }
@@ -135,40 +128,43 @@ fn draft_programs(archive: &Archive<'static>) -> Result<Vec<Draft>, Trouble> {
         .collect()
 }
 
-/// Tells before anything is made whether everything will fit.
-fn check_memory(platform: &Platform, drafts: &[Draft]) -> Result<(), Trouble> {
-    let mut stock = platform.memory.stock();
-    let available = stock.bytes();
-    let pieces: Vec<u8> = drafts.iter().flat_map(|draft| draft.plan.pieces()).collect();
-    if pieces.iter().all(|bits| stock.take(*bits).is_some()) {
-        return Ok(());
-    }
-    let needed = pieces.iter().map(|bits| 1u64 << bits).sum();
-    Err(Trouble::Memory { needed, available })
+/// Sets aside what every program takes. That it does not suffice is told for all of them at once.
+fn equip(
+    drafts: Vec<Draft>,
+    shared: &Shared,
+    memory: &mut Memory,
+) -> Result<Vec<Program>, Trouble> {
+    let pieces = drafts.iter().flat_map(|draft| draft.plan.pieces());
+    let needed = pieces.map(|bits| 1u64 << bits).sum();
+    let available = memory.available();
+    let equipped = drafts.into_iter().map(|draft| {
+        let fault_endpoint = shared.fault_endpoint(draft.number, memory)?;
+        draft.equip(memory, fault_endpoint).map_err(|refused| match refused.error {
+            MemoryError::OutOfMemory { .. } => Trouble::Memory { needed, available },
+            _ => Trouble::Refused(refused),
+        })
+    });
+    equipped.collect()
 }
 
 /// Init's endpoint with its reply objects; its notification ends waiting there.
-fn own_server(own: Untyped, shared: &Shared, slots: &mut Slots) -> Result<Server, Trouble> {
-    let first = slots.take(OWN_REPLIES)?;
-    make(own, ObjectType::Reply, 0, first, OWN_REPLIES).doing("making reply objects")?;
+fn own_server(shared: &Shared, memory: &mut Memory) -> Result<Server, Trouble> {
     THREAD.bind_notification(shared.own_notification()).doing("binding init's notification")?;
-    let replies = (first..first + OWN_REPLIES).map(|slot| Reply::new(Cptr::new(slot)));
-    // A server without reply objects is the only thing that this refuses, and there are some.
-    Server::new(shared.own_endpoint(), replies).map_err(|_| Trouble::Slots)
+    let replies = (0..OWN_REPLIES).map(|_| reply(memory)).collect::<Result<Vec<_>, _>>()?;
+    Server::new(shared.own_endpoint(), replies).map_err(Trouble::Server)
 }
 
-fn one_reply(own: Untyped, slots: &mut Slots) -> Result<Reply, Trouble> {
-    let slot = slots.take(1)?;
-    make(own, ObjectType::Reply, 0, slot, 1).doing("making a reply object")?;
-    Ok(Reply::new(Cptr::new(slot)))
+fn reply(memory: &mut Memory) -> Result<Reply, Refused> {
+    let made = memory.make(ObjectType::Reply, 0).doing("making reply objects")?;
+    Ok(Reply::new(Cptr::new(made)))
 }
 
 fn log_reader(
     manifest: &Manifest,
     shared: &Shared,
-    slots: &mut Slots,
+    memory: &mut Memory,
 ) -> Result<Option<LogReader>, Trouble> {
-    let found = signaller(manifest, LOG_READY, shared, slots)?;
+    let found = signaller(manifest, LOG_READY, shared, memory)?;
     Ok(found.map(|(program, ready)| LogReader { program, ready }))
 }
 
@@ -177,10 +173,10 @@ fn signaller(
     manifest: &Manifest,
     name: &str,
     shared: &Shared,
-    slots: &mut Slots,
+    memory: &mut Memory,
 ) -> Result<Option<(ProgramNumber, Notification)>, Trouble> {
     let Some((program, badge)) = waiter(manifest, name) else { return Ok(None) };
-    Ok(Some((program, shared.signaller(Some(program), badge, slots)?)))
+    Ok(Some((program, shared.signaller(Some(program), badge, memory)?)))
 }
 
 /// The script's lines for the shell. The other arguments of the boot are short.
@@ -395,7 +391,7 @@ impl System {
                 machine.tsc_mhz,
             ),
         );
-        let free = self.platform.memory.stock().bytes() >> 10;
+        let free = self.platform.memory.available() >> 10;
         let programs: u64 = self.programs.iter().map(Program::bytes).sum();
         let count = self.programs.len();
         self.note(

@@ -9,11 +9,12 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use libd3os::abi::{MessageInfo, ObjectType, Syscall, UserRegisters};
-use libd3os::cap::{Bandwidth, Notification, SchedContext, SchedControl, Space, Tcb, Untyped};
+use libd3os::cap::{Bandwidth, Notification, SchedContext, SchedControl, Space, Tcb};
 use libd3os::sys::{self, Cptr, Registers};
 
-use super::kernel::{ROOT, Slots, THREAD, VSPACE, make};
-use super::trouble::{Doing, Trouble};
+use super::kernel::{ROOT, THREAD, VSPACE};
+use super::memory::Memory;
+use super::trouble::{Doing, Refused};
 
 /// Time between ticks.
 const PERIOD_US: u64 = 10_000;
@@ -47,23 +48,16 @@ pub(super) struct Ticker {
 impl Ticker {
     /// Makes the thread, which waits at once. `tick` is signalled at each tick.
     pub(super) fn start(
-        own: Untyped,
-        slots: &mut Slots,
+        memory: &mut Memory,
         time: SchedControl,
         tick: Notification,
-    ) -> Result<Self, Trouble> {
-        let first = slots.take(3)?;
-        let objects = [
-            (ObjectType::Tcb, 0),
-            (ObjectType::SchedContext, CONTEXT_BITS),
-            (ObjectType::Notification, 0),
-        ];
-        for (slot, (object, bits)) in (first..).zip(objects) {
-            make(own, object, bits, slot, 1).doing("making the ticker")?;
-        }
-        let cptr = |offset| Cptr::new(first + offset);
-        let (thread, context) = (Tcb::new(cptr(0)), SchedContext::new(cptr(1)));
-        GATE.store(first + 2, Ordering::Relaxed);
+    ) -> Result<Self, Refused> {
+        let mut make =
+            |object, bits| memory.make(object, bits).map(Cptr::new).doing("making the ticker");
+        let thread = Tcb::new(make(ObjectType::Tcb, 0)?);
+        let context = SchedContext::new(make(ObjectType::SchedContext, CONTEXT_BITS)?);
+        let gate = make(ObjectType::Notification, 0)?;
+        GATE.store(gate.address(), Ordering::Relaxed);
         TICK.store(libd3os::cap::Capability::cptr(tick).address(), Ordering::Relaxed);
         let space = Space { cspace: ROOT, cspace_data: 0, vspace: VSPACE };
         let bandwidth =
@@ -74,7 +68,7 @@ impl Ticker {
             .and_then(|()| thread.set_sched_params(THREAD, PRIORITY, PRIORITY, context, Cptr::NULL))
             .and_then(|()| thread.write_registers(&entry_registers(), true));
         started.doing("starting the ticker")?;
-        Ok(Self { gate: Notification::new(cptr(2)) })
+        Ok(Self { gate: Notification::new(gate) })
     }
 
     /// Ticks from now on, or stops.

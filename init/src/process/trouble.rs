@@ -8,21 +8,23 @@ use init::grants::GrantError;
 use init::memory::PlanError;
 use libd3os::cap;
 use libd3os::image::ArchiveError;
+use libd3os::memory::MemoryError;
+use libd3os::server::ServerError;
 use libd3os::service::supervisor::StartFailure;
 use libd3os::start::StartInfoError;
 
-/// A kernel call that should have succeeded.
+/// Something that should have succeeded: a kernel call, or taking memory that was counted before.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused {
     /// What init was doing, as a gerund.
     pub(super) doing: &'static str,
-    /// What the kernel said.
-    pub(super) error: cap::Error,
+    /// What went wrong.
+    pub(super) error: MemoryError,
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: the kernel says: {}", self.doing, self.error)
+        write!(f, "{}: {}", self.doing, self.error)
     }
 }
 
@@ -32,15 +34,15 @@ impl From<Refused> for StartFailure {
     }
 }
 
-/// Says what init was doing when a kernel call failed.
+/// Says what init was doing when something failed.
 pub(super) trait Doing<T> {
     /// Adds what init was doing.
     fn doing(self, doing: &'static str) -> Result<T, Refused>;
 }
 
-impl<T> Doing<T> for Result<T, cap::Error> {
+impl<T, E: Into<MemoryError>> Doing<T> for Result<T, E> {
     fn doing(self, doing: &'static str) -> Result<T, Refused> {
-        self.map_err(|error| Refused { doing, error })
+        self.map_err(|error| Refused { doing, error: error.into() })
     }
 }
 
@@ -85,11 +87,11 @@ pub(super) enum Trouble {
         /// What there is.
         available: u64,
     },
-    /// Init's capability table is too small for the image.
-    Slots,
+    /// Init cannot serve.
+    Server(ServerError),
     /// Hardware that the manifest names could not be had.
     Resource(String, cap::Error),
-    /// The kernel refused something that it should not.
+    /// Something failed that should not.
     Refused(Refused),
 }
 
@@ -110,7 +112,7 @@ impl fmt::Display for Trouble {
                 needed.div_ceil(1024),
                 available / 1024
             ),
-            Self::Slots => f.write_str("the image has more parts than init has slots for"),
+            Self::Server(error) => error.fmt(f),
             Self::Resource(name, error) => write!(f, "resource `{name}` is not to be had: {error}"),
             Self::Refused(refused) => refused.fmt(f),
         }

@@ -1,13 +1,14 @@
 //! A page of init's own address space through which it fills and reads other frames.
 #![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on both sides")]
 
-use libd3os::abi::{CapRights, ObjectType, VmAttributes};
-use libd3os::cap::{Error, Frame, PageDirectory, PageTable, Pdpt, Untyped};
+use libd3os::abi::{CapRights, FrameSize, VmAttributes};
+use libd3os::cap::{Error, Frame};
+use libd3os::memory::{AddressSpace, RootCNode};
 use libd3os::start::layout::PAGE_SIZE;
-use libd3os::sys::Cptr;
 
-use super::kernel::{Slots, VSPACE, make};
-use super::trouble::{Doing, Trouble};
+use super::kernel::{MEMORY, VSPACE};
+use super::memory::Memory;
+use super::trouble::{Doing, Refused};
 
 /// Where the window is: 512 GiB in which there is nothing else.
 const ADDRESS: u64 = 0x6000_0000_0000;
@@ -19,19 +20,11 @@ pub(super) struct Window(());
 
 impl Window {
     /// Makes the paging structures over the window.
-    pub(super) fn open(own: Untyped, slots: &mut Slots) -> Result<Self, Trouble> {
-        let attributes = VmAttributes::default();
-        let first = slots.take(3)?;
-        let cptr = |offset| Cptr::new(first + offset);
-        let structures = [ObjectType::Pdpt, ObjectType::PageDirectory, ObjectType::PageTable];
-        for (slot, object) in (first..).zip(structures) {
-            make(own, object, 0, slot, 1).doing("making the copy window")?;
-        }
-        let mapped = Pdpt::new(cptr(0))
-            .map(VSPACE, ADDRESS, attributes)
-            .and_then(|()| PageDirectory::new(cptr(1)).map(VSPACE, ADDRESS, attributes))
-            .and_then(|()| PageTable::new(cptr(2)).map(VSPACE, ADDRESS, attributes));
-        mapped.doing("mapping the copy window")?;
+    pub(super) fn open(memory: &mut Memory) -> Result<Self, Refused> {
+        let make = |_: &mut RootCNode, object| memory.make(object, 0);
+        AddressSpace::new(VSPACE)
+            .prepare(&mut { MEMORY }, make, ADDRESS, FrameSize::Small)
+            .doing("making the copy window")?;
         Ok(Self(()))
     }
 

@@ -27,10 +27,12 @@ pub use vspace::{AddressSpace, Table};
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cap;
 
 /// Why there is no memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemoryError {
     /// No untyped block of 2 to the power of `bits` bytes is left.
     OutOfMemory {
@@ -46,7 +48,7 @@ pub enum MemoryError {
 impl fmt::Display for MemoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OutOfMemory { bits } => write!(f, "no block of 2^{bits} bytes is left"),
+            Self::OutOfMemory { bits } => write!(f, "no untyped memory of 2^{bits} bytes is left"),
             Self::OutOfSlots => f.write_str("no capability slots are left"),
             Self::Kernel(error) => write!(f, "the kernel refused: {error}"),
         }

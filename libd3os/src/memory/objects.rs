@@ -59,6 +59,22 @@ impl Objects {
         &mut self.slots
     }
 
+    /// Sets untyped memory aside, 2 to the power of `bits` bytes, for whatever is to be made of it.
+    ///
+    /// # Errors
+    /// [`MemoryError`]; nothing is lost then.
+    pub fn set_aside(&mut self, kernel: &mut impl Kernel, bits: u8) -> Result<Block, MemoryError> {
+        self.untyped.take(kernel, &mut self.slots, bits)
+    }
+
+    /// Takes back what was set aside; whatever was made of it is deleted.
+    ///
+    /// # Errors
+    /// The kernel's. The memory is then left out of use.
+    pub fn take_back(&mut self, kernel: &mut impl Kernel, block: Block) -> Result<(), MemoryError> {
+        self.untyped.give_back(kernel, &mut self.slots, block)
+    }
+
     /// Makes an object; `size_bits` as for [`crate::cap::Untyped::retype`].
     ///
     /// # Errors
@@ -132,6 +148,17 @@ mod tests {
             prop_assert_eq!(objects.slots().available(), 100);
             prop_assert_eq!(kernel.caps.len(), 1);
         }
+    }
+
+    #[test]
+    fn what_is_set_aside_is_not_used_for_objects() {
+        let (mut kernel, mut objects) = objects();
+        let block = objects.set_aside(&mut kernel, 15).expect("half of it");
+        assert_eq!(objects.available(), 1 << 15);
+        let large = objects.make(&mut kernel, ObjectType::Untyped, 16);
+        assert_eq!(large, Err(MemoryError::OutOfMemory { bits: 16 }));
+        objects.take_back(&mut kernel, block).expect("the model agrees");
+        assert_eq!((objects.available(), objects.slots().available()), (1 << 16, 100));
     }
 
     #[test]

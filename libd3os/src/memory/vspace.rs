@@ -78,20 +78,18 @@ impl AddressSpace {
         Table::above(address, size).filter(|table| !self.tables.contains(table))
     }
 
-    /// Maps a frame, and whatever it hangs from; `make` makes paging structures and tells their
-    /// slots.
+    /// Puts in what a frame at `address` hangs from; `make` makes paging structures and tells
+    /// their slots.
     ///
     /// # Errors
     /// [`MemoryError`]; paging structures that were put in before the failure stay, and are known.
-    pub fn map<K: Kernel>(
+    pub fn prepare<K: Kernel>(
         &mut self,
         kernel: &mut K,
         mut make: impl FnMut(&mut K, ObjectType) -> Result<u64, MemoryError>,
-        frame: (Frame, FrameSize),
         address: u64,
-        rights: CapRights,
+        size: FrameSize,
     ) -> Result<(), MemoryError> {
-        let (frame, size) = frame;
         for table in Table::above(address, size) {
             if self.tables.contains(&table) {
                 continue;
@@ -100,6 +98,23 @@ impl AddressSpace {
             kernel.map_table(slot, table, self.vspace)?;
             self.tables.insert(table);
         }
+        Ok(())
+    }
+
+    /// Maps a frame, and whatever it hangs from, as [`Self::prepare`] does.
+    ///
+    /// # Errors
+    /// [`MemoryError`].
+    pub fn map<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        make: impl FnMut(&mut K, ObjectType) -> Result<u64, MemoryError>,
+        frame: (Frame, FrameSize),
+        address: u64,
+        rights: CapRights,
+    ) -> Result<(), MemoryError> {
+        let (frame, size) = frame;
+        self.prepare(kernel, make, address, size)?;
         kernel.map_frame(frame, self.vspace, address, rights, VmAttributes::WriteBack)?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Page;
-use crate::cap;
+use crate::memory::MemoryError;
 use crate::start::StartInfoError;
 
 /// Starts, watches and ends programs, and tells what they hold.
@@ -170,8 +170,8 @@ pub enum StartFailure {
     Refused {
         /// What init was doing.
         step: String,
-        /// What the kernel said.
-        error: cap::Error,
+        /// What went wrong.
+        error: MemoryError,
     },
 }
 
@@ -180,7 +180,7 @@ impl fmt::Display for StartFailure {
         match self {
             Self::StartInfo(error) => error.fmt(f),
             Self::TooEarly => f.write_str("init has not come up yet"),
-            Self::Refused { step, error } => write!(f, "{step}: the kernel says: {error}"),
+            Self::Refused { step, error } => write!(f, "{step}: {error}"),
         }
     }
 }
