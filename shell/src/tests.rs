@@ -217,6 +217,10 @@ fn fault_succeeds_if_the_program_dies() {
         )
     );
     assert_eq!(ending_with(Exit::Killed, "fault stack").1, Outcome::Failure);
+    assert_eq!(
+        ending_with(Exit::Code(101), "fault panic"),
+        ("`fault` ended with exit code 101\n".into(), Outcome::Success)
+    );
 }
 
 #[test]
@@ -264,7 +268,7 @@ fn errors_say_what_to_do_next() {
     assert_eq!(complaint("kill hello"), "kill: `hello` is not running\n  `run hello` starts it\n");
     assert_eq!(
         complaint("fault nul"),
-        "fault: `nul` is no KIND; it is one of null, divide, illegal, stack, readonly, badcap\n  \
+        "fault: `nul` is no KIND; it is one of null, divide, illegal, stack, readonly, badcap, panic\n  \
          usage: fault KIND; `help fault` tells more\n"
     );
     assert_eq!(

@@ -12,6 +12,9 @@ use crate::sys::Cptr;
 #[expect(unsafe_code, reason = "reads the frame pointer, and ends a program by an instruction")]
 mod instructions;
 
+mod death;
+
+pub use death::Death;
 #[cfg(target_os = "none")]
 pub use instructions::abort;
 #[cfg(target_os = "none")]

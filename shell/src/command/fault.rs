@@ -1,5 +1,8 @@
 //! `fault`: lets a program die and shows that the system goes on.
 
+use alloc::string::{String, ToString};
+
+use libd3os::program::Death;
 use libd3os::service::supervisor::{Exit, RunMode};
 
 use super::error::ending;
@@ -16,7 +19,7 @@ pub(super) static FAULT: Command = Command {
     summary: "lets a program die of a fault",
     arguments: &[Argument {
         name: "KIND",
-        kind: Kind::Choice(&["null", "divide", "illegal", "stack", "readonly", "badcap"]),
+        kind: Kind::Choice(&Death::WORDS),
         presence: Presence::Required,
         about: "what it dies of",
     }],
@@ -24,19 +27,20 @@ pub(super) static FAULT: Command = Command {
     background: Background::Refused,
     help: "Runs the program `fault`, which dereferences a null pointer (null), divides by zero \
            (divide), executes an illegal instruction (illegal), overflows its stack (stack), \
-           writes to read-only memory (readonly) or uses a capability that it does not hold \
-           (badcap).\n\n\
+           writes to read-only memory (readonly), uses a capability that it does not hold (badcap) \
+           or panics (panic: it ends itself, with an exit code).\n\n\
            The program's death is the expected result: the command succeeds if the program died \
-           of a fault, and fails if it ended in any other way.",
+           as it was told to, and fails if it ended in any other way.",
     run,
 };
 
 fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
     session.flush();
-    let kind = [arguments.required("KIND").into()];
+    let kind: [String; 1] = [arguments.required("KIND").to_string()];
+    let death = Death::from_word(&kind[0]);
     let id = session.system.spawn(PROGRAM, &kind, RunMode::Foreground)?;
     match session.system.wait(id)? {
-        exit @ Exit::Faulted(_) => {
+        exit if death.is_some_and(|death| death.explains(&exit)) => {
             session.painted_line(Role::Warning, &ending(PROGRAM, &exit));
             Ok(())
         }

@@ -6,6 +6,7 @@
 mod instructions;
 
 use libd3os::println;
+use libd3os::program::Death;
 use libd3os::start::StartInfo;
 
 libd3os::program! {
@@ -13,60 +14,8 @@ libd3os::program! {
     calls: ["console", "log", "supervisor"],
 }
 
-/// A way to die.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Null,
-    Divide,
-    Illegal,
-    Stack,
-    ReadOnly,
-    BadCap,
-    Panic,
-}
-
-impl Kind {
-    const ALL: [Self; 7] = [
-        Self::Null,
-        Self::Divide,
-        Self::Illegal,
-        Self::Stack,
-        Self::ReadOnly,
-        Self::BadCap,
-        Self::Panic,
-    ];
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Divide => "divide",
-            Self::Illegal => "illegal",
-            Self::Stack => "stack",
-            Self::ReadOnly => "readonly",
-            Self::BadCap => "badcap",
-            Self::Panic => "panic",
-        }
-    }
-
-    const fn about(self) -> &'static str {
-        match self {
-            Self::Null => "reads from address 0",
-            Self::Divide => "divides by zero",
-            Self::Illegal => "executes an instruction that does not exist",
-            Self::Stack => "calls itself until the stack is used up",
-            Self::ReadOnly => "writes to its own constants",
-            Self::BadCap => "uses a capability that it does not hold",
-            Self::Panic => "finds a mistake of its own and ends itself",
-        }
-    }
-
-    fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word)
-    }
-}
-
 fn run(start: &'static StartInfo) -> i32 {
-    match start.args.first().map(|word| Kind::from_word(word)) {
+    match start.args.first().map(|word| Death::from_word(word)) {
         Some(Some(kind)) => {
             die(kind);
             println!("fault: still alive, which is a fault of the system");
@@ -86,29 +35,29 @@ fn run(start: &'static StartInfo) -> i32 {
 
 fn list() {
     println!("usage: fault KIND, where KIND is one of");
-    for kind in Kind::ALL {
+    for kind in Death::ALL {
         println!("  {:<9} {}", kind.word(), kind.about());
     }
 }
 
 #[cfg(target_os = "none")]
-fn die(kind: Kind) {
+fn die(kind: Death) {
     match kind {
-        Kind::Null => instructions::read_null(),
-        Kind::Divide => instructions::divide_by_zero(),
-        Kind::Illegal => instructions::execute_nonsense(),
-        Kind::Stack => {
+        Death::Null => instructions::read_null(),
+        Death::Divide => instructions::divide_by_zero(),
+        Death::Illegal => instructions::execute_nonsense(),
+        Death::Stack => {
             exhaust_stack(0);
         }
-        Kind::ReadOnly => instructions::write_constant(),
-        Kind::BadCap => use_missing_capability(),
-        Kind::Panic => panic!("told to"),
+        Death::ReadOnly => instructions::write_constant(),
+        Death::BadCap => use_missing_capability(),
+        Death::Panic => panic!("told to"),
     }
 }
 
 /// On a host there is nothing to show: the program only says what it would do.
 #[cfg(not(target_os = "none"))]
-fn die(kind: Kind) {
+fn die(kind: Death) {
     println!("{}: {}", kind.word(), kind.about());
 }
 
