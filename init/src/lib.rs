@@ -16,5 +16,6 @@ pub mod grants;
 pub mod log;
 pub mod machine;
 pub mod memory;
+pub mod own;
 pub mod service;
 pub mod supervise;

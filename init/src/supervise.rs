@@ -24,6 +24,8 @@ use libd3os::service::supervisor::{
     Exit, FaultReport, ProgramId, ProgramState, RunMode, StartFailure, SupervisorError,
 };
 
+use crate::own;
+
 /// Pause before the first restart after a failure; it doubles with each further failure.
 pub const FIRST_PAUSE_US: u64 = 10_000;
 /// Longest pause.
@@ -210,8 +212,11 @@ impl<W> Supervisor<W> {
     /// The program of this name.
     ///
     /// # Errors
-    /// [`SupervisorError::NoSuchProgram`].
+    /// [`SupervisorError::NoSuchProgram`], or [`SupervisorError::Indispensable`] for init.
     pub fn find(&self, name: &str) -> Result<ProgramNumber, SupervisorError> {
+        if name == own::NAME {
+            return Err(SupervisorError::Indispensable);
+        }
         self.programs()
             .find(|(_, program)| program.name == name)
             .map(|(number, _)| number)
@@ -549,6 +554,14 @@ mod tests {
         let second = run(&mut sut, HELLO, RunMode::Background);
         assert_ne!(first, second);
         assert!(sut.wait(first, number(SHELL), 1).is_err());
+    }
+
+    #[test]
+    fn init_is_neither_started_nor_ended() {
+        let mut sut = sut();
+        assert_eq!(sut.kill("init", 1), Err(SupervisorError::Indispensable));
+        let started = sut.spawn("init", RunMode::Background);
+        assert_eq!(started, Err(SupervisorError::Indispensable));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use libd3os::abi::{BootInfo, ObjectType, slot};
 use libd3os::cap::{
-    AsidPool, CNode, Error, IoPortControl, IrqControl, SchedControl, Slot, SlotRun, Tcb, Untyped,
-    VSpace,
+    AsidPool, CNode, Error, IoPortControl, IrqControl, SchedContext, SchedControl, Slot, SlotRun,
+    Tcb, Untyped, VSpace,
 };
 use libd3os::memory::RootCNode;
 use libd3os::sys::Cptr;
@@ -12,6 +12,10 @@ use libd3os::sys::Cptr;
 pub(super) const ROOT: CNode = CNode::new(Cptr::new(slot::CNODE));
 /// Init's thread.
 pub(super) const THREAD: Tcb = Tcb::new(Cptr::new(slot::TCB));
+/// What the kernel gives the root task's thread to run with.
+pub(super) const CONTEXT: SchedContext = SchedContext::new(Cptr::new(slot::SCHED_CONTEXT));
+/// The priority that the kernel gives it.
+pub(super) const PRIORITY: u8 = 255;
 /// Init's address space.
 pub(super) const VSPACE: VSpace = VSpace::new(Cptr::new(slot::VSPACE));
 /// Address space identifiers.

@@ -8,6 +8,7 @@ mod device;
 mod kernel;
 mod loader;
 mod memory;
+mod own;
 mod platform;
 mod power;
 mod program;

@@ -3,14 +3,17 @@
 //!
 //! They are init's own, so that a client's capability stays good while its server is made anew.
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use init::badge::{Channel, badge};
 use init::grants::{Source, services};
+use init::own::row;
 use init::supervise::ProgramNumber;
 use libd3os::abi::{CapRights, ObjectType};
 use libd3os::cap::{Endpoint, IoPortRange, IrqPin, Notification, Slot};
 use libd3os::image::{IrqLine, Manifest, Polarity, PortRange, Resource, Trigger};
+use libd3os::service::supervisor::CapabilityInfo;
 use libd3os::start::SIGNAL_FLAG;
 use libd3os::sys::Cptr;
 
@@ -67,6 +70,28 @@ impl Shared {
     /// Where init receives calls and faults.
     pub(super) fn own_endpoint(&self) -> Endpoint {
         Endpoint::new(Cptr::new(self.endpoint))
+    }
+
+    /// The slot of init's endpoint.
+    pub(super) fn own_endpoint_slot(&self) -> u64 {
+        self.endpoint
+    }
+
+    /// The slot of a service's endpoint, by its number.
+    pub(super) fn service_slot(&self, service: usize) -> u64 {
+        self.service(service)
+    }
+
+    /// Rows for the ports and interrupts.
+    pub(super) fn hardware(&self) -> impl Iterator<Item = CapabilityInfo> {
+        let ports = self.ports.iter().map(|(PortRange { first, last }, slot)| {
+            row(*slot, "I/O ports", format!("{first:#x} to {last:#x}"))
+        });
+        let interrupts = self
+            .interrupts
+            .iter()
+            .map(|(line, slot)| row(*slot, "IRQ handler", format!("IOAPIC pin {}", line.pin)));
+        ports.chain(interrupts)
     }
 
     /// Where the callers of a service wait, by its number.

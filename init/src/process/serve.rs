@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use init::badge::{Origin, origin};
 use init::grants::{OWN_SERVICES, describe, services};
+use init::own;
 use init::supervise::{self, ProgramNumber};
 use libd3os::call::{CallError, Caller, Later};
 use libd3os::service::Page;
@@ -21,8 +22,10 @@ use super::system::{System, Waiter};
 impl Supervisor for System {
     fn programs(&mut self, _: Caller, from: u32) -> Result<Page<ProgramStatus>, SupervisorError> {
         let now_us = self.platform.now_us();
+        let own = self.own.threads(&mut self.ticker).map(|thread| thread.status(now_us));
         let all = self.supervisor.programs().zip(&mut self.programs);
-        Ok(Page::fill(from, all.map(|((_, known), program)| status(known, program, now_us))))
+        let all = all.map(|((_, known), program)| status(known, program, now_us));
+        Ok(Page::fill(from, own.into_iter().chain(all)))
     }
 
     fn spawn(
@@ -67,6 +70,10 @@ impl Supervisor for System {
         name: String,
         from: u32,
     ) -> Result<Page<CapabilityInfo>, SupervisorError> {
+        if name == own::NAME {
+            let rows = self.own.capabilities(&self.manifest, &self.loader.shared, &self.programs);
+            return Ok(Page::fill(from, rows));
+        }
         let number = self.supervisor.find(&name)?;
         let grants = self.programs.get(number.index()).map(|program| &program.draft.grants);
         let rows = grants.into_iter().flatten().map(|granted| describe(&self.manifest, granted));

@@ -26,6 +26,7 @@ use libd3os::sys::Cptr;
 use super::kernel::{THREAD, sched_control};
 use super::loader::Loader;
 use super::memory::Memory;
+use super::own::Own;
 use super::platform::Platform;
 use super::power::{Closing, End, FAILED, Failure};
 use super::program::{Draft, Program};
@@ -56,9 +57,10 @@ pub(super) struct System {
     pub(super) programs: Vec<Program>,
     pub(super) supervisor: Supervisor<Waiter>,
     pub(super) log: LogRing,
+    pub(super) own: Own,
     config: BootConfig,
-    loader: Loader,
-    ticker: Ticker,
+    pub(super) loader: Loader,
+    pub(super) ticker: Ticker,
     closing: Option<Closing>,
     log_reader: Option<LogReader>,
     /// Tells whoever wants to know that a program has ended.
@@ -87,6 +89,7 @@ struct Parts {
     manifest: Manifest,
     config: BootConfig,
     programs: Vec<Program>,
+    own: Own,
     loader: Loader,
     ticker: Ticker,
     log_reader: Option<LogReader>,
@@ -114,7 +117,8 @@ fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Tr
     let ended = signaller(&manifest, PROGRAM_ENDED, &shared, memory)?.map(|(_, ended)| ended);
     let programs = equip(drafts, &shared, memory)?;
     let loader = Loader { shared, time: sched_control(info) };
-    Ok(Parts { manifest, config, programs, loader, ticker, log_reader, ended, absent, server })
+    let own = Own::new(info);
+    Ok(Parts { manifest, config, programs, own, loader, ticker, log_reader, ended, absent, server })
 }
 
 fn draft_programs(archive: &Archive<'static>) -> Result<Vec<Draft>, Trouble> {
@@ -195,6 +199,7 @@ impl Parts {
             platform,
             programs: self.programs,
             log: LogRing::default(),
+            own: self.own,
             config: self.config,
             loader: self.loader,
             ticker: self.ticker,

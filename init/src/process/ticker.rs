@@ -8,6 +8,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use init::own::Thread;
 use libd3os::abi::{MessageInfo, ObjectType, Syscall, UserRegisters};
 use libd3os::cap::{Bandwidth, Notification, SchedContext, SchedControl, Space, Tcb};
 use libd3os::sys::{self, Cptr, Registers};
@@ -43,6 +44,8 @@ static STACK: Stack = Stack(UnsafeCell::new([0; STACK_BYTES]));
 #[derive(Debug)]
 pub(super) struct Ticker {
     gate: Notification,
+    context: SchedContext,
+    used_us: u64,
 }
 
 impl Ticker {
@@ -68,7 +71,14 @@ impl Ticker {
             .and_then(|()| thread.set_sched_params(THREAD, PRIORITY, PRIORITY, context, Cptr::NULL))
             .and_then(|()| thread.write_registers(&entry_registers(), true));
         started.doing("starting the ticker")?;
-        Ok(Self { gate: Notification::new(gate) })
+        Ok(Self { gate: Notification::new(gate), context, used_us: 0 })
+    }
+
+    /// What `ps` shows of it.
+    pub(super) fn thread(&mut self) -> Thread {
+        self.used_us += self.context.consumed().unwrap_or(0);
+        let share_us = (BUDGET_US, PERIOD_US);
+        Thread { name: "ticker", priority: PRIORITY, share_us, cpu_us: self.used_us }
     }
 
     /// Ticks from now on, or stops.

@@ -15,7 +15,8 @@ use crate::start::StartInfoError;
 /// Init serves it: if it ever stopped, so would the system, hence no caller sees `Restarted`.
 #[crate::service(name = "supervisor", version = 1)]
 pub trait Supervisor {
-    /// Programs of the image and the state of each, from the `from`-th on.
+    /// Init's threads, then the programs of the image, and the state of each, from the `from`-th
+    /// on.
     #[retryable]
     fn programs(from: u32) -> Result<Page<ProgramStatus>, SupervisorError>;
 
@@ -129,7 +130,7 @@ pub struct ProgramStatus {
     pub core: u32,
     /// Priority.
     pub priority: u8,
-    /// Processor time per period, in microseconds.
+    /// Processor time per period, in microseconds; 0 with a period of 0 where the kernel set them.
     pub budget_us: u64,
     /// Period, in microseconds.
     pub period_us: u64,
@@ -363,6 +364,8 @@ pub enum SupervisorError {
         /// Why.
         failure: StartFailure,
     },
+    /// The program is init itself, which starts and ends the others.
+    Indispensable,
     /// The arguments are too long.
     ArgumentsTooLong,
     /// The machine does not offer this (no way to power off is known).
@@ -379,6 +382,7 @@ impl fmt::Display for SupervisorError {
             Self::NotStarted { name, failure } => {
                 write!(f, "`{name}` could not be started: {failure}")
             }
+            Self::Indispensable => f.write_str("init is what starts and ends the others"),
             Self::ArgumentsTooLong => f.write_str("the arguments are too long"),
             Self::Unsupported => f.write_str("this machine does not offer that"),
         }

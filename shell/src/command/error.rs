@@ -139,7 +139,7 @@ fn supervisor_hint(error: &SupervisorError, session: &mut Session<'_>) -> Option
         SupervisorError::NotStarted { .. } => "`log` has what led to it".to_string(),
         SupervisorError::ArgumentsTooLong => "use shorter arguments".to_string(),
         SupervisorError::Unsupported => "use the machine's own switch".to_string(),
-        SupervisorError::NoSuchRun(_) => return None,
+        SupervisorError::NoSuchRun(_) | SupervisorError::Indispensable => return None,
     };
     Some(hint)
 }

@@ -1,6 +1,7 @@
 //! `ps`: the programs and how they are doing.
 
 use alloc::format;
+use alloc::string::ToString;
 
 use libd3os::service::supervisor::ProgramState;
 
@@ -19,7 +20,9 @@ pub(super) static PS: Command = Command {
     background: Background::Refused,
     help: "Each program of the image has a line: its thread, the core and priority it runs with, \
            the processor time it may use in each period (budget/period), what it has used since \
-           the machine started, its state, and how often it was started again.\n\n\
+           the machine started, its state, and how often it was started again. init, which \
+           starts the others, has a line for each of its threads; `-` is a budget that the kernel \
+           set.\n\n\
            States: starting, running, faulted (stopped by a fault and about to be cleared away), \
            stopped (never started, or ended), backing off (will be started again after a pause), \
            given up (ended too often within a short time).",
@@ -38,8 +41,10 @@ fn run(session: &mut Session<'_>, _: &Arguments<'_>, _: Place) -> Result<(), Com
         Column::right("RESTARTS"),
     ]);
     for program in session.system.programs()? {
-        let share =
-            format!("{}/{}", microseconds(program.budget_us), microseconds(program.period_us));
+        let share = match (program.budget_us, program.period_us) {
+            (0, 0) => "-".to_string(),
+            (budget, period) => format!("{}/{}", microseconds(budget), microseconds(period)),
+        };
         table.row([
             Cell::new(Role::Name, program.name),
             program.thread.into(),
