@@ -1,4 +1,5 @@
 //! Interrupts and I/O ports.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 
 use crate::cap::Cap;
 use crate::error::SyscallError;

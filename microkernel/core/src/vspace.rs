@@ -122,8 +122,8 @@ pub(crate) struct EntryPlace {
 impl EntryPlace {
     /// The entry for `vaddr` in a table whose entries cover 2^`shift` bytes.
     pub(crate) fn new(table: Ref<PageTable>, vaddr: u64, shift: u8) -> Self {
-        // Nine bits always fit.
-        Self { table, index: usize::from((vaddr >> shift) as u16 & 0x1ff) }
+        let [low, high, ..] = (vaddr >> shift).to_le_bytes();
+        Self { table, index: usize::from(u16::from_le_bytes([low, high & 1])) }
     }
 }
 

@@ -262,7 +262,7 @@ impl World {
         if record.is_some_and(|(_, v)| v != vaddr) || end > u128::from(USER_TOP) {
             return Err(SyscallError::InvalidArgument(0));
         }
-        if vaddr % page.size.bytes() != 0 {
+        if !vaddr.is_multiple_of(page.size.bytes()) {
             return Err(SyscallError::Alignment);
         }
         let here = self.model.pages.get(&(space, vaddr));

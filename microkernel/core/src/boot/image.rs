@@ -12,8 +12,10 @@ use heapless::Vec;
 
 /// Loadable segments that an image may have.
 const MAX_SEGMENTS: usize = 16;
-/// Bytes of a page.
-pub(super) const PAGE: u64 = 4096;
+/// Bytes of a page, of which lengths in memory are counted.
+pub(super) const PAGE_BYTES: usize = 4096;
+/// Bytes of a page, of which addresses are counted.
+pub(super) const PAGE: u64 = PAGE_BYTES as u64;
 
 /// What is wrong with an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +80,8 @@ impl<'a> Segment<'a> {
         let skip = usize::try_from(page.saturating_sub(self.start)).unwrap_or(usize::MAX);
         let rest = self.bytes.get(skip..).unwrap_or(&[]);
         match usize::try_from(self.start.saturating_sub(page)) {
-            Ok(offset) if offset < PAGE as usize => {
-                (offset, &rest[..rest.len().min(PAGE as usize - offset)])
+            Ok(offset) if offset < PAGE_BYTES => {
+                (offset, &rest[..rest.len().min(PAGE_BYTES - offset)])
             }
             _ => (0, &[]),
         }

@@ -1,6 +1,6 @@
 //! BootInfo and its extra chunks, as bytes in the root task's frames.
 
-use super::image::PAGE;
+use super::image::PAGE_BYTES;
 use super::{BootInput, MAX_COMMAND_LINE};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
@@ -19,7 +19,7 @@ const MAX_MAP_ENTRIES: usize = 50;
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(4096))]
 pub(super) struct Page {
-    pub(super) bytes: [u8; PAGE as usize],
+    pub(super) bytes: [u8; PAGE_BYTES],
 }
 
 /// What BootInfo tells about the root task's capability space.
@@ -98,8 +98,8 @@ impl<M: Machine> Kernel<M> {
         let mut offset = 0;
         for_each_extra(input, amounts, |bytes| {
             for &byte in bytes {
-                if let Some(&page) = pages.get(offset / PAGE as usize) {
-                    self.get_mut(page).bytes[offset % PAGE as usize] = byte;
+                if let Some(&page) = pages.get(offset / PAGE_BYTES) {
+                    self.get_mut(page).bytes[offset % PAGE_BYTES] = byte;
                 }
                 offset += 1;
             }
@@ -135,13 +135,17 @@ fn put_header(id: u64, payload: usize, put: &mut impl FnMut(&[u8])) {
     put(&(payload as u64 + 16).to_le_bytes());
 }
 
+/// A length as chunks hold it; all of theirs are small.
+fn length_field(bytes: usize) -> [u8; 4] {
+    u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes()
+}
+
 fn machine_chunk(input: &BootInput<'_>, amounts: MemoryAmounts, put: &mut impl FnMut(&[u8])) {
     let line = &input.command_line[..input.command_line.len().min(MAX_COMMAND_LINE)];
     let padding = line.len().next_multiple_of(8) - line.len();
     put_header(chunk::D3OS_MACHINE, 32 + line.len() + padding, put);
     put(&input.cores_present.to_le_bytes());
-    // At most MAX_COMMAND_LINE.
-    put(&(line.len() as u32).to_le_bytes());
+    put(&length_field(line.len()));
     put(&input.boot_tsc.to_le_bytes());
     put(&amounts.ram.to_le_bytes());
     put(&amounts.kernel.to_le_bytes());
@@ -165,8 +169,7 @@ fn memory_map_chunk(input: &BootInput<'_>, put: &mut impl FnMut(&[u8])) {
     let entries = &input.memory[..input.memory.len().min(MAX_MAP_ENTRIES)];
     let bytes = entries.len() * 24;
     put_header(chunk::MEMORY_MAP, 4 + bytes, put);
-    // At most 1200.
-    put(&(bytes as u32).to_le_bytes());
+    put(&length_field(bytes));
     for range in entries {
         put(&20u32.to_le_bytes());
         put(&range.start.to_le_bytes());

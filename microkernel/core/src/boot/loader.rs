@@ -1,6 +1,6 @@
 //! Making the root task: its capabilities, address space, image, thread and untyped memory.
 
-use super::image::{ImageError, PAGE, RootImage};
+use super::image::{ImageError, PAGE, PAGE_BYTES, RootImage};
 use super::info::{self, Layout, MAX_EXTRA_PAGES, MemoryAmounts, Page};
 use super::memory::Memory;
 use super::regions::{Piece, RegionList};
@@ -69,7 +69,7 @@ impl Plan {
     /// The page ranges of the root task, ascending.
     fn page_ranges<'a>(&self, image: &'a RootImage<'_>) -> impl Iterator<Item = Range<u64>> + 'a {
         let end = self.boot_info + PAGE + self.extra_pages * PAGE;
-        image.page_ranges().chain([self.ipc_buffer..end])
+        image.page_ranges().chain(core::iter::once(self.ipc_buffer..end))
     }
 }
 
@@ -188,7 +188,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
             let bits = level.coverage_bits();
             let mut next = 0;
             for range in self.plan.page_ranges(self.image).filter(|range| !range.is_empty()) {
-                let end = (range.end - 1 >> bits) + 1;
+                let end = ((range.end - 1) >> bits) + 1;
                 for index in (range.start >> bits).max(next)..end {
                     self.make_table(level, index << bits)?;
                 }
@@ -249,7 +249,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     fn load_image(&mut self) -> Result<SlotRegion, BootError> {
         let start = self.next_slot;
         for range in self.image.page_ranges() {
-            for vaddr in range.step_by(PAGE as usize) {
+            for vaddr in range.step_by(PAGE_BYTES) {
                 let (page, frame) = self.map_page(vaddr)?;
                 self.insert_next(frame);
                 for segment in self.image.segments() {
@@ -310,7 +310,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     /// The thread is ready, with a time slice that it shares with others of its priority.
     fn give_time(&mut self, thread: Ref<Tcb>, context: Ref<SchedContext>) {
         let budget = TIME_SLICE * self.kernel.machine.ticks_per_microsecond();
-        let refill_max = MIN_REFILLS as u32;
+        let refill_max = u32::try_from(MIN_REFILLS).unwrap_or(u32::MAX);
         self.kernel.new_refills(context, Parameters { budget, period: 0, refill_max });
         self.kernel.get_mut(context).thread = Link::to(thread);
         let tcb = self.kernel.get_mut(thread);

@@ -138,12 +138,12 @@ impl Iterator for Pieces {
         let fits = (self.rest.end - base).ilog2();
         let bits = fits.min(base.trailing_zeros()).min(self.max_bits.into());
         self.rest.start += 1 << bits;
-        // At most 63.
-        Some(Piece { base, bits: bits as u8 })
+        u8::try_from(bits).ok().map(|bits| Piece { base, bits })
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! Booting on memory maps and images of all kinds, and looking at what the root task finds.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 
 use super::image::PAGE;
 use super::{BootError, BootInput, Framebuffer, ImageError, MemoryRange};
