@@ -4,11 +4,12 @@
 use super::image::PAGE;
 use super::{BootError, BootInput, Framebuffer, ImageError, MemoryRange};
 use crate::cap::{Asid, Cap, FrameRights, Mapping};
+use crate::invariants::SlotArray;
 use crate::kernel::{Event, Kernel, Next};
 use crate::memory::{PhysAddr, Ref};
 use crate::objects::{PageTable, Tcb, TcbSlot};
 use crate::simulation::{RAM_BASE, SimulatedMachine};
-use crate::slot::Slot;
+use crate::slot::{Slot, TCB_SLOTS};
 use d3os_abi::{BootInfo, FrameSize, SlotRegion, USER_TOP, chunk, slot};
 use proptest::prelude::*;
 use std::mem::offset_of;
@@ -227,6 +228,7 @@ impl Root {
     /// Untypeds are aligned, apart from each other and from all that is in use, and device memory
     /// comes first and never is RAM.
     fn check_untypeds(&self, memory: &[MemoryRange]) {
+        self.kernel.check_invariants(&[SlotArray { first: self.thread.cast(), count: TCB_SLOTS }]);
         let untypeds = self.untypeds();
         let first_ram = untypeds.iter().position(|u| !u.2).unwrap_or(untypeds.len());
         assert!(untypeds[first_ram..].iter().all(|u| !u.2), "device memory after RAM");
