@@ -1,50 +1,41 @@
-//! Instructions that Rust has no words for.
+//! Instructions that Rust has no words for, by the names that the kernel uses.
 
 use core::arch::asm;
+use x86_64::instructions::port::Port;
+use x86_64::registers::control::Cr2;
+use x86_64::registers::model_specific::Msr;
 
 macro_rules! ports {
-    ($($(#[$doc:meta])* $input:ident, $output:ident: $type:ty, $register:tt;)*) => {
+    ($($(#[$doc:meta])* $input:ident, $output:ident: $type:ty;)*) => {
         $($(#[$doc])*
         pub(crate) fn $input(port: u16) -> $type {
-            let value;
             // SAFETY: IN changes no memory of the kernel's.
-            unsafe {
-                asm!(concat!("in ", $register, ", dx"), out($register) value, in("dx") port,
-                    options(nomem, nostack, preserves_flags));
-            }
-            value
+            unsafe { Port::new(port).read() }
         }
 
         /// Writes a port. What devices do with it is up to whoever chose port and value: the
         /// kernel's own are listed in `legacy` and `serial`, others need an I/O port capability.
         pub(crate) fn $output(port: u16, value: $type) {
             // SAFETY: OUT changes no memory of the kernel's.
-            unsafe {
-                asm!(concat!("out dx, ", $register), in("dx") port, in($register) value,
-                    options(nomem, nostack, preserves_flags));
-            }
+            unsafe { Port::new(port).write(value) };
         })*
     };
 }
 
 ports! {
     /// Reads an 8-bit port.
-    in8, out8: u8, "al";
+    in8, out8: u8;
     /// Reads a 16-bit port.
-    in16, out16: u16, "ax";
+    in16, out16: u16;
     /// Reads a 32-bit port.
-    in32, out32: u32, "eax";
+    in32, out32: u32;
 }
 
 /// The time stamp counter.
 #[inline]
 pub(crate) fn time_stamp() -> u64 {
-    let (low, high): (u32, u32);
     // SAFETY: RDTSC reads a counter.
-    unsafe {
-        asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
-    }
-    u64::from(high) << 32 | u64::from(low)
+    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 /// Reads a model-specific register.
@@ -53,13 +44,8 @@ pub(crate) fn time_stamp() -> u64 {
 /// The processor has it: reading another faults.
 #[inline]
 pub(crate) unsafe fn read_msr(register: u32) -> u64 {
-    let (low, high): (u32, u32);
     // SAFETY: the caller vouches for the register.
-    unsafe {
-        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high,
-            options(nomem, nostack, preserves_flags));
-    }
-    u64::from(high) << 32 | u64::from(low)
+    unsafe { Msr::new(register).read() }
 }
 
 /// Writes a model-specific register.
@@ -67,21 +53,14 @@ pub(crate) unsafe fn read_msr(register: u32) -> u64 {
 /// # Safety
 /// The processor has it and `value` is valid there and keeps the kernel's world standing.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the register takes two halves")]
 pub(crate) unsafe fn write_msr(register: u32, value: u64) {
     // SAFETY: the caller vouches for register and value.
-    unsafe {
-        asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
-            options(nostack, preserves_flags));
-    }
+    unsafe { Msr::new(register).write(value) };
 }
 
 /// The address that the last page fault was about.
 pub(crate) fn fault_address() -> u64 {
-    let address;
-    // SAFETY: CR2 is only read.
-    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
-    address
+    Cr2::read_raw()
 }
 
 /// Activates a page-table root and forgets all translations that are not global.

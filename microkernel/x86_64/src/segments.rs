@@ -1,7 +1,11 @@
 //! Segments, the task state segment and the interrupt descriptor table of one core.
 
-use core::arch::asm;
 use core::mem::offset_of;
+use x86_64::VirtAddr;
+use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
+use x86_64::instructions::tables::{lgdt, lidt, load_tss};
+use x86_64::structures::DescriptorTablePointer;
+use x86_64::structures::gdt::SegmentSelector;
 
 /// Kernel code.
 pub(crate) const KERNEL_CODE: u16 = 0x08;
@@ -122,45 +126,31 @@ impl Gates {
     }
 }
 
-#[repr(C, packed(2))]
-struct TablePointer {
-    limit: u16,
-    base: u64,
-}
-
 /// Loads the tables and reloads every segment register.
 ///
 /// # Safety
 /// Both tables, and the task state that the segments name, stay where they are for good, and every
 /// gate leads to an entry.
-#[expect(clippy::cast_possible_truncation, reason = "both tables are smaller than 64 KiB")]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one fact holds for every selector")]
 pub(crate) unsafe fn load(segments: *const Segments, gates: *const Gates) {
-    let segments =
-        TablePointer { limit: size_of::<Segments>() as u16 - 1, base: segments.addr() as u64 };
-    let gates = TablePointer { limit: size_of::<Gates>() as u16 - 1, base: gates.addr() as u64 };
-    // SAFETY: the caller vouches for the tables; the selectors are theirs.
+    // SAFETY: the caller vouches for the table.
+    unsafe { lgdt(&pointer(segments)) };
+    // SAFETY: the selectors are those of the table just loaded.
     unsafe {
-        asm!(
-            "lgdt [{segments}]",
-            "push {code}",
-            "lea {scratch}, [rip + 2f]",
-            "push {scratch}",
-            "retfq",
-            "2:",
-            "mov ss, {data:e}",
-            "mov ds, {user:e}",
-            "mov es, {user:e}",
-            "mov fs, {user:e}",
-            "mov gs, {user:e}",
-            "ltr {task:x}",
-            "lidt [{gates}]",
-            segments = in(reg) &raw const segments,
-            gates = in(reg) &raw const gates,
-            code = const KERNEL_CODE,
-            scratch = out(reg) _,
-            data = in(reg) u32::from(KERNEL_DATA),
-            user = in(reg) u32::from(USER_DATA),
-            task = in(reg) TASK,
-        );
+        CS::set_reg(SegmentSelector(KERNEL_CODE));
+        SS::set_reg(SegmentSelector(KERNEL_DATA));
+        DS::set_reg(SegmentSelector(USER_DATA));
+        ES::set_reg(SegmentSelector(USER_DATA));
+        FS::set_reg(SegmentSelector(USER_DATA));
+        GS::set_reg(SegmentSelector(USER_DATA));
+        load_tss(SegmentSelector(TASK));
     }
+    // SAFETY: the caller vouches for the table.
+    unsafe { lidt(&pointer(gates)) };
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "both tables are smaller than 64 KiB")]
+fn pointer<T>(table: *const T) -> DescriptorTablePointer {
+    let base = VirtAddr::from_ptr(table);
+    DescriptorTablePointer { limit: size_of::<T>() as u16 - 1, base }
 }
