@@ -72,7 +72,7 @@ mod vspace;
 mod vspace_tests;
 
 pub use boot::{
-    BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, MemoryRange, RegionList,
+    BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, MemoryRange, RegionList, Share,
 };
 pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};
 pub(crate) use delete::Preempted;

@@ -6,7 +6,11 @@ use crate::{
     Answer, Cap, Decoded, InterruptTrigger, Invocation, Kernel, Machine, Outcome, Ref, Slot,
     SyscallError, ensure,
 };
-use d3os_abi::{CapRights, Label, MAX_IRQ_VECTOR};
+use d3os_abi::{CapRights, FIRST_SIGNAL_VECTOR, Label, MAX_IRQ_VECTOR, SIGNAL_LINES};
+
+/// Interrupt vectors: devices', then (after a gap) the signal lines'.
+pub const IRQ_VECTORS: usize = FIRST_SIGNAL_VECTOR as usize + SIGNAL_LINES as usize;
+const _: () = assert!(IRQ_VECTORS <= u128::BITS as usize);
 
 /// State of the user interrupt vectors: a bit each.
 #[derive(Debug, Default)]
@@ -24,8 +28,12 @@ impl IrqTable {
         Self { in_use: 0, unacknowledged: 0 }
     }
 
-    fn is_in_use(&self, vector: u8) -> bool {
+    pub(super) fn is_in_use(&self, vector: u8) -> bool {
         self.in_use & 1 << vector != 0
+    }
+
+    pub(super) fn set_in_use(&mut self, vector: u8) {
+        self.in_use |= 1 << vector;
     }
 }
 
@@ -65,7 +73,7 @@ pub(crate) enum IrqHandlerRequest {
     Clear,
 }
 
-fn check_range(value: u64, max: u64) -> Decoded<u8> {
+pub(super) fn check_range(value: u64, max: u64) -> Decoded<u8> {
     let error = SyscallError::Range { min: 0, max };
     u8::try_from(value).ok().filter(|_| value <= max).ok_or(error)
 }
@@ -119,7 +127,7 @@ impl<M: Machine> Kernel<M> {
         request: IrqControlRequest,
     ) -> Outcome {
         let IrqControlRequest { source, vector, dest } = request;
-        self.irqs.in_use |= 1 << vector;
+        self.irqs.set_in_use(vector);
         if let IrqSource::IoApic { ioapic, pin, trigger } = source {
             self.machine.route_ioapic(ioapic, pin, trigger, vector);
         }
@@ -194,7 +202,7 @@ impl<M: Machine> Kernel<M> {
     /// User interrupt `vector` has arrived: it stays masked until it is acknowledged.
     pub(crate) fn handle_interrupt(&mut self, vector: u8) {
         self.machine.mask_interrupt(vector);
-        if u64::from(vector) > MAX_IRQ_VECTOR || !self.irqs.is_in_use(vector) {
+        if usize::from(vector) >= IRQ_VECTORS || !self.irqs.is_in_use(vector) {
             return;
         }
         self.irqs.unacknowledged |= 1 << vector;
