@@ -14,6 +14,7 @@ mod tests;
 
 use self::image::RootImage;
 use self::loader::{Loader, Plan};
+use self::memory::Memory;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::PhysAddr;
@@ -168,6 +169,7 @@ impl<M: Machine> Kernel<M> {
         let input = BootInput { rsdp, ..input.clone() };
         let image = RootImage::parse(input.module)?;
         let plan = Plan::new(&image, &input)?;
-        Loader::new(self, &input, &image, plan)?.run()
+        let mut memory = Memory::new(&input);
+        Loader::new(self, &input, &image, plan, &mut memory)?.run()
     }
 }

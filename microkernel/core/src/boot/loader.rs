@@ -79,7 +79,7 @@ pub(super) struct Loader<'a, 'i, M> {
     input: &'a BootInput<'i>,
     image: &'a RootImage<'i>,
     plan: Plan,
-    memory: Memory,
+    memory: &'a mut Memory,
     cnode: Ref<Slot>,
     next_slot: u64,
     root: Ref<PageTable>,
@@ -93,8 +93,8 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         input: &'a BootInput<'i>,
         image: &'a RootImage<'i>,
         plan: Plan,
+        memory: &'a mut Memory,
     ) -> Result<Self, BootError> {
-        let mut memory = Memory::new(input);
         let cnode_bits = CNODE_BITS + SLOT_SIZE_BITS;
         let cnode = Ref::at(memory.allocate(cnode_bits, "the root task's capabilities")?);
         kernel.machine.clear(cnode.address(), 1 << cnode_bits);
@@ -323,7 +323,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     }
 
     fn measure(&self) -> Findings {
-        let ram = self.memory.ram.bytes();
+        let ram = self.memory.ram_bytes;
         let free = self.memory.free.bytes() + self.memory.module.bytes();
         Findings { ram, kernel: ram - free - self.user_pages * PAGE, core_control: 0 }
     }
@@ -341,26 +341,28 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     /// Makes a capability for every piece of memory that is left: device memory first. Where
     /// BootInfo's list is too short for all, the smallest are lost.
     fn make_untypeds(&mut self, boot_info: Ref<Page>) -> SlotRegion {
-        let start = self.next_slot;
-        let Memory { free, device, module, pool, .. } = &mut self.memory;
-        module.iter().for_each(|region| free.insert(region));
-        let (device, ram, pool) = (device.clone(), free.clone(), pool.clone());
+        let Self { kernel, memory, cnode, next_slot, .. } = self;
+        let start = *next_slot;
+        let Memory { free: ram, device, module, pool, .. } = &mut **memory;
+        module.iter().for_each(|region| ram.insert(region));
         let (ram_most, device_most) = (MAX_RAM_UNTYPED_BITS, MAX_UNTYPED_BITS);
-        let least = smallest_listed(&ram, MIN_UNTYPED_BITS, ram_most, MAX_RAM_UNTYPEDS);
-        let ram = || listed(&ram, least, ram_most);
-        let pool = || listed(&pool, FrameSize::Small.bits(), device_most);
+        let least = smallest_listed(ram, MIN_UNTYPED_BITS, ram_most, MAX_RAM_UNTYPEDS);
+        let ram = || listed(ram, least, ram_most);
+        let pool = || listed(pool, FrameSize::Small.bits(), device_most);
         let room = MAX_UNTYPED_DESCRIPTORS - ram().count() - pool().count();
-        let least = smallest_listed(&device, FrameSize::Small.bits(), device_most, room);
-        let device = listed(&device, least, device_most);
+        let least = smallest_listed(device, FrameSize::Small.bits(), device_most, room);
+        let device = listed(device, least, device_most);
         let pieces = device.chain(pool()).map(|piece| (piece, true));
         let pieces = pieces.chain(ram().map(|piece| (piece, false)));
         for (index, (piece, device)) in pieces.enumerate() {
             let (base, size_bits) = (PhysAddr(piece.base), piece.bits);
-            self.insert_next(Cap::Untyped { base, size_bits, device, free: 0 });
+            let cap = Cap::Untyped { base, size_bits, device, free: 0 };
+            kernel.insert_root(cnode.index(*next_slot), cap);
             let is_device = device.into();
             let descriptor =
                 UntypedDescriptor { paddr: base.0, size_bits, is_device, ..Default::default() };
-            self.kernel.write_untyped(boot_info, index, descriptor);
+            kernel.write_untyped(boot_info, index, descriptor);
+            *next_slot += 1;
         }
         self.slots_since(start)
     }

@@ -12,8 +12,8 @@ const PHYSICAL_END: u64 = 1 << MAX_UNTYPED_BITS;
 
 /// The machine's memory, as it is being given away.
 pub(super) struct Memory {
-    /// RAM of the machine.
-    pub(super) ram: RegionList,
+    /// Bytes of RAM in the machine.
+    pub(super) ram_bytes: u64,
     /// RAM that is free.
     pub(super) free: RegionList,
     /// RAM that the boot module leaves.
@@ -32,7 +32,8 @@ impl Memory {
         let mut device = RegionList::default();
         device.insert(0..PHYSICAL_END);
         ram.iter().for_each(|region| device.remove(region));
-        let mut free = ram.clone();
+        let ram_bytes = ram.bytes();
+        let mut free = ram;
         let kernel = &input.kernel;
         for range in input.reserved.iter().chain([kernel]).map(outward) {
             device.remove(range.clone());
@@ -45,7 +46,7 @@ impl Memory {
         let mut module = free.clone();
         module.intersect(module_pages.clone());
         free.remove(module_pages);
-        Self { ram, free, module, device, pool, kernel_end: outward(kernel).end }
+        Self { ram_bytes, free, module, device, pool, kernel_end: outward(kernel).end }
     }
 
     /// 2^`bits` bytes: the lowest above the kernel, else the lowest of all.
@@ -60,7 +61,7 @@ impl Memory {
             purpose,
             needed: 1 << bits,
             largest: self.free.largest(),
-            ram: self.ram.bytes(),
+            ram: self.ram_bytes,
         })
     }
 }
