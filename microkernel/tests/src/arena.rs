@@ -8,12 +8,13 @@ use libd3os::abi::{
 };
 use libd3os::cap::{
     AsidControl, AsidPool, CNode, Capability, DomainSet, Endpoint, Error, Frame, IoPort,
-    IoPortControl, IoPortRange, IrqControl, LookupFailure, Notification, PageDirectory, PageTable,
-    Pdpt, Reply, SchedControl, Slot, SlotRun, Tcb, Untyped, VSpace,
+    IoPortControl, IrqControl, LookupFailure, Notification, PageDirectory, PageTable, Pdpt, Reply,
+    SchedControl, Slot, SlotRun, Tcb, Untyped, VSpace,
 };
 use libd3os::sys::Cptr;
 
 use crate::check::Failure;
+use crate::console::Console;
 
 /// The root task's own capabilities.
 pub(crate) const CNODE: CNode = CNode::new(Cptr::new(slot::CNODE));
@@ -50,15 +51,16 @@ pub(crate) fn slot_of(cptr: Cptr) -> Slot {
 }
 
 impl Arena {
-    pub(crate) fn new(boot: &'static BootInfo) -> Self {
+    /// Takes over what the root task has, but for the console and the slots that it took.
+    pub(crate) fn new(boot: &'static BootInfo, console: Console) -> Self {
         let memory = smallest_ram(boot, ARENA_BITS).expect("16 MiB of RAM in one piece");
-        let first = boot.empty.start;
+        let first_slot = boot.empty.start + Console::SLOTS;
         Self {
             boot,
             memory,
-            serial: IoPort::new(Cptr::NULL),
-            first_slot: first,
-            next_slot: first,
+            serial: console.serial(),
+            first_slot,
+            next_slot: first_slot,
             next_address: WINDOW,
             kept: Vec::new(),
         }
@@ -66,19 +68,6 @@ impl Arena {
 
     pub(crate) fn boot(&self) -> &'static BootInfo {
         self.boot
-    }
-
-    /// Ports for the whole run; only before the first test.
-    pub(crate) fn keep_ports(&mut self, range: IoPortRange) -> IoPort {
-        let port = self.empty_slot();
-        IO_PORT_CONTROL.issue(range, slot_of(port)).expect("nobody else has ports yet");
-        self.first_slot = self.next_slot;
-        IoPort::new(port)
-    }
-
-    /// Tells the first serial port's capability, for the test of its interrupt.
-    pub(crate) fn set_serial(&mut self, serial: IoPort) {
-        self.serial = serial;
     }
 
     /// The first serial port, which results are printed to between tests.

@@ -1,12 +1,13 @@
 //! Output on the first serial port, and QEMU's exit device.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use libd3os::abi::BootInfo;
 use libd3os::cap::{Capability, IoPort, IoPortRange};
 use libd3os::logging;
 use libd3os::service::log::Level;
 use libd3os::sys::Cptr;
 
-use crate::arena::Arena;
+use crate::arena::{IO_PORT_CONTROL, slot_of};
 
 /// The first serial port.
 pub(crate) const COM1: u16 = 0x3f8;
@@ -26,15 +27,28 @@ pub(crate) struct Console {
 }
 
 impl Console {
+    /// Slots that it takes, the first empty ones.
+    pub(crate) const SLOTS: u64 = 2;
+
     /// Takes the ports, for good.
-    pub(crate) fn new(arena: &mut Arena) -> Self {
-        let serial = arena.keep_ports(IoPortRange { first: COM1, last: COM1 + 7 });
-        arena.set_serial(serial);
-        let exit = arena.keep_ports(IoPortRange { first: EXIT, last: EXIT + 3 });
+    pub(crate) fn new(boot: &BootInfo) -> Self {
+        let issue = |offset, first, last| {
+            let cptr = Cptr::new(boot.empty.start + offset);
+            let range = IoPortRange { first, last };
+            IO_PORT_CONTROL.issue(range, slot_of(cptr)).expect("nobody else has ports yet");
+            IoPort::new(cptr)
+        };
+        let serial = issue(0, COM1, COM1 + 7);
+        let exit = issue(1, EXIT, EXIT + 3);
         SERIAL_CPTR.store(serial.cptr().address(), Ordering::Relaxed);
         EXIT_CPTR.store(exit.cptr().address(), Ordering::Relaxed);
         logging::set_sink(report);
         Self { serial, exit }
+    }
+
+    /// The serial port.
+    pub(crate) fn serial(self) -> IoPort {
+        self.serial
     }
 
     /// Prints, waiting for room.

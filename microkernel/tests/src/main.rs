@@ -39,8 +39,8 @@ struct Test {
 }
 
 fn run(boot: &'static BootInfo) -> i32 {
-    let mut arena = Arena::new(boot);
-    let console = Console::new(&mut arena);
+    let console = Console::new(boot);
+    let mut arena = Arena::new(boot, console);
     let filter = filter(boot);
     let (mut passed, mut failed) = (0, 0);
     for (group, tests) in suite::GROUPS {
