@@ -173,79 +173,65 @@ impl Cap {
     /// This capability with only those of its rights that `mask` has too. Types without rights
     /// stay as they are.
     #[must_use]
-    pub fn mask_rights(self, mask: CapRights) -> Self {
-        match self {
-            Self::Endpoint { object, badge, rights } => {
-                Self::Endpoint { object, badge, rights: rights.and(mask) }
+    pub fn mask_rights(mut self, mask: CapRights) -> Self {
+        match &mut self {
+            Self::Endpoint { rights, .. } | Self::Notification { rights, .. } => {
+                *rights = rights.and(mask);
             }
-            Self::Notification { object, badge, rights } => {
-                Self::Notification { object, badge, rights: rights.and(mask) }
-            }
-            Self::Reply { object, can_grant } => {
-                Self::Reply { object, can_grant: can_grant && mask.contains(CapRights::GRANT) }
-            }
-            Self::Frame { base, size, rights, device, mapping } => {
-                Self::Frame { base, size, rights: rights.mask(mask), device, mapping }
-            }
-            other => other,
+            Self::Reply { can_grant, .. } => *can_grant &= mask.contains(CapRights::GRANT),
+            Self::Frame { rights, .. } => *rights = rights.mask(mask),
+            _ => {}
         }
+        self
     }
 
     /// This capability with `data` as its badge (endpoints and notifications whose badge is still
     /// zero) or as its guard (CNodes); other types do not look at it. `None` where the badge was
     /// already set, or where guard and radix exceed 64 bits.
     #[must_use]
-    pub fn with_data(self, data: u64) -> Option<Self> {
-        match self {
-            Self::Endpoint { object, badge: 0, rights } => {
-                Some(Self::Endpoint { object, badge: data, rights })
+    pub fn with_data(mut self, data: u64) -> Option<Self> {
+        match &mut self {
+            Self::Endpoint { badge, .. } | Self::Notification { badge, .. } if *badge == 0 => {
+                *badge = data;
+                Some(self)
             }
-            Self::Notification { object, badge: 0, rights } => {
-                Some(Self::Notification { object, badge: data, rights })
-            }
-            other => other.moved_with_data(data),
+            _ => self.moved_with_data(data),
         }
     }
 
     /// As [`Cap::with_data`], for a capability that is moved: its badge cannot change, since what
     /// was derived from it would no longer be its child.
     #[must_use]
-    pub fn moved_with_data(self, data: u64) -> Option<Self> {
-        match self {
-            Self::Endpoint { .. } | Self::Notification { .. } => None,
-            Self::CNode { object, radix, .. } => {
+    pub fn moved_with_data(mut self, data: u64) -> Option<Self> {
+        match &mut self {
+            Self::Endpoint { .. } | Self::Notification { .. } => return None,
+            Self::CNode { radix, guard_size, guard, .. } => {
                 let data = CNodeCapData(data);
-                let guard_size = data.guard_size();
-                (guard_size + radix <= 64).then(|| Self::CNode {
-                    object,
-                    radix,
-                    guard_size,
-                    guard: data.guard() & low_bits(guard_size),
-                })
+                *guard_size = data.guard_size();
+                *guard = data.guard() & low_bits(*guard_size);
+                if *guard_size + *radix > 64 {
+                    return None;
+                }
             }
-            other => Some(other),
+            _ => {}
         }
+        Some(self)
     }
 
     /// This capability to a frame or paging structure, mapped elsewhere or nowhere.
-    pub(crate) fn with_mapping(self, mapping: Option<Mapping>) -> Self {
-        match self {
-            Self::Frame { base, size, rights, device, .. } => {
-                Self::Frame { base, size, rights, device, mapping }
-            }
-            Self::Table { object, level, .. } => Self::Table { object, level, mapping },
-            other => other,
+    pub(crate) fn with_mapping(mut self, to: Option<Mapping>) -> Self {
+        if let Self::Frame { mapping, .. } | Self::Table { mapping, .. } = &mut self {
+            *mapping = to;
         }
+        self
     }
 
     /// This capability to an untyped, with another free offset.
-    pub(crate) fn with_free(self, free: u64) -> Self {
-        match self {
-            Self::Untyped { base, size_bits, device, .. } => {
-                Self::Untyped { base, size_bits, device, free }
-            }
-            other => other,
+    pub(crate) fn with_free(mut self, offset: u64) -> Self {
+        if let Self::Untyped { free, .. } = &mut self {
+            *free = offset;
         }
+        self
     }
 
     /// Whether both name the same object, whatever their badges, rights and mappings.

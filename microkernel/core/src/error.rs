@@ -1,6 +1,6 @@
 //! Why a system call was refused.
 
-use d3os_abi::{Error, LookupFailureKind};
+use d3os_abi::{Error, LookupFailureKind as Kind};
 
 /// Why an address in a capability space led nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,23 +35,16 @@ impl LookupFailure {
     #[must_use]
     pub fn words(self) -> ([u64; 4], usize) {
         match self {
-            Self::InvalidRoot => ([LookupFailureKind::InvalidRoot as u64, 0, 0, 0], 1),
+            Self::InvalidRoot => ([Kind::InvalidRoot.number(), 0, 0, 0], 1),
             Self::MissingCapability { bits_left } => {
-                ([LookupFailureKind::MissingCapability as u64, bits_left.into(), 0, 0], 2)
+                ([Kind::MissingCapability.number(), bits_left.into(), 0, 0], 2)
             }
-            Self::DepthMismatch { bits_found, bits_left } => (
-                [LookupFailureKind::DepthMismatch as u64, bits_left.into(), bits_found.into(), 0],
-                3,
-            ),
-            Self::GuardMismatch { guard, guard_size, bits_left } => (
-                [
-                    LookupFailureKind::GuardMismatch as u64,
-                    bits_left.into(),
-                    guard,
-                    guard_size.into(),
-                ],
-                4,
-            ),
+            Self::DepthMismatch { bits_found, bits_left } => {
+                ([Kind::DepthMismatch.number(), bits_left.into(), bits_found.into(), 0], 3)
+            }
+            Self::GuardMismatch { guard, guard_size, bits_left } => {
+                ([Kind::GuardMismatch.number(), bits_left.into(), guard, guard_size.into()], 4)
+            }
         }
     }
 }
@@ -126,11 +119,10 @@ impl SyscallError {
     #[must_use]
     pub fn words(self) -> ([u64; 5], usize) {
         match self {
-            Self::InvalidArgument(index) | Self::InvalidCapability(index) => {
-                ([index, 0, 0, 0, 0], 1)
-            }
+            Self::InvalidArgument(word)
+            | Self::InvalidCapability(word)
+            | Self::NotEnoughMemory(word) => ([word, 0, 0, 0, 0], 1),
             Self::Range { min, max } => ([min, max, 0, 0, 0], 2),
-            Self::NotEnoughMemory(left) => ([left, 0, 0, 0, 0], 1),
             Self::FailedLookup { source, failure } => {
                 let (words, count) = failure.words();
                 ([source.into(), words[0], words[1], words[2], words[3]], count + 1)

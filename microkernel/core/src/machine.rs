@@ -6,15 +6,16 @@ use crate::{KernelObject, PhysAddr, Ref};
 /// Time: ticks of the time stamp counter.
 pub type Ticks = u64;
 
-/// Width of a port access.
+/// Width of a port access, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
 pub enum PortWidth {
     /// 8 bits
-    Byte,
+    Byte = 1,
     /// 16 bits
-    Word,
+    Word = 2,
     /// 32 bits
-    Long,
+    Long = 4,
 }
 
 /// How an IOAPIC pin signals.

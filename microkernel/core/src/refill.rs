@@ -60,18 +60,13 @@ impl<M: Machine> Kernel<M> {
         *self.get(self.refill_at(context, 0))
     }
 
-    fn last_refill(&self, context: Ref<SchedContext>) -> Refill {
-        *self.get(self.refill_at(context, self.get(context).refill_count - 1))
-    }
-
     fn set_refill(&mut self, context: Ref<SchedContext>, refill: Refill) {
-        let at = self.refill_at(context, 0);
-        *self.get_mut(at) = refill;
+        *self.get_mut(self.refill_at(context, 0)) = refill;
     }
 
-    fn set_last_refill(&mut self, context: Ref<SchedContext>, refill: Refill) {
-        let at = self.refill_at(context, self.get(context).refill_count - 1);
-        *self.get_mut(at) = refill;
+    /// Where the last refill is.
+    fn last_refill(&self, context: Ref<SchedContext>) -> Ref<Refill> {
+        self.refill_at(context, self.get(context).refill_count - 1)
     }
 
     fn pop_refill(&mut self, context: Ref<SchedContext>) -> Refill {
@@ -120,10 +115,8 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         self.set_refill(context, first);
-        self.schedule_refill(
-            context,
-            Refill { time: first.time + parameters.period, amount: missing },
-        );
+        let back = Refill { time: first.time + parameters.period, amount: missing };
+        self.schedule_refill(context, back);
         self.merge_small_refills(context);
     }
 
@@ -188,19 +181,18 @@ impl<M: Machine> Kernel<M> {
 
     /// Adds a refill after all others.
     fn schedule_refill(&mut self, context: Ref<SchedContext>, refill: Refill) {
-        let last = self.last_refill(context);
-        let object = self.get(context);
-        if last.time + last.amount >= refill.time {
-            let amount = last.amount + refill.amount;
-            self.set_last_refill(context, Refill { amount, ..last });
+        let last = *self.get(self.last_refill(context));
+        let object = self.get_mut(context);
+        let amount = last.amount + refill.amount;
+        let new_last = if last.time + last.amount >= refill.time {
+            Refill { amount, ..last }
         } else if object.refill_count < object.refill_max {
-            self.get_mut(context).refill_count += 1;
-            self.set_last_refill(context, refill);
+            object.refill_count += 1;
+            refill
         } else {
-            let merged =
-                Refill { time: refill.time - last.amount, amount: last.amount + refill.amount };
-            self.set_last_refill(context, merged);
-        }
+            Refill { time: refill.time - last.amount, amount }
+        };
+        *self.get_mut(self.last_refill(context)) = new_last;
     }
 
     /// Joins the first refill to the next while it is not worth running for.
@@ -210,10 +202,8 @@ impl<M: Machine> Kernel<M> {
         {
             let small = self.pop_refill(context).amount;
             let next = self.refill(context);
-            self.set_refill(
-                context,
-                Refill { time: next.time - small, amount: next.amount + small },
-            );
+            let joined = Refill { time: next.time - small, amount: next.amount + small };
+            self.set_refill(context, joined);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The machine's RAM, as disjoint page-aligned ranges, from the overlapping and unaligned entries
 //! that firmware tells.
 
+use crate::bytes::{u32_at, u64_at};
 use core::ops::Range;
 use kernel_core::RegionList;
 
@@ -19,6 +20,16 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Bytes of an entry as PVH and multiboot2 both write it.
+    pub const SIZE: usize = 24;
+
+    /// Reads such an entry.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let (start, length) = (u64_at(bytes, 0)?, u64_at(bytes, 8)?);
+        Some(Self { start, length, kind: u32_at(bytes, 16)? })
+    }
+
     /// Type of usable RAM, in E820, PVH and multiboot2 alike.
     pub const USABLE: u32 = 1;
 

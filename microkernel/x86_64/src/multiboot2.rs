@@ -61,15 +61,8 @@ fn module(body: &[u8]) -> Option<Range<u64>> {
 }
 
 fn memory_map(body: &[u8]) -> Option<MemoryMap> {
-    let size = usize::try_from(u32_at(body, 0)?).ok().filter(|size| *size >= 24)?;
-    let entries = body.get(8..)?.chunks_exact(size).filter_map(|entry| {
-        Some(Entry {
-            start: u64_at(entry, 0)?,
-            length: u64_at(entry, 8)?,
-            kind: u32_at(entry, 16)?,
-        })
-    });
-    Some(MemoryMap::from_entries(entries))
+    let size = usize::try_from(u32_at(body, 0)?).ok().filter(|size| *size >= Entry::SIZE)?;
+    Some(MemoryMap::from_entries(body.get(8..)?.chunks_exact(size).filter_map(Entry::read)))
 }
 
 fn framebuffer(body: &[u8]) -> Option<Framebuffer> {

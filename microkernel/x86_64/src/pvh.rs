@@ -11,7 +11,6 @@ pub const MAGIC: u32 = 0x336e_c578;
 const START_INFO: &str = "start information";
 const START_INFO_SIZE: u64 = 56;
 const MODULE_SIZE: u64 = 32;
-const MEMORY_ENTRY_SIZE: usize = 24;
 /// More entries than this are not believed.
 const MAX_MEMORY_ENTRIES: u32 = 4096;
 
@@ -50,16 +49,9 @@ fn memory_map(
         return Err(BootInfoError::NoMemoryMap);
     }
     let bytes = memory
-        .bytes(address, u64::from(count) * MEMORY_ENTRY_SIZE as u64)
+        .bytes(address, u64::from(count) * Entry::SIZE as u64)
         .ok_or(BootInfoError::Unreadable { what: "memory map", address })?;
-    let entries = bytes.chunks_exact(MEMORY_ENTRY_SIZE).filter_map(|entry| {
-        Some(Entry {
-            start: u64_at(entry, 0)?,
-            length: u64_at(entry, 8)?,
-            kind: u32_at(entry, 16)?,
-        })
-    });
-    Ok(MemoryMap::from_entries(entries))
+    Ok(MemoryMap::from_entries(bytes.chunks_exact(Entry::SIZE).filter_map(Entry::read)))
 }
 
 fn first_module(memory: &impl PhysicalMemory, list: u64) -> Result<Range<u64>, BootInfoError> {

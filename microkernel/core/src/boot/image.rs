@@ -62,11 +62,11 @@ pub(super) struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    fn parse(header: &ProgramHeader, file: &'a [u8]) -> Result<Self, ImageError> {
-        let bytes = file_range(header)
-            .and_then(|range| file.get(range))
-            .filter(|bytes| bytes.len() as u64 <= header.p_memsz)
-            .ok_or(ImageError::SegmentBytes)?;
+    fn parse(header: &ProgramHeader, elf: &ElfBytes<'a, LittleEndian>) -> Result<Self, ImageError> {
+        let bytes = elf.segment_data(header).map_err(|_| ImageError::SegmentBytes)?;
+        if bytes.len() as u64 > header.p_memsz {
+            return Err(ImageError::SegmentBytes);
+        }
         let (start, end) = (header.p_vaddr, header.p_vaddr.checked_add(header.p_memsz));
         match end {
             Some(end) if start >= PAGE && end <= USER_TOP => Ok(Self { start, end, bytes }),
@@ -86,11 +86,6 @@ impl<'a> Segment<'a> {
             _ => (0, &[]),
         }
     }
-}
-
-fn file_range(header: &ProgramHeader) -> Option<Range<usize>> {
-    let start = usize::try_from(header.p_offset).ok()?;
-    Some(start..start.checked_add(usize::try_from(header.p_filesz).ok()?)?)
 }
 
 /// A checked image.
@@ -113,7 +108,7 @@ impl<'a> RootImage<'a> {
         let mut segments = Vec::<Segment<'a>, MAX_SEGMENTS>::new();
         let headers = elf.segments().ok_or(ImageError::Empty)?;
         for header in headers.iter().filter(|h| h.p_type == PT_LOAD && h.p_memsz > 0) {
-            let segment = Segment::parse(&header, file)?;
+            let segment = Segment::parse(&header, &elf)?;
             if segments.last().is_some_and(|last| segment.start < last.end) {
                 return Err(ImageError::SegmentOrder);
             }

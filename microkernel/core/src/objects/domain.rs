@@ -13,25 +13,18 @@ const DOMAINS: u64 = 1;
 /// Entries of the schedule.
 const SCHEDULE_ENTRIES: usize = 2;
 
-/// A turn of a domain; a duration of 0 marks the schedule's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Turn {
-    domain: u8,
-    duration: Ticks,
-}
-
 /// When each domain has its turn.
 #[derive(Debug)]
 pub(crate) struct DomainSchedule {
-    turns: [Turn; SCHEDULE_ENTRIES],
+    /// How long the turn of each entry is, always of domain 0; a duration of 0 marks the end.
+    durations: [Ticks; SCHEDULE_ENTRIES],
     start: usize,
 }
 
 impl DomainSchedule {
     /// Domain 0, for ever.
     pub(crate) const fn new() -> Self {
-        const END: Turn = Turn { domain: 0, duration: 0 };
-        Self { turns: [Turn { domain: 0, duration: LONGEST_TURN }, END], start: 0 }
+        Self { durations: [LONGEST_TURN, 0], start: 0 }
     }
 }
 
@@ -44,7 +37,7 @@ pub(crate) enum DomainRequest {
     /// Moves a thread to a domain.
     Set { thread: Ref<Tcb>, domain: u8 },
     /// Writes an entry of the schedule.
-    Configure { index: usize, domain: u8, duration: Ticks },
+    Configure { index: usize, duration: Ticks },
     /// Begins the schedule at an entry, now and whenever it repeats.
     SetStart { index: usize },
 }
@@ -63,7 +56,7 @@ impl<M: Machine> Kernel<M> {
             Label::DomainSetScheduleConfigure => self.decode_configure_schedule(inv),
             Label::DomainSetScheduleSetStart => {
                 let index = check_index(self.argument(inv, 0)?)?;
-                let is_end = self.domains.turns[index].duration == 0;
+                let is_end = self.domains.durations[index] == 0;
                 ensure(!is_end, SyscallError::InvalidArgument(0))?;
                 Ok(DomainRequest::SetStart { index })
             }
@@ -74,20 +67,20 @@ impl<M: Machine> Kernel<M> {
     fn decode_configure_schedule(&self, inv: &Invocation) -> Decoded<DomainRequest> {
         let duration = self.argument(inv, 2)?;
         let index = check_index(self.argument(inv, 0)?)?;
-        let domain = check_domain(self.argument(inv, 1)?, 1)?;
+        check_domain(self.argument(inv, 1)?, 1)?;
         ensure_range(duration, 0, LONGEST_TURN)?;
         // The entry that the schedule begins with cannot become its end.
         let keeps_start = duration != 0 || index != self.domains.start;
         ensure(keeps_start, SyscallError::InvalidArgument(2))?;
-        Ok(DomainRequest::Configure { index, domain, duration })
+        Ok(DomainRequest::Configure { index, duration })
     }
 
     /// Carries out an invocation of the domain set.
     pub(crate) fn perform_domain(&mut self, request: DomainRequest) -> Outcome {
         match request {
             DomainRequest::Set { thread, domain } => self.get_mut(thread).domain = domain,
-            DomainRequest::Configure { index, domain, duration } => {
-                self.domains.turns[index] = Turn { domain, duration };
+            DomainRequest::Configure { index, duration } => {
+                self.domains.durations[index] = duration;
             }
             DomainRequest::SetStart { index } => self.domains.start = index,
         }

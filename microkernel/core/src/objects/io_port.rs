@@ -68,16 +68,6 @@ pub(crate) enum IoPortRequest {
     Out(u16, PortWidth, u32),
 }
 
-impl PortWidth {
-    const fn bytes(self) -> u16 {
-        match self {
-            Self::Byte => 1,
-            Self::Word => 2,
-            Self::Long => 4,
-        }
-    }
-}
-
 fn check_port(value: u64) -> Decoded<u16> {
     u16::try_from(value).map_err(|_| SyscallError::Range { min: 0, max: u16::MAX.into() })
 }
@@ -154,7 +144,7 @@ impl<M: Machine> Kernel<M> {
 
 /// Every port that the access touches must be in the range.
 fn check_access(cap: Cap, port: u16, width: PortWidth) -> Decoded<()> {
-    let end = port.checked_add(width.bytes() - 1);
+    let end = port.checked_add(width as u16 - 1);
     match (cap, end) {
         (Cap::IoPort { first, last }, Some(end)) if first <= port && end <= last => Ok(()),
         _ => Err(SyscallError::IllegalOperation),
