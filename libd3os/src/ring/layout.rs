@@ -31,6 +31,8 @@ const SENDER_STATE: usize = 4;
 pub(super) struct Ring<M> {
     memory: M,
     capacity: usize,
+    longest_bytes: usize,
+    batch: u64,
 }
 
 impl<M: Deref<Target = [Line]>> Ring<M> {
@@ -39,7 +41,9 @@ impl<M: Deref<Target = [Line]>> Ring<M> {
             return Err(RingError::TooSmall);
         }
         let capacity = memory.len() - CONTROL_LINES;
-        Ok(Self { memory, capacity })
+        let longest_bytes = (capacity / 2 * PAYLOAD_BYTES).min(u16::MAX.into());
+        let batch = (capacity as u64 / 4).max(1);
+        Ok(Self { memory, capacity, longest_bytes, batch })
     }
 
     /// Lines that carry messages.
@@ -47,21 +51,17 @@ impl<M: Deref<Target = [Line]>> Ring<M> {
         self.capacity
     }
 
-    /// Lines that the longest message takes: half of the ring, see [`Self::batch`].
-    pub(super) const fn longest(&self) -> usize {
-        self.capacity / 2
-    }
-
-    /// Bytes of the longest message: what its lines hold and a header can say.
-    pub(super) fn longest_bytes(&self) -> usize {
-        (self.longest() * PAYLOAD_BYTES).min(usize::from(u16::MAX))
+    /// Bytes of the longest message: what half of the lines hold and a header can say. Only half,
+    /// see [`Self::batch`].
+    pub(super) const fn longest_bytes(&self) -> usize {
+        self.longest_bytes
     }
 
     /// Lines that the receiver takes before it says so. A quarter of the ring: rare enough that
     /// the word seldom moves between the cores, and so few that a sender who is not told of them
     /// still has room for the longest message once the ring is empty.
-    pub(super) const fn batch(&self) -> usize {
-        if self.capacity < 8 { 1 } else { self.capacity / 4 }
+    pub(super) const fn batch(&self) -> u64 {
+        self.batch
     }
 
     #[inline]
@@ -71,11 +71,16 @@ impl<M: Deref<Target = [Line]>> Ring<M> {
 
     #[inline]
     pub(super) fn next(&self, cursor: Cursor) -> Cursor {
-        let index = cursor.index + 1;
-        if index < self.capacity {
-            Cursor { index, lap: cursor.lap }
-        } else {
-            Cursor { index: 0, lap: cursor.lap.wrapping_add(1) }
+        self.ahead(cursor, 1)
+    }
+
+    /// The place so many lines, fewer than the capacity, after this one.
+    #[inline]
+    pub(super) fn ahead(&self, cursor: Cursor, lines: usize) -> Cursor {
+        let index = cursor.index + lines;
+        match index.checked_sub(self.capacity) {
+            None => Cursor { index, ..cursor },
+            Some(index) => Cursor { index, lap: cursor.lap.wrapping_add(1) },
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Received {
 }
 
 /// Receives messages from a ring. Dropping it tells the sender that it is gone.
+// Two ends beside each other, used by two cores, would drag each other's lines back and forth.
+#[repr(align(128))]
 pub struct Receiver<M: Deref<Target = [Line]>, D: Doorbell> {
     ring: Ring<M>,
     bell: D,
@@ -55,12 +57,13 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
     /// [`ReceiveError::Corrupt`].
     #[inline]
     pub fn try_receive(&mut self, buffer: &mut [u8]) -> Result<Option<Received>, ReceiveError> {
-        let Some(header) = self.peek()? else { return Ok(None) };
+        let line = self.ring.line(self.cursor);
+        let Some(header) = self.peek(line)? else { return Ok(None) };
         let length = usize::from(header.length);
         let Some(bytes) = buffer.get_mut(..length) else {
             return Err(ReceiveError::TooLong { length });
         };
-        let end = self.read(header, bytes)?;
+        let end = self.read(line, header, bytes)?;
         self.take(end, lines_for(length));
         Ok(Some(Received { tag: header.tag, length }))
     }
@@ -70,10 +73,9 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
     /// # Errors
     /// [`ReceiveError::Corrupt`].
     pub fn discard(&mut self) -> Result<(), ReceiveError> {
-        if let Some(header) = self.peek()? {
+        if let Some(header) = self.peek(self.ring.line(self.cursor))? {
             let lines = lines_for(usize::from(header.length));
-            let end = (0..lines).fold(self.cursor, |cursor, _| self.ring.next(cursor));
-            self.take(end, lines);
+            self.take(self.ring.ahead(self.cursor, lines), lines);
         }
         Ok(())
     }
@@ -117,7 +119,7 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
     #[must_use]
     #[inline]
     pub fn is_ready(&self) -> bool {
-        self.header().lap != self.cursor.lap.wrapping_sub(1)
+        header(self.ring.line(self.cursor)).lap != self.cursor.lap.wrapping_sub(1)
     }
 
     /// Whether the sender is gone and nothing of what it sent is left.
@@ -139,16 +141,11 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
         self.presence.wake(self.ring.receiver_state());
     }
 
-    #[inline]
-    fn header(&self) -> Header {
-        Header::from_word(self.ring.line(self.cursor).header.load(Ordering::Acquire))
-    }
-
-    /// The next message's header, if there is one. A line is this round's, or still the last
+    /// The next message's header, if there is one; `line` is the cursor's. A line is this round's, or still the last
     /// round's; anything else was not written by the protocol.
     #[inline]
-    fn peek(&self) -> Result<Option<Header>, ReceiveError> {
-        let header = self.header();
+    fn peek(&self, line: &Line) -> Result<Option<Header>, ReceiveError> {
+        let header = header(line);
         if header.lap != self.cursor.lap {
             let empty = header.lap == self.cursor.lap.wrapping_sub(1);
             return if empty { Ok(None) } else { Err(ReceiveError::Corrupt) };
@@ -162,15 +159,11 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
     /// Copies the message's bytes out; returns where the next message begins. Whatever the sender
     /// does meanwhile, each shared word is read once.
     #[inline]
-    fn read(&self, header: Header, bytes: &mut [u8]) -> Result<Cursor, ReceiveError> {
-        let line = self.ring.line(self.cursor);
+    fn read(&self, line: &Line, header: Header, bytes: &mut [u8]) -> Result<Cursor, ReceiveError> {
         let next = self.ring.next(self.cursor);
-        let Some((head, rest)) = bytes.split_at_mut_checked(PAYLOAD_BYTES) else {
-            line.load(bytes);
-            return Ok(next);
-        };
+        let (head, rest) = bytes.split_at_mut(bytes.len().min(PAYLOAD_BYTES));
         line.load(head);
-        self.read_rest(next, header, rest)
+        if rest.is_empty() { Ok(next) } else { self.read_rest(next, header, rest) }
     }
 
     fn read_rest(
@@ -197,7 +190,7 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
     fn take(&mut self, end: Cursor, lines: usize) {
         self.cursor = end;
         self.taken += lines as u64;
-        if self.taken - self.acknowledged >= self.ring.batch() as u64 {
+        if self.taken - self.acknowledged >= self.ring.batch() {
             self.acknowledge();
         }
     }
@@ -211,6 +204,12 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
             self.presence.rouse(self.ring.sender_state(), &self.bell);
         }
     }
+}
+
+/// A line's header. What was written before it is then there to be seen.
+#[inline]
+fn header(line: &Line) -> Header {
+    Header::from_word(line.header.load(Ordering::Acquire))
 }
 
 impl<M: Deref<Target = [Line]>, D: Doorbell> Drop for Receiver<M, D> {

@@ -12,6 +12,8 @@ use super::sync::{LOOKS_BEFORE_SLEEP, Ordering, spin_loop};
 
 /// Sends messages into a ring. Dropping it closes the ring: the receiver gets what was sent and
 /// then `Closed`.
+// Two ends beside each other, used by two cores, would drag each other's lines back and forth.
+#[repr(align(128))]
 pub struct Sender<M: Deref<Target = [Line]>, D: Doorbell> {
     ring: Ring<M>,
     bell: D,
@@ -50,11 +52,11 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Sender<M, D> {
     /// [`SendError::TooLong`] beyond [`Self::longest`], [`SendError::Corrupt`].
     #[inline]
     pub fn try_send(&mut self, tag: u16, bytes: &[u8]) -> Result<(), SendError> {
-        let Ok(length) = u16::try_from(bytes.len()) else { return Err(SendError::TooLong) };
-        let lines = lines_for(bytes.len());
-        if lines > self.ring.longest() {
+        let length = u16::try_from(bytes.len()).map_err(|_| SendError::TooLong)?;
+        if bytes.len() > self.ring.longest_bytes() {
             return Err(SendError::TooLong);
         }
+        let lines = lines_for(bytes.len());
         if lines > self.room() && !self.sees_room(lines)? {
             return Err(SendError::Full);
         }
@@ -138,11 +140,10 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Sender<M, D> {
         self.cursor = self.ring.next(first);
         let line = self.ring.line(first);
         let header = Header { lap: first.lap, tag, length };
-        if let Some((head, rest)) = bytes.split_at_checked(PAYLOAD_BYTES) {
-            line.store(head);
+        let (head, rest) = bytes.split_at(bytes.len().min(PAYLOAD_BYTES));
+        line.store(head);
+        if !rest.is_empty() {
             self.cursor = self.write_rest(header, rest);
-        } else {
-            line.store(bytes);
         }
         line.header.store(header.to_word(), Ordering::Release);
     }

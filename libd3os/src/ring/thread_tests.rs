@@ -86,7 +86,7 @@ fn stream(lines: usize, count: u16) {
 #[test]
 fn messages_arrive_whole_and_in_order() {
     for lines in [MIN_LINES, MIN_LINES + 1, 64] {
-        stream(lines, if cfg!(miri) { 60 } else { 20_000 });
+        stream(lines, if cfg!(miri) { 25 } else { 20_000 });
     }
 }
 
@@ -172,7 +172,7 @@ fn serve(pair: &Pair) -> Vec<Caller> {
 #[test]
 fn typed_calls_go_over_rings_unchanged() {
     let pair = Pair::new();
-    let calls = if cfg!(miri) { 20 } else { 5_000 };
+    let calls = if cfg!(miri) { 8 } else { 5_000 };
     thread::scope(|scope| {
         let server = scope.spawn(|| serve(&pair));
         let client = SumsClient::new(pair.client());
