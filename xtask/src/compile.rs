@@ -43,14 +43,28 @@ impl CompileError {
     }
 }
 
-/// How much the compiler optimises and checks.
+/// What the compiler leaves in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// Optimised, without debug system calls.
+    /// What ships: no checks, no debug system calls.
     Release,
-    /// Checked, with debug information and the Debug* system calls.
+    /// Assertions, overflow checks, debug information and the Debug* system calls.
     Debug,
 }
+
+/// Symbols stay for backtraces, line tables go.
+const STRIPPED: &str = "profile.release.strip='debuginfo'";
+
+/// The kernel that checks itself is optimised like the one that ships: its stack is made for
+/// optimised code.
+const CHECKED: [&str; 6] = [
+    "--profile=checked",
+    "--config=profile.checked.inherits='release'",
+    "--config=profile.checked.debug-assertions=true",
+    "--config=profile.checked.overflow-checks=true",
+    "--config=profile.checked.debug='full'",
+    "--config=profile.checked.strip='none'",
+];
 
 /// How a program's segments are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +135,7 @@ impl Side {
     fn artifact(self, workshop: &Workshop, profile: Profile, binary: &str) -> PathBuf {
         let folder = match profile {
             Profile::Release => "release",
-            Profile::Debug => "debug",
+            Profile::Debug => "checked",
         };
         self.target_dir(workshop).join(self.spec(workshop).name).join(folder).join(binary)
     }
@@ -132,10 +146,8 @@ pub(crate) fn kernel(workshop: &Workshop, profile: Profile) -> Result<PathBuf, C
     let mut cargo = Side::Kernel.cargo(workshop, "rustc")?;
     cargo.args(["--package", "microkernel", "--bin", "microkernel"]);
     match profile {
-        Profile::Release => {
-            cargo.args(["--release", "--config", "profile.release.strip='debuginfo'"])
-        }
-        Profile::Debug => cargo.args(["--features", "debug-syscalls"]),
+        Profile::Release => cargo.args(["--release", "--config", STRIPPED]),
+        Profile::Debug => cargo.args(CHECKED).args(["--features", "debug-syscalls"]),
     };
     link_with(&mut cargo, workshop, &[workshop.paths.kernel_script()])?;
     build("microkernel", &mut cargo)?;
@@ -155,7 +167,7 @@ pub(crate) fn program(
     let scripts = [segments, "sections.ld"].map(|name| workshop.paths.images().join(name));
     let mut cargo = Side::User.cargo(workshop, "rustc")?;
     cargo.args(["--package", package, "--bin", package, "--release"]);
-    cargo.args(["--config", "profile.release.strip='debuginfo'"]);
+    cargo.args(["--config", STRIPPED]);
     link_with(&mut cargo, workshop, &scripts)?;
     build(package, &mut cargo)?;
     Ok(Side::User.artifact(workshop, Profile::Release, package))

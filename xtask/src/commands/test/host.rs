@@ -67,9 +67,10 @@ fn sum(source: impl Read) -> Tally {
 /// What a runner's last line says: `test result: ok. 3 passed; 0 failed; ...` of cargo,
 /// `Summary [0.1s] 4 tests run: 3 passed (1 slow), 1 failed, 2 skipped` of nextest.
 fn closing_line(line: &str) -> Option<Tally> {
-    let line = line.trim_start();
+    // Nextest repeats what a failed test's own process printed, indented: that is not counted.
     let counts = line.strip_prefix("test result: ").or_else(|| {
-        line.strip_prefix("Summary [").and_then(|rest| rest.split_once("run: ")).map(|(_, end)| end)
+        let summary = line.trim_start().strip_prefix("Summary [")?;
+        summary.split_once("run: ").map(|(_, counts)| counts)
     })?;
     let failures = ["failed", "timed out", "exec failed"];
     let failed = failures.iter().map(|word| number_before(counts, word)).sum();
@@ -103,6 +104,7 @@ mod tests {
         let small = "     Summary [   0.001s] 1 test run: 1 passed, 0 skipped";
         assert_eq!(read(small).as_deref(), Some("1 passed, 0 failed"));
         assert_eq!(read("test a::b ... ok"), None);
+        assert_eq!(read("    test result: FAILED. 0 passed; 1 failed; 0 ignored"), None);
     }
 
     #[test]
