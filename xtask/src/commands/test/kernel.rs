@@ -20,7 +20,8 @@ use crate::workshop::Workshop;
 /// The package with the tests.
 const ROOT_TASK: &str = "kernel-tests";
 
-/// Enough for a frame of 1 GiB, which must lie in one piece.
+/// Enough for a frame of 1 GiB, which must lie in one piece; with several cores the kernel would
+/// divide the memory among its instances.
 const MEMORY: &str = "3G";
 
 /// Real time that all tests of one kernel may take.
@@ -47,7 +48,7 @@ fn run_on(kernel: &Path, module: &Path, filter: &str) -> Result<Tally, TestError
         module: module.into(),
         command_line: format!("exit_port={EXIT_PORT:#x}{filter}"),
     };
-    let machine = Machine { memory: MEMORY.into(), ..Machine::new(boot) };
+    let machine = Machine { cores: 1, memory: MEMORY.into(), ..Machine::new(boot) };
     let guest = Guest::start(machine.command()?)?;
     let mut transcript = Transcript::default();
     let ending = guest.watch(PATIENCE, &mut transcript);
