@@ -73,14 +73,7 @@ fn memory_cap() -> impl Strategy<Value = Cap> {
 }
 
 fn any_cap() -> impl Strategy<Value = Cap> {
-    let plain = [
-        Cap::Null,
-        Cap::AsidControl,
-        Cap::IrqControl,
-        Cap::IoPortControl,
-        Cap::Domain,
-        Cap::CoreControl,
-    ];
+    let plain = [Cap::Null, Cap::AsidControl, Cap::IrqControl, Cap::IoPortControl, Cap::Domain];
     prop_oneof![
         untyped(),
         zombie(),
@@ -107,7 +100,6 @@ fn any_cap() -> impl Strategy<Value = Cap> {
             .prop_map(|(object, size_bits)| Cap::SchedContext { object, size_bits }),
         any::<u32>().prop_map(|core| Cap::SchedControl { core }),
         any::<u8>().prop_map(|vector| Cap::IrqHandler { vector }),
-        (any::<u32>(), any::<u8>()).prop_map(|(core, line)| Cap::Signal { core, line }),
         any::<(u16, u16)>().prop_map(|(first, last)| Cap::IoPort { first, last }),
     ]
 }

@@ -53,8 +53,6 @@ mod model_tests;
 pub mod objects;
 mod refill;
 mod scheduler;
-#[cfg(test)]
-mod signal_tests;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod slot;

@@ -409,59 +409,6 @@ fn untypeds_are_all_that_is_left() {
     assert_eq!(free + taken + kernel, RAM_PAGES as u64 * PAGE + 0x9_e000, "the module's too");
 }
 
-/// Boots instance `node` of `nodes`, with a pool right behind RAM and device memory behind that.
-fn shared(node: u64, nodes: u64) -> (Root, Range<u64>) {
-    let (memory, module) = (plain_memory(), sample());
-    let pool = RAM_END..RAM_END + 6 * MIB;
-    let mut kernel = kernel();
-    kernel.machine.cores = nodes as u32;
-    kernel
-        .boot(&BootInput {
-            node_id: node,
-            num_nodes: nodes,
-            share: Share { pool: PhysAddr(pool.start)..PhysAddr(pool.end), ..alone() },
-            ..input(&memory, &module)
-        })
-        .unwrap();
-    let Next::Thread(thread) = kernel.start() else { panic!("nothing runs after boot") };
-    (Root { kernel, thread }, pool)
-}
-
-#[test]
-fn the_pool_is_device_memory_by_itself() {
-    let (root, pool) = shared(1, 4);
-    root.check_untypeds(&plain_memory());
-    let mut covered = 0;
-    for (base, bits, device) in root.untypeds() {
-        let piece = base..base + (1 << bits);
-        if overlap(&piece, &pool) {
-            assert!(device && pool.start <= piece.start && piece.end <= pool.end, "{piece:x?}");
-            covered += piece.end - piece.start;
-        }
-    }
-    assert_eq!(covered, pool.end - pool.start);
-    assert_eq!(root.boot_info(offset_of!(BootInfo, node_id)), 1);
-    assert_eq!(root.boot_info(offset_of!(BootInfo, num_nodes)), 4);
-}
-
-#[test]
-fn core_control_is_the_first_instances_alone() {
-    for (node, nodes, has_it) in [(0, 1, false), (0, 2, true), (1, 2, false)] {
-        let (root, _) = shared(node, nodes);
-        let chunks = root.chunks();
-        let machine = &chunks[0].1;
-        let told = u64::from_le_bytes(machine[80..88].try_into().unwrap());
-        let empty = root.region(offset_of!(BootInfo, empty));
-        assert_eq!(told != 0, has_it);
-        if has_it {
-            assert_eq!((root.cap(told), told), (Cap::CoreControl, empty.start - 1));
-        }
-        assert!(
-            (1..8192).filter(|slot| *slot != told).all(|slot| root.cap(slot) != Cap::CoreControl)
-        );
-    }
-}
-
 #[test]
 fn large_memory_stays_whole() {
     for (low_end, high_end) in [(3 * GIB, 4 * GIB), (2 * GIB, 5 * GIB)] {

@@ -101,8 +101,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn decode_ioapic(&self, inv: &Invocation) -> Decoded<IrqSource> {
-        // Pins are the whole machine's: one instance hands them out.
-        ensure(self.core == 0, SyscallError::IllegalOperation)?;
         let ioapics = (0..u8::MAX).take_while(|&i| self.machine.ioapic_pins(i).is_some()).count();
         let last = (ioapics as u64).checked_sub(1).ok_or(SyscallError::IllegalOperation)?;
         let ioapic = check_range(self.argument(inv, 2)?, last)?;
