@@ -140,7 +140,7 @@ impl<M: Machine> Kernel<M> {
             (Cap::Untyped { base, size_bits, .. }, cap) => cap
                 .memory(child)
                 .is_some_and(|(start, bits)| contains(base, size_bits, start, bits)),
-            (Cap::IrqControl, Cap::IrqHandler { .. } | Cap::Signal { .. })
+            (Cap::IrqControl, Cap::IrqHandler { .. })
             | (Cap::IoPortControl, Cap::IoPort { .. }) => true,
             (cap, other) => {
                 cap.same_object(other)
@@ -183,19 +183,17 @@ fn relink(mut slot: Slot, to: Ref<Slot>, from: Ref<Slot>) -> Slot {
 fn starts_group(source: Cap, cap: Cap) -> bool {
     match (source, cap) {
         (Cap::Untyped { .. }, _)
-        | (Cap::IrqControl, Cap::IrqHandler { .. } | Cap::Signal { .. })
+        | (Cap::IrqControl, Cap::IrqHandler { .. })
         | (Cap::IoPortControl, Cap::IoPort { .. }) => true,
         (Cap::Endpoint { .. } | Cap::Notification { .. }, _) => badge(source) != badge(cap),
         _ => false,
     }
 }
 
-/// The badge, or zero. A signal may be issued twice, as an endpoint may be given a badge twice:
-/// neither is then derived from the other.
+/// The badge, or zero.
 fn badge(cap: Cap) -> u64 {
     match cap {
         Cap::Endpoint { badge, .. } | Cap::Notification { badge, .. } => badge,
-        Cap::Signal { .. } => 1,
         _ => 0,
     }
 }

@@ -4,7 +4,7 @@
 //! type of its own; only that request can be carried out. Carrying out can be preempted (the
 //! system call is then restarted), but cannot fail.
 
-use crate::objects::{Tcb, asks_for_signal};
+use crate::objects::Tcb;
 use crate::{Cap, Decoded, Kernel, Machine, Preempted, Ref, Slot, SyscallError, ensure};
 use d3os_abi::Label;
 
@@ -129,9 +129,6 @@ impl<M: Machine> Kernel<M> {
             Cap::Table { .. } => self.decode_table(inv).map(|r| self.perform_table(inv, r)),
             Cap::AsidControl => self.decode_asid_control(inv).map(|r| self.perform_asid_control(r)),
             Cap::AsidPool { .. } => self.decode_asid_pool(inv).map(|r| self.perform_asid_pool(r)),
-            Cap::IrqControl if asks_for_signal(inv) => {
-                self.decode_signal_issue(inv).map(|r| self.perform_signal_issue(inv, r))
-            }
             Cap::IrqControl => {
                 self.decode_irq_control(inv).map(|r| self.perform_irq_control(inv, r))
             }
@@ -142,8 +139,6 @@ impl<M: Machine> Kernel<M> {
                 self.decode_io_port_control(inv).map(|r| self.perform_io_port_control(inv, r))
             }
             Cap::IoPort { .. } => self.decode_io_port(inv).map(|r| self.perform_io_port(r)),
-            Cap::Signal { core, line } => Ok(self.perform_signal(core, line)),
-            Cap::CoreControl => self.decode_core_control(inv).map(|r| self.perform_core_control(r)),
             Cap::Domain => self.decode_domain(inv).map(|r| self.perform_domain(r)),
             Cap::VSpace { .. } => Err(SyscallError::IllegalOperation),
             Cap::Null

@@ -72,7 +72,7 @@ mod vspace;
 mod vspace_tests;
 
 pub use boot::{
-    BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, MemoryRange, RegionList, Share,
+    BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, MemoryRange, RegionList,
 };
 pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};
 pub(crate) use delete::Preempted;

@@ -71,15 +71,6 @@ pub trait Machine {
     /// Keeps user vector `vector` from arriving.
     fn mask_interrupt(&mut self, vector: u8);
 
-    /// Kernel instances in the machine, this one included.
-    fn cores(&self) -> u32;
-    /// Raises signal line `line` of core `core`, which exists (it may be this one).
-    fn send_signal(&mut self, core: u32, line: u8);
-    /// Stops another core, whatever it does.
-    fn stop_core(&mut self, core: u32);
-    /// Lets another core that was stopped start anew, from an empty instance.
-    fn start_core(&mut self, core: u32);
-
     /// Reads a port.
     fn port_in(&mut self, port: u16, width: PortWidth) -> u32;
     /// Writes a port.

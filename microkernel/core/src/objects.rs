@@ -3,7 +3,6 @@
 use crate::{Cap, Decoded, Kernel, Machine, Ref, Slot};
 mod asid;
 mod cnode;
-mod core_control;
 mod domain;
 mod endpoint;
 mod frame;
@@ -15,7 +14,6 @@ mod queue;
 mod registers;
 mod reply;
 mod sched_context;
-mod signal;
 mod tcb;
 mod untyped;
 
@@ -24,14 +22,13 @@ pub(crate) use domain::DomainSchedule;
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::Waiting;
 pub use io_port::IoPorts;
-pub use irq::{IRQ_VECTORS, IrqTable};
+pub use irq::IrqTable;
 pub use notification::Notification;
 pub use paging::PageTable;
 pub(crate) use queue::{Neighbours, Queue};
 pub use reply::Reply;
 pub(crate) use sched_context::MIN_REFILLS;
 pub use sched_context::{Refill, SchedContext};
-pub(crate) use signal::asks_for_signal;
 #[cfg(feature = "debug-syscalls")]
 pub(crate) use tcb::NAME_LENGTH;
 pub use tcb::{Context, FpuState, Tcb, TcbSlot, ThreadState};

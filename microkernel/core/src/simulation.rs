@@ -29,12 +29,6 @@ pub struct SimulatedMachine {
     pub routes: BTreeMap<u8, (u8, u8, InterruptTrigger)>,
     /// User vectors that are not masked.
     pub unmasked: BTreeSet<u8>,
-    /// Kernel instances in the machine.
-    pub cores: u32,
-    /// Signals sent: core and line, in order.
-    pub signals: Vec<(u32, u8)>,
-    /// Cores stopped (`false`) and started (`true`), in order.
-    pub core_changes: Vec<(u32, bool)>,
     /// Port writes, in order.
     pub port_writes: Vec<(u16, PortWidth, u32)>,
     /// What reads of a port give.
@@ -57,9 +51,6 @@ impl SimulatedMachine {
             preempt_after: Cell::new(None),
             routes: BTreeMap::new(),
             unmasked: BTreeSet::new(),
-            cores: 1,
-            signals: Vec::new(),
-            core_changes: Vec::new(),
             port_writes: Vec::new(),
             port_values: BTreeMap::new(),
             flushes: Vec::new(),
@@ -151,22 +142,6 @@ impl Machine for SimulatedMachine {
 
     fn mask_interrupt(&mut self, vector: u8) {
         self.unmasked.remove(&vector);
-    }
-
-    fn cores(&self) -> u32 {
-        self.cores
-    }
-
-    fn send_signal(&mut self, core: u32, line: u8) {
-        self.signals.push((core, line));
-    }
-
-    fn stop_core(&mut self, core: u32) {
-        self.core_changes.push((core, false));
-    }
-
-    fn start_core(&mut self, core: u32) {
-        self.core_changes.push((core, true));
     }
 
     fn port_in(&mut self, port: u16, _width: PortWidth) -> u32 {

@@ -1,12 +1,9 @@
 //! ACPI's tables, as far as a kernel needs them: who interrupts whom (MADT) and the power
-//! management timer (FADT), and which memory is near which processor (SRAT, see
-//! [`crate::affinity`]). Everything else is user space's.
+//! management timer (FADT). Everything else is user space's.
 
-use crate::affinity::Affinity;
 use crate::boot_info::{RSDP_LENGTH, Rsdp};
 use crate::bytes::{PhysicalMemory, array_at, u8_at, u32_at, u64_at};
 use core::fmt;
-use d3os_abi::MAX_CORES;
 
 /// I/O interrupt controllers that are kept track of.
 pub const MAX_IO_APICS: usize = 8;
@@ -39,10 +36,6 @@ pub struct Platform {
     pub local_apic: u64,
     /// Processors that may be used.
     pub processors: u32,
-    /// Local APICs of the first of them.
-    apics: [u32; MAX_CORES],
-    /// Which memory is near which processor.
-    pub affinity: Affinity,
     io_apics: [IoApic; MAX_IO_APICS],
     io_apic_count: usize,
     /// I/O port of the power management timer.
@@ -69,25 +62,10 @@ impl Platform {
         Self {
             local_apic: DEFAULT_LOCAL_APIC,
             processors: 0,
-            apics: [0; MAX_CORES],
-            affinity: Affinity::default(),
             io_apics: [IoApic::default(); MAX_IO_APICS],
             io_apic_count: 0,
             timer_port: None,
         }
-    }
-
-    /// Local APICs of the processors that may be used, as many as the kernel can use.
-    #[must_use]
-    pub fn apics(&self) -> &[u32] {
-        &self.apics[..self.apics.len().min(self.processors as usize)]
-    }
-
-    fn add_processor(&mut self, apic: u32) {
-        if let Some(place) = self.apics.get_mut(self.processors as usize) {
-            *place = apic;
-        }
-        self.processors += 1;
     }
 
     fn add_io_apic(&mut self, io_apic: IoApic) {
@@ -161,17 +139,13 @@ fn is_root_pointer(bytes: &[u8]) -> bool {
 /// Reads the tables that `rsdp` leads to.
 ///
 /// # Errors
-/// If the root table or the MADT is missing or damaged. A damaged FADT only costs the timer, a
-/// damaged SRAT the knowledge of what is near.
+/// If the root table or the MADT is missing or damaged. A damaged FADT only costs the timer.
 pub fn read(memory: &impl PhysicalMemory, rsdp: &[u8]) -> Result<Platform, AcpiError> {
     let root = RootTable::open(memory, rsdp)?;
     let madt = root.find(memory, *b"APIC")?.ok_or(AcpiError::NoInterruptTable)?;
     let mut platform = read_madt(madt);
     let fadt = root.find(memory, *b"FACP").ok().flatten();
     platform.timer_port = fadt.and_then(timer_port);
-    if let Ok(Some(srat)) = root.find(memory, *b"SRAT") {
-        platform.affinity = Affinity::read(srat);
-    }
     Ok(platform)
 }
 
@@ -239,16 +213,16 @@ fn read_madt(madt: &[u8]) -> Platform {
 }
 
 fn read_madt_entry(platform: &mut Platform, kind: u8, entry: &[u8]) {
-    let enabled = |offset| u32_at(entry, offset).is_some_and(|flags| flags & 1 == 1);
+    let enabled = |offset| u32::from(u32_at(entry, offset).is_some_and(|flags| flags & 1 == 1));
     match kind {
-        0 if enabled(4) => platform.add_processor(u8_at(entry, 3).unwrap_or(0).into()),
+        0 => platform.processors += enabled(4),
         1 => {
             if let (Some(address), Some(first_interrupt)) = (u32_at(entry, 4), u32_at(entry, 8)) {
                 platform.add_io_apic(IoApic { address: address.into(), first_interrupt });
             }
         }
         5 => platform.local_apic = u64_at(entry, 4).unwrap_or(platform.local_apic),
-        9 if enabled(8) => platform.add_processor(u32_at(entry, 4).unwrap_or(0)),
+        9 => platform.processors += enabled(8),
         _ => {}
     }
 }
@@ -327,7 +301,6 @@ mod tests {
         let (rsdp, length) = root_pointer(&machine, None).unwrap();
         let platform = read(&machine, &rsdp[..length]).unwrap();
         assert_eq!((platform.processors, platform.timer_port), (2, Some(0x608)));
-        assert_eq!(platform.apics(), [0, 2], "the second one is disabled");
         let io_apic = IoApic { address: 0xfec0_0000, first_interrupt: 0 };
         assert_eq!(platform.io_apics(), [io_apic]);
         assert_eq!(root_pointer(&machine, Some(Rsdp::At(0xe_0100))), Some((rsdp, length)));

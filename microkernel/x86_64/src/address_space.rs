@@ -45,10 +45,10 @@ struct Tables {
     low_directories: [Table; 4],
 }
 
-/// A static that the boot core alone touches, through [`build`] and [`map_stack`].
+/// A static that the boot core alone touches, once, through [`build`].
 struct BootOnly<T>(UnsafeCell<T>);
 
-// SAFETY: only `build` and `map_stack` reach the contents, and their caller is the boot core.
+// SAFETY: only `build` reaches the contents, and its caller promises to be alone.
 unsafe impl<T> Sync for BootOnly<T> {}
 
 static TABLES: BootOnly<Tables> = BootOnly(UnsafeCell::new(Tables {
@@ -230,27 +230,6 @@ fn fill_directory(directory: &mut Table, gibibyte: u64, plan: &Plan<'_>) {
             ram.iter().any(|range| range.start < start + LARGE_PAGE && start < range.end);
         *entry = if holds_ram { start | flags } else { 0 };
     }
-}
-
-/// Maps the stack of a core other than the boot core, at `stack` physically, where
-/// [`layout::stack_in_window`] says; `table` is a page for the window's page table.
-///
-/// # Safety
-/// Called by the boot core, for a core that does not run. Both lie in RAM that the kernel keeps.
-pub(crate) unsafe fn map_stack(core: u32, table: u64, stack: u64, no_execute: bool) {
-    let window = layout::physmap(table) as *mut Table;
-    // SAFETY: the caller vouches for the page.
-    let window = unsafe { &mut *window };
-    *window = [0; 512];
-    let flags = PRESENT | WRITABLE | GLOBAL | if no_execute { NO_EXECUTE } else { 0 };
-    let pages = layout::STACK_BYTES / PAGE;
-    for (page, entry) in (0..).zip(&mut window[512 - index(pages)..]) {
-        *entry = (stack + page * PAGE) | flags;
-    }
-    // SAFETY: after `build` only the boot core's calls of this function reach the tables, and
-    // processors, which find either nothing or the new table.
-    let tables = unsafe { &mut *TABLES.0.get() };
-    tables.device_directory[index(core.into())] = table | TABLE;
 }
 
 /// The highest free run of `count` pages below 4 GiB.

@@ -36,10 +36,6 @@ impl CommandLine {
                 _ => {
                     if let Some(port) = word.strip_prefix(b"exit_port=") {
                         options.exit_port = parse_port(port);
-                    } else if let Some(cores) = word.strip_prefix(b"cores=") {
-                        options.cores = parse_number(cores).and_then(|n| u32::try_from(n).ok());
-                    } else if let Some(size) = word.strip_prefix(b"pool=") {
-                        options.pool = parse_size(size);
                     }
                 }
             }
@@ -61,25 +57,6 @@ pub struct Options {
     pub quiet: bool,
     /// Port of QEMU's isa-debug-exit, to leave by after a panic.
     pub exit_port: Option<u16>,
-    /// Most cores that get a kernel instance.
-    pub cores: Option<u32>,
-    /// Bytes of the memory that all instances share.
-    pub pool: Option<u64>,
-}
-
-fn parse_number(text: &[u8]) -> Option<u64> {
-    core::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// A number of bytes, or of `K`, `M` or `G`.
-fn parse_size(text: &[u8]) -> Option<u64> {
-    let (digits, shift) = match text.split_last()? {
-        (b'K', digits) => (digits, 10),
-        (b'M', digits) => (digits, 20),
-        (b'G', digits) => (digits, 30),
-        _ => (text, 0),
-    };
-    parse_number(digits)?.checked_mul(1 << shift)
 }
 
 fn parse_port(text: &[u8]) -> Option<u16> {
@@ -104,16 +81,11 @@ mod tests {
         assert_eq!(options(""), Options::default());
         assert_eq!(
             options("kernel.elf  quiet exit_port=0xf4 other=1"),
-            Options { quiet: true, exit_port: Some(0xf4), ..Options::default() }
+            Options { quiet: true, exit_port: Some(0xf4) }
         );
         assert_eq!(options("exit_port=244").exit_port, Some(244));
         assert_eq!(options("exit_port=0x1ffff").exit_port, None);
         assert_eq!(options("disquiet"), Options::default());
-        assert_eq!(options("cores=4").cores, Some(4));
-        assert_eq!(options("cores=-1").cores, None);
-        let sizes = ["pool=4096", "pool=3K", "pool=64M", "pool=2G", "pool=M", "pool=99999999999G"];
-        let parsed = sizes.map(|line| options(line).pool);
-        assert_eq!(parsed, [Some(4096), Some(3072), Some(64 << 20), Some(2 << 30), None, None]);
     }
 
     proptest! {

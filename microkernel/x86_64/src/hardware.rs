@@ -3,7 +3,6 @@
 use crate::instructions::{
     in8, in16, in32, invalidate_page, out8, out16, out32, stop, time_stamp, write_cr3, write_msr,
 };
-use crate::cores::Cores;
 use crate::io_apic::IoApics;
 use crate::irq_lines::{Arrival, IrqLines, Pin};
 use crate::layout;
@@ -11,7 +10,7 @@ use crate::local_apic::LocalApic;
 use crate::processor::{disable_fpu, msr};
 use crate::serial::Serial;
 use core::arch::asm;
-use d3os_abi::{FIRST_SIGNAL_VECTOR, IRQ_VECTOR_BASE, TCB_FLAG_FPU_DISABLED};
+use d3os_abi::{IRQ_VECTOR_BASE, TCB_FLAG_FPU_DISABLED};
 use kernel_core::objects::{Context, FpuState, PageTable, Tcb};
 use kernel_core::{InterruptTrigger, KernelObject, Machine, Next, PhysAddr, PortWidth, Ref, Ticks};
 
@@ -29,7 +28,6 @@ pub(crate) struct Hardware {
     local_apic: LocalApic,
     io_apics: IoApics,
     lines: IrqLines,
-    cores: Cores,
     /// Whose registers the processor has or had last.
     loaded: Next,
     /// Whose bases and FPU switch are set.
@@ -48,7 +46,6 @@ impl Hardware {
         kernel_root: PhysAddr,
         local_apic: LocalApic,
         io_apics: IoApics,
-        cores: Cores,
     ) -> Self {
         Self {
             ticks_per_microsecond,
@@ -57,7 +54,6 @@ impl Hardware {
             local_apic,
             io_apics,
             lines: IrqLines::new(),
-            cores,
             loaded: Next::Idle,
             bases_of: None,
             fs_base: 0,
@@ -65,11 +61,6 @@ impl Hardware {
             fpu_owner: None,
             fpu_disabled: false,
         }
-    }
-
-    /// The core's local APIC.
-    pub(crate) fn apic(&self) -> u32 {
-        self.local_apic.id()
     }
 
     /// A user interrupt vector arrived: acknowledges it to the controllers. Whether the kernel
@@ -276,31 +267,6 @@ impl Machine for Hardware {
     fn mask_interrupt(&mut self, vector: u8) {
         let pin = self.lines.mask(vector);
         self.set_pin_masked(pin, true);
-    }
-
-    fn cores(&self) -> u32 {
-        self.cores.count()
-    }
-
-    fn send_signal(&mut self, core: u32, line: u8) {
-        let vector = IRQ_VECTOR_BASE + FIRST_SIGNAL_VECTOR + line;
-        match self.cores.apic(core) {
-            Some(apic) if apic == self.local_apic.id() => self.local_apic.send_to_self(vector),
-            Some(apic) => self.local_apic.send(apic, vector),
-            None => {}
-        }
-    }
-
-    fn stop_core(&mut self, core: u32) {
-        if let Some(apic) = self.cores.apic(core) {
-            self.local_apic.send_init(apic);
-        }
-    }
-
-    fn start_core(&mut self, core: u32) {
-        if let Some(apic) = self.cores.apic(core) {
-            self.local_apic.send_start(apic, self.cores.start_page());
-        }
     }
 
     fn port_in(&mut self, port: u16, width: PortWidth) -> u32 {

@@ -4,13 +4,13 @@
 //! is let through once and remembered, and sent again when the vector is unmasked; only a second
 //! one masks the pin. A level stays, so its pin is masked before the interrupt is acknowledged.
 
-use kernel_core::objects::IRQ_VECTORS;
+use d3os_abi::MAX_IRQ_VECTOR;
 
-/// User vectors: devices' and signal lines'. Those between the two are never in use.
-pub const VECTORS: usize = IRQ_VECTORS;
 /// The last user vector.
-pub const LAST_VECTOR: u8 = 127;
-const _: () = assert!(LAST_VECTOR as usize + 1 == VECTORS);
+pub const LAST_VECTOR: u8 = 107;
+/// User vectors.
+pub const VECTORS: usize = LAST_VECTOR as usize + 1;
+const _: () = assert!(LAST_VECTOR as u64 == MAX_IRQ_VECTOR);
 
 /// An IOAPIC's pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

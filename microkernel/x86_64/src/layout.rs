@@ -9,17 +9,6 @@ pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 pub(crate) const PHYSMAP: u64 = 0xffff_8000_0000_0000;
 /// Registers of interrupt controllers, a page each, uncached.
 pub(crate) const DEVICES: u64 = 0xffff_ffff_c000_0000;
-/// log2 of the bytes of a window: the registers are in the first, and at the top of the window of
-/// each core other than the boot core is its stack.
-pub(crate) const WINDOW_BITS: u32 = 21;
-/// Bytes of a kernel stack.
-pub(crate) const STACK_BYTES: u64 = 64 << 10;
-
-/// The stack of a core other than the boot core. Below it nothing is mapped.
-pub(crate) const fn stack_in_window(core: u32) -> Range<u64> {
-    let end = DEVICES + ((core as u64 + 1) << WINDOW_BITS);
-    end - STACK_BYTES..end
-}
 
 /// Where RAM at `physical` is seen.
 pub(crate) const fn physmap(physical: u64) -> u64 {

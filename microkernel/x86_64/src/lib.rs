@@ -7,10 +7,8 @@
 //! | to find | look in |
 //! |---|---|
 //! | the first instruction, and the way to the first thread | `entry`, `start` |
-//! | the other cores' | `trampoline`, `others`, `instance` |
 //! | what boot loaders tell | [`boot_info`], [`pvh`], [`multiboot2`], [`command_line`], [`memory_map`] |
-//! | what firmware tells | [`acpi`], [`affinity`] |
-//! | who has which memory, which cores there are | [`partition`], [`cores`] |
+//! | what firmware tells | [`acpi`] |
 //! | into the kernel and out of it | `trap`, `segments` |
 //! | one core's state, the machine as the kernel core sees it | `core_local`, `hardware` |
 //! | the kernel's half of every address space | `address_space`, `layout` |
@@ -20,16 +18,13 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod acpi;
-pub mod affinity;
 pub mod boot_info;
 pub mod bytes;
 pub mod calibration;
 pub mod command_line;
-pub mod cores;
 pub mod irq_lines;
 pub mod memory_map;
 pub mod multiboot2;
-pub mod partition;
 pub mod pvh;
 pub mod symbols;
 
@@ -53,16 +48,12 @@ hardware_modules! {
     io_apic: "reads and writes device registers",
     layout: "names the linker script's symbols",
     local_apic: "reads and writes device registers",
-    others: "runs on cores that have just begun",
     processor: "writes control registers",
     segments: "loads descriptor tables",
     start: "hands the machine from the boot loader to the kernel",
-    trampoline: "the first instructions are assembly",
     trap: "entry and exit are assembly",
 }
 
-#[cfg(target_os = "none")]
-mod instance;
 #[cfg(target_os = "none")]
 mod legacy;
 #[cfg(target_os = "none")]

@@ -2,7 +2,7 @@
 //! acknowledgement, and the timer.
 
 use crate::calibration::{CalibrationError, Clocks, Reference, measure};
-use crate::instructions::{memory_fence, read_msr, time_stamp, write_msr};
+use crate::instructions::{read_msr, time_stamp, write_msr};
 use crate::processor::msr;
 
 /// CPU vector of the kernel's timer.
@@ -22,7 +22,6 @@ enum Register {
     Requested = 0x200,
     ErrorVector = 0x370,
     Command = 0x300,
-    CommandTarget = 0x310,
     TimerVector = 0x320,
     ThermalVector = 0x330,
     CounterVector = 0x340,
@@ -33,23 +32,11 @@ enum Register {
     Divide = 0x3e0,
 }
 
-/// Bits of the model-specific register that says where and how the controller is.
-const GLOBAL_ENABLE: u64 = 1 << 11;
-const X2APIC: u64 = 1 << 10;
-const BOOT_CORE: u64 = 1 << 8;
-
 const MASKED: u32 = 1 << 16;
 const ENABLED: u32 = 1 << 8;
 const NMI: u32 = 4 << 8;
 const DEADLINE_MODE: u32 = 2 << 17;
 const TO_SELF: u32 = 1 << 18;
-const INITIALISE: u32 = 5 << 8 | ASSERT;
-const START: u32 = 6 << 8 | ASSERT;
-const ASSERT: u32 = 1 << 14;
-/// The last command is still being delivered.
-const DELIVERING: u32 = 1 << 12;
-/// Readings after which a command that is not delivered is given up.
-const DELIVERY_PATIENCE: u32 = 100_000;
 const DIVIDE_BY_1: u32 = 0xb;
 
 /// How the registers are reached.
@@ -63,18 +50,11 @@ enum Access {
 
 /// How the timer is programmed.
 #[derive(Clone, Copy)]
-pub(crate) enum Timer {
+enum Timer {
     /// With the time stamp counter's value at which to fire.
     Deadline,
     /// With a count; ticks of the timer per 2^32 ticks of the time stamp counter.
     Count(u64),
-}
-
-/// How the boot core's controller is used, and so every other core's.
-#[derive(Clone, Copy)]
-pub(crate) struct Mode {
-    x2apic: bool,
-    timer: Timer,
 }
 
 /// The local APIC.
@@ -92,6 +72,9 @@ impl LocalApic {
     /// `mapped` is an uncached mapping of `physical`, where the controller's registers are, for
     /// good, or the controller is in x2APIC mode.
     pub(crate) unsafe fn enable(physical: u64, mapped: u64) -> Self {
+        const GLOBAL_ENABLE: u64 = 1 << 11;
+        const X2APIC: u64 = 1 << 10;
+        const BOOT_CORE: u64 = 1 << 8;
         // SAFETY: CPUID named a local APIC, so the register exists.
         let base = unsafe { read_msr(msr::APIC_BASE) };
         let access = if base & X2APIC != 0 { Access::Msr } else { Access::Memory(mapped) };
@@ -115,57 +98,21 @@ impl LocalApic {
         apic
     }
 
-    /// Enables the controller of a core other than the boot core, its timer running, in the boot
-    /// core's mode.
-    ///
-    /// # Safety
-    /// As [`LocalApic::enable`].
-    pub(crate) unsafe fn enable_as(physical: u64, mapped: u64, mode: Mode) -> Self {
-        if mode.x2apic {
-            // SAFETY: the processor is like the boot core, which is in this mode.
-            unsafe { write_msr(msr::APIC_BASE, physical | GLOBAL_ENABLE) };
-            // SAFETY: as above; the mode is entered from the plain one.
-            unsafe { write_msr(msr::APIC_BASE, physical | GLOBAL_ENABLE | X2APIC) };
-        }
-        // SAFETY: the caller's promise.
-        let mut apic = unsafe { Self::enable(physical, mapped) };
-        apic.timer = mode.timer;
-        match mode.timer {
-            Timer::Deadline => apic.arm_deadlines(),
-            Timer::Count(_) => apic.arm_counts(),
-        }
-        apic
-    }
-
-    /// What the other cores' controllers are to be enabled with.
-    pub(crate) fn mode(&self) -> Mode {
-        Mode { x2apic: matches!(self.access, Access::Msr), timer: self.timer }
-    }
-
     /// Starts the timer: by deadlines where the processor has them, else by counts, whose rate is
     /// measured.
     pub(crate) fn start_timer(&mut self, has_deadline: bool) -> Result<(), CalibrationError> {
         if has_deadline {
             self.timer = Timer::Deadline;
-            self.arm_deadlines();
+            self.write(Register::TimerVector, DEADLINE_MODE | u32::from(TIMER_VECTOR));
             return Ok(());
         }
         self.write(Register::Divide, DIVIDE_BY_1);
         self.write(Register::TimerVector, MASKED);
         self.write(Register::InitialCount, u32::MAX);
         self.timer = Timer::Count(self.measure_timer()?);
-        self.arm_counts();
-        Ok(())
-    }
-
-    fn arm_deadlines(&self) {
-        self.write(Register::TimerVector, DEADLINE_MODE | u32::from(TIMER_VECTOR));
-    }
-
-    fn arm_counts(&self) {
-        self.write(Register::Divide, DIVIDE_BY_1);
         self.write(Register::InitialCount, 0);
         self.write(Register::TimerVector, u32::from(TIMER_VECTOR));
+        Ok(())
     }
 
     fn measure_timer(&mut self) -> Result<u64, CalibrationError> {
@@ -238,45 +185,6 @@ impl LocalApic {
             Access::Memory(_) => self.write(Register::Command, TO_SELF | u32::from(vector)),
             // SAFETY: the register exists in x2APIC mode.
             Access::Msr => unsafe { write_msr(SELF_INTERRUPT, vector.into()) },
-        }
-    }
-
-    /// Sends an interrupt to another core. What this core wrote before is seen by the other's
-    /// handler.
-    pub(crate) fn send(&self, target: u32, vector: u8) {
-        self.command(target, u32::from(vector));
-    }
-
-    /// Stops another core: it waits to be started.
-    pub(crate) fn send_init(&self, target: u32) {
-        self.command(target, INITIALISE);
-    }
-
-    /// Starts another core that waits for it, in real mode at page `page` of the first MiB; one
-    /// that does not wait ignores it.
-    pub(crate) fn send_start(&self, target: u32, page: u8) {
-        self.command(target, START | u32::from(page));
-    }
-
-    fn command(&self, target: u32, command: u32) {
-        match self.access {
-            Access::Memory(_) => {
-                let delivering = || self.read(Register::Command, 0) & DELIVERING != 0;
-                let mut patience = DELIVERY_PATIENCE;
-                while delivering() && patience > 0 {
-                    patience -= 1;
-                    core::hint::spin_loop();
-                }
-                self.write(Register::CommandTarget, target << 24);
-                self.write(Register::Command, command);
-            }
-            Access::Msr => {
-                let value = u64::from(target) << 32 | u64::from(command);
-                // Unlike a write to memory, the register is not ordered after earlier ones.
-                memory_fence();
-                // SAFETY: the register exists in x2APIC mode.
-                unsafe { write_msr(x2apic_register(Register::Command as u64), value) };
-            }
         }
     }
 

@@ -8,7 +8,6 @@ use crate::symbols::SymbolTable;
 use crate::trap::KernelFault;
 use core::arch::asm;
 use core::fmt::{self, Write};
-use core::ops::Range;
 use core::panic::PanicInfo;
 use kernel_core::{Machine as _, Next};
 
@@ -64,23 +63,6 @@ pub(crate) fn kernel_fault(fault: &KernelFault, fault_address: u64) -> ! {
     end()
 }
 
-/// The system does without a core: prints why.
-pub(crate) fn without_core(core: u32, reason: &dyn fmt::Display) {
-    Serial.initialise();
-    line!("D3OS does without core {core}: {reason}");
-}
-
-/// This core cannot be used: prints why, and ends it. The others go on.
-pub(crate) fn core_cannot_start(core: u32, reason: &dyn fmt::Display) -> ! {
-    line!("D3OS cannot start core {core}: {reason}");
-    stop()
-}
-
-/// The stack of the core that this runs on.
-pub(crate) fn current_stack() -> Range<u64> {
-    current_core().map_or_else(layout::stack, Core::stack_range)
-}
-
 fn current_core() -> Option<&'static Core> {
     // SAFETY: null before the core is set up, else its structure. The world has ended: nobody
     // writes it any more, and what was half written is only printed.
@@ -89,7 +71,6 @@ fn current_core() -> Option<&'static Core> {
 
 fn print_thread() {
     let Some(core) = current_core().filter(|core| core.running) else { return };
-    line!("core {}", core.number);
     // SAFETY: `running` says that the instance is there.
     let kernel = unsafe { core.kernel.assume_init_ref() };
     let Next::Thread(thread) = kernel.machine.loaded() else { return };
@@ -131,7 +112,7 @@ impl Iterator for Frames {
     type Item = u64;
 
     fn next(&mut self) -> Option<u64> {
-        let stack = current_stack();
+        let stack = layout::stack();
         let frame = self.0;
         if !frame.is_multiple_of(8) || frame < stack.start || frame > stack.end - 16 {
             return None;
@@ -145,11 +126,9 @@ impl Iterator for Frames {
     }
 }
 
-/// Leaves by QEMU's exit port if the command line names one and this is the boot core, else stops:
-/// another core's end is not the system's.
+/// Leaves by QEMU's exit port if the command line names one, else stops.
 fn end() -> ! {
-    let boot_core = current_core().filter(|core| core.number == 0);
-    if let Some(port) = boot_core.and_then(|core| core.options.exit_port) {
+    if let Some(port) = current_core().and_then(|core| core.options.exit_port) {
         out32(port, EXIT_VALUE);
     }
     stop()

@@ -2,30 +2,27 @@
 
 use crate::acpi::{self, Platform};
 use crate::address_space::{self, AddressSpace, BootstrapMemory, MappingError, Plan};
-use crate::boot_info::{self, BootInfo, BootInfoError};
+use crate::boot_info::{self, BootInfo, BootInfoError, RSDP_LENGTH};
 use crate::bytes::PhysicalMemory;
 use crate::calibration::{self, CalibrationError, Rate};
-use crate::command_line::Options;
-use crate::core_local::{self, Core, Place};
-use crate::cores::Cores;
+use crate::core_local::{self, Core};
 use crate::hardware::Hardware;
-use crate::instance::{Blueprint, RootPointer, controller_pages, mapped_controller};
 use crate::instructions::write_cr3;
 use crate::io_apic::IoApics;
+use crate::irq_lines::VECTORS;
 use crate::layout;
 use crate::legacy::{IntervalTimer, PowerTimer, silence_interrupt_controllers};
 use crate::local_apic::LocalApic;
-use crate::others;
-use crate::partition::Partition;
 use crate::processor::{self, Features};
 use crate::report;
 use crate::segments;
 use crate::serial::Serial;
 use crate::symbols::{self, SymbolTable};
 use crate::trap;
+use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
 use core::ops::Range;
-use kernel_core::{BootError, Kernel};
+use kernel_core::{BootError, BootInput, Kernel, MAX_REGIONS, MemoryRange, PhysAddr, Slot};
 
 /// Why the kernel cannot start.
 enum StartError {
@@ -71,6 +68,16 @@ impl fmt::Display for StartError {
     }
 }
 
+/// Slots for the notification of every user interrupt vector: memory of the kernel instance, which
+/// reaches it by its physical address.
+#[repr(C, align(32))]
+struct IrqSlots(UnsafeCell<[[u8; size_of::<Slot>()]; VECTORS]>);
+
+// SAFETY: only the kernel instance of the boot core touches it.
+unsafe impl Sync for IrqSlots {}
+
+static IRQ_SLOTS: IrqSlots = IrqSlots(UnsafeCell::new([[0; size_of::<Slot>()]; VECTORS]));
+
 /// Where the entry code goes: `eax` and `ebx` as the boot loader left them, and the time of the
 /// first instruction.
 ///
@@ -78,29 +85,19 @@ impl fmt::Display for StartError {
 /// Called once, by the entry code, on the bootstrap tables, with interrupts off.
 pub(crate) unsafe extern "C" fn start(eax: u32, ebx: u32, boot_time: u64) -> ! {
     // SAFETY: the first thing that runs on the boot core.
-    let core = unsafe { core_local::install(Place::of_boot_core()) };
+    let core = unsafe { core_local::install() };
     let features = Features::detect();
     // SAFETY: the bootstrap tables use neither global nor non-executable pages.
-    unsafe { prepare_processor(features) };
+    unsafe { processor::set_modes(features) };
+    // SAFETY: the entry and the selectors are this kernel's.
+    unsafe { processor::set_syscall_entry(trap::syscall_entry(), segments::STAR) };
     match boot(core, features, eax, ebx, boot_time) {
         Ok(()) => run(core),
         Err(error) => report::cannot_start(&error),
     }
 }
 
-/// Puts the processor into the kernel's modes.
-///
-/// # Safety
-/// As [`processor::set_modes`].
-pub(crate) unsafe fn prepare_processor(features: Features) {
-    // SAFETY: the caller's promise.
-    unsafe { processor::set_modes(features) };
-    // SAFETY: the entry and the selectors are this kernel's.
-    unsafe { processor::set_syscall_entry(trap::syscall_entry(), segments::STAR) };
-}
-
-/// Leaves for the first thread of a core whose instance has booted.
-pub(crate) fn run(core: &mut Core) -> ! {
+fn run(core: &mut Core) -> ! {
     // SAFETY: `boot` put the instance there.
     let next = unsafe { core.kernel() }.start();
     // SAFETY: as above.
@@ -127,26 +124,6 @@ fn boot(
     ebx: u32,
     boot_time: u64,
 ) -> Result<(), StartError> {
-    let (blueprint, hardware) = survey(core, features, eax, ebx, boot_time)?;
-    let kernel = core.kernel.write(Kernel::new(hardware, 0, core_local::boot_irq_slots()));
-    core.running = true;
-    blueprint.boot(kernel, 0).map_err(StartError::Boot)?;
-    if blueprint.is_shared() {
-        others::start(blueprint, &mut kernel.machine);
-    }
-    Ok(())
-}
-
-/// Finds out what there is and decides who gets what. Not inlined, for its variables take much of
-/// the stack, which the loading of the root task needs too.
-#[inline(never)]
-fn survey(
-    core: &mut Core,
-    features: Features,
-    eax: u32,
-    ebx: u32,
-    boot_time: u64,
-) -> Result<(&'static Blueprint, Hardware), StartError> {
     let info = boot_info::read(&BootstrapMemory, eax, ebx).map_err(StartError::BootInfo)?;
     core.options = info.command_line.options();
     core.symbols = find_symbols();
@@ -160,9 +137,8 @@ fn survey(
     }
     let (platform, rsdp) = read_acpi(&info, &narrator);
     let module = info.module.clone().ok_or(StartError::NoModule)?;
-    let image = layout::image_start()..image_end() - layout::KERNEL_BASE;
     let space = build_address_space(&info, &platform, features, &module)?;
-    let (local_apic, io_apics, rate) = start_hardware(&platform, features)?;
+    let (hardware, rate) = start_hardware(&platform, features, &space)?;
     let megahertz = megahertz(rate);
     narrator.say(format_args!(
         "{} MiB of RAM, {} processor(s), {megahertz} MHz (to {} ppm)",
@@ -170,72 +146,10 @@ fn survey(
         platform.processors,
         rate.width_ppm() / 2
     ));
-    let taken = [image.clone(), module.clone(), space.directories.clone()];
-    let (cores, partition) =
-        divide(&info, &platform, core.options, local_apic.id(), &taken, &narrator);
-    let blueprint = Blueprint {
-        module: module_bytes(&info, &module)?,
-        module_range: module,
-        local_apic: local_apic.mode(),
-        options: core.options,
-        symbols: core.symbols,
-        info,
-        rsdp,
-        platform,
-        features,
-        space,
-        image,
-        cores,
-        partition,
-        megahertz,
-        boot_time,
-    };
-    // SAFETY: the one call, and no other core runs.
-    let blueprint = unsafe { others::write_down(blueprint) };
-    let root = blueprint.space.root;
-    let hardware = Hardware::new(megahertz.into(), root, local_apic, io_apics, cores);
-    Ok((blueprint, hardware))
-}
-
-/// Which cores get an instance, and who has which memory. `taken` holds something.
-#[inline(never)]
-fn divide(
-    info: &BootInfo,
-    platform: &Platform,
-    options: Options,
-    boot_apic: u32,
-    taken: &[Range<u64>],
-    narrator: &Narrator,
-) -> (Cores, Partition) {
-    /// Memory that a core can begin in: without the first page, and what BIOSes use.
-    const REAL_MODE: Range<u64> = 0x1000..0x9_0000;
-    let alone = (Cores::alone(boot_apic), Partition::undivided());
-    let mut free = info.memory.usable.clone();
-    taken.iter().for_each(|range| free.remove(range.clone()));
-    let limit = options.cores.unwrap_or(u32::MAX);
-    let inside = |r: &Range<u64>| r.start.max(REAL_MODE.start)..r.end.min(REAL_MODE.end);
-    let low = free.ranges().iter().map(inside).rfind(|range| !range.is_empty());
-    let start_page = low.and_then(|range| u8::try_from((range.end - 1) >> 12).ok());
-    let cores = Cores::new(boot_apic, platform.apics(), limit, start_page.unwrap_or(0));
-    if cores.count() < 2 {
-        return alone;
-    }
-    if start_page.is_none() {
-        narrator.say(format_args!("no free page below 1 MiB: the other cores cannot be started"));
-        return alone;
-    }
-    free.remove(0..1 << 20);
-    let partition = Partition::new(&free, &cores, &platform.affinity, options.pool);
-    if partition.cores() < cores.count() {
-        let count = partition.cores();
-        narrator.say(format_args!("memory for {count} of {} kernel instances", cores.count()));
-    }
-    narrator.say(format_args!(
-        "{} kernel instances, {} MiB shared",
-        partition.cores(),
-        (partition.pool.end - partition.pool.start) >> 20
-    ));
-    (cores.first(partition.cores()), partition)
+    let slots = PhysAddr(layout::image_physical(&raw const IRQ_SLOTS));
+    let kernel = core.kernel.write(Kernel::new(hardware, 0, slots));
+    core.running = true;
+    load_root_task(kernel, &info, &platform, &space, module, Clock { megahertz, boot_time }, rsdp)
 }
 
 /// The table that the build appended to the image, if it did.
@@ -257,6 +171,8 @@ fn image_end() -> u64 {
     (layout::symbols() + length as u64).next_multiple_of(4096)
 }
 
+type RootPointer = Option<([u8; RSDP_LENGTH], usize)>;
+
 fn read_acpi(info: &BootInfo, narrator: &Narrator) -> (Platform, RootPointer) {
     let rsdp = acpi::root_pointer(&BootstrapMemory, info.rsdp);
     let told = match &rsdp {
@@ -268,6 +184,20 @@ fn read_acpi(info: &BootInfo, narrator: &Narrator) -> (Platform, RootPointer) {
         Platform::assumed()
     });
     (platform, rsdp)
+}
+
+/// Pages of interrupt controllers: the local one first.
+fn controller_pages(platform: &Platform) -> ([u64; 1 + acpi::MAX_IO_APICS], usize) {
+    let mut pages = [platform.local_apic; 1 + acpi::MAX_IO_APICS];
+    for (page, io_apic) in pages[1..].iter_mut().zip(platform.io_apics()) {
+        *page = io_apic.address & !0xfff;
+    }
+    (pages, 1 + platform.io_apics().len())
+}
+
+/// Where the mapping of the `index`th controller's registers is.
+fn mapped_controller(index: usize, physical: u64) -> u64 {
+    layout::DEVICES + index as u64 * 4096 + (physical & 0xfff)
 }
 
 fn build_address_space(
@@ -297,7 +227,8 @@ fn build_address_space(
 fn start_hardware(
     platform: &Platform,
     features: Features,
-) -> Result<(LocalApic, IoApics, Rate), StartError> {
+    space: &AddressSpace,
+) -> Result<(Hardware, Rate), StartError> {
     silence_interrupt_controllers();
     let mapped = mapped_controller(0, platform.local_apic);
     // SAFETY: the address space was built with the controller's page first.
@@ -309,7 +240,7 @@ fn start_hardware(
     }
     let rate = measure_clock(platform).map_err(StartError::Clock)?;
     local_apic.start_timer(features.tsc_deadline).map_err(StartError::Clock)?;
-    Ok((local_apic, io_apics, rate))
+    Ok((Hardware::new(megahertz(rate).into(), space.root, local_apic, io_apics), rate))
 }
 
 /// The time stamp counter's rate, by ACPI's timer if it runs, else by the interval timer.
@@ -326,6 +257,68 @@ fn megahertz(rate: Rate) -> u32 {
     u32::try_from((rate.hertz() + 500_000) / 1_000_000).unwrap_or(u32::MAX).max(1)
 }
 
+struct Clock {
+    megahertz: u32,
+    boot_time: u64,
+}
+
+fn load_root_task(
+    kernel: &mut Kernel<Hardware>,
+    info: &BootInfo,
+    platform: &Platform,
+    space: &AddressSpace,
+    module: Range<u64>,
+    clock: Clock,
+    rsdp: RootPointer,
+) -> Result<(), StartError> {
+    let (memory, count) = memory_ranges(info);
+    let (reserved, reserved_count) = reserved_ranges(platform, space);
+    let input = BootInput {
+        memory: &memory[..count],
+        kernel: PhysAddr(layout::image_start())..PhysAddr(image_end() - layout::KERNEL_BASE),
+        module: module_bytes(info, &module)?,
+        module_range: PhysAddr(module.start)..PhysAddr(module.end),
+        reserved: &reserved[..reserved_count],
+        rsdp: rsdp.as_ref().map(|(bytes, length)| &bytes[..*length]),
+        framebuffer: info.framebuffer,
+        command_line: info.command_line.bytes(),
+        cores_present: platform.processors,
+        tsc_mhz: clock.megahertz,
+        boot_tsc: clock.boot_time,
+        node_id: 0,
+        num_nodes: 1,
+    };
+    kernel.boot(&input).map_err(StartError::Boot)
+}
+
+fn memory_ranges(info: &BootInfo) -> ([MemoryRange; 2 * MAX_REGIONS], usize) {
+    let mut ranges = [MemoryRange { start: 0, end: 0, usable: false }; 2 * MAX_REGIONS];
+    let usable = info.memory.usable.ranges().iter().map(|range| (range, true));
+    let reserved = info.memory.reserved.ranges().iter().map(|range| (range, false));
+    let count = info.memory.usable.ranges().len() + info.memory.reserved.ranges().len();
+    for (place, (range, usable)) in ranges.iter_mut().zip(usable.chain(reserved)) {
+        *place = MemoryRange { start: range.start, end: range.end, usable };
+    }
+    (ranges, count)
+}
+
+/// What user space never gets: the interrupt controllers, and page directories in RAM.
+fn reserved_ranges(
+    platform: &Platform,
+    space: &AddressSpace,
+) -> ([Range<PhysAddr>; 2 + acpi::MAX_IO_APICS], usize) {
+    let (pages, count) = controller_pages(platform);
+    let mut ranges = [const { PhysAddr(0)..PhysAddr(0) }; 2 + acpi::MAX_IO_APICS];
+    for (range, page) in ranges.iter_mut().zip(&pages[..count]) {
+        *range = PhysAddr(*page)..PhysAddr(*page + 4096);
+    }
+    if space.directories.is_empty() {
+        return (ranges, count);
+    }
+    ranges[count] = PhysAddr(space.directories.start)..PhysAddr(space.directories.end);
+    (ranges, count + 1)
+}
+
 /// The module, through the kernel's own view of RAM.
 fn module_bytes(info: &BootInfo, module: &Range<u64>) -> Result<&'static [u8], StartError> {
     let in_ram =
@@ -335,6 +328,6 @@ fn module_bytes(info: &BootInfo, module: &Range<u64>) -> Result<&'static [u8], S
         return Err(StartError::Module(module.clone()));
     }
     let start = layout::physmap(module.start) as *const u8;
-    // SAFETY: RAM that the kernel's half maps; nothing writes it while a root task is loaded.
+    // SAFETY: RAM that the kernel's half maps; nothing writes it before the module is loaded.
     Ok(unsafe { core::slice::from_raw_parts(start, length) })
 }

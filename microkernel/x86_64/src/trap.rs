@@ -13,6 +13,7 @@
 use crate::core_local::Core;
 use crate::instructions::fault_address;
 use crate::irq_lines::LAST_VECTOR;
+use crate::layout;
 use crate::local_apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
 use crate::segments::{InterruptStack, USER_CODE, USER_DATA};
 use core::arch::global_asm;
@@ -343,9 +344,8 @@ extern "C" fn on_trap(core: &mut Core, vector: u8, error_code: u64) -> *mut Cont
     match vector {
         PAGE_FAULT => on_page_fault(core, fault_address(), error_code),
         0..32 => handle(core, Event::Exception { vector, error_code }),
-        // Among the interrupts' vectors, in the gap between devices and signal lines.
-        TIMER_VECTOR => on_timer(core),
         IRQ_VECTOR_BASE..=LAST_IRQ => on_irq(core, vector - IRQ_VECTOR_BASE),
+        TIMER_VECTOR => on_timer(core),
         SPURIOUS_VECTOR | 32.. => resume(core),
     }
 }
@@ -477,7 +477,7 @@ impl KernelFault {
     }
 
     fn hit_guard(&self) -> bool {
-        let bottom = crate::report::current_stack().start;
+        let bottom = layout::stack().start;
         (bottom - 4096..bottom + 256).contains(&self.rsp)
     }
 }

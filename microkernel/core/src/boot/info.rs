@@ -1,14 +1,12 @@
 //! BootInfo and its extra chunks, as bytes in the root task's frames.
 
 use super::image::PAGE_BYTES;
-use super::{BootInput, MAX_COMMAND_LINE, Share};
+use super::{BootInput, MAX_COMMAND_LINE};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::Ref;
 use core::mem::offset_of;
-use d3os_abi::{
-    BootInfo, FIRST_SIGNAL_VECTOR, MachineChunk, SIGNAL_LINES, SlotRegion, UntypedDescriptor, chunk,
-};
+use d3os_abi::{BootInfo, SlotRegion, UntypedDescriptor, chunk};
 use heapless::Vec;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -38,15 +36,11 @@ pub(super) struct Layout {
     pub(super) cnode_bits: u8,
 }
 
-/// What [`chunk::D3OS_MACHINE`] tells that is known only at the end.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Findings {
-    /// Bytes of RAM.
+/// Amounts of memory for [`chunk::D3OS_MACHINE`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemoryAmounts {
     pub(super) ram: u64,
-    /// Bytes of it that the kernel keeps.
     pub(super) kernel: u64,
-    /// Slot of the core control capability, or zero.
-    pub(super) core_control: u64,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -99,10 +93,10 @@ impl<M: Machine> Kernel<M> {
         &mut self,
         pages: &Vec<Ref<Page>, MAX_EXTRA_PAGES>,
         input: &BootInput<'_>,
-        findings: Findings,
+        amounts: MemoryAmounts,
     ) {
         let mut offset = 0;
-        for_each_extra(input, findings, |bytes| {
+        for_each_extra(input, amounts, |bytes| {
             for &byte in bytes {
                 if let Some(&page) = pages.get(offset / PAGE_BYTES) {
                     self.get_mut(page).bytes[offset % PAGE_BYTES] = byte;
@@ -116,7 +110,7 @@ impl<M: Machine> Kernel<M> {
 /// Bytes of extra BootInfo.
 pub(super) fn extra_bytes(input: &BootInput<'_>) -> u64 {
     let mut length = 0;
-    for_each_extra(input, Findings::default(), |bytes| {
+    for_each_extra(input, MemoryAmounts { ram: 0, kernel: 0 }, |bytes| {
         length += bytes.len() as u64;
     });
     length
@@ -124,8 +118,8 @@ pub(super) fn extra_bytes(input: &BootInput<'_>) -> u64 {
 
 /// Tells `put` the bytes of extra BootInfo in order. D3OS's own chunk comes first, padded, so that
 /// its words are aligned; the others have the lengths that readers of seL4's know.
-fn for_each_extra(input: &BootInput<'_>, findings: Findings, mut put: impl FnMut(&[u8])) {
-    machine_chunk(input, findings, &mut put);
+fn for_each_extra(input: &BootInput<'_>, amounts: MemoryAmounts, mut put: impl FnMut(&[u8])) {
+    machine_chunk(input, amounts, &mut put);
     if let Some(rsdp) = input.rsdp {
         put_header(chunk::ACPI_RSDP, rsdp.len(), &mut put);
         put(rsdp);
@@ -146,24 +140,15 @@ fn length_field(bytes: usize) -> [u8; 4] {
     u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes()
 }
 
-fn machine_chunk(input: &BootInput<'_>, findings: Findings, put: &mut impl FnMut(&[u8])) {
+fn machine_chunk(input: &BootInput<'_>, amounts: MemoryAmounts, put: &mut impl FnMut(&[u8])) {
     let line = &input.command_line[..input.command_line.len().min(MAX_COMMAND_LINE)];
     let padding = line.len().next_multiple_of(8) - line.len();
-    put_header(chunk::D3OS_MACHINE, size_of::<MachineChunk>() + line.len() + padding, put);
+    put_header(chunk::D3OS_MACHINE, 32 + line.len() + padding, put);
     put(&input.cores_present.to_le_bytes());
     put(&length_field(line.len()));
     put(&input.boot_tsc.to_le_bytes());
-    put(&findings.ram.to_le_bytes());
-    put(&findings.kernel.to_le_bytes());
-    let Share { apic_id, pool, private } = &input.share;
-    put(&apic_id.to_le_bytes());
-    put(&u32::from(SIGNAL_LINES).to_le_bytes());
-    put(&u64::from(FIRST_SIGNAL_VECTOR).to_le_bytes());
-    for range in [pool, private] {
-        put(&range.start.0.to_le_bytes());
-        put(&range.end.0.saturating_sub(range.start.0).to_le_bytes());
-    }
-    put(&findings.core_control.to_le_bytes());
+    put(&amounts.ram.to_le_bytes());
+    put(&amounts.kernel.to_le_bytes());
     put(line);
     put(&[0; 8][..padding]);
 }

@@ -1,7 +1,7 @@
 //! Making the root task: its capabilities, address space, image, thread and untyped memory.
 
 use super::image::{ImageError, PAGE, PAGE_BYTES, RootImage};
-use super::info::{self, Findings, Layout, MAX_EXTRA_PAGES, Page};
+use super::info::{self, Layout, MAX_EXTRA_PAGES, MemoryAmounts, Page};
 use super::memory::Memory;
 use super::regions::{Piece, RegionList};
 use super::{BootError, BootInput};
@@ -116,9 +116,8 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         let (extra_pages, extra) = self.map_extra_pages()?;
         let image_frames = self.load_image()?;
         self.make_thread(ipc_buffer.address())?;
-        let mut findings = self.measure();
+        let amounts = self.amounts();
         let untyped = self.make_untypeds(boot_info);
-        findings.core_control = self.make_core_control();
         let layout = Layout {
             extra_bytes: self.plan.extra_bytes,
             ipc_buffer: self.plan.ipc_buffer,
@@ -131,7 +130,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
             cnode_bits: CNODE_BITS,
         };
         self.kernel.write_boot_info(boot_info, self.input, &layout);
-        self.kernel.write_extra(&extra, self.input, findings);
+        self.kernel.write_extra(&extra, self.input, amounts);
         Ok(())
     }
 
@@ -322,20 +321,10 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         self.kernel.make_ready(thread, Place::Last);
     }
 
-    fn measure(&self) -> Findings {
+    fn amounts(&self) -> MemoryAmounts {
         let ram = self.memory.ram_bytes;
         let free = self.memory.free.bytes() + self.memory.module.bytes();
-        Findings { ram, kernel: ram - free - self.user_pages * PAGE, core_control: 0 }
-    }
-
-    /// The capability to stop and start the other cores, where there are any and this is the first.
-    /// Its slot, or zero.
-    fn make_core_control(&mut self) -> u64 {
-        if self.input.node_id != 0 || self.input.num_nodes < 2 {
-            return 0;
-        }
-        self.insert_next(Cap::CoreControl);
-        self.next_slot - 1
+        MemoryAmounts { ram, kernel: ram - free - self.user_pages * PAGE }
     }
 
     /// Makes a capability for every piece of memory that is left: device memory first. Where
@@ -343,16 +332,14 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     fn make_untypeds(&mut self, boot_info: Ref<Page>) -> SlotRegion {
         let Self { kernel, memory, cnode, next_slot, .. } = self;
         let start = *next_slot;
-        let Memory { free: ram, device, module, pool, .. } = &mut **memory;
+        let Memory { free: ram, device, module, .. } = &mut **memory;
         module.iter().for_each(|region| ram.insert(region));
         let (ram_most, device_most) = (MAX_RAM_UNTYPED_BITS, MAX_UNTYPED_BITS);
         let least = smallest_listed(ram, MIN_UNTYPED_BITS, ram_most, MAX_RAM_UNTYPEDS);
         let ram = || listed(ram, least, ram_most);
-        let pool = || listed(pool, FrameSize::Small.bits(), device_most);
-        let room = MAX_UNTYPED_DESCRIPTORS - ram().count() - pool().count();
+        let room = MAX_UNTYPED_DESCRIPTORS - ram().count();
         let least = smallest_listed(device, FrameSize::Small.bits(), device_most, room);
-        let device = listed(device, least, device_most);
-        let pieces = device.chain(pool()).map(|piece| (piece, true));
+        let pieces = listed(device, least, device_most).map(|piece| (piece, true));
         let pieces = pieces.chain(ram().map(|piece| (piece, false)));
         for (index, (piece, device)) in pieces.enumerate() {
             let (base, size_bits) = (PhysAddr(piece.base), piece.bits);

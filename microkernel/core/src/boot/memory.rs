@@ -18,10 +18,8 @@ pub(super) struct Memory {
     pub(super) free: RegionList,
     /// RAM that the boot module leaves.
     pub(super) module: RegionList,
-    /// What is neither RAM nor reserved nor the pool.
+    /// What is neither RAM nor reserved.
     pub(super) device: RegionList,
-    /// The pool, apart from `device` so that no capability covers some of both.
-    pub(super) pool: RegionList,
     /// End of the kernel's image.
     kernel_end: u64,
 }
@@ -39,14 +37,11 @@ impl Memory {
             device.remove(range.clone());
             free.remove(range);
         }
-        let mut pool = RegionList::default();
-        pool.insert(outward(&input.share.pool));
-        pool.iter().for_each(|region| device.remove(region));
         let module_pages = outward(&input.module_range);
         let mut module = free.clone();
         module.intersect(module_pages.clone());
         free.remove(module_pages);
-        Self { ram_bytes, free, module, device, pool, kernel_end: outward(kernel).end }
+        Self { ram_bytes, free, module, device, kernel_end: outward(kernel).end }
     }
 
     /// 2^`bits` bytes: the lowest above the kernel, else the lowest of all.

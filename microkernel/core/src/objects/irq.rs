@@ -6,11 +6,7 @@ use crate::{
     Answer, Cap, Decoded, InterruptTrigger, Invocation, Kernel, Machine, Outcome, Ref, Slot,
     SyscallError, ensure,
 };
-use d3os_abi::{CapRights, FIRST_SIGNAL_VECTOR, Label, MAX_IRQ_VECTOR, SIGNAL_LINES};
-
-/// Interrupt vectors: devices', then (after a gap) the signal lines'.
-pub const IRQ_VECTORS: usize = FIRST_SIGNAL_VECTOR as usize + SIGNAL_LINES as usize;
-const _: () = assert!(IRQ_VECTORS <= u128::BITS as usize);
+use d3os_abi::{CapRights, Label, MAX_IRQ_VECTOR};
 
 /// State of the user interrupt vectors: a bit each.
 #[derive(Debug, Default)]
@@ -28,12 +24,8 @@ impl IrqTable {
         Self { in_use: 0, unacknowledged: 0 }
     }
 
-    pub(super) fn is_in_use(&self, vector: u8) -> bool {
+    fn is_in_use(&self, vector: u8) -> bool {
         self.in_use & 1 << vector != 0
-    }
-
-    pub(super) fn set_in_use(&mut self, vector: u8) {
-        self.in_use |= 1 << vector;
     }
 }
 
@@ -73,7 +65,7 @@ pub(crate) enum IrqHandlerRequest {
     Clear,
 }
 
-pub(super) fn check_range(value: u64, max: u64) -> Decoded<u8> {
+fn check_range(value: u64, max: u64) -> Decoded<u8> {
     let error = SyscallError::Range { min: 0, max };
     u8::try_from(value).ok().filter(|_| value <= max).ok_or(error)
 }
@@ -127,7 +119,7 @@ impl<M: Machine> Kernel<M> {
         request: IrqControlRequest,
     ) -> Outcome {
         let IrqControlRequest { source, vector, dest } = request;
-        self.irqs.set_in_use(vector);
+        self.irqs.in_use |= 1 << vector;
         if let IrqSource::IoApic { ioapic, pin, trigger } = source {
             self.machine.route_ioapic(ioapic, pin, trigger, vector);
         }
@@ -202,7 +194,7 @@ impl<M: Machine> Kernel<M> {
     /// User interrupt `vector` has arrived: it stays masked until it is acknowledged.
     pub(crate) fn handle_interrupt(&mut self, vector: u8) {
         self.machine.mask_interrupt(vector);
-        if usize::from(vector) >= IRQ_VECTORS || !self.irqs.is_in_use(vector) {
+        if u64::from(vector) > MAX_IRQ_VECTOR || !self.irqs.is_in_use(vector) {
             return;
         }
         self.irqs.unacknowledged |= 1 << vector;
