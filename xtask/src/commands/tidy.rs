@@ -97,14 +97,14 @@ fn format(workshop: &Workshop) -> Result<Findings, TidyError> {
 }
 
 fn clippy_host(workshop: &Workshop) -> Result<Findings, TidyError> {
-    let mut cargo = host(workshop, "clippy");
+    let mut cargo = whole(host(workshop, "clippy"));
     Ok(findings(cargo.args(["--quiet", "--all-targets", "--", "-Dwarnings"])))
 }
 
 fn clippy_kernel(workshop: &Workshop) -> Result<Findings, TidyError> {
     let mut found = Findings::new();
     for features in ["", "debug-syscalls"] {
-        let mut cargo = Side::Kernel.cargo(workshop, "clippy")?;
+        let mut cargo = whole(Side::Kernel.cargo(workshop, "clippy")?);
         cargo.args(["--package", "microkernel", "--features", features, "--", "-Dwarnings"]);
         found.extend(findings(&mut cargo));
     }
@@ -112,11 +112,18 @@ fn clippy_kernel(workshop: &Workshop) -> Result<Findings, TidyError> {
 }
 
 fn clippy_programs(workshop: &Workshop) -> Result<Findings, TidyError> {
-    let mut cargo = Side::User.cargo(workshop, "clippy")?;
+    let mut cargo = whole(Side::User.cargo(workshop, "clippy")?);
     for program in workshop.metadata.programs() {
         cargo.args(["--package", program]);
     }
     Ok(findings(cargo.args(["--", "-Dwarnings"])))
+}
+
+/// Without incremental state, which rustc 1.95 trips over in lint levels after an edit to a trait
+/// that `#[libd3os::service]` declares ("shallow_lint_levels_on").
+fn whole(mut cargo: Command) -> Command {
+    cargo.env("CARGO_INCREMENTAL", "0");
+    cargo
 }
 
 fn documentation(workshop: &Workshop) -> Result<Findings, TidyError> {
