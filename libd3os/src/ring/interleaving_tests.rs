@@ -1,9 +1,11 @@
 //! Every interleaving of two sides of a small ring, by loom.
 //!
 //! The ring's own files are compiled a second time here, with loom's atomic operations in the
-//! place of the processor's: what is checked is what is shipped. Loom also tries every value that
-//! the memory model lets a load return, so a missing acquire or fence is found on any machine.
-//! Preemptions are bounded, which keeps a run within seconds.
+//! place of the processor's: what is checked is what is shipped. Loom also lets a load return any
+//! older value that the memory model allows, so a missing fence, or a header that is not released
+//! and acquired, is found on any machine. It does not let a load return what is stored later, and
+//! so cannot tell whether the acknowledgement needs its release and acquire; that they are there
+//! follows from reading. Preemptions are bounded, which keeps a run within seconds.
 #![expect(
     dead_code,
     unreachable_pub,

@@ -1,9 +1,11 @@
-//! `bench`: figures in executed instructions, which do not depend on the host's speed or load.
+//! `bench`: figures in executed instructions, which do not depend on the host's speed or load,
+//! and of rings in nanoseconds, side by side with other queues.
 
 mod boot;
 mod counting;
 mod kernel;
 mod plugin;
+mod ring;
 
 use std::io;
 use std::path::PathBuf;
@@ -28,6 +30,8 @@ enum What {
     Boot(boot::Args),
     /// Executed instructions of the kernel's operations, beside seL4's.
     Kernel(kernel::Args),
+    /// Nanoseconds per message between two threads of this host, beside other queues.
+    Ring(ring::Args),
 }
 
 /// Nothing was measured.
@@ -66,6 +70,9 @@ pub(crate) enum BenchError {
     /// The report lacks a phase: a mark is missing in the guest.
     #[error("the boot passed no mark of phase {0}")]
     NoMark(u32),
+    /// The benchmark of rings did not print figures.
+    #[error("the benchmark of rings printed no figures but {0:?}")]
+    RingFigures(String),
     /// A file could not be read or written.
     #[error("cannot access {path}")]
     Io {
@@ -85,6 +92,7 @@ impl Args {
         match self.what {
             What::Boot(args) => args.run(),
             What::Kernel(args) => args.run(),
+            What::Ring(args) => args.run(),
         }
     }
 }
