@@ -31,6 +31,12 @@ impl MessageInfo {
         if length > MAX_MESSAGE_LENGTH { MAX_MESSAGE_LENGTH } else { length }
     }
 
+    /// This message as received: without capabilities, and `length` words of it.
+    #[must_use]
+    pub const fn received(self, length: usize) -> Self {
+        Self(self.0 & !0xfff | length as u64)
+    }
+
     /// Capabilities that travel with the message.
     #[must_use]
     pub const fn extra_caps(self) -> usize {

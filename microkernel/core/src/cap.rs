@@ -5,7 +5,7 @@
 //! | bits | holds |
 //! |---|---|
 //! | 0..5 | type; 0 is the null capability, so zeroed memory is empty slots |
-//! | 5..17 | small fields (rights, sizes, flags), by type |
+//! | 5..18 | small fields (rights, sizes, flags), by type |
 //! | 20..63 | the object's physical address without its low four bits (objects are 16-byte aligned) |
 //!
 //! The second word, by type: the badge of an endpoint or notification, the guard of a CNode, the
@@ -338,6 +338,8 @@ const FRAME_DEVICE: u64 = 1 << 4;
 const FRAME_MAPPED: u64 = 1 << 5;
 /// A table's small fields: level in bits 0..2.
 const TABLE_MAPPED: u64 = 1 << 2;
+/// A CNode's small fields: radix in bits 0..6, guard size in bits 6..12; together they are a word's.
+const CNODE_WHOLE: u64 = 1 << 12;
 /// An untyped's small fields: size in bits 0..6.
 const UNTYPED_DEVICE: u64 = 1 << 6;
 /// The cleared part of an untyped, in granules: 8 bits from here in the first word, 20 bits from
@@ -380,7 +382,8 @@ impl RawCap {
                 Self::new(tag::REPLY, can_grant.into(), object.address(), 0)
             }
             Cap::CNode { object, radix, guard_size, guard } => {
-                let small = u64::from(radix) | u64::from(guard_size) << 6;
+                let whole = if radix + guard_size == 64 { CNODE_WHOLE } else { 0 };
+                let small = u64::from(radix) | u64::from(guard_size) << 6 | whole;
                 Self::new(tag::CNODE, small, object.address(), guard)
             }
             Cap::Thread { object } => Self::new(tag::THREAD, 0, object.address(), 0),
@@ -497,6 +500,39 @@ impl RawCap {
         };
         let next = (self.data != 0).then_some(Ref::at(PhysAddr(self.data)));
         Zombie { kind, state, next }
+    }
+
+    /// The slot that a whole word names below a CNode that resolves all its bits at once; `None` for
+    /// everything else, where resolving takes longer or fails.
+    #[inline(always)]
+    pub(crate) const fn slot_of_word(self, word: u64) -> Option<Ref<Slot>> {
+        const WHOLE_CNODE: u64 = tag::CNODE | CNODE_WHOLE << SMALL_SHIFT;
+        let radix = self.head >> SMALL_SHIFT & 0x3f;
+        let index = word ^ self.data << radix;
+        if self.head & (TAG_MASK | WHOLE_CNODE) == WHOLE_CNODE && index >> radix == 0 {
+            Some(self.object::<Slot>().index(index))
+        } else {
+            None
+        }
+    }
+
+    /// An endpoint, its badge and rights.
+    #[inline]
+    pub(crate) fn as_endpoint(self) -> Option<(Ref<Endpoint>, u64, CapRights)> {
+        (self.head & TAG_MASK == tag::ENDPOINT).then(|| (self.object(), self.data, self.rights()))
+    }
+
+    /// A notification, its badge and rights.
+    #[inline]
+    pub(crate) fn as_notification(self) -> Option<(Ref<Notification>, u64, CapRights)> {
+        (self.head & TAG_MASK == tag::NOTIFICATION)
+            .then(|| (self.object(), self.data, self.rights()))
+    }
+
+    /// A reply object, and whether answers through it may carry capabilities.
+    #[inline]
+    pub(crate) fn as_reply(self) -> Option<(Ref<Reply>, bool)> {
+        (self.head & TAG_MASK == tag::REPLY).then(|| (self.object(), self.has(1)))
     }
 
     /// A CNode's slots, radix, guard size and guard, without unpacking the rest: what a look-up needs.

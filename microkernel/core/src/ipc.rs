@@ -140,7 +140,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Completes a message with its badge and info.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn finish_message(&mut self, thread: Ref<Tcb>, badge: u64, info: MessageInfo) {
         let context = &mut self.get_mut(thread).context;
         context.rdi = badge;
@@ -198,17 +198,29 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Copies message words; returns how many.
-    #[inline]
-    fn copy_words(&mut self, sender: Ref<Tcb>, receiver: Ref<Tcb>, length: usize) -> usize {
-        let from = &self.get(sender).context;
-        let words = [from.r10, from.r8, from.r9, from.r15];
-        let to = &mut self.get_mut(receiver).context;
-        for (index, word) in words.iter().enumerate().take(length) {
-            to.set_message_register(index, *word);
+    #[inline(always)]
+    pub(crate) fn copy_words(
+        &mut self,
+        sender: Ref<Tcb>,
+        receiver: Ref<Tcb>,
+        length: usize,
+    ) -> usize {
+        for index in 0..MESSAGE_REGISTERS {
+            if index == length {
+                return length;
+            }
+            let word = self.get(sender).context.message_register(index);
+            self.get_mut(receiver).context.set_message_register(index, word);
         }
-        if length <= MESSAGE_REGISTERS {
+        if length == MESSAGE_REGISTERS {
             return length;
         }
+        self.copy_buffer(sender, receiver, length)
+    }
+
+    /// Copies the words that are not in registers.
+    #[inline(never)]
+    fn copy_buffer(&mut self, sender: Ref<Tcb>, receiver: Ref<Tcb>, length: usize) -> usize {
         let (Some(from), Some(to)) = (self.ipc_buffer(sender), self.writable_ipc_buffer(receiver))
         else {
             return MESSAGE_REGISTERS;

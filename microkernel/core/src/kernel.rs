@@ -60,6 +60,9 @@ pub struct Kernel<M> {
     pub(crate) io_ports: IoPorts,
     /// When each domain has its turn.
     pub(crate) domains: DomainSchedule,
+    /// Counts address spaces that have ended, from 1: roots that threads remember from an earlier
+    /// epoch are to be looked up anew.
+    pub(crate) space_epoch: u64,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -81,6 +84,7 @@ impl<M: Machine> Kernel<M> {
             irqs: crate::objects::IrqTable::new(),
             io_ports: IoPorts::new(),
             domains: DomainSchedule::new(),
+            space_epoch: 1,
         }
     }
 
@@ -88,9 +92,15 @@ impl<M: Machine> Kernel<M> {
     /// next thread's address space is active and the timer is set when it returns; the caller
     /// loads the registers and the FPU.
     pub fn handle(&mut self, event: Event) -> Next {
+        if let Event::Syscall(number) = event {
+            return match self.fast_path(number) {
+                Some(thread) => Next::Thread(thread),
+                None => self.syscall(number),
+            };
+        }
         self.update_time();
         match event {
-            Event::Syscall(number) => self.handle_syscall(number),
+            Event::Syscall(_) => {}
             Event::PageFault { address, error_code } => {
                 self.handle_user_fault(Fault::Vm { address, error_code });
             }
@@ -106,6 +116,15 @@ impl<M: Machine> Kernel<M> {
                 self.check_budget();
             }
         }
+        self.leave()
+    }
+
+    /// As [`Kernel::handle`], for a system call that [`Kernel::fast_path`] could not carry out.
+    #[inline]
+    pub fn syscall(&mut self, number: i64) -> Next {
+        let Some(thread) = self.current_thread() else { return Next::Idle };
+        self.update_time();
+        self.handle_syscall(thread, number);
         self.leave()
     }
 
@@ -125,7 +144,15 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Chooses who runs and brings it to where it goes on in user mode.
+    #[inline]
     fn leave(&mut self) -> Next {
+        match self.unchanged() {
+            Some(thread) => Next::Thread(thread),
+            None => self.leave_changed(),
+        }
+    }
+
+    fn leave_changed(&mut self) -> Next {
         self.schedule();
         let Some(thread) = self.scheduler.current.get() else { return Next::Idle };
         let tcb = self.get_mut(thread);

@@ -12,7 +12,7 @@
 //! | how an address in a capability space is resolved | `lookup` |
 //! | deletion, revocation, preemption of both | `delete` |
 //! | one object of the API | `objects/NAME` |
-//! | message transfer, blocking, faults | `ipc`, `fault` |
+//! | message transfer, blocking, faults | `ipc`, `fault`; the short way: `fast_path` |
 //! | who runs next, and for how long | `scheduler`, `refill` |
 //! | system calls and their dispatch | `syscall`, `invocation` |
 //! | page-table entries and walks | `vspace` |
@@ -37,6 +37,7 @@ mod derivation;
 #[cfg(test)]
 mod device_tests;
 mod error;
+mod fast_path;
 mod fault;
 #[cfg(any(test, feature = "simulation"))]
 pub mod invariants;

@@ -23,9 +23,33 @@ impl<M: Machine> Kernel<M> {
         thread: Ref<Tcb>,
         cptr: u64,
     ) -> Result<(Ref<Slot>, Cap), LookupFailure> {
-        let root: Ref<Slot> = thread.cast::<Slot>().index(TcbSlot::CSpace as u64);
-        let (slot, _) = self.resolve(self.get(root).raw, cptr, WORD_BITS)?;
+        let slot = self.lookup(thread, cptr)?;
         Ok((slot, self.cap_at(slot)))
+    }
+
+    /// As [`Kernel::lookup_cap`], the slot only.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub(crate) fn lookup(&self, thread: Ref<Tcb>, cptr: u64) -> Result<Ref<Slot>, LookupFailure> {
+        match self.lookup_directly(thread, cptr) {
+            Some(slot) => Ok(slot),
+            None => self.lookup_stepwise(thread, cptr),
+        }
+    }
+
+    /// The slot that `cptr` names where the root resolves all of it: what nearly every capability
+    /// space is like. `None` where it does not, or the look-up fails.
+    #[inline(always)]
+    pub(crate) fn lookup_directly(&self, thread: Ref<Tcb>, cptr: u64) -> Option<Ref<Slot>> {
+        self.get(thread).slots[TcbSlot::CSpace as usize].raw.slot_of_word(cptr)
+    }
+
+    #[inline(never)]
+    fn lookup_stepwise(&self, thread: Ref<Tcb>, cptr: u64) -> Result<Ref<Slot>, LookupFailure> {
+        let root = self.get(thread).slots[TcbSlot::CSpace as usize].raw;
+        self.resolve(root, cptr, WORD_BITS).map(|(slot, _)| slot)
     }
 
     /// The slot that the low `depth` bits (1 to 64) of `index` name below `root`; all of them must

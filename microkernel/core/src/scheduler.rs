@@ -6,8 +6,8 @@
 //! queue; every other thread is in neither. Changes made during a system call only mark what they
 //! ask for; [`Kernel::schedule`] decides once, on the way out.
 
-use crate::objects::{Neighbours, Queue, Queued, SchedContext, Tcb, TcbSlot};
-use crate::{Kernel, Link, Machine, Ref, Ticks};
+use crate::objects::{Neighbours, Queue, Queued, SchedContext, Tcb, TcbSlot, ThreadState};
+use crate::{Kernel, Link, Machine, PhysAddr, Ref, Ticks};
 use d3os_abi::PRIORITIES;
 
 /// Half of the least budget, in microseconds: what a kernel entry and exit may take at worst.
@@ -44,6 +44,12 @@ pub(crate) struct Scheduler {
     pub(crate) min_budget: Ticks,
     /// The timer's precision, in ticks.
     pub(crate) precision: Ticks,
+    /// While the running thread has used less, by this time, it has budget to go on with; in ticks.
+    enough_until: Ticks,
+    /// Before this time no refill of a thread in the release queue comes.
+    release_at: Ticks,
+    /// Bit set: that word of `ready_bits` is not zero.
+    ready_words: u64,
     /// Bit set: the ready queue of that priority is not empty.
     ready_bits: [u64; PRIORITIES / 64],
     ready: [Queue; PRIORITIES],
@@ -64,6 +70,9 @@ impl Scheduler {
             reprogram: true,
             min_budget: MIN_BUDGET_US * ticks_per_microsecond,
             precision,
+            enough_until: 0,
+            release_at: 0,
+            ready_words: 0,
             ready_bits: [0; PRIORITIES / 64],
             ready: [Queue::EMPTY; PRIORITIES],
             release: Queue::EMPTY,
@@ -83,9 +92,34 @@ impl Scheduler {
     }
 
     /// The highest priority with a ready thread.
+    #[inline(always)]
     fn highest_ready(&self) -> Option<usize> {
-        let word = self.ready_bits.iter().rposition(|bits| *bits != 0)?;
+        if self.ready_words == 0 {
+            return None;
+        }
+        let word = self.ready_words.ilog2() as usize;
         Some(word * 64 + self.ready_bits[word].ilog2() as usize)
+    }
+
+    /// Whether nobody that is ready has a priority above this one.
+    #[inline(always)]
+    pub(crate) fn goes_first(&self, priority: u8) -> bool {
+        self.highest_ready().is_none_or(|highest| usize::from(priority) >= highest)
+    }
+
+    #[inline]
+    fn mark_ready(&mut self, priority: usize) {
+        self.ready_bits[priority / 64] |= 1 << (priority % 64);
+        self.ready_words |= 1 << (priority / 64);
+    }
+
+    #[inline]
+    fn unmark_ready(&mut self, priority: usize) {
+        let bits = &mut self.ready_bits[priority / 64];
+        *bits &= !(1 << (priority % 64));
+        if *bits == 0 {
+            self.ready_words &= !(1 << (priority / 64));
+        }
     }
 }
 
@@ -104,7 +138,7 @@ impl<M: Machine> Kernel<M> {
             Place::Last => Neighbours { prev: queue.tail, next: Link::NONE },
         };
         self.scheduler.ready[priority] = self.link(queue, thread, at, |tcb| &mut tcb.scheduled);
-        self.scheduler.ready_bits[priority / 64] |= 1 << (priority % 64);
+        self.scheduler.mark_ready(priority);
         self.get_mut(thread).queued = Queued::READY;
     }
 
@@ -120,7 +154,7 @@ impl<M: Machine> Kernel<M> {
             let queue = self.unlink(queue, thread, |tcb| &mut tcb.scheduled);
             self.scheduler.ready[priority] = queue;
             if queue.head.is_none() {
-                self.scheduler.ready_bits[priority / 64] &= !(1 << (priority % 64));
+                self.scheduler.unmark_ready(priority);
             }
         } else if queued == Queued::RELEASE {
             self.scheduler.reprogram |= self.scheduler.release.head == Link::to(thread);
@@ -215,6 +249,20 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// The running thread, if nothing has happened that could make another one run, change the
+    /// deadline, or keep it from simply going on.
+    #[inline(always)]
+    pub(crate) fn unchanged(&self) -> Option<Ref<Tcb>> {
+        let scheduler = &self.scheduler;
+        let thread = scheduler.current.get()?;
+        let tcb = self.get(thread);
+        let asked = scheduler.choose || scheduler.reprogram || !scheduler.candidate.is_none();
+        let goes_on = tcb.state == ThreadState::RUNNING
+            && tcb.sched_context == scheduler.current_context
+            && scheduler.now < scheduler.release_at;
+        (goes_on && !asked).then_some(thread)
+    }
+
     /// Decides who runs, charges who ran, and sets the deadline.
     pub(crate) fn schedule(&mut self) {
         self.release_due();
@@ -260,7 +308,7 @@ impl<M: Machine> Kernel<M> {
         previous_keeps: bool,
     ) -> Link<Tcb> {
         let priority = usize::from(self.get(thread).priority);
-        let goes_first = self.scheduler.highest_ready().is_none_or(|highest| priority >= highest);
+        let goes_first = self.scheduler.goes_first(self.get(thread).priority);
         let equal = previous
             .get()
             .is_some_and(|previous| usize::from(self.get(previous).priority) == priority);
@@ -307,23 +355,47 @@ impl<M: Machine> Kernel<M> {
             let left = self.refill(context).amount.saturating_sub(self.scheduler.consumed);
             self.scheduler.now.saturating_add(left)
         });
+        self.scheduler.enough_until = slice_end.saturating_sub(self.scheduler.min_budget);
         let release = self
             .scheduler
             .release
             .head
             .get()
             .map_or(Ticks::MAX, |thread| self.release_time(thread));
+        self.scheduler.release_at = release.saturating_sub(self.scheduler.precision);
         self.machine.set_deadline(slice_end.min(release));
     }
 
     /// Makes the address space of a thread the active one.
+    #[inline]
     pub(crate) fn load_address_space(&mut self, thread: Ref<Tcb>) {
+        let root = match self.known_address_space(self.get(thread)) {
+            Some(root) => root,
+            None => self.find_address_space(thread),
+        };
+        self.machine.set_address_space(root);
+    }
+
+    /// The page-table root of a thread, if it was looked up since an address space ended last.
+    #[inline(always)]
+    pub(crate) fn known_address_space(&self, tcb: &Tcb) -> Option<PhysAddr> {
+        let is_known =
+            tcb.space_epoch == self.space_epoch && !tcb.slots[TcbSlot::VSpace as usize].is_empty();
+        is_known.then_some(tcb.space_root)
+    }
+
+    #[inline(never)]
+    fn find_address_space(&mut self, thread: Ref<Tcb>) -> PhysAddr {
         let cap = self.cap_at(Self::tcb_slot(thread, TcbSlot::VSpace));
         let root = match self.vspace_root(cap) {
             Some(root) => root.address(),
             None => self.machine.kernel_address_space(),
         };
-        self.machine.set_address_space(root);
+        let epoch = self.space_epoch;
+        let tcb = self.get_mut(thread);
+        tcb.space_root = root;
+        tcb.space_epoch = epoch;
+        root
     }
 }
 
@@ -350,7 +422,13 @@ impl<M: Machine> Kernel<M> {
 
     /// Whether the running thread has budget to go on with; if not, it is charged and put where it
     /// waits for more, or its timeout is raised.
+    #[inline]
     pub(crate) fn check_budget(&mut self) -> bool {
+        self.scheduler.now <= self.scheduler.enough_until || self.check_refill()
+    }
+
+    #[inline(never)]
+    fn check_refill(&mut self) -> bool {
         let Some(context) = self.scheduler.current_context.get() else { return true };
         if self.is_sufficient(context, self.scheduler.consumed) {
             return true;

@@ -3,7 +3,7 @@
 use crate::fault::{Fault, Phase};
 use crate::ipc::SendMode;
 use crate::objects::{SendTerms, Tcb, ThreadState};
-use crate::{Answer, Cap, Invocation, Kernel, Machine, Preempted, Ref, SyscallError};
+use crate::{Answer, Cap, Invocation, Kernel, Machine, Preempted, Ref, Slot, SyscallError};
 use d3os_abi::{CapRights, MESSAGE_REGISTERS, MessageInfo, Syscall};
 
 /// Whether a receiving system call waits.
@@ -25,10 +25,9 @@ enum ReplyUse {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// Does what the running thread's SYSCALL asks for.
+    /// Does what the SYSCALL of `thread`, the running one, asks for.
     #[inline]
-    pub(crate) fn handle_syscall(&mut self, number: i64) {
-        let Some(thread) = self.current_thread() else { return };
+    pub(crate) fn handle_syscall(&mut self, thread: Ref<Tcb>, number: i64) {
         let context = &self.get(thread).context;
         if number == Syscall::SetTLSBase.number() {
             let base = context.rdi;
@@ -74,48 +73,67 @@ impl<M: Machine> Kernel<M> {
     /// Sends the thread's message to what `cptr` names.
     #[inline]
     fn invoke(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) -> Invoked {
-        let (slot, cap) = match self.lookup_cap(thread, cptr) {
-            Ok(found) => found,
+        let info = MessageInfo(self.get(thread).context.rsi);
+        match self.lookup(thread, cptr) {
+            Ok(slot) if info.extra_caps() == 0 && self.send_message(thread, slot, mode) => {
+                Invoked::Done
+            }
+            Ok(slot) => self.invoke_slowly(thread, slot, info, mode),
             Err(failure) => {
+                self.send_fault(thread, mode, Fault::Cap { cptr, phase: Phase::Send, failure });
+                Invoked::Done
+            }
+        }
+    }
+
+    /// As `invoke`, where the message carries capabilities, or is for an object of the kernel's.
+    #[inline(never)]
+    fn invoke_slowly(
+        &mut self,
+        thread: Ref<Tcb>,
+        slot: Ref<Slot>,
+        info: MessageInfo,
+        mode: SendMode,
+    ) -> Invoked {
+        let extra = match self.sent_caps(thread, info) {
+            Ok(slots) => slots,
+            Err((cptr, failure)) => {
                 self.send_fault(thread, mode, Fault::Cap { cptr, phase: Phase::Send, failure });
                 return Invoked::Done;
             }
         };
-        let info = MessageInfo(self.get(thread).context.rsi);
-        let mut extra = [None; 3];
-        if info.extra_caps() > 0 {
-            match self.sent_caps(thread, info) {
-                Ok(slots) => extra = slots,
-                Err((cptr, failure)) => {
-                    self.send_fault(thread, mode, Fault::Cap { cptr, phase: Phase::Send, failure });
-                    return Invoked::Done;
-                }
-            }
+        if info.extra_caps() > 0 && self.send_message(thread, slot, mode) {
+            return Invoked::Done;
         }
-        match cap {
-            Cap::Endpoint { object, badge, rights } if rights.contains(CapRights::WRITE) => {
-                let terms =
-                    SendTerms { badge, rights: rights.word(), is_call: u64::from(mode.is_call) };
-                self.send_ipc(thread, object, terms, mode);
-                Invoked::Done
+        let (label, length) = (info.label(), self.message_length(thread, info));
+        let inv = Invocation { label, length, cap: self.cap_at(slot), slot, extra, thread };
+        self.invoke_object(&inv, mode)
+    }
+
+    /// Sends the thread's message to another thread, if that is what the capability in `slot` is for.
+    #[inline]
+    fn send_message(&mut self, thread: Ref<Tcb>, slot: Ref<Slot>, mode: SendMode) -> bool {
+        let raw = self.get(slot).raw;
+        if let Some((object, badge, rights)) = raw.as_notification() {
+            if !rights.contains(CapRights::WRITE) {
+                return false;
             }
-            Cap::Reply { object, can_grant } => {
-                self.answer_caller(thread, object, can_grant);
-                self.confirm(thread, mode);
-                Invoked::Done
+            self.signal(object, badge);
+            self.confirm(thread, mode);
+        } else if let Some((object, badge, rights)) = raw.as_endpoint() {
+            if !rights.contains(CapRights::WRITE) {
+                return false;
             }
-            Cap::Notification { object, badge, rights } if rights.contains(CapRights::WRITE) => {
-                self.signal(object, badge);
-                self.confirm(thread, mode);
-                Invoked::Done
-            }
-            _ => {
-                let length = self.message_length(thread, info);
-                let label = info.label();
-                let inv = Invocation { label, length, cap, slot, extra, thread };
-                self.invoke_object(&inv, mode)
-            }
+            let is_call = u64::from(mode.is_call);
+            let terms = SendTerms { badge, rights: rights.word(), is_call };
+            self.send_ipc(thread, object, terms, mode);
+        } else if let Some((object, can_grant)) = raw.as_reply() {
+            self.answer_caller(thread, object, can_grant);
+            self.confirm(thread, mode);
+        } else {
+            return false;
         }
+        true
     }
 
     /// A fault in a send is raised only where the sender waits; otherwise the message is dropped.
@@ -204,30 +222,30 @@ impl<M: Machine> Kernel<M> {
     ) -> Result<(), Fault> {
         let fault = |cptr, failure| Fault::Cap { cptr, phase: Phase::Receive, failure };
         let missing = crate::LookupFailure::MissingCapability { bits_left: 0 };
-        let (_, cap) = self.lookup_cap(thread, cptr).map_err(|failure| fault(cptr, failure))?;
-        match cap {
-            Cap::Endpoint { object, rights, .. } if rights.contains(CapRights::READ) => {
-                let offer = if reply == ReplyUse::InR12 {
-                    let cptr = self.get(thread).context.r12;
-                    match self.lookup_cap(thread, cptr).map_err(|failure| fault(cptr, failure))?.1 {
-                        Cap::Reply { object, .. } => Some(object),
-                        _ => return Err(fault(cptr, missing)),
-                    }
-                } else {
-                    None
-                };
-                self.receive_ipc(thread, object, blocking, offer);
-                Ok(())
-            }
-            Cap::Notification { object, rights, .. }
-                if rights.contains(CapRights::READ)
-                    && self.get(object).bound_thread.get().is_none_or(|bound| bound == thread) =>
-            {
-                self.receive_signal(thread, object, blocking);
-                Ok(())
-            }
-            _ => Err(fault(cptr, missing)),
+        let slot = self.lookup(thread, cptr).map_err(|failure| fault(cptr, failure))?;
+        let raw = self.get(slot).raw;
+        if let Some((object, _, rights)) = raw.as_notification()
+            && rights.contains(CapRights::READ)
+            && self.get(object).bound_thread.get().is_none_or(|bound| bound == thread)
+        {
+            self.receive_signal(thread, object, blocking);
+            return Ok(());
         }
+        let Some((object, _, rights)) = raw.as_endpoint() else {
+            return Err(fault(cptr, missing));
+        };
+        if !rights.contains(CapRights::READ) {
+            return Err(fault(cptr, missing));
+        }
+        let mut offer = None;
+        if reply == ReplyUse::InR12 {
+            let cptr = self.get(thread).context.r12;
+            let slot = self.lookup(thread, cptr).map_err(|failure| fault(cptr, failure))?;
+            let (object, _) = self.get(slot).raw.as_reply().ok_or(fault(cptr, missing))?;
+            offer = Some(object);
+        }
+        self.receive_ipc(thread, object, blocking, offer);
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::serial::Serial;
 use core::arch::asm;
 use d3os_abi::{IRQ_VECTOR_BASE, TCB_FLAG_FPU_DISABLED};
 use kernel_core::objects::{Context, FpuState, PageTable, Tcb};
-use kernel_core::{InterruptTrigger, KernelObject, Machine, Next, PhysAddr, PortWidth, Ref, Ticks};
+use kernel_core::{InterruptTrigger, KernelObject, Link, Machine, Next, PhysAddr, PortWidth, Ref, Ticks};
 
 /// First entry of a page-table root that is the kernel's.
 const KERNEL_HALF: usize = 256;
@@ -28,12 +28,14 @@ pub(crate) struct Hardware {
     local_apic: LocalApic,
     io_apics: IoApics,
     lines: IrqLines,
-    /// Whose registers the processor has or had last.
-    loaded: Next,
-    /// Whose bases and FPU switch are set.
-    bases_of: Option<Ref<Tcb>>,
+    /// Whose registers the processor has; none: it idles.
+    running: Link<Tcb>,
+    /// Whose bases and FPU are loaded.
+    loaded: Link<Tcb>,
     fs_base: u64,
     gs_base: u64,
+    /// Its TCB flags.
+    flags: u64,
     /// Whose FPU registers are loaded.
     fpu_owner: Option<Ref<Tcb>>,
     fpu_disabled: bool,
@@ -54,10 +56,11 @@ impl Hardware {
             local_apic,
             io_apics,
             lines: IrqLines::new(),
-            loaded: Next::Idle,
-            bases_of: None,
+            running: Link::NONE,
+            loaded: Link::NONE,
             fs_base: 0,
             gs_base: 0,
+            flags: 0,
             fpu_owner: None,
             fpu_disabled: false,
         }
@@ -85,42 +88,49 @@ impl Hardware {
 
     /// What was loaded last.
     pub(crate) fn loaded(&self) -> Next {
-        self.loaded
+        self.running.get().map_or(Next::Idle, Next::Thread)
     }
 
     /// The core will idle.
     pub(crate) fn load_nothing(&mut self) {
-        self.loaded = Next::Idle;
+        self.running = Link::NONE;
     }
 
     /// Loads what of a thread's state the exit code does not: bases and FPU. Returns its registers.
     #[inline]
     pub(crate) fn load(&mut self, thread: Ref<Tcb>) -> *mut Context {
-        self.loaded = Next::Thread(thread);
+        self.running = Link::to(thread);
+        let is_loaded = self.loaded == self.running;
         let tcb = self.object_mut(thread);
         let context = &raw mut tcb.context;
         let (flags, fs_base, gs_base) = (tcb.flags, tcb.context.fs_base, tcb.context.gs_base);
-        self.load_bases(thread, fs_base, gs_base);
-        self.load_fpu(thread, flags & TCB_FLAG_FPU_DISABLED != 0);
+        if !is_loaded
+            || self.fs_base != fs_base
+            || self.gs_base != gs_base
+            || self.flags != flags
+        {
+            self.load_bases(fs_base, gs_base);
+            self.load_fpu(thread, flags & TCB_FLAG_FPU_DISABLED != 0);
+            self.flags = flags;
+            self.loaded = Link::to(thread);
+        }
         context
     }
 
     /// A thread can zero its bases by loading a selector, unseen by the kernel: so bases other than
-    /// zero are written again whenever another thread's were loaded before.
+    /// zero are written even if they seem to be loaded.
     #[inline]
-    fn load_bases(&mut self, thread: Ref<Tcb>, fs_base: u64, gs_base: u64) {
-        let switched = self.bases_of != Some(thread);
-        if self.fs_base != fs_base || (switched && fs_base != 0) {
+    fn load_bases(&mut self, fs_base: u64, gs_base: u64) {
+        if self.fs_base | fs_base != 0 {
             // SAFETY: a canonical address of the user's half.
             unsafe { write_msr(msr::FS_BASE, fs_base & USER_ADDRESS) };
             self.fs_base = fs_base;
         }
-        if self.gs_base != gs_base || (switched && gs_base != 0) {
+        if self.gs_base | gs_base != 0 {
             // SAFETY: a canonical address of the user's half; the exit code swaps it in.
             unsafe { write_msr(msr::USER_GS_BASE, gs_base & USER_ADDRESS) };
             self.gs_base = gs_base;
         }
-        self.bases_of = Some(thread);
     }
 
     #[inline]
@@ -290,8 +300,8 @@ impl Machine for Hardware {
         if self.fpu_owner == Some(thread) {
             self.fpu_owner = None;
         }
-        if self.bases_of == Some(thread) {
-            self.bases_of = None;
+        if self.loaded == Link::to(thread) {
+            self.loaded = Link::NONE;
         }
     }
 

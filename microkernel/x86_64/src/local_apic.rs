@@ -38,6 +38,8 @@ const NMI: u32 = 4 << 8;
 const DEADLINE_MODE: u32 = 2 << 17;
 const TO_SELF: u32 = 1 << 18;
 const DIVIDE_BY_1: u32 = 0xb;
+/// No deadline.
+const NEVER: u64 = u64::MAX;
 
 /// How the registers are reached.
 #[derive(Clone, Copy)]
@@ -61,8 +63,11 @@ enum Timer {
 pub(crate) struct LocalApic {
     access: Access,
     timer: Timer,
-    /// The programmed deadline; `None` once it has fired.
-    deadline: Option<u64>,
+    /// When the timer is to fire.
+    deadline: u64,
+    /// When it will fire: not after the deadline, but maybe before. Deadlines mostly move on, so the
+    /// interrupt that comes too early is cheaper than programming each of them.
+    programmed: u64,
 }
 
 impl LocalApic {
@@ -82,7 +87,8 @@ impl LocalApic {
             // SAFETY: the address is that of ACPI's table, the mode stays.
             unsafe { write_msr(msr::APIC_BASE, physical | GLOBAL_ENABLE | base & BOOT_CORE) };
         }
-        let apic = Self { access, timer: Timer::Deadline, deadline: None };
+        let apic =
+            Self { access, timer: Timer::Deadline, deadline: NEVER, programmed: NEVER };
         apic.write(Register::TaskPriority, 0);
         for vector in [Register::TimerVector, Register::Line0, Register::ErrorVector] {
             apic.write(vector, MASKED);
@@ -126,27 +132,24 @@ impl LocalApic {
     /// Fires the timer's vector once `deadline` has passed.
     #[inline]
     pub(crate) fn set_deadline(&mut self, deadline: u64) {
-        if self.deadline != Some(deadline) {
-            self.deadline = Some(deadline);
+        self.deadline = deadline;
+        if deadline < self.programmed {
             self.program(deadline);
         }
     }
 
-    /// The timer's vector arrived. Whether the deadline has really passed; else it is set again.
+    /// The timer's vector arrived. Whether the deadline has really passed; else it is programmed.
     pub(crate) fn timer_fired(&mut self) -> bool {
-        match self.deadline {
-            Some(deadline) if time_stamp() < deadline => {
-                self.program(deadline);
-                false
-            }
-            _ => {
-                self.deadline = None;
-                true
-            }
+        self.programmed = NEVER;
+        if time_stamp() >= self.deadline {
+            return true;
         }
+        self.set_deadline(self.deadline);
+        false
     }
 
-    fn program(&self, deadline: u64) {
+    fn program(&mut self, deadline: u64) {
+        self.programmed = deadline;
         match self.timer {
             // SAFETY: CPUID named the mode; zero would disarm, so the least is one.
             Timer::Deadline => unsafe { write_msr(msr::TSC_DEADLINE, deadline.max(1)) },

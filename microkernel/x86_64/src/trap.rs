@@ -16,12 +16,12 @@ use crate::irq_lines::LAST_VECTOR;
 use crate::layout;
 use crate::local_apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
 use crate::segments::{InterruptStack, USER_CODE, USER_DATA};
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use core::ptr;
 use d3os_abi::IRQ_VECTOR_BASE;
 use kernel_core::objects::{Context, Tcb};
-use kernel_core::{Event, Next};
+use kernel_core::{Event, Next, Ref};
 
 /// Bytes from one vector's entry to the next.
 pub(crate) const STUB_SIZE: u64 = 16;
@@ -100,24 +100,26 @@ trap_syscall:
     mov rsp, gs:[{STACK}]
     xor ebp, ebp
     call {on_syscall}
+    ud2
 
-    # Out of the kernel: RAX is the context to load, or null to idle.
-trap_leave:
-    test rax, rax
-    jz trap_idle
-    cmp qword ptr [rax + {FULL_FRAME}], 0
-    jne 1f
+    # To the user by SYSRET: RAX is the context to load. RIP is behind a SYSCALL that was executed, and
+    # nothing is mapped at the highest page of the user's half: it is canonical.
+    .global trap_return_syscall
+    .type trap_return_syscall, @function
+trap_return_syscall:
     mov rcx, [rax + {RIP}]
-    mov r11, rcx
-    shr r11, {USER_ADDRESS_BITS}
-    jnz 1f
     mov r11, [rax + {RFLAGS}]
     LOAD_GENERAL
     mov rsp, [rax + {RSP}]
     mov rax, [rax + {RAX}]
     swapgs
     sysretq
-1:  mov qword ptr [rax + {CS}], {USER_CODE}
+
+    # To the user by IRETQ: RAX is the context to load.
+    .global trap_return
+    .type trap_return, @function
+trap_return:
+    mov qword ptr [rax + {CS}], {USER_CODE}
     mov qword ptr [rax + {SS}], {USER_DATA}
     mov ecx, [rax + {RFLAGS}]
     and ecx, {USER_FLAGS}
@@ -183,7 +185,7 @@ trap_from_user:
     popfq
     xor ebp, ebp
     call {on_trap}
-    jmp trap_leave
+    ud2
 
     # Interrupts are on in the kernel only while it idles; anything else is a fault of its own.
 trap_from_kernel:
@@ -195,7 +197,7 @@ trap_from_kernel:
     mov rsp, gs:[{STACK}]
     xor ebp, ebp
     call {on_trap}
-    jmp trap_leave
+    ud2
 
     # The stack holds vector, error code and the interrupt frame. GS may still be the user's.
 trap_kernel_fault:
@@ -256,14 +258,6 @@ trap_machine_check:
     push 0
     push {MACHINE_CHECK}
     jmp trap_kernel_fault
-
-    # Starts the first thread, or idles: RDI is the context or null.
-    .global trap_enter
-    .type trap_enter, @function
-trap_enter:
-    mov rax, rdi
-    mov rsp, gs:[{STACK}]
-    jmp trap_leave
     .text
     "#,
     THIS = const offset_of!(Core, this),
@@ -285,7 +279,6 @@ trap_enter:
     USER_DATA = const USER_DATA,
     USER_FLAGS = const USER_FLAGS,
     FIXED_FLAGS = const FIXED_FLAGS,
-    USER_ADDRESS_BITS = const USER_ADDRESS_BITS,
     GS_BASE = const crate::processor::msr::GS_BASE,
     DEBUG = const DEBUG,
     DOUBLE_FAULT = const DOUBLE_FAULT,
@@ -301,7 +294,9 @@ unsafe extern "C" {
     fn trap_debug();
     fn trap_double_fault();
     fn trap_machine_check();
-    fn trap_enter(context: *mut Context) -> !;
+    fn trap_idle();
+    fn trap_return();
+    fn trap_return_syscall();
     static trap_stubs: u8;
 }
 
@@ -331,16 +326,35 @@ pub(crate) fn special_entries() -> [(u8, u64, InterruptStack); 4] {
 /// # Safety
 /// `core.running` is set: every entry will find the kernel instance.
 pub(crate) unsafe fn enter(core: &mut Core, next: Next) -> ! {
-    let context = leave(core, next);
-    // SAFETY: the context is that of the thread the kernel chose; the stack is not used any more.
-    unsafe { trap_enter(context) }
+    leave(core, next)
 }
 
-extern "C" fn on_syscall(core: &mut Core, number: i64) -> *mut Context {
-    handle(core, Event::Syscall(number))
+/// Jumps to an exit with the context to load. What is on the stack is left there: every entry begins
+/// at its top.
+macro_rules! exit {
+    ($to:path, $context:expr) => {
+        // SAFETY: the context is that of the thread which the kernel chose, and in the state that the
+        // exit names; nothing on the stack is to be dropped.
+        unsafe { asm!("jmp {to}", to = sym $to, in("rax") $context, options(noreturn)) }
+    };
 }
 
-extern "C" fn on_trap(core: &mut Core, vector: u8, error_code: u64) -> *mut Context {
+extern "C" fn on_syscall(core: &mut Core, number: i64) -> ! {
+    // SAFETY: user mode runs only after the instance is there.
+    match unsafe { core.kernel() }.fast_path(number) {
+        Some(thread) => leave_to(core, thread),
+        None => on_long_syscall(core, number),
+    }
+}
+
+#[inline(never)]
+fn on_long_syscall(core: &mut Core, number: i64) -> ! {
+    // SAFETY: as in `on_syscall`.
+    let next = unsafe { core.kernel() }.syscall(number);
+    leave(core, next)
+}
+
+extern "C" fn on_trap(core: &mut Core, vector: u8, error_code: u64) -> ! {
     match vector {
         PAGE_FAULT => on_page_fault(core, fault_address(), error_code),
         0..32 => handle(core, Event::Exception { vector, error_code }),
@@ -350,11 +364,11 @@ extern "C" fn on_trap(core: &mut Core, vector: u8, error_code: u64) -> *mut Cont
     }
 }
 
-fn on_page_fault(core: &mut Core, address: u64, error_code: u64) -> *mut Context {
+fn on_page_fault(core: &mut Core, address: u64, error_code: u64) -> ! {
     if address == syscall_entry()
         && let Some(number) = complete_syscall(core)
     {
-        return on_syscall(core, number);
+        on_syscall(core, number);
     }
     handle(core, Event::PageFault { address, error_code })
 }
@@ -374,7 +388,7 @@ fn complete_syscall(core: &mut Core) -> Option<i64> {
     Some(context.rdx.cast_signed())
 }
 
-fn on_irq(core: &mut Core, vector: u8) -> *mut Context {
+fn on_irq(core: &mut Core, vector: u8) -> ! {
     // SAFETY: interrupts are off until the first thread runs.
     let kernel = unsafe { core.kernel() };
     if kernel.machine.accept_interrupt(vector) {
@@ -384,55 +398,74 @@ fn on_irq(core: &mut Core, vector: u8) -> *mut Context {
     }
 }
 
-fn on_timer(core: &mut Core) -> *mut Context {
+fn on_timer(core: &mut Core) -> ! {
     // SAFETY: interrupts are off until the first thread runs.
     let kernel = unsafe { core.kernel() };
     if kernel.machine.accept_timer() { handle(core, Event::Timer) } else { resume(core) }
 }
 
 #[inline]
-fn handle(core: &mut Core, event: Event) -> *mut Context {
+fn handle(core: &mut Core, event: Event) -> ! {
     // SAFETY: user mode runs and interrupts are on only after the instance is there.
     let next = unsafe { core.kernel() }.handle(event);
     leave(core, next)
 }
 
 /// Back to whoever was interrupted: nothing happened that concerns the kernel instance.
-fn resume(core: &mut Core) -> *mut Context {
+fn resume(core: &mut Core) -> ! {
     // SAFETY: as in `handle`.
     let next = unsafe { core.kernel() }.machine.loaded();
     leave(core, next)
 }
 
-/// Makes the processor ready for what runs next. Returns its context, or null to idle.
+/// To what runs next.
 #[inline]
-fn leave(core: &mut Core, mut next: Next) -> *mut Context {
-    // SAFETY: as in `handle`.
-    let kernel = unsafe { core.kernel.assume_init_mut() };
-    loop {
-        let Next::Thread(thread) = next else {
-            kernel.machine.load_nothing();
-            return ptr::null_mut();
-        };
-        let context = kernel.machine.load(thread);
-        if is_runnable(context) {
-            if !ptr::eq(core.context, context) {
-                core.context = context;
-                core.task.entry_stack = context.addr() as u64 + FRAME_END as u64;
-            }
-            return context;
-        }
-        let fault = Event::Exception { vector: GENERAL_PROTECTION, error_code: 0 };
-        next = kernel.handle(fault);
+fn leave(core: &mut Core, next: Next) -> ! {
+    if let Next::Thread(thread) = next {
+        leave_to(core, thread)
     }
+    // SAFETY: as in `handle`.
+    unsafe { core.kernel() }.machine.load_nothing();
+    exit!(trap_idle, 0)
 }
 
-/// Whether the context's instruction pointer is one that IRETQ can load: a non-canonical one is the
-/// thread's fault, not the kernel's.
-fn is_runnable(context: *const Context) -> bool {
+/// To a thread.
+#[inline(always)]
+fn leave_to(core: &mut Core, thread: Ref<Tcb>) -> ! {
+    // SAFETY: as in `handle`.
+    let context = unsafe { core.kernel() }.machine.load(thread);
+    if !ptr::eq(core.context, context) {
+        core.context = context;
+        core.task.entry_stack = context.addr() as u64 + FRAME_END as u64;
+    }
     // SAFETY: the context of the thread that the kernel chose.
-    let context = unsafe { &*context };
-    context.full_frame == 0 || context.rip >> USER_ADDRESS_BITS == 0
+    let registers = unsafe { &*context };
+    if registers.full_frame == 0 {
+        exit!(trap_return_syscall, context)
+    }
+    if registers.rip >> USER_ADDRESS_BITS != 0 {
+        leave_unrunnable(core)
+    }
+    exit!(trap_return, context)
+}
+
+/// The loaded thread's instruction pointer is one that IRETQ cannot load: that is the thread's fault,
+/// not the kernel's. Its handler's may be one, too.
+#[cold]
+#[inline(never)]
+fn leave_unrunnable(core: &mut Core) -> ! {
+    loop {
+        // SAFETY: as in `handle`.
+        let kernel = unsafe { core.kernel() };
+        let fault = Event::Exception { vector: GENERAL_PROTECTION, error_code: 0 };
+        let next = kernel.handle(fault);
+        let Next::Thread(thread) = next else { leave(core, next) };
+        // SAFETY: the context of the thread that the kernel chose.
+        let registers = unsafe { &*kernel.machine.load(thread) };
+        if registers.rip >> USER_ADDRESS_BITS == 0 {
+            leave_to(core, thread)
+        }
+    }
 }
 
 /// Registers at a fault inside the kernel, in the order in which the entry pushed them.

@@ -143,6 +143,7 @@ impl<M: Machine> Kernel<M> {
     /// An address space may have ended. The processor must not go on with its tables, whose memory
     /// can be reused from now on, even if no thread is left to switch to.
     fn leave_address_space(&mut self) {
+        self.space_epoch += 1;
         match self.current_thread() {
             Some(thread) => self.load_address_space(thread),
             None => self.machine.set_address_space(self.machine.kernel_address_space()),

@@ -13,6 +13,9 @@ pub(crate) enum Waiting {
     Receivers,
 }
 
+/// In an endpoint's first word: the threads wait to receive.
+const RECEIVERS: u64 = 1;
+
 /// An endpoint: a queue of threads that all wait to send or all wait to receive.
 ///
 /// The low bit of the head tells which (1: receivers); threads are 2 KiB aligned.
@@ -27,14 +30,45 @@ const _: () = assert!(size_of::<Endpoint>() == 1 << d3os_abi::size_bits::ENDPOIN
 
 impl Endpoint {
     /// The threads that wait, and for what (meaningless for an empty queue).
+    #[inline]
     pub(crate) fn queue(&self) -> (Waiting, Queue) {
-        let kind = if self.head_and_kind & 1 == 0 { Waiting::Senders } else { Waiting::Receivers };
-        let head = self.head_and_kind & !1;
+        let receive = self.head_and_kind & RECEIVERS != 0;
+        let kind = if receive { Waiting::Receivers } else { Waiting::Senders };
+        let head = self.head_and_kind & !RECEIVERS;
         let head = if head == 0 { Link::NONE } else { Link::to(Ref::at(PhysAddr(head))) };
         (kind, Queue { head, tail: self.tail })
     }
 
+    /// Whether nobody waits.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.head_and_kind & !RECEIVERS == 0
+    }
+
+    /// Lets `thread`, which is in no queue, be the only one that waits: for a message.
+    #[inline]
+    pub(crate) fn set_only_receiver(&mut self, thread: Ref<Tcb>) {
+        self.head_and_kind = thread.address().0 | RECEIVERS;
+        self.tail = Link::to(thread);
+    }
+
+    /// Whether somebody waits to send.
+    #[inline]
+    pub(crate) fn has_senders(&self) -> bool {
+        self.head_and_kind != 0 && self.head_and_kind & RECEIVERS == 0
+    }
+
+    /// Lets the second receiver, if there is one, be the first.
+    #[inline]
+    pub(crate) fn remove_first_receiver(&mut self, next: Link<Tcb>) {
+        self.head_and_kind = next.get().map_or(0, |next| next.address().0) | RECEIVERS;
+        if next.is_none() {
+            self.tail = Link::NONE;
+        }
+    }
+
     /// Replaces the queue.
+    #[inline]
     pub(crate) fn set_queue(&mut self, kind: Waiting, queue: Queue) {
         let head = queue.head.get().map_or(0, |thread| thread.address().0);
         self.head_and_kind = head | u64::from(kind == Waiting::Receivers);

@@ -163,6 +163,7 @@ impl<M: Machine> Kernel<M> {
         if self.scheduler.current_context == Link::to(context) {
             self.commit_time();
             self.scheduler.current_context = Link::NONE;
+            self.scheduler.reprogram = true;
         }
         self.get_mut(context).refill_max = 0;
     }

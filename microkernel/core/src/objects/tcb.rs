@@ -203,6 +203,11 @@ pub struct Tcb {
     /// Which of the scheduler's queues it is in.
     pub(crate) queued: Queued,
     pub(crate) unused: [u8; 4],
+    /// The page-table root of its VSpace capability, while that is there and `space_epoch` is the
+    /// kernel instance's.
+    pub(crate) space_root: PhysAddr,
+    /// When the root was looked up.
+    pub(crate) space_epoch: u64,
 }
 
 const _: () = assert!(size_of::<Tcb>() <= 1 << d3os_abi::size_bits::TCB);

@@ -396,6 +396,7 @@ impl<M: Machine> Kernel<M> {
     ) -> Result<(), Preempted> {
         self.replace_cap(inv, thread, TcbSlot::CSpace, space.cspace)?;
         self.replace_cap(inv, thread, TcbSlot::VSpace, space.vspace)?;
+        self.get_mut(thread).space_epoch = 0;
         if self.scheduler.current == Link::to(thread) {
             self.load_address_space(thread);
         }

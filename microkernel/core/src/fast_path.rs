@@ -1,0 +1,180 @@
+//! The short way through the two system calls that a service is made of: `Call` to a passive server
+//! that waits, and its `ReplyRecv`.
+//!
+//! Nothing is decided here that the long way (`ipc`, `reply`, `scheduler`) would decide differently;
+//! where more would have to be decided, nothing has changed yet and the long way is taken. What makes
+//! the way short: the scheduling context goes along with the message, so nobody is charged, no
+//! deadline changes and the clock need not be read (the next entry that reads it finds the time since
+//! the last one used by this same scheduling context; that its budget has run out meanwhile is told by
+//! the timer's interrupt). And the thread that goes on is known: the other one, if nobody that is ready
+//! has a higher priority.
+
+use crate::objects::{Endpoint, Reply, SchedContext, Tcb, ThreadState, Waiting};
+use crate::{Kernel, Link, Machine, PhysAddr, Ref};
+use d3os_abi::{CapRights, MessageInfo, Syscall};
+
+/// Rights of which a caller needs one.
+const CALL: CapRights = CapRights::GRANT.or(CapRights::GRANT_REPLY);
+
+impl<M: Machine> Kernel<M> {
+    /// Carries out the running thread's system call, if that can be done the short way; the thread
+    /// that goes on.
+    #[inline(always)]
+    pub fn fast_path(&mut self, number: i64) -> Option<Ref<Tcb>> {
+        let thread = self.current_thread()?;
+        if number == Syscall::Call.number() {
+            self.fast_call(thread)
+        } else if number == Syscall::ReplyRecv.number() {
+            self.fast_reply_receive(thread)
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    fn fast_call(&mut self, caller: Ref<Tcb>) -> Option<Ref<Tcb>> {
+        let context = &self.get(caller).context;
+        let (cptr, info) = (context.rdi, MessageInfo(context.rsi));
+        let slot = self.lookup_directly(caller, cptr)?;
+        let (endpoint, badge, rights) = self.get(slot).raw.as_endpoint()?;
+        let may_call = rights.contains(CapRights::WRITE) && rights.and(CALL) != CapRights::NONE;
+        let (Waiting::Receivers, queue) = self.get(endpoint).queue() else { return None };
+        let server = queue.head.get()?;
+        let tcb = self.get(server);
+        let (reply, next) = (tcb.reply.get()?, tcb.waiting.next);
+        if !may_call || info.extra_caps() > 0 || !tcb.sched_context.is_none() {
+            return None;
+        }
+        let root = self.next_address_space(server)?;
+
+        let lent = self.scheduler.current_context;
+        self.get_mut(endpoint).remove_first_receiver(next);
+        if let Some(next) = next.get() {
+            self.get_mut(next).waiting.prev = Link::NONE;
+            self.get_mut(server).waiting.next = Link::NONE;
+        }
+        self.fast_transfer(caller, server, badge, info);
+        self.lend_through(reply, caller, lent);
+        let tcb = self.get_mut(caller);
+        tcb.state = ThreadState::BLOCKED_ON_REPLY;
+        tcb.reply = Link::to(reply);
+        tcb.sched_context = Link::NONE;
+        let tcb = self.get_mut(server);
+        tcb.reply = Link::NONE;
+        self.fast_switch(server, lent, root);
+        Some(server)
+    }
+
+    #[inline(always)]
+    fn fast_reply_receive(&mut self, server: Ref<Tcb>) -> Option<Ref<Tcb>> {
+        let tcb = self.get(server);
+        let context = &tcb.context;
+        let (from, to, info) = (context.rdi, context.r12, MessageInfo(context.rsi));
+        let lent = self.scheduler.current_context;
+        if let Some(notification) = tcb.notification.get() {
+            let notification = self.get(notification);
+            if notification.active != 0 || notification.sched_context == lent {
+                return None;
+            }
+        }
+        let (reply, _) = self.get(self.lookup_directly(server, to)?).raw.as_reply()?;
+        let slot = self.lookup_directly(server, from)?;
+        let (endpoint, _, rights) = self.get(slot).raw.as_endpoint()?;
+        let object = self.get(reply);
+        let (caller, below) = (object.thread.get()?, object.below);
+        let is_top = object.lent == lent;
+        let tcb = self.get(caller);
+        let waits = tcb.state == ThreadState::BLOCKED_ON_REPLY && tcb.fault.label == 0;
+        let may_receive = rights.contains(CapRights::READ) && info.extra_caps() == 0;
+        let nobody_sends = !self.get(endpoint).has_senders();
+        if !(is_top && waits && tcb.sched_context.is_none() && may_receive && nobody_sends) {
+            return None;
+        }
+        let root = self.next_address_space(caller)?;
+
+        self.fast_transfer(server, caller, 0, info);
+        self.get_mut(caller).reply = Link::NONE;
+        self.return_through(reply, below, lent);
+        self.get_mut(reply).thread = Link::to(server);
+        let tcb = self.get_mut(server);
+        tcb.state = ThreadState::BLOCKED_ON_RECEIVE;
+        tcb.blocked_on = endpoint.address();
+        tcb.reply = Link::to(reply);
+        tcb.sched_context = Link::NONE;
+        self.wait_to_receive(endpoint, server);
+        self.fast_switch(caller, lent, root);
+        Some(caller)
+    }
+
+    /// The page-table root of a thread that could go on at once: nobody that is ready has a higher
+    /// priority, and the root is known.
+    #[inline(always)]
+    fn next_address_space(&self, thread: Ref<Tcb>) -> Option<PhysAddr> {
+        let tcb = self.get(thread);
+        let goes_first = self.scheduler.goes_first(tcb.priority);
+        if goes_first { self.known_address_space(tcb) } else { None }
+    }
+
+    #[inline(always)]
+    fn fast_transfer(&mut self, from: Ref<Tcb>, to: Ref<Tcb>, badge: u64, info: MessageInfo) {
+        let length = self.copy_words(from, to, info.length());
+        self.finish_message(to, badge, info.received(length));
+    }
+
+    /// Makes `reply` the top of the stack of those that lent the scheduling context.
+    #[inline(always)]
+    fn lend_through(&mut self, reply: Ref<Reply>, caller: Ref<Tcb>, lent: Link<SchedContext>) {
+        let Some(context) = lent.get() else { return };
+        let object = self.get_mut(context);
+        let below = core::mem::replace(&mut object.reply, Link::to(reply));
+        if let Some(below) = below.get() {
+            let below = self.get_mut(below);
+            below.lent = Link::NONE;
+            below.above = Link::to(reply);
+        }
+        let object = self.get_mut(reply);
+        object.thread = Link::to(caller);
+        object.below = below;
+        object.lent = lent;
+    }
+
+    /// Takes `reply` from the top of that stack.
+    #[inline(always)]
+    fn return_through(&mut self, reply: Ref<Reply>, below: Link<Reply>, lent: Link<SchedContext>) {
+        let Some(context) = lent.get() else { return };
+        self.get_mut(context).reply = below;
+        if let Some(below) = below.get() {
+            let below = self.get_mut(below);
+            below.above = Link::NONE;
+            below.lent = lent;
+        }
+        let object = self.get_mut(reply);
+        object.below = Link::NONE;
+        object.lent = Link::NONE;
+    }
+
+    /// Puts a thread into the queue of those that wait for a message.
+    #[inline(always)]
+    fn wait_to_receive(&mut self, endpoint: Ref<Endpoint>, thread: Ref<Tcb>) {
+        if self.get(endpoint).is_idle() {
+            self.get_mut(endpoint).set_only_receiver(thread);
+            return;
+        }
+        let (_, queue) = self.get(endpoint).queue();
+        let queue = self.insert_waiting(queue, thread);
+        self.get_mut(endpoint).set_queue(Waiting::Receivers, queue);
+    }
+
+    /// Lets `thread` go on, on the scheduling context that the running thread has.
+    #[inline(always)]
+    fn fast_switch(&mut self, thread: Ref<Tcb>, lent: Link<SchedContext>, root: PhysAddr) {
+        let tcb = self.get_mut(thread);
+        tcb.state = ThreadState::RUNNING;
+        tcb.sched_context = lent;
+        if let Some(context) = lent.get() {
+            self.get_mut(context).thread = Link::to(thread);
+        }
+        self.scheduler.current = Link::to(thread);
+        self.machine.set_address_space(root);
+    }
+}
