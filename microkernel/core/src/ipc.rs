@@ -225,7 +225,9 @@ impl<M: Machine> Kernel<M> {
         else {
             return MESSAGE_REGISTERS;
         };
-        for index in FIRST_MESSAGE_WORD + MESSAGE_REGISTERS..FIRST_MESSAGE_WORD + length {
+        // That no word lies outside the buffer is what the compiler learns here.
+        let end = (FIRST_MESSAGE_WORD + length).min(IPC_BUFFER_SIZE / 8);
+        for index in FIRST_MESSAGE_WORD + MESSAGE_REGISTERS..end {
             let word = self.get(from).0[index];
             self.get_mut(to).0[index] = word;
         }
