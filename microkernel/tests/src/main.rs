@@ -7,7 +7,8 @@
 //!
 //! Each test gets an arena of memory, slots and addresses; everything made of it is revoked after
 //! the test, so no test sees another's leftovers. Other threads run beside the test (`worker`),
-//! below its priority unless a test says otherwise: they run when the test waits.
+//! below its priority unless a test says otherwise: they run when the test waits. On other cores than
+//! the first the same root task only answers its signals.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -39,6 +40,9 @@ struct Test {
 }
 
 fn run(boot: &'static BootInfo) -> i32 {
+    if boot.node_id != 0 {
+        suite::answer(&mut Arena::new(boot, Console::absent()));
+    }
     let console = Console::new(boot);
     let mut arena = Arena::new(boot, console);
     let filter = filter(boot);

@@ -12,6 +12,7 @@ mod frame;
 mod hostile;
 mod io_port;
 mod irq;
+mod multikernel;
 mod notification;
 mod reply;
 mod sched;
@@ -31,6 +32,8 @@ macro_rules! tests {
 }
 use tests;
 
+pub(crate) use multikernel::answer;
+
 /// Tests by group, in the order in which they run: what later ones rely on comes first.
 pub(crate) const GROUPS: &[(&str, &[Test])] = &[
     ("boot", boot::TESTS),
@@ -48,6 +51,7 @@ pub(crate) const GROUPS: &[(&str, &[Test])] = &[
     ("sched", sched::TESTS),
     ("fpu", fpu::TESTS),
     ("irq", irq::TESTS),
+    ("multikernel", multikernel::TESTS),
     ("debug", debug::TESTS),
     ("hostile", hostile::TESTS),
 ];

@@ -2,7 +2,8 @@
 //!
 //! It prints `test NAME ... ok` or `test NAME ... FAILED: WHY` for each test, at last
 //! `kernel tests: N passed, N failed`, and ends the machine through the exit device. It runs
-//! twice: with the kernel that ships and with the one that checks itself.
+//! with the kernel that ships and with the one that checks itself: all tests on one core, which has
+//! all memory, and those of several instances on two cores and four.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -23,6 +24,10 @@ const ROOT_TASK: &str = "kernel-tests";
 /// Enough for a frame of 1 GiB, which must lie in one piece.
 const MEMORY: &str = "3G";
 
+/// The tests of several instances, and the numbers of cores that they run on beside one.
+const SEVERAL: &str = "multikernel";
+const SEVERAL_CORES: [u32; 2] = [2, 4];
+
 /// Real time that all tests of one kernel may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -33,21 +38,35 @@ pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError>
         let kernel = build::kernel(workshop, profile)?;
         let module = build::root_task(workshop, ROOT_TASK)?;
         progress::step(&format!("kernel tests on the {profile:?} kernel"));
-        tally += run_on(&kernel, &module, filter)?;
+        tally += run_on(&kernel, &module, 1, filter)?;
+        for cores in SEVERAL_CORES {
+            if let Some(filter) = several_filter(filter) {
+                progress::step(&format!("tests of {cores} instances"));
+                tally += run_on(&kernel, &module, cores, filter)?;
+            }
+        }
     }
     // What lies at target/d3os/kernel.elf afterwards is the kernel that ships.
     build::kernel(workshop, Profile::Release)?;
     Ok(tally)
 }
 
-fn run_on(kernel: &Path, module: &Path, filter: &str) -> Result<Tally, TestError> {
+/// What is asked for among the tests of several instances.
+fn several_filter(filter: &str) -> Option<&str> {
+    if SEVERAL.contains(filter) {
+        return Some(SEVERAL);
+    }
+    filter.starts_with(SEVERAL).then_some(filter)
+}
+
+fn run_on(kernel: &Path, module: &Path, cores: u32, filter: &str) -> Result<Tally, TestError> {
     let filter = if filter.is_empty() { String::new() } else { format!(" filter={filter}") };
     let boot = Boot::Direct {
         kernel: kernel.into(),
         module: module.into(),
         command_line: format!("exit_port={EXIT_PORT:#x}{filter}"),
     };
-    let machine = Machine { memory: MEMORY.into(), ..Machine::new(boot) };
+    let machine = Machine { memory: MEMORY.into(), cores, ..Machine::new(boot) };
     let guest = Guest::start(machine.command()?)?;
     let mut transcript = Transcript::default();
     let ending = guest.watch(PATIENCE, &mut transcript);
@@ -98,6 +117,14 @@ mod tests {
 
     fn tally(text: &str, ending: &Ending) -> String {
         Transcript(text.as_bytes().to_vec()).tally(ending).to_string()
+    }
+
+    #[test]
+    fn several_instances_are_tried_unless_others_are_asked_for() {
+        assert_eq!(several_filter(""), Some(SEVERAL));
+        assert_eq!(several_filter("multi"), Some(SEVERAL));
+        assert_eq!(several_filter("multikernel::every"), Some("multikernel::every"));
+        assert_eq!(several_filter("endpoint"), None);
     }
 
     #[test]
