@@ -23,8 +23,11 @@ impl Cores {
     pub fn new(boot: u32, apics: &[u32], limit: u32, start_page: u8) -> Self {
         let mut cores = Self { start_page, ..Self::alone(boot) };
         for &apic in apics.iter().filter(|apic| **apic != boot) {
-            if cores.count < limit.min(MAX_CORES as u32) {
-                cores.apics[cores.count as usize] = apic;
+            if cores.count >= limit {
+                break;
+            }
+            if let Some(place) = cores.apics.get_mut(cores.count as usize) {
+                *place = apic;
                 cores.count += 1;
             }
         }
