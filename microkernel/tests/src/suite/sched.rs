@@ -16,6 +16,7 @@ use crate::worker::Options;
 tests![
     parameters_are_checked,
     a_context_is_bound_once,
+    a_notification_shares_a_bound_context,
     without_time_a_thread_waits,
     a_spent_budget_lets_others_run,
     a_spent_budget_comes_back,
@@ -70,6 +71,19 @@ fn a_context_is_bound_once(arena: &mut Arena) -> Outcome {
     other.unbind_object(spare.tcb.cptr())?;
     let endpoint = arena.endpoint()?;
     check!(matches!(other.bind(endpoint.cptr()), Err(Error::InvalidCapability { .. })));
+    Ok(())
+}
+
+fn a_notification_shares_a_bound_context(arena: &mut Arena) -> Outcome {
+    let worker = arena.spawn(Options { start: false, ..Options::default() }, |_| ())?;
+    let (first, second) = (arena.notification()?, arena.notification()?);
+    worker.context.bind(first.cptr())?;
+    check_eq!(worker.context.bind(second.cptr()), Err(Error::IllegalOperation), "one is enough");
+    check_eq!(worker.context.bind(worker.tcb.cptr()), Err(Error::IllegalOperation), "still bound");
+    worker.context.unbind_object(worker.tcb.cptr())?;
+    worker.context.bind(worker.tcb.cptr())?;
+    worker.context.unbind_object(first.cptr())?;
+    check_eq!(worker.context.unbind_object(first.cptr()), Err(Error::IllegalOperation), "gone");
     Ok(())
 }
 
