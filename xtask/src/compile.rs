@@ -147,7 +147,7 @@ pub(crate) fn kernel(workshop: &Workshop, profile: Profile) -> Result<PathBuf, C
     cargo.args(["--package", "microkernel", "--bin", "microkernel"]);
     match profile {
         Profile::Release => cargo.args(["--release", "--config", STRIPPED]),
-        Profile::Debug => cargo.args(CHECKED).args(["--features", "debug-syscalls"]),
+        Profile::Debug => cargo.args(CHECKED).args(["--features", "debug-syscalls,four-domains"]),
     };
     link_with(&mut cargo, workshop, &[workshop.paths.kernel_script()])?;
     build("microkernel", &mut cargo)?;

@@ -1,7 +1,7 @@
 //! The Debug* system calls of debug builds: printing, naming, halting, telling types.
 
 use crate::fault::Fault;
-use crate::objects::{NAME_LENGTH, Tcb, TcbSlot};
+use crate::objects::{DOMAINS, NAME_LENGTH, Tcb, TcbSlot};
 use crate::{Cap, Kernel, Machine, Ref, TableLevel};
 use core::fmt::{self, Write};
 use d3os_abi::Syscall;
@@ -61,16 +61,17 @@ impl<M: Machine> Kernel<M> {
 
     fn dump_scheduler(&mut self) {
         let mut next = self.scheduler.current;
-        for priority in (0..=u8::MAX).rev() {
+        let queues = (0..DOMAINS).flat_map(|domain| (0..=u8::MAX).rev().map(move |p| (domain, p)));
+        for (domain, priority) in queues {
             while let Some(thread) = next.get() {
                 let tcb = *self.get(thread);
                 self.print(format_args!(
-                    "thread {thread:?} priority {} at {:#x} {:?} {:?}\n",
-                    tcb.priority, tcb.context.rip, tcb.state, tcb.queued
+                    "thread {thread:?} domain {} priority {} at {:#x} {:?} {:?}\n",
+                    tcb.domain, tcb.priority, tcb.context.rip, tcb.state, tcb.queued
                 ));
                 next = tcb.scheduled.next;
             }
-            next = self.scheduler.first_ready(priority);
+            next = self.scheduler.first_ready(domain, priority);
         }
     }
 

@@ -111,8 +111,7 @@ impl<M: Machine> Kernel<M> {
     #[inline(always)]
     fn next_address_space(&self, thread: Ref<Tcb>) -> Option<PhysAddr> {
         let tcb = self.get(thread);
-        let goes_first = self.scheduler.goes_first(tcb.priority);
-        if goes_first { self.known_address_space(tcb) } else { None }
+        if self.scheduler.goes_first(tcb) { self.known_address_space(tcb) } else { None }
     }
 
     #[inline(always)]

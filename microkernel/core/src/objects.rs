@@ -18,6 +18,7 @@ mod tcb;
 mod untyped;
 
 pub use asid::AsidPool;
+pub use domain::DOMAINS;
 pub(crate) use domain::DomainSchedule;
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::Waiting;

@@ -5,8 +5,10 @@
 //! its priority; one that may run but whose scheduling context is not released yet is in the release
 //! queue; every other thread is in neither. Changes made during a system call only mark what they
 //! ask for; [`Kernel::schedule`] decides once, on the way out.
+//!
+//! Each domain has ready queues of its own; only those of the domain whose turn it is count.
 
-use crate::objects::{Neighbours, Queue, Queued, SchedContext, Tcb, TcbSlot, ThreadState};
+use crate::objects::{DOMAINS, Neighbours, Queue, Queued, SchedContext, Tcb, TcbSlot, ThreadState};
 use crate::{Kernel, Link, Machine, PhysAddr, Ref, Ticks};
 use d3os_abi::PRIORITIES;
 
@@ -46,14 +48,54 @@ pub(crate) struct Scheduler {
     pub(crate) precision: Ticks,
     /// While the running thread has used less, by this time, it has budget to go on with; in ticks.
     enough_until: Ticks,
-    /// Before this time no refill of a thread in the release queue comes.
+    /// Before this time no refill of a thread in the release queue comes, and no domain's turn ends.
     release_at: Ticks,
-    /// Bit set: that word of `ready_bits` is not zero.
-    ready_words: u64,
-    /// Bit set: the ready queue of that priority is not empty.
-    ready_bits: [u64; PRIORITIES / 64],
-    ready: [Queue; PRIORITIES],
+    /// The domain whose turn it is.
+    domain: u8,
+    /// When its turn ends.
+    turn_end: Ticks,
+    /// By domain.
+    ready: [ReadyQueues; DOMAINS],
     release: Queue,
+}
+
+/// The ready threads of a domain, by priority.
+struct ReadyQueues {
+    /// Bit set: that word of `bits` is not zero.
+    words: u64,
+    /// Bit set: the queue of that priority is not empty.
+    bits: [u64; PRIORITIES / 64],
+    queues: [Queue; PRIORITIES],
+}
+
+impl ReadyQueues {
+    const EMPTY: Self =
+        Self { words: 0, bits: [0; PRIORITIES / 64], queues: [Queue::EMPTY; PRIORITIES] };
+
+    /// The highest priority with a thread.
+    #[inline(always)]
+    fn highest(&self) -> Option<usize> {
+        if self.words == 0 {
+            return None;
+        }
+        let word = self.words.ilog2() as usize;
+        Some(word * 64 + self.bits[word].ilog2() as usize)
+    }
+
+    #[inline]
+    fn mark(&mut self, priority: usize) {
+        self.bits[priority / 64] |= 1 << (priority % 64);
+        self.words |= 1 << (priority / 64);
+    }
+
+    #[inline]
+    fn unmark(&mut self, priority: usize) {
+        let bits = &mut self.bits[priority / 64];
+        *bits &= !(1 << (priority % 64));
+        if *bits == 0 {
+            self.words &= !(1 << (priority / 64));
+        }
+    }
 }
 
 impl Scheduler {
@@ -72,17 +114,17 @@ impl Scheduler {
             precision,
             enough_until: 0,
             release_at: 0,
-            ready_words: 0,
-            ready_bits: [0; PRIORITIES / 64],
-            ready: [Queue::EMPTY; PRIORITIES],
+            domain: 0,
+            turn_end: Ticks::MAX,
+            ready: [ReadyQueues::EMPTY; DOMAINS],
             release: Queue::EMPTY,
         }
     }
 
-    /// The first thread that is ready at a priority.
+    /// The first thread of a domain that is ready at a priority.
     #[cfg(any(test, feature = "debug-syscalls"))]
-    pub(crate) fn first_ready(&self, priority: u8) -> Link<Tcb> {
-        self.ready[usize::from(priority)].head
+    pub(crate) fn first_ready(&self, domain: usize, priority: u8) -> Link<Tcb> {
+        self.ready[domain].queues[usize::from(priority)].head
     }
 
     /// The thread whose refill comes first.
@@ -91,35 +133,23 @@ impl Scheduler {
         self.release.head
     }
 
-    /// The highest priority with a ready thread.
+    /// Whether it is the thread's domain's turn.
     #[inline(always)]
-    fn highest_ready(&self) -> Option<usize> {
-        if self.ready_words == 0 {
-            return None;
-        }
-        let word = self.ready_words.ilog2() as usize;
-        Some(word * 64 + self.ready_bits[word].ilog2() as usize)
+    pub(crate) fn has_turn(&self, tcb: &Tcb) -> bool {
+        DOMAINS == 1 || tcb.domain == self.domain
     }
 
-    /// Whether nobody that is ready has a priority above this one.
+    /// The ready threads that may run.
     #[inline(always)]
-    pub(crate) fn goes_first(&self, priority: u8) -> bool {
-        self.highest_ready().is_none_or(|highest| usize::from(priority) >= highest)
+    fn ready_now(&self) -> &ReadyQueues {
+        &self.ready[if DOMAINS == 1 { 0 } else { usize::from(self.domain) }]
     }
 
-    #[inline]
-    fn mark_ready(&mut self, priority: usize) {
-        self.ready_bits[priority / 64] |= 1 << (priority % 64);
-        self.ready_words |= 1 << (priority / 64);
-    }
-
-    #[inline]
-    fn unmark_ready(&mut self, priority: usize) {
-        let bits = &mut self.ready_bits[priority / 64];
-        *bits &= !(1 << (priority % 64));
-        if *bits == 0 {
-            self.ready_words &= !(1 << (priority / 64));
-        }
+    /// Whether a thread could run now, and nobody that is ready has a higher priority.
+    #[inline(always)]
+    pub(crate) fn goes_first(&self, tcb: &Tcb) -> bool {
+        let highest = self.ready_now().highest();
+        self.has_turn(tcb) && highest.is_none_or(|highest| usize::from(tcb.priority) >= highest)
     }
 }
 
@@ -131,14 +161,15 @@ impl<M: Machine> Kernel<M> {
         if tcb.queued != Queued::NOWHERE || Link::to(thread) == self.scheduler.candidate {
             return;
         }
-        let priority = usize::from(tcb.priority);
-        let queue = self.scheduler.ready[priority];
+        let (domain, priority) = (usize::from(tcb.domain), usize::from(tcb.priority));
+        let queue = self.scheduler.ready[domain].queues[priority];
         let at = match place {
             Place::First => Neighbours { prev: Link::NONE, next: queue.head },
             Place::Last => Neighbours { prev: queue.tail, next: Link::NONE },
         };
-        self.scheduler.ready[priority] = self.link(queue, thread, at, |tcb| &mut tcb.scheduled);
-        self.scheduler.mark_ready(priority);
+        let queue = self.link(queue, thread, at, |tcb| &mut tcb.scheduled);
+        self.scheduler.ready[domain].queues[priority] = queue;
+        self.scheduler.ready[domain].mark(priority);
         self.get_mut(thread).queued = Queued::READY;
     }
 
@@ -148,13 +179,14 @@ impl<M: Machine> Kernel<M> {
             self.scheduler.candidate = Link::NONE;
             self.scheduler.choose = true;
         }
-        let (queued, priority) = (self.get(thread).queued, usize::from(self.get(thread).priority));
+        let &Tcb { queued, domain, priority, .. } = self.get(thread);
         if queued == Queued::READY {
-            let queue = self.scheduler.ready[priority];
+            let (domain, priority) = (usize::from(domain), usize::from(priority));
+            let queue = self.scheduler.ready[domain].queues[priority];
             let queue = self.unlink(queue, thread, |tcb| &mut tcb.scheduled);
-            self.scheduler.ready[priority] = queue;
+            self.scheduler.ready[domain].queues[priority] = queue;
             if queue.head.is_none() {
-                self.scheduler.unmark_ready(priority);
+                self.scheduler.ready[domain].unmark(priority);
             }
         } else if queued == Queued::RELEASE {
             self.scheduler.reprogram |= self.scheduler.release.head == Link::to(thread);
@@ -230,7 +262,9 @@ impl<M: Machine> Kernel<M> {
             self.postpone(context);
             return;
         }
-        if self.scheduler.candidate.is_none() && !self.scheduler.choose {
+        if !self.scheduler.has_turn(self.get(thread)) {
+            self.make_ready(thread, Place::First);
+        } else if self.scheduler.candidate.is_none() && !self.scheduler.choose {
             self.scheduler.candidate = this;
         } else {
             self.reschedule();
@@ -266,6 +300,9 @@ impl<M: Machine> Kernel<M> {
     /// Decides who runs, charges who ran, and sets the deadline.
     pub(crate) fn schedule(&mut self) {
         self.release_due();
+        if self.scheduler.now + self.scheduler.precision >= self.scheduler.turn_end {
+            self.next_turn();
+        }
         let keeps = match self.scheduler.current.get() {
             Some(thread) => self.is_schedulable(thread),
             None => false,
@@ -307,11 +344,10 @@ impl<M: Machine> Kernel<M> {
         previous: Link<Tcb>,
         previous_keeps: bool,
     ) -> Link<Tcb> {
-        let priority = usize::from(self.get(thread).priority);
-        let goes_first = self.scheduler.goes_first(self.get(thread).priority);
-        let equal = previous
-            .get()
-            .is_some_and(|previous| usize::from(self.get(previous).priority) == priority);
+        let tcb = self.get(thread);
+        let goes_first = self.scheduler.goes_first(tcb);
+        let equal =
+            previous.get().is_some_and(|previous| self.get(previous).priority == tcb.priority);
         if previous_keeps && equal {
             self.make_ready(thread, Place::Last);
         } else if goes_first {
@@ -323,8 +359,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn pop_ready(&mut self) -> Link<Tcb> {
-        let Some(priority) = self.scheduler.highest_ready() else { return Link::NONE };
-        let thread = self.scheduler.ready[priority].head;
+        let ready = self.scheduler.ready_now();
+        let Some(priority) = ready.highest() else { return Link::NONE };
+        let thread = ready.queues[priority].head;
         if let Some(thread) = thread.get() {
             self.dequeue(thread);
         }
@@ -362,8 +399,30 @@ impl<M: Machine> Kernel<M> {
             .head
             .get()
             .map_or(Ticks::MAX, |thread| self.release_time(thread));
+        let release = release.min(self.scheduler.turn_end);
         self.scheduler.release_at = release.saturating_sub(self.scheduler.precision);
         self.machine.set_deadline(slice_end.min(release));
+    }
+
+    /// It is a domain's turn from now on, for so long; who of it runs is to be chosen.
+    pub(crate) fn begin_turn(&mut self, domain: u8, duration: Ticks) {
+        self.reschedule();
+        self.scheduler.domain = domain;
+        self.scheduler.turn_end = self.scheduler.now.saturating_add(duration);
+        self.scheduler.reprogram = true;
+    }
+
+    /// Moves a thread to another domain.
+    pub(crate) fn set_domain(&mut self, thread: Ref<Tcb>, domain: u8) {
+        self.reschedule();
+        let was_ready = self.get(thread).queued == Queued::READY;
+        if was_ready {
+            self.dequeue(thread);
+        }
+        self.get_mut(thread).domain = domain;
+        if was_ready {
+            self.make_ready(thread, Place::Last);
+        }
     }
 
     /// Makes the address space of a thread the active one.

@@ -5,7 +5,7 @@ use crate::kernel::{Kernel, Next};
 use crate::machine::Machine;
 use crate::memory::{Link, Ref};
 use crate::objects::{
-    Endpoint, Notification, Queue, Queued, Reply, SchedContext, Tcb, ThreadState, Waiting,
+    DOMAINS, Endpoint, Notification, Queue, Queued, Reply, SchedContext, Tcb, ThreadState, Waiting,
 };
 
 /// Every object of the kinds that threads meet.
@@ -43,8 +43,9 @@ impl<M: Machine> Kernel<M> {
 
     /// The thread that runs is runnable, has budget, and no ready one has a higher priority.
     fn check_choice(&self, objects: &Objects, next: Next) {
-        let ready = objects.threads.iter().filter(|t| self.get(**t).queued == Queued::READY);
-        let highest = ready.map(|t| self.get(*t).priority).max();
+        let ready = objects.threads.iter().map(|thread| self.get(*thread));
+        let ready = ready.filter(|t| t.queued == Queued::READY && self.scheduler.has_turn(t));
+        let highest = ready.map(|tcb| tcb.priority).max();
         match next {
             Next::Idle => {
                 assert_eq!(highest, None, "idle while a thread is ready");
@@ -55,6 +56,7 @@ impl<M: Machine> Kernel<M> {
                 let tcb = self.get(thread);
                 assert_eq!(self.scheduler.current, Link::to(thread));
                 assert_eq!(tcb.state, ThreadState::RUNNING, "the chosen thread does not run");
+                assert!(self.scheduler.has_turn(tcb), "runs in another domain's turn");
                 assert_eq!(tcb.queued, Queued::NOWHERE, "the running thread is in a queue");
                 assert!(highest.is_none_or(|h| h <= tcb.priority), "a higher thread is ready");
                 assert_eq!(self.scheduler.current_context, tcb.sched_context);
@@ -233,11 +235,14 @@ impl<M: Machine> Kernel<M> {
 
     fn check_ready_queues(&self, objects: &Objects) {
         let mut queued = 0;
-        for priority in 0..=u8::MAX {
-            let (mut previous, mut next) = (Link::NONE, self.scheduler.first_ready(priority));
+        let queues = (0..DOMAINS).flat_map(|domain| (0..=u8::MAX).map(move |p| (domain, p)));
+        for (domain, priority) in queues {
+            let first = self.scheduler.first_ready(domain, priority);
+            let (mut previous, mut next) = (Link::NONE, first);
             while let Some(thread) = next.get() {
                 let tcb = self.get(thread);
                 assert_eq!((tcb.queued, tcb.priority), (Queued::READY, priority));
+                assert_eq!(usize::from(tcb.domain), domain);
                 assert_eq!(tcb.scheduled.prev, previous);
                 queued += 1;
                 previous = next;

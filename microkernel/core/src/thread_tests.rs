@@ -2,6 +2,7 @@
 
 #[cfg(feature = "debug-syscalls")]
 mod debug;
+mod domain;
 mod fault;
 mod fuzz;
 mod ipc;

@@ -37,6 +37,7 @@ const WINDOW: u64 = 0x2000_0000_0000;
 /// Memory, slots and addresses for one test after the other.
 pub(crate) struct Arena {
     boot: &'static BootInfo,
+    domains: u8,
     memory: Untyped,
     serial: IoPort,
     first_slot: u64,
@@ -52,11 +53,12 @@ pub(crate) fn slot_of(cptr: Cptr) -> Slot {
 
 impl Arena {
     /// Takes over what the root task has, but for the console and the slots that it took.
-    pub(crate) fn new(boot: &'static BootInfo, console: Console) -> Self {
+    pub(crate) fn new(boot: &'static BootInfo, console: Console, domains: u8) -> Self {
         let memory = smallest_ram(boot, ARENA_BITS).expect("16 MiB of RAM in one piece");
         let first_slot = boot.empty.start + Console::SLOTS;
         Self {
             boot,
+            domains,
             memory,
             serial: console.serial(),
             first_slot,
@@ -68,6 +70,11 @@ impl Arena {
 
     pub(crate) fn boot(&self) -> &'static BootInfo {
         self.boot
+    }
+
+    /// Scheduling domains of this kernel.
+    pub(crate) fn domains(&self) -> u8 {
+        self.domains
     }
 
     /// The first serial port, which results are printed to between tests.

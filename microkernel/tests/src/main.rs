@@ -40,13 +40,15 @@ struct Test {
 
 fn run(boot: &'static BootInfo) -> i32 {
     let console = Console::new(boot);
-    let mut arena = Arena::new(boot, console);
-    let filter = filter(boot);
+    let domains = option(boot, "domains=").and_then(|word| word.parse().ok()).unwrap_or(1);
+    let mut arena = Arena::new(boot, console, domains);
+    let filter = option(boot, "filter=").unwrap_or("");
+    let several_domains = arena.domains() > 1;
     let (mut passed, mut failed) = (0, 0);
     for (group, tests) in suite::GROUPS {
         for test in *tests {
             let name = alloc::format!("{group}::{}", test.name);
-            if name.contains(filter) {
+            if name.contains(filter) && (several_domains || *group != suite::DOMAINS) {
                 let ok = report(console, &name, &mut arena, test);
                 *(if ok { &mut passed } else { &mut failed }) += 1;
             }
@@ -74,13 +76,14 @@ fn report(console: Console, name: &str, arena: &mut Arena, test: &Test) -> bool 
     result.is_ok()
 }
 
-/// `filter=TEXT` on the kernel's command line: only tests whose name contains it.
-fn filter(boot: &'static BootInfo) -> &'static str {
+/// What the kernel's command line says after `name`: `filter=TEXT`, only tests whose name contains it;
+/// `domains=N`, how many the kernel has.
+fn option(boot: &'static BootInfo, name: &str) -> Option<&'static str> {
     let machine = machine::boot_info_chunks(boot).find(|(id, _)| *id == chunk::D3OS_MACHINE);
     let line = machine.and_then(|(_, bytes)| bytes.get(size_of::<MachineChunk>()..));
     let line = line.and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("");
     let mut words = line.trim_end_matches('\0').split_ascii_whitespace();
-    words.find_map(|word| word.strip_prefix("filter=")).unwrap_or("")
+    words.find_map(|word| word.strip_prefix(name))
 }
 
 fn run_one(arena: &mut Arena, test: &Test) -> Result<(), String> {

@@ -5,6 +5,7 @@ mod asid;
 mod boot;
 mod cnode;
 mod debug;
+mod domain;
 mod endpoint;
 mod fault;
 mod fpu;
@@ -31,6 +32,9 @@ macro_rules! tests {
 }
 use tests;
 
+/// The group that only a kernel with several domains can pass.
+pub(crate) const DOMAINS: &str = "domain";
+
 /// Tests by group, in the order in which they run: what later ones rely on comes first.
 pub(crate) const GROUPS: &[(&str, &[Test])] = &[
     ("boot", boot::TESTS),
@@ -46,6 +50,7 @@ pub(crate) const GROUPS: &[(&str, &[Test])] = &[
     ("reply", reply::TESTS),
     ("fault", fault::TESTS),
     ("sched", sched::TESTS),
+    (DOMAINS, domain::TESTS),
     ("fpu", fpu::TESTS),
     ("irq", irq::TESTS),
     ("debug", debug::TESTS),

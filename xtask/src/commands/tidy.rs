@@ -103,7 +103,7 @@ fn clippy_host(workshop: &Workshop) -> Result<Findings, TidyError> {
 
 fn clippy_kernel(workshop: &Workshop) -> Result<Findings, TidyError> {
     let mut found = Findings::new();
-    for features in ["", "debug-syscalls"] {
+    for features in ["", "debug-syscalls,four-domains"] {
         let mut cargo = whole(Side::Kernel.cargo(workshop, "clippy")?);
         cargo.args(["--package", "microkernel", "--features", features, "--", "-Dwarnings"]);
         found.extend(findings(&mut cargo));

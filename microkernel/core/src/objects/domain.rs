@@ -1,5 +1,5 @@
-//! Scheduling domains (manual, chapter 6.1.4): there is one, so the schedule can be configured but
-//! never leaves it.
+//! Scheduling domains (manual, chapter 6.1.4): groups of threads that run by turns, so that what one
+//! does tells another nothing by the time that it takes.
 
 use crate::objects::Tcb;
 use crate::{
@@ -8,23 +8,33 @@ use crate::{
 };
 use d3os_abi::Label;
 
-/// Domains that exist.
-const DOMAINS: u64 = 1;
+/// Domains that exist; fixed when the kernel is built. The shipped kernel has one; the core's own tests
+/// have four.
+pub const DOMAINS: usize = if cfg!(any(test, feature = "four-domains")) { 4 } else { 1 };
 /// Entries of the schedule.
-const SCHEDULE_ENTRIES: usize = 2;
+const SCHEDULE_ENTRIES: usize = 2 * DOMAINS;
 
 /// When each domain has its turn.
 #[derive(Debug)]
 pub(crate) struct DomainSchedule {
-    /// How long the turn of each entry is, always of domain 0; a duration of 0 marks the end.
-    durations: [Ticks; SCHEDULE_ENTRIES],
+    turns: [Turn; SCHEDULE_ENTRIES],
     start: usize,
+    current: usize,
+}
+
+/// An entry of the schedule; a duration of 0 marks its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    domain: u8,
+    duration: Ticks,
 }
 
 impl DomainSchedule {
     /// Domain 0, for ever.
     pub(crate) const fn new() -> Self {
-        Self { durations: [LONGEST_TURN, 0], start: 0 }
+        let mut turns = [Turn { domain: 0, duration: 0 }; SCHEDULE_ENTRIES];
+        turns[0].duration = LONGEST_TURN;
+        Self { turns, start: 0, current: 0 }
     }
 }
 
@@ -37,7 +47,7 @@ pub(crate) enum DomainRequest {
     /// Moves a thread to a domain.
     Set { thread: Ref<Tcb>, domain: u8 },
     /// Writes an entry of the schedule.
-    Configure { index: usize, duration: Ticks },
+    Configure { index: usize, turn: Turn },
     /// Begins the schedule at an entry, now and whenever it repeats.
     SetStart { index: usize },
 }
@@ -56,7 +66,7 @@ impl<M: Machine> Kernel<M> {
             Label::DomainSetScheduleConfigure => self.decode_configure_schedule(inv),
             Label::DomainSetScheduleSetStart => {
                 let index = check_index(self.argument(inv, 0)?)?;
-                let is_end = self.domains.durations[index] == 0;
+                let is_end = self.domains.turns[index].duration == 0;
                 ensure(!is_end, SyscallError::InvalidArgument(0))?;
                 Ok(DomainRequest::SetStart { index })
             }
@@ -67,31 +77,45 @@ impl<M: Machine> Kernel<M> {
     fn decode_configure_schedule(&self, inv: &Invocation) -> Decoded<DomainRequest> {
         let duration = self.argument(inv, 2)?;
         let index = check_index(self.argument(inv, 0)?)?;
-        check_domain(self.argument(inv, 1)?, 1)?;
+        let domain = check_domain(self.argument(inv, 1)?, 1)?;
         ensure_range(duration, 0, LONGEST_TURN)?;
         // The entry that the schedule begins with cannot become its end.
         let keeps_start = duration != 0 || index != self.domains.start;
         ensure(keeps_start, SyscallError::InvalidArgument(2))?;
-        Ok(DomainRequest::Configure { index, duration })
+        Ok(DomainRequest::Configure { index, turn: Turn { domain, duration } })
     }
 
     /// Carries out an invocation of the domain set.
     pub(crate) fn perform_domain(&mut self, request: DomainRequest) -> Outcome {
         match request {
-            DomainRequest::Set { thread, domain } => self.get_mut(thread).domain = domain,
-            DomainRequest::Configure { index, duration } => {
-                self.domains.durations[index] = duration;
+            DomainRequest::Set { thread, domain } => self.set_domain(thread, domain),
+            DomainRequest::Configure { index, turn } => self.domains.turns[index] = turn,
+            DomainRequest::SetStart { index } => {
+                self.domains.start = index;
+                self.take_turn(index);
             }
-            DomainRequest::SetStart { index } => self.domains.start = index,
         }
         Ok(Answer::Empty)
+    }
+
+    /// The turn is over: that of the next entry begins, or the schedule anew.
+    pub(crate) fn next_turn(&mut self) {
+        let next = self.domains.current + 1;
+        let is_end = self.domains.turns.get(next).is_none_or(|turn| turn.duration == 0);
+        self.take_turn(if is_end { self.domains.start } else { next });
+    }
+
+    fn take_turn(&mut self, index: usize) {
+        self.domains.current = index;
+        let Turn { domain, duration } = self.domains.turns[index];
+        self.begin_turn(domain, duration);
     }
 }
 
 /// A domain's number: 8 bits count.
 fn check_domain(word: u64, argument: u64) -> Decoded<u8> {
     match u8::try_from(word & 0xff) {
-        Ok(domain) if u64::from(domain) < DOMAINS => Ok(domain),
+        Ok(domain) if usize::from(domain) < DOMAINS => Ok(domain),
         _ => Err(SyscallError::InvalidArgument(argument)),
     }
 }

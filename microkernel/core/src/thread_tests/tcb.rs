@@ -246,29 +246,6 @@ fn wrong_labels_are_illegal() {
 }
 
 #[test]
-fn the_only_domain() {
-    let (mut bench, main, other, thread) = setup();
-    let domain = bench.give(Cap::Domain);
-    let endpoint = bench.endpoint();
-    let wrong = bench.endpoint_cap(endpoint, 0, CapRights::ALL);
-    let mut set = |words: &[u64], caps: &[u64]| {
-        let answer = bench.invoke(main, domain, Label::DomainSetSet, words, caps);
-        (answer.label, answer.words[0])
-    };
-    assert_eq!(set(&[0], &[thread]).0, 0);
-    assert_eq!(set(&[1], &[thread]), (1, 0));
-    assert_eq!(set(&[0], &[wrong]), (1, 1));
-    assert_eq!(set(&[0], &[]).0, 7);
-    assert_eq!(bench.kernel.get(other).domain, 0);
-    let mut invoke = |label, words: &[u64]| bench.invoke(main, domain, label, words, &[]).label;
-    assert_eq!(invoke(Label::DomainSetScheduleSetStart, &[1]), 1, "an end marker");
-    assert_eq!(invoke(Label::DomainSetScheduleConfigure, &[1, 0, 500]), 0);
-    assert_eq!(invoke(Label::DomainSetScheduleSetStart, &[1]), 0);
-    assert_eq!(invoke(Label::DomainSetScheduleSetStart, &[2]), 4);
-    assert_eq!(invoke(Label::DomainSetScheduleConfigure, &[0, 1, 500]), 1);
-}
-
-#[test]
 fn deleting_a_thread_stops_it() {
     let (mut bench, main, ..) = setup();
     let other = bench.running(60);

@@ -91,7 +91,10 @@ impl Cell {
         // Authorities that cannot be copied stay outside.
         let _ = cell.add(ASID_CONTROL);
         let _ = cell.add(IRQ_CONTROL);
-        let _ = cell.add(DOMAIN);
+        if arena.domains() == 1 {
+            // With several, chance would give the core to a domain of nobody's for years.
+            let _ = cell.add(DOMAIN);
+        }
         Ok(cell)
     }
 

@@ -27,7 +27,7 @@ tests![
     time_used_is_counted,
     yielding_to_a_thread_lets_it_run,
     a_deleted_context_stops_its_thread,
-    domains_have_one_member,
+    domains_are_as_many_as_built,
 ];
 
 fn share(budget_us: u64, period_us: u64) -> Bandwidth {
@@ -267,10 +267,11 @@ fn a_deleted_context_stops_its_thread(arena: &mut Arena) -> Outcome {
     Ok(())
 }
 
-fn domains_have_one_member(arena: &mut Arena) -> Outcome {
+fn domains_are_as_many_as_built(arena: &mut Arena) -> Outcome {
     let worker = arena.spawn(Options { start: false, ..Options::default() }, |_| ())?;
-    DOMAIN.set(0, worker.tcb)?;
-    check_eq!(DOMAIN.set(1, worker.tcb), Err(Error::InvalidArgument { index: 0 }));
+    let (domains, refused) = (arena.domains(), Err(Error::InvalidArgument { index: 0 }));
+    check_eq!(DOMAIN.set(domains, worker.tcb), refused);
+    (0..domains).rev().try_for_each(|domain| DOMAIN.set(domain, worker.tcb))?;
     worker.tcb.resume()?;
     worker.join();
     Ok(())

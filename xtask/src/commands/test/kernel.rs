@@ -2,7 +2,7 @@
 //!
 //! It prints `test NAME ... ok` or `test NAME ... FAILED: WHY` for each test, at last
 //! `kernel tests: N passed, N failed`, and ends the machine through the exit device. It runs
-//! twice: with the kernel that ships and with the one that checks itself.
+//! twice: with the kernel that ships and with the one that checks itself and has four domains.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -27,6 +27,9 @@ const MEMORY: &str = "3G";
 /// Real time that all tests of one kernel may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Domains of the kernel that checks itself (its feature `four-domains`).
+const CHECKED_DOMAINS: u8 = 4;
+
 /// Builds both kernels and the tests, and runs them.
 pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError> {
     let mut tally = Tally::default();
@@ -34,19 +37,28 @@ pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError>
         let kernel = build::kernel(workshop, profile)?;
         let module = build::root_task(workshop, ROOT_TASK)?;
         progress::step(&format!("kernel tests on the {profile:?} kernel"));
-        tally += run_on(&kernel, &module, filter)?;
+        tally += run_on(&kernel, profile, &module, filter)?;
     }
     // What lies at target/d3os/kernel.elf afterwards is the kernel that ships.
     build::kernel(workshop, Profile::Release)?;
     Ok(tally)
 }
 
-fn run_on(kernel: &Path, module: &Path, filter: &str) -> Result<Tally, TestError> {
+fn run_on(
+    kernel: &Path,
+    profile: Profile,
+    module: &Path,
+    filter: &str,
+) -> Result<Tally, TestError> {
+    let domains = match profile {
+        Profile::Release => 1,
+        Profile::Debug => CHECKED_DOMAINS,
+    };
     let filter = if filter.is_empty() { String::new() } else { format!(" filter={filter}") };
     let boot = Boot::Direct {
         kernel: kernel.into(),
         module: module.into(),
-        command_line: format!("exit_port={EXIT_PORT:#x}{filter}"),
+        command_line: format!("exit_port={EXIT_PORT:#x} domains={domains}{filter}"),
     };
     let machine = Machine { cores: 1, memory: MEMORY.into(), ..Machine::new(boot) };
     let guest = Guest::start(machine.command()?)?;
