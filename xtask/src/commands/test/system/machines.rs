@@ -5,10 +5,9 @@ use super::session::Session;
 use super::{Outcome, Test, contains};
 use crate::vm::Machine;
 
-pub(crate) const TESTS: [Test; 3] = [
+pub(crate) const TESTS: [Test; 2] = [
     ("machines::one_core_256_mib", |lab| boots(lab, 1, "256M", &["1 core,", " MiB of RAM"])),
     ("machines::four_cores_8_gib", |lab| boots(lab, 4, "8G", &["4 cores,", " GiB of RAM"])),
-    ("machines::counted_time", counted_time),
 ];
 
 fn boots(lab: &Lab<'_>, cores: u32, memory: &str, version: &[&str]) -> Outcome {
@@ -16,10 +15,4 @@ fn boots(lab: &Lab<'_>, cores: u32, memory: &str, version: &[&str]) -> Outcome {
     let mut session = Session::at_prompt(&machine)?;
     contains(&session.run("version")?, version)?;
     contains(&session.run("ps")?, &["shell", "running"])
-}
-
-fn counted_time(lab: &Lab<'_>) -> Outcome {
-    let machine = Machine { cores: 1, counted: true, ..lab.machine() };
-    let mut session = Session::at_prompt(&machine)?;
-    contains(&session.run("uptime")?, &["up "])
 }
