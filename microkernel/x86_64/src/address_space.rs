@@ -5,6 +5,7 @@
 use crate::bytes::PhysicalMemory;
 use crate::layout;
 use crate::memory_map::MemoryMap;
+use crate::window::{Table, Window, WindowFull};
 use core::cell::UnsafeCell;
 use core::ops::Range;
 use kernel_core::PhysAddr;
@@ -28,8 +29,9 @@ const HUGE_PAGES_PER_TABLE: usize = 512;
 const PHYSMAP_TABLES: usize = 4;
 /// Tables of 4 KiB pages for the image: 8 MiB with its symbols.
 const IMAGE_TABLES: usize = 4;
-
-type Table = [u64; 512];
+/// Tables of what user space shows: one at each level, and page tables for the code and for the core's
+/// window, which may reach into a second.
+const WINDOW_TABLES: usize = 6;
 
 /// The tables, as one page-aligned static.
 #[repr(C, align(4096))]
@@ -43,6 +45,7 @@ struct Tables {
     physmap: [Table; PHYSMAP_TABLES],
     /// Directories of the first 4 GiB, for processors without 1 GiB pages.
     low_directories: [Table; 4],
+    window: [Table; WINDOW_TABLES],
 }
 
 /// A static that the boot core alone touches, once, through [`build`].
@@ -60,6 +63,7 @@ static TABLES: BootOnly<Tables> = BootOnly(UnsafeCell::new(Tables {
     devices: [0; 512],
     physmap: [[0; 512]; PHYSMAP_TABLES],
     low_directories: [[0; 512]; 4],
+    window: [[0; 512]; WINDOW_TABLES],
 }));
 
 /// Physical memory below 4 GiB, as the bootstrap tables show it.
@@ -86,6 +90,8 @@ pub(crate) enum MappingError {
     ImageTooLarge(u64),
     /// No page of RAM below 4 GiB is left for the directories.
     NoMemory,
+    /// What user space shows lies too far apart.
+    Window(WindowFull),
 }
 
 /// What the kernel's half is to show.
@@ -102,12 +108,17 @@ pub(crate) struct Plan<'a> {
     pub(crate) devices: &'a [u64],
     /// Physical memory that holds something and is no place for directories.
     pub(crate) taken: &'a [Range<u64>],
+    /// The core's window, which is all that user space shows beside the entry code; none: it shows
+    /// all of the kernel's half.
+    pub(crate) window: Option<Range<u64>>,
 }
 
 /// The kernel's half as built.
 pub(crate) struct AddressSpace {
     /// A root that holds nothing else.
     pub(crate) root: PhysAddr,
+    /// A root with what user space shows of it.
+    pub(crate) shown: PhysAddr,
     /// Pages of RAM that became directories (of no size with 1 GiB pages).
     pub(crate) directories: Range<u64>,
 }
@@ -123,16 +134,50 @@ pub(crate) unsafe fn build(plan: &Plan<'_>) -> Result<AddressSpace, MappingError
     link_tables(tables);
     map_image(tables, plan)?;
     for (entry, device) in tables.devices.iter_mut().zip(plan.devices) {
-        *entry = device | PRESENT | WRITABLE | UNCACHED | GLOBAL | plan.never_executed();
+        *entry = device | UNCACHED | plan.data();
     }
     let directories =
         if plan.huge_pages { map_ram_huge(tables, plan) } else { map_ram_large(tables, plan)? };
-    Ok(AddressSpace { root: PhysAddr(layout::image_physical(&raw const tables.root)), directories })
+    let root = PhysAddr(layout::image_physical(&raw const tables.root));
+    let shown = match &plan.window {
+        Some(range) => show_window(tables, plan, range)?,
+        None => root,
+    };
+    Ok(AddressSpace { root, shown, directories })
+}
+
+/// What user space shows is the same in every address space, so these pages are global.
+fn show_window(
+    tables: &mut Tables,
+    plan: &Plan<'_>,
+    range: &Range<u64>,
+) -> Result<PhysAddr, MappingError> {
+    let base = layout::image_physical(&raw const tables.window);
+    let mut window = Window::new(&mut tables.window, base);
+    let data = WRITABLE | plan.never_executed();
+    for (range, flags) in [(layout::entry(), 0), (range.clone(), data)] {
+        for page in (range.start / PAGE..range.end / PAGE).map(|page| page * PAGE) {
+            let entry = (page - layout::KERNEL_BASE) | PRESENT | GLOBAL | flags;
+            window.show(page, entry).map_err(MappingError::Window)?;
+        }
+    }
+    Ok(PhysAddr(base))
 }
 
 impl Plan<'_> {
     fn never_executed(&self) -> u64 {
         if self.no_execute { NO_EXECUTE } else { 0 }
+    }
+
+    /// Flags of the kernel's own pages: in the processor's buffers they outlast a change of the address
+    /// space, where that shows them, too.
+    fn own(&self) -> u64 {
+        if self.window.is_none() { PRESENT | GLOBAL } else { PRESENT }
+    }
+
+    /// Flags of data.
+    fn data(&self) -> u64 {
+        self.own() | WRITABLE | self.never_executed()
     }
 
     fn ram_end(&self) -> u64 {
@@ -163,19 +208,19 @@ fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
     if size > IMAGE_TABLES as u64 * LARGE_PAGE {
         return Err(MappingError::ImageTooLarge(size));
     }
-    let data = WRITABLE | plan.never_executed();
+    let constants = plan.own() | plan.never_executed();
     for (range, flags) in [
-        (layout::text(), 0),
-        (layout::rodata(), plan.never_executed()),
-        (layout::data(), data),
-        (layout::stack(), data),
-        (layout::data_after_stack(), data),
-        (layout::symbols()..plan.image_end, plan.never_executed()),
+        (layout::text(), plan.own()),
+        (layout::rodata(), constants),
+        (layout::data(), plan.data()),
+        (layout::stack(), plan.data()),
+        (layout::data_after_stack(), plan.data()),
+        (layout::symbols()..plan.image_end, constants),
     ] {
         for page in (range.start / PAGE..range.end / PAGE).map(|page| page * PAGE) {
             let physical = page - layout::KERNEL_BASE;
             let (table, entry) = (physical / LARGE_PAGE, physical / PAGE % 512);
-            tables.images[index(table)][index(entry)] = physical | PRESENT | GLOBAL | flags;
+            tables.images[index(table)][index(entry)] = physical | flags;
         }
     }
     Ok(())
@@ -183,7 +228,7 @@ fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
 
 /// Every gibibyte that holds RAM, by one page each.
 fn map_ram_huge(tables: &mut Tables, plan: &Plan<'_>) -> Range<u64> {
-    let flags = PRESENT | WRITABLE | LARGE | GLOBAL | plan.never_executed();
+    let flags = LARGE | plan.data();
     for range in plan.memory.usable.ranges() {
         let last = range.end.min(plan.ram_end()).div_ceil(HUGE_PAGE);
         for gibibyte in range.start / HUGE_PAGE..last {
@@ -222,7 +267,7 @@ fn map_ram_large(tables: &mut Tables, plan: &Plan<'_>) -> Result<Range<u64>, Map
 }
 
 fn fill_directory(directory: &mut Table, gibibyte: u64, plan: &Plan<'_>) {
-    let flags = PRESENT | WRITABLE | LARGE | GLOBAL | plan.never_executed();
+    let flags = LARGE | plan.data();
     for (index, entry) in (0u64..).zip(directory.iter_mut()) {
         let start = gibibyte * HUGE_PAGE + index * LARGE_PAGE;
         let ram = plan.memory.usable.ranges();

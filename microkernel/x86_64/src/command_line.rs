@@ -33,6 +33,9 @@ impl CommandLine {
         for word in self.bytes().split(u8::is_ascii_whitespace) {
             match word {
                 b"quiet" => options.quiet = true,
+                b"mitigations=auto" => options.mitigations = Mitigations::Auto,
+                b"mitigations=on" => options.mitigations = Mitigations::On,
+                b"mitigations=off" => options.mitigations = Mitigations::Off,
                 _ => {
                     if let Some(port) = word.strip_prefix(b"exit_port=") {
                         options.exit_port = parse_port(port);
@@ -57,6 +60,20 @@ pub struct Options {
     pub quiet: bool,
     /// Port of QEMU's isa-debug-exit, to leave by after a panic.
     pub exit_port: Option<u16>,
+    /// What to do against speculative execution.
+    pub mitigations: Mitigations,
+}
+
+/// What to do against attacks by speculative execution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mitigations {
+    /// What the processor is known to need.
+    #[default]
+    Auto,
+    /// Everything that there is.
+    On,
+    /// Nothing that costs time.
+    Off,
 }
 
 fn parse_port(text: &[u8]) -> Option<u16> {
@@ -81,8 +98,11 @@ mod tests {
         assert_eq!(options(""), Options::default());
         assert_eq!(
             options("kernel.elf  quiet exit_port=0xf4 other=1"),
-            Options { quiet: true, exit_port: Some(0xf4) }
+            Options { quiet: true, exit_port: Some(0xf4), ..Options::default() }
         );
+        assert_eq!(options("mitigations=off").mitigations, Mitigations::Off);
+        assert_eq!(options("mitigations=on quiet").mitigations, Mitigations::On);
+        assert_eq!(options("mitigations=some").mitigations, Mitigations::Auto);
         assert_eq!(options("exit_port=244").exit_port, Some(244));
         assert_eq!(options("exit_port=0x1ffff").exit_port, None);
         assert_eq!(options("disquiet"), Options::default());

@@ -1,5 +1,7 @@
 //! The machine of one core, as the kernel instance sees it: the [`Machine`] of real hardware.
 
+use crate::address_space::AddressSpace;
+use crate::core_local::Window;
 use crate::instructions::{
     in8, in16, in32, invalidate_page, out8, out16, out32, stop, time_stamp, write_cr3, write_msr,
 };
@@ -7,7 +9,7 @@ use crate::io_apic::IoApics;
 use crate::irq_lines::{Arrival, IrqLines, Pin};
 use crate::layout;
 use crate::local_apic::LocalApic;
-use crate::processor::{disable_fpu, msr};
+use crate::processor::{Guards, disable_fpu, msr};
 use crate::serial::Serial;
 use core::arch::asm;
 use d3os_abi::{IRQ_VECTOR_BASE, TCB_FLAG_FPU_DISABLED};
@@ -22,8 +24,10 @@ const USER_ADDRESS: u64 = (1 << 47) - 1;
 /// The hardware of one core.
 pub(crate) struct Hardware {
     ticks_per_microsecond: Ticks,
-    kernel_root: PhysAddr,
-    /// The active page-table root.
+    /// A page-table root with what user space shows of the kernel's half.
+    shown_root: PhysAddr,
+    guards: Guards,
+    /// The page-table root of user space: the active one, or which exits load.
     root: PhysAddr,
     local_apic: LocalApic,
     io_apics: IoApics,
@@ -45,14 +49,16 @@ impl Hardware {
     /// On a core in the kernel's address space, with FS and GS base of user mode zero.
     pub(crate) fn new(
         ticks_per_microsecond: Ticks,
-        kernel_root: PhysAddr,
+        space: &AddressSpace,
+        guards: Guards,
         local_apic: LocalApic,
         io_apics: IoApics,
     ) -> Self {
         Self {
             ticks_per_microsecond,
-            kernel_root,
-            root: kernel_root,
+            shown_root: space.shown,
+            guards,
+            root: space.root,
             local_apic,
             io_apics,
             lines: IrqLines::new(),
@@ -218,32 +224,43 @@ impl Machine for Hardware {
 
     #[inline]
     fn set_address_space(&mut self, root: PhysAddr) {
-        if self.root != root {
-            self.root = root;
+        if self.root == root {
+            return;
+        }
+        self.root = root;
+        if self.guards.separate {
             // SAFETY: the kernel filled the root's upper half by `init_address_space`.
+            unsafe { Window::set_user_root(root) };
+        } else {
+            // SAFETY: as above.
             unsafe { write_cr3(root.0) };
+        }
+        if self.guards.prediction_barrier {
+            // SAFETY: CPUID named the command.
+            unsafe { write_msr(msr::PREDICTION_COMMAND, 1) };
         }
     }
 
     fn kernel_address_space(&self) -> PhysAddr {
-        self.kernel_root
+        self.shown_root
     }
 
     fn init_address_space(&mut self, root: PhysAddr) {
-        let kernel = self.object::<PageTable>(Ref::at(self.kernel_root)).entries;
+        let kernel = self.object::<PageTable>(Ref::at(self.shown_root)).entries;
         let half = &mut self.object_mut::<PageTable>(Ref::at(root)).entries[KERNEL_HALF..];
         half.copy_from_slice(&kernel[KERNEL_HALF..]);
     }
 
     fn flush_page(&mut self, root: PhysAddr, vaddr: u64) {
-        // Without PCIDs another space's translations went when this one was loaded.
-        if self.root == root {
+        // Without PCIDs another space's translations went when this one was loaded, and a separate
+        // kernel's root loads none.
+        if self.root == root && !self.guards.separate {
             invalidate_page(vaddr);
         }
     }
 
     fn flush_address_space(&mut self, root: PhysAddr) {
-        if self.root == root {
+        if self.root == root && !self.guards.separate {
             // SAFETY: it is the active root.
             unsafe { write_cr3(root.0) };
         }

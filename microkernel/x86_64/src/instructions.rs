@@ -88,16 +88,12 @@ pub(crate) fn stop() -> ! {
     }
 }
 
-/// CPUID.
+/// CPUID; zeroes for a leaf that the processor does not have.
 pub(crate) fn cpuid(leaf: u32) -> core::arch::x86_64::CpuidResult {
-    core::arch::x86_64::__cpuid(leaf)
-}
-
-/// CPUID of an extended leaf, zeroes where the processor has none such.
-pub(crate) fn cpuid_extended(leaf: u32) -> core::arch::x86_64::CpuidResult {
-    let asked = if cpuid(0x8000_0000).eax >= leaf { leaf } else { 0x8000_0000 };
-    let mut result = cpuid(asked);
-    if asked != leaf {
+    const RANGE: u32 = 0x8000_0000;
+    let last = core::arch::x86_64::__cpuid(leaf & RANGE);
+    let mut result = core::arch::x86_64::__cpuid(leaf.min(last.eax));
+    if leaf > last.eax {
         (result.eax, result.ebx, result.ecx, result.edx) = (0, 0, 0, 0);
     }
     result

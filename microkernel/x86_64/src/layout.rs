@@ -25,6 +25,7 @@ unsafe extern "C" {
     static boot_start: u8;
     static text_start: u8;
     static text_end: u8;
+    static entry_end: u8;
     static rodata_start: u8;
     static rodata_end: u8;
     static data_start: u8;
@@ -46,6 +47,8 @@ macro_rules! addresses {
 addresses! {
     /// Code.
     text: text_start..text_end,
+    /// The part of it that enters the kernel and leaves it.
+    entry: text_start..entry_end,
     /// Constants.
     rodata: rodata_start..rodata_end,
     /// Variables, from the first to the page that is kept unmapped below the stack.

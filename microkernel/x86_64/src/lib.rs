@@ -11,7 +11,7 @@
 //! | what firmware tells | [`acpi`] |
 //! | into the kernel and out of it | `trap`, `segments` |
 //! | one core's state, the machine as the kernel core sees it | `core_local`, `hardware` |
-//! | the kernel's half of every address space | `address_space`, `layout` |
+//! | the kernel's half of every address space | `address_space`, [`window`], `layout` |
 //! | interrupts | [`irq_lines`], `local_apic`, `io_apic` |
 //! | time | [`calibration`], `local_apic`, `legacy` |
 //! | panics | `report`, [`symbols`], `serial` |
@@ -27,6 +27,7 @@ pub mod memory_map;
 pub mod multiboot2;
 pub mod pvh;
 pub mod symbols;
+pub mod window;
 
 /// Declares the modules that touch hardware: unsafe, and for the kernel's target only.
 macro_rules! hardware_modules {

@@ -1,11 +1,14 @@
 //! The processor's modes: every control register is written absolutely, whatever firmware left.
 
-use crate::instructions::{cpuid, cpuid_extended, write_msr};
+use crate::command_line::Mitigations;
+use crate::instructions::{cpuid, read_msr, write_msr};
 use core::arch::asm;
 
 /// Model-specific registers.
 pub(crate) mod msr {
     pub(crate) const APIC_BASE: u32 = 0x1b;
+    pub(crate) const PREDICTION_COMMAND: u32 = 0x49;
+    pub(crate) const ARCH_CAPABILITIES: u32 = 0x10a;
     pub(crate) const SYSENTER_CS: u32 = 0x174;
     pub(crate) const PAT: u32 = 0x277;
     pub(crate) const TSC_DEADLINE: u32 = 0x6e0;
@@ -30,24 +33,49 @@ pub(crate) struct Features {
     smep: bool,
     smap: bool,
     umip: bool,
+    /// What user mode can read speculatively is a matter of page tables, or of buffers.
+    leaks: bool,
+    /// Branch predictions can be forgotten by command.
+    prediction_barrier: bool,
+}
+
+/// What is done against speculative execution, beyond what is always done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Guards {
+    /// The kernel has a page table of its own, and exits clear the processor's buffers.
+    pub(crate) separate: bool,
+    /// Branch predictions end with their address space.
+    pub(crate) prediction_barrier: bool,
 }
 
 impl Features {
     /// Asks the processor.
     pub(crate) fn detect() -> Self {
         let basic = cpuid(1);
-        let extended = cpuid_extended(0x8000_0001);
-        let (structured, more) =
-            if cpuid(0).eax >= 7 { (cpuid(7).ebx, cpuid(7).ecx) } else { (0, 0) };
+        let extended = cpuid(0x8000_0001);
+        let structured = cpuid(7);
         let bit = |word: u32, index: u32| word >> index & 1 == 1;
         Self {
             huge_pages: bit(extended.edx, 26),
             no_execute: bit(extended.edx, 20),
             tsc_deadline: bit(basic.ecx, 24),
             local_apic: bit(basic.edx, 9),
-            smep: bit(structured, 7),
-            smap: bit(structured, 20),
-            umip: bit(more, 2),
+            smep: bit(structured.ebx, 7),
+            smap: bit(structured.ebx, 20),
+            umip: bit(structured.ecx, 2),
+            leaks: leaks(structured.edx),
+            prediction_barrier: bit(structured.edx, 26)
+                || bit(cpuid(0x8000_0008).ebx, 12),
+        }
+    }
+
+    /// What to do on this processor.
+    pub(crate) fn guards(self, mitigations: Mitigations) -> Guards {
+        let on = mitigations == Mitigations::On;
+        let auto = mitigations == Mitigations::Auto;
+        Guards {
+            separate: on || auto && self.leaks,
+            prediction_barrier: on && self.prediction_barrier,
         }
     }
 
@@ -72,6 +100,25 @@ impl Features {
         const LONG_MODE: u64 = 1 << 8;
         SYSCALL | LONG_MODE | u64::from(self.no_execute) << 11
     }
+}
+
+/// Whether user mode could read, speculatively, what the kernel's page table maps (Meltdown) or what
+/// its buffers hold (MDS): all processors but AMD's and Hygon's, unless they say that they are immune
+/// to both. `features` is EDX of CPUID's leaf 7.
+fn leaks(features: u32) -> bool {
+    const ARCH_CAPABILITIES: u32 = 1 << 29;
+    const IMMUNE: u64 = 1 | 1 << 5;
+    let vendor = cpuid(0);
+    let amd = [b"AuthenticAMD", b"HygonGenuine"].iter().any(|name| {
+        let words = [vendor.ebx, vendor.edx, vendor.ecx];
+        words.iter().flat_map(|word| word.to_le_bytes()).eq(name.iter().copied())
+    });
+    if amd || features & ARCH_CAPABILITIES == 0 {
+        return !amd;
+    }
+    // SAFETY: CPUID named the register.
+    let immune = unsafe { read_msr(msr::ARCH_CAPABILITIES) };
+    immune & IMMUNE != IMMUNE
 }
 
 /// Protected mode, monitor coprocessor, numeric errors as exceptions, write protection of the

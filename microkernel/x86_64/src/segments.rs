@@ -1,5 +1,6 @@
 //! Segments, the task state segment and the interrupt descriptor table of one core.
 
+use crate::trap::{Entries, STUB_SIZE};
 use core::mem::offset_of;
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
@@ -26,6 +27,13 @@ pub(crate) enum InterruptStack {
     Debug = 2,
     DoubleFault = 3,
     MachineCheck = 4,
+    /// Entries from user mode where the kernel's page table is separate.
+    Entry = 5,
+}
+
+impl InterruptStack {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 5;
 }
 
 /// The part of the task state segment that long mode knows.
@@ -33,7 +41,7 @@ pub(crate) enum InterruptStack {
 #[repr(C, packed(4))]
 pub(crate) struct TaskState {
     reserved0: u32,
-    /// Stack of entries from user mode: the end of the current thread's interrupt frame.
+    /// Stack of entries from user mode.
     pub(crate) entry_stack: u64,
     unused: [u64; 2],
     reserved1: u64,
@@ -47,18 +55,16 @@ pub(crate) struct TaskState {
 impl TaskState {
     const SIZE: u16 = 104;
 
-    /// With these interrupt stacks.
-    pub(crate) const fn new(stacks: [(InterruptStack, u64); 4]) -> Self {
+    /// With interrupt stacks that have these tops.
+    pub(crate) fn new(top: impl Fn(InterruptStack) -> u64) -> Self {
+        use InterruptStack::{Debug, DoubleFault, Entry, MachineCheck, Nmi};
         let mut interrupt_stacks = [0; 7];
-        let mut index = 0;
-        while index < stacks.len() {
-            let (stack, top) = stacks[index];
-            interrupt_stacks[stack as usize - 1] = top;
-            index += 1;
+        for stack in [Nmi, Debug, DoubleFault, MachineCheck] {
+            interrupt_stacks[stack as usize - 1] = top(stack);
         }
         Self {
             reserved0: 0,
-            entry_stack: 0,
+            entry_stack: top(Entry),
             unused: [0; 2],
             reserved1: 0,
             interrupt_stacks,
@@ -98,20 +104,18 @@ impl Segments {
 pub(crate) struct Gates([[u64; 2]; 256]);
 
 impl Gates {
-    /// Every vector at `stubs`, a stub each [`STUB_SIZE`](crate::trap::STUB_SIZE) bytes.
-    pub(crate) fn new(stubs: u64, stub_size: u64) -> Self {
+    /// Every vector at its entry.
+    pub(crate) fn new(entries: &Entries) -> Self {
         let mut gates = Self([[0; 2]; 256]);
         for (vector, gate) in (0u64..).zip(gates.0.iter_mut()) {
             // INT3 and INTO are the user's to execute.
             let level = if matches!(vector, 3 | 4) { 3 } else { 0 };
-            *gate = Self::gate(stubs + vector * stub_size, level, 0);
+            *gate = Self::gate(entries.stubs + vector * STUB_SIZE, level, 0);
+        }
+        for (vector, entry, stack) in entries.special() {
+            gates.0[usize::from(vector)] = Self::gate(entry, 0, stack as u64);
         }
         gates
-    }
-
-    /// Gives a vector an entry and a stack of its own.
-    pub(crate) fn set(&mut self, vector: u8, entry: u64, stack: InterruptStack) {
-        self.0[usize::from(vector)] = Self::gate(entry, 0, stack as u64);
     }
 
     const fn gate(entry: u64, level: u64, stack: u64) -> [u64; 2] {

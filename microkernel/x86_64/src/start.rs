@@ -13,9 +13,8 @@ use crate::irq_lines::VECTORS;
 use crate::layout;
 use crate::legacy::{IntervalTimer, PowerTimer, silence_interrupt_controllers};
 use crate::local_apic::LocalApic;
-use crate::processor::{self, Features};
+use crate::processor::{self, Features, Guards};
 use crate::report;
-use crate::segments;
 use crate::serial::Serial;
 use crate::symbols::{self, SymbolTable};
 use crate::trap;
@@ -54,6 +53,9 @@ impl fmt::Display for StartError {
             Self::Mapping(MappingError::ImageTooLarge(size)) => {
                 write!(f, "the kernel's image is to fit 8 MiB; it has {size} bytes")
             }
+            Self::Mapping(MappingError::Window(_)) => {
+                write!(f, "the kernel's entries and a core's window are to fit three page tables")
+            }
             Self::Mapping(MappingError::NoMemory) => write!(
                 f,
                 "a processor without 1 GiB pages needs free memory below 4 GiB for page tables; \
@@ -89,8 +91,6 @@ pub(crate) unsafe extern "C" fn start(eax: u32, ebx: u32, boot_time: u64) -> ! {
     let features = Features::detect();
     // SAFETY: the bootstrap tables use neither global nor non-executable pages.
     unsafe { processor::set_modes(features) };
-    // SAFETY: the entry and the selectors are this kernel's.
-    unsafe { processor::set_syscall_entry(trap::syscall_entry(), segments::STAR) };
     match boot(core, features, eax, ebx, boot_time) {
         Ok(()) => run(core),
         Err(error) => report::cannot_start(&error),
@@ -137,14 +137,19 @@ fn boot(
     }
     let (platform, rsdp) = read_acpi(&info, &narrator);
     let module = info.module.clone().ok_or(StartError::NoModule)?;
-    let space = build_address_space(&info, &platform, features, &module)?;
-    let (hardware, rate) = start_hardware(&platform, features, &space)?;
+    let guards = features.guards(core.options.mitigations);
+    let window = guards.separate.then(|| core.window_range());
+    let space = build_address_space(&info, &platform, features, &module, window)?;
+    // SAFETY: the address space was built for the variant.
+    unsafe { core.choose_entries(guards.separate.then_some(space.root)) };
+    let (hardware, rate) = start_hardware(&platform, features, guards, &space)?;
     let megahertz = megahertz(rate);
     narrator.say(format_args!(
-        "{} MiB of RAM, {} processor(s), {megahertz} MHz (to {} ppm)",
+        "{} MiB of RAM, {} processor(s), {megahertz} MHz (to {} ppm), {} kernel page table",
         info.memory.usable.bytes() >> 20,
         platform.processors,
-        rate.width_ppm() / 2
+        rate.width_ppm() / 2,
+        if guards.separate { "separate" } else { "shared" }
     ));
     let slots = PhysAddr(layout::image_physical(&raw const IRQ_SLOTS));
     let kernel = core.kernel.write(Kernel::new(hardware, 0, slots));
@@ -205,6 +210,7 @@ fn build_address_space(
     platform: &Platform,
     features: Features,
     module: &Range<u64>,
+    window: Option<Range<u64>>,
 ) -> Result<AddressSpace, StartError> {
     let image_end = image_end();
     let (pages, count) = controller_pages(platform);
@@ -215,6 +221,7 @@ fn build_address_space(
         image_end,
         devices: &pages[..count],
         taken: &[layout::image_start()..image_end - layout::KERNEL_BASE, module.clone()],
+        window,
     };
     // SAFETY: the boot core's only call; what the map calls usable is free but for the image and
     // the module, the boot loader's structures having been copied.
@@ -227,6 +234,7 @@ fn build_address_space(
 fn start_hardware(
     platform: &Platform,
     features: Features,
+    guards: Guards,
     space: &AddressSpace,
 ) -> Result<(Hardware, Rate), StartError> {
     silence_interrupt_controllers();
@@ -240,7 +248,7 @@ fn start_hardware(
     }
     let rate = measure_clock(platform).map_err(StartError::Clock)?;
     local_apic.start_timer(features.tsc_deadline).map_err(StartError::Clock)?;
-    Ok((Hardware::new(megahertz(rate).into(), space.root, local_apic, io_apics), rate))
+    Ok((Hardware::new(megahertz(rate).into(), space, guards, local_apic, io_apics), rate))
 }
 
 /// The time stamp counter's rate, by ACPI's timer if it runs, else by the interval timer.

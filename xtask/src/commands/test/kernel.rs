@@ -2,7 +2,8 @@
 //!
 //! It prints `test NAME ... ok` or `test NAME ... FAILED: WHY` for each test, at last
 //! `kernel tests: N passed, N failed`, and ends the machine through the exit device. It runs
-//! twice: with the kernel that ships and with the one that checks itself and has four domains.
+//! with the kernel that ships, sharing its page table with user space and not, and with the kernel
+//! that checks itself and has four domains.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -33,32 +34,36 @@ const CHECKED_DOMAINS: u8 = 4;
 /// Builds both kernels and the tests, and runs them.
 pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError> {
     let mut tally = Tally::default();
-    for profile in [Profile::Release, Profile::Debug] {
+    for (profile, mitigations) in
+        [(Profile::Release, "off"), (Profile::Release, "on"), (Profile::Debug, "on")]
+    {
         let kernel = build::kernel(workshop, profile)?;
         let module = build::root_task(workshop, ROOT_TASK)?;
-        progress::step(&format!("kernel tests on the {profile:?} kernel"));
-        tally += run_on(&kernel, profile, &module, filter)?;
+        progress::step(&format!(
+            "kernel tests on the {profile:?} kernel, mitigations {mitigations}"
+        ));
+        let options = format!("mitigations={mitigations} domains={}", domains(profile));
+        tally += run_on(&kernel, &module, &options, filter)?;
     }
     // What lies at target/d3os/kernel.elf afterwards is the kernel that ships.
     build::kernel(workshop, Profile::Release)?;
     Ok(tally)
 }
 
-fn run_on(
-    kernel: &Path,
-    profile: Profile,
-    module: &Path,
-    filter: &str,
-) -> Result<Tally, TestError> {
-    let domains = match profile {
+/// How many the kernel was built with.
+fn domains(profile: Profile) -> u8 {
+    match profile {
         Profile::Release => 1,
         Profile::Debug => CHECKED_DOMAINS,
-    };
+    }
+}
+
+fn run_on(kernel: &Path, module: &Path, options: &str, filter: &str) -> Result<Tally, TestError> {
     let filter = if filter.is_empty() { String::new() } else { format!(" filter={filter}") };
     let boot = Boot::Direct {
         kernel: kernel.into(),
         module: module.into(),
-        command_line: format!("exit_port={EXIT_PORT:#x} domains={domains}{filter}"),
+        command_line: format!("exit_port={EXIT_PORT:#x} {options}{filter}"),
     };
     let machine = Machine { cores: 1, memory: MEMORY.into(), ..Machine::new(boot) };
     let guest = Guest::start(machine.command()?)?;
