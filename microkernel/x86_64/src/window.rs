@@ -42,7 +42,7 @@ impl<'a> Window<'a> {
         let mut table = 0;
         for shift in LEVELS {
             let place = self.tables.get_mut(table).ok_or(WindowFull)?;
-            let place = &mut place[usize::try_from(page >> shift & 511).unwrap_or(0)];
+            let place = &mut place[index(page >> shift & 511)];
             if shift == 12 {
                 *place = entry;
             } else if *place == 0 {
@@ -50,11 +50,16 @@ impl<'a> Window<'a> {
                 *place = (self.base + table as u64 * PAGE) | PRESENT | WRITABLE;
                 self.used += 1;
             } else {
-                table = usize::try_from((*place - self.base) / PAGE).unwrap_or(0);
+                table = index((*place - self.base) / PAGE);
             }
         }
         Ok(())
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "kernel and host have 64-bit indices")]
+const fn index(number: u64) -> usize {
+    number as usize
 }
 
 #[cfg(test)]
@@ -67,11 +72,11 @@ mod tests {
     fn walk(tables: &[Table], address: u64) -> Option<u64> {
         let mut table = 0;
         for shift in LEVELS {
-            let entry = tables[table][(address >> shift & 511) as usize];
+            let entry = tables[table][index(address >> shift & 511)];
             if shift == 12 || entry == 0 {
                 return (entry != 0).then_some(entry);
             }
-            table = ((entry & !0xfff) - BASE) as usize / 4096;
+            table = index(((entry & !0xfff) - BASE) / PAGE);
         }
         None
     }
