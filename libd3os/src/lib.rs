@@ -10,6 +10,7 @@ extern crate alloc;
 // So that the service attribute's paths (`::libd3os::…`) also hold inside this crate.
 extern crate self as libd3os;
 
+pub mod abi;
 pub mod call;
 pub mod cap;
 #[cfg(target_os = "none")]
@@ -37,5 +38,4 @@ pub mod sys;
 pub mod time;
 pub mod trace;
 
-pub use d3os_abi as abi;
 pub use libd3os_macros::service;

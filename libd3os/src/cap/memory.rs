@@ -1,6 +1,6 @@
 //! Untyped memory, frames, paging structures and ASIDs.
 
-use d3os_abi::{CapRights, Label, ObjectType, VmAttributes};
+use crate::abi::{CapRights, Label, ObjectType, VmAttributes};
 
 use super::slot::{Slot, SlotRun};
 use super::{Capability, Error, capabilities, invoke};

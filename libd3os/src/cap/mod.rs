@@ -97,7 +97,7 @@ mod tests {
     use alloc::rc::Rc;
     use alloc::vec::Vec;
     use core::cell::RefCell;
-    use d3os_abi::{CapRights, ObjectType, UserRegisters, VmAttributes};
+    use crate::abi::{CapRights, ObjectType, UserRegisters, VmAttributes};
 
     #[derive(Debug, Default, Clone, PartialEq, Eq)]
     pub(super) struct Seen {

@@ -1,6 +1,6 @@
 //! Threads.
 
-use d3os_abi::{Label, REGISTERS, UserRegisters};
+use crate::abi::{Label, REGISTERS, UserRegisters};
 
 use super::ipc::Notification;
 use super::memory::{Frame, VSpace};

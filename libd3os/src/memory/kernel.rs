@@ -1,6 +1,6 @@
 //! The invocations that memory management needs.
 
-use d3os_abi::{CapRights, ObjectType, VmAttributes};
+use crate::abi::{CapRights, ObjectType, VmAttributes};
 
 use super::Table;
 use crate::cap::{

@@ -207,7 +207,7 @@ pub(super) mod model {
     use crate::cap::{Error, Frame, VSpace};
     use crate::memory::Table;
     use alloc::collections::BTreeMap;
-    use d3os_abi::{CapRights, VmAttributes};
+    use crate::abi::{CapRights, VmAttributes};
 
     #[derive(Debug, Default)]
     pub(crate) struct ModelKernel {

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeSet;
 
-use d3os_abi::{CapRights, FrameSize, ObjectType, VmAttributes};
+use crate::abi::{CapRights, FrameSize, ObjectType, VmAttributes};
 
 use super::{Kernel, MemoryError};
 use crate::cap::{Frame, VSpace};

@@ -30,9 +30,9 @@ pub use message::{
 };
 pub use object::{
     ASID_POOL_COUNT, ASID_POOL_ENTRIES, FrameSize, MAX_UNTYPED_BITS, MIN_SCHED_CONTEXT_BITS,
-    MIN_UNTYPED_BITS, ObjectType, RETYPE_FAN_OUT, SLOT_SIZE_BITS, VmAttributes, size_bits,
+    MIN_UNTYPED_BITS, ObjectType, RETYPE_FAN_OUT, SLOT_SIZE_BITS, size_bits,
 };
-pub use registers::{FRAME_REGISTERS, REGISTERS, UserRegisters};
+pub use registers::{FRAME_REGISTERS, REGISTERS};
 pub use syscall::Syscall;
 
 /// First address above user space (exclusive): the last page below the canonical hole is kept free.

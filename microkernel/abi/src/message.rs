@@ -14,7 +14,6 @@ pub struct MessageInfo(pub u64);
 
 impl MessageInfo {
     /// A message of `length` words and `extra_caps` capabilities; fields wider than their bits are cut.
-    #[must_use]
     pub const fn new(label: u64, caps_unwrapped: u64, extra_caps: usize, length: usize) -> Self {
         Self(
             (length as u64 & 0x7f)
@@ -25,32 +24,27 @@ impl MessageInfo {
     }
 
     /// Words of the message; a length over [`MAX_MESSAGE_LENGTH`] reads as that.
-    #[must_use]
     pub const fn length(self) -> usize {
         let length = (self.0 & 0x7f) as usize;
         if length > MAX_MESSAGE_LENGTH { MAX_MESSAGE_LENGTH } else { length }
     }
 
     /// This message as received: without capabilities, and `length` words of it.
-    #[must_use]
     pub const fn received(self, length: usize) -> Self {
         Self(self.0 & !0xfff | length as u64)
     }
 
     /// Capabilities that travel with the message.
-    #[must_use]
     pub const fn extra_caps(self) -> usize {
         (self.0 >> 7 & 3) as usize
     }
 
     /// Bit i set: capability i was unwrapped, its badge is in the buffer instead.
-    #[must_use]
     pub const fn caps_unwrapped(self) -> u64 {
         self.0 >> 9 & 7
     }
 
     /// The label.
-    #[must_use]
     pub const fn label(self) -> u64 {
         self.0 >> 12
     }
@@ -78,31 +72,26 @@ impl CapRights {
     pub const ALL: Self = Self(15);
 
     /// Rights from an argument word; bits above the fourth are ignored.
-    #[must_use]
     pub const fn from_word(word: u64) -> Self {
         Self(word & 15)
     }
 
     /// The argument word.
-    #[must_use]
     pub const fn word(self) -> u64 {
         self.0
     }
 
     /// Rights that are in either.
-    #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// Rights that are in both.
-    #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
     /// Whether every right of `other` is here.
-    #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -115,19 +104,16 @@ pub struct CNodeCapData(pub u64);
 
 impl CNodeCapData {
     /// A guard of `size` bits.
-    #[must_use]
     pub const fn new(guard: u64, size: u8) -> Self {
         Self(guard << 6 | size as u64 & 0x3f)
     }
 
     /// Bits of the guard.
-    #[must_use]
     pub const fn guard_size(self) -> u8 {
         (self.0 & 0x3f) as u8
     }
 
     /// The guard, not yet cut to its size.
-    #[must_use]
     pub const fn guard(self) -> u64 {
         self.0 >> 6
     }

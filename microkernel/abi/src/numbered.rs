@@ -15,7 +15,6 @@ macro_rules! numbered {
             pub const ALL: [Self; [$($number),*].len()] = [$(Self::$value,)*];
 
             /// The value with this number, or `None`.
-            #[must_use]
             pub const fn from_number(number: $word) -> Option<Self> {
                 match number {
                     $($number => Some(Self::$value),)*
@@ -24,7 +23,6 @@ macro_rules! numbered {
             }
 
             /// Its number, as messages and registers carry it.
-            #[must_use]
             pub const fn number(self) -> $word {
                 self as $word
             }

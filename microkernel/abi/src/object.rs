@@ -1,4 +1,4 @@
-//! Object types, their sizes, and the attributes of mappings.
+//! Object types and their sizes.
 
 use crate::numbered::numbered;
 
@@ -57,7 +57,6 @@ numbered! {
 impl ObjectType {
     /// Size of such an object as log2 of bytes; `user_size` is the `size_bits` argument of
     /// the retype, which only untyped, CNode (slots) and scheduling context (bytes) look at.
-    #[must_use]
     pub const fn size_bits(self, user_size: u8) -> u8 {
         match self {
             Self::Untyped | Self::SchedContext => user_size,
@@ -87,7 +86,6 @@ pub enum FrameSize {
 
 impl FrameSize {
     /// log2 of bytes.
-    #[must_use]
     pub const fn bits(self) -> u8 {
         match self {
             Self::Small => 12,
@@ -97,13 +95,11 @@ impl FrameSize {
     }
 
     /// Bytes.
-    #[must_use]
     pub const fn bytes(self) -> u64 {
         1 << self.bits()
     }
 
     /// The object type of a frame of this size.
-    #[must_use]
     pub const fn object_type(self) -> ObjectType {
         match self {
             Self::Small => ObjectType::SmallPage,
@@ -111,21 +107,4 @@ impl FrameSize {
             Self::Huge => ObjectType::HugePage,
         }
     }
-}
-
-/// Cache attributes of a mapping (x86 VM attributes).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u64)]
-pub enum VmAttributes {
-    /// Write-back.
-    #[default]
-    WriteBack = 0,
-    /// Write-through.
-    WriteThrough = 1,
-    /// Cache disabled.
-    CacheDisabled = 2,
-    /// Uncacheable.
-    Uncacheable = 3,
-    /// Write-combining.
-    WriteCombining = 4,
 }

@@ -17,8 +17,6 @@ use self::loader::{Loader, Plan};
 use self::memory::Memory;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
-use crate::memory::PhysAddr;
-use core::fmt;
 use core::ops::Range;
 
 pub use self::image::ImageError;
@@ -28,17 +26,6 @@ pub use self::regions::{MAX_REGIONS, RegionList};
 const MAX_COMMAND_LINE: usize = 2048;
 /// Bytes of the ACPI root pointer that BootInfo repeats: all of its second version.
 const MAX_RSDP: usize = 36;
-
-/// A piece of the machine's memory map; pieces may overlap, and then what is not usable wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryRange {
-    /// First byte.
-    pub start: u64,
-    /// One past the last byte.
-    pub end: u64,
-    /// Whether it is RAM that nobody holds.
-    pub usable: bool,
-}
 
 /// The screen, as the boot loader left it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,22 +44,22 @@ pub struct Framebuffer {
     pub kind: u8,
 }
 
-/// What the boot loader and the hardware told.
+/// What the boot loader and the hardware told; every range covers whole pages.
 ///
-/// None of the slices may lie in memory that `memory` calls usable, but for `module`, which lies in
+/// None of the slices may lie in memory that `usable` lists, but for `module`, which lies in
 /// `module_range` and is free once the root task is loaded.
 #[derive(Clone, Debug)]
 pub struct BootInput<'a> {
-    /// The memory map, in any order.
-    pub memory: &'a [MemoryRange],
-    /// The kernel's image and whatever else it keeps beside it.
-    pub kernel: Range<PhysAddr>,
+    /// RAM.
+    pub usable: &'a RegionList,
+    /// What else the memory map lists, for the root task to know.
+    pub unusable: &'a RegionList,
+    /// What user space must not get at all: the kernel, and the interrupt controllers.
+    pub reserved: &'a RegionList,
     /// The root task: an ELF.
     pub module: &'a [u8],
     /// Where the module lies.
-    pub module_range: Range<PhysAddr>,
-    /// What user space must not get at all: the interrupt controllers.
-    pub reserved: &'a [Range<PhysAddr>],
+    pub module_range: Range<u64>,
     /// The ACPI root pointer, as found.
     pub rsdp: Option<&'a [u8]>,
     /// The screen.
@@ -92,13 +79,16 @@ pub struct BootInput<'a> {
 }
 
 /// Why the root task could not be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootError {
     /// No boot module was given.
+    #[error("no boot module: give the root task's ELF (-initrd)")]
     NoModule,
     /// The boot module cannot be run.
-    Image(ImageError),
+    #[error("the boot module cannot be run: {0}")]
+    Image(#[from] ImageError),
     /// The boot module needs more slots than the root task's CNode has.
+    #[error("the boot module has {pages} pages, but the root task has slots for {most}")]
     ImageTooLarge {
         /// Pages of the image.
         pages: u64,
@@ -106,6 +96,10 @@ pub enum BootError {
         most: u64,
     },
     /// Not enough RAM.
+    #[error(
+        "not enough memory for {purpose}: {needed} bytes needed in one piece, {largest} free, of \
+         {ram} in the machine"
+    )]
     NotEnoughMemory {
         /// What it was needed for.
         purpose: &'static str,
@@ -116,30 +110,6 @@ pub enum BootError {
         /// Bytes of RAM in the machine.
         ram: u64,
     },
-}
-
-impl fmt::Display for BootError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoModule => write!(f, "no boot module: give the root task's ELF (-initrd)"),
-            Self::Image(error) => write!(f, "the boot module cannot be run: {error}"),
-            Self::ImageTooLarge { pages, most } => write!(
-                f,
-                "the boot module has {pages} pages, but the root task has slots for {most}"
-            ),
-            Self::NotEnoughMemory { purpose, needed, largest, ram } => write!(
-                f,
-                "not enough memory for {purpose}: {needed} bytes needed in one piece, \
-                 {largest} free, of {ram} in the machine"
-            ),
-        }
-    }
-}
-
-impl From<ImageError> for BootError {
-    fn from(error: ImageError) -> Self {
-        Self::Image(error)
-    }
 }
 
 impl<M: Machine> Kernel<M> {

@@ -32,18 +32,18 @@ pub enum LookupFailure {
 
 impl LookupFailure {
     /// Its description as message words (sel4-abi, section 6): kind first. Returns words and how many count.
-    #[must_use]
     pub fn words(self) -> ([u64; 4], usize) {
+        let tell = |kind: Kind, [a, b, c]: [u64; 3], count| ([kind.number(), a, b, c], count);
         match self {
-            Self::InvalidRoot => ([Kind::InvalidRoot.number(), 0, 0, 0], 1),
+            Self::InvalidRoot => tell(Kind::InvalidRoot, [0; 3], 1),
             Self::MissingCapability { bits_left } => {
-                ([Kind::MissingCapability.number(), bits_left.into(), 0, 0], 2)
+                tell(Kind::MissingCapability, [bits_left.into(), 0, 0], 2)
             }
             Self::DepthMismatch { bits_found, bits_left } => {
-                ([Kind::DepthMismatch.number(), bits_left.into(), bits_found.into(), 0], 3)
+                tell(Kind::DepthMismatch, [bits_left.into(), bits_found.into(), 0], 3)
             }
             Self::GuardMismatch { guard, guard_size, bits_left } => {
-                ([Kind::GuardMismatch.number(), bits_left.into(), guard, guard_size.into()], 4)
+                tell(Kind::GuardMismatch, [bits_left.into(), guard, guard_size.into()], 4)
             }
         }
     }
@@ -98,36 +98,24 @@ pub enum SyscallError {
 }
 
 impl SyscallError {
-    /// The reply's label.
-    #[must_use]
-    pub fn label(self) -> Error {
+    /// The reply: its label, and its words with details of the error, of which so many count.
+    pub fn message(self) -> (Error, [u64; 5], usize) {
+        let plain = |label| (label, [0; 5], 0);
+        let one = |label, word| (label, [word, 0, 0, 0, 0], 1);
         match self {
-            Self::InvalidArgument(_) => Error::InvalidArgument,
-            Self::InvalidCapability(_) => Error::InvalidCapability,
-            Self::IllegalOperation => Error::IllegalOperation,
-            Self::Range { .. } => Error::RangeError,
-            Self::Alignment => Error::AlignmentError,
-            Self::FailedLookup { .. } => Error::FailedLookup,
-            Self::TruncatedMessage => Error::TruncatedMessage,
-            Self::DeleteFirst => Error::DeleteFirst,
-            Self::RevokeFirst => Error::RevokeFirst,
-            Self::NotEnoughMemory(_) => Error::NotEnoughMemory,
-        }
-    }
-
-    /// The reply's words: details of the error, and how many.
-    #[must_use]
-    pub fn words(self) -> ([u64; 5], usize) {
-        match self {
-            Self::InvalidArgument(word)
-            | Self::InvalidCapability(word)
-            | Self::NotEnoughMemory(word) => ([word, 0, 0, 0, 0], 1),
-            Self::Range { min, max } => ([min, max, 0, 0, 0], 2),
+            Self::InvalidArgument(index) => one(Error::InvalidArgument, index),
+            Self::InvalidCapability(index) => one(Error::InvalidCapability, index),
+            Self::IllegalOperation => plain(Error::IllegalOperation),
+            Self::Range { min, max } => (Error::RangeError, [min, max, 0, 0, 0], 2),
+            Self::Alignment => plain(Error::AlignmentError),
             Self::FailedLookup { source, failure } => {
-                let (words, count) = failure.words();
-                ([source.into(), words[0], words[1], words[2], words[3]], count + 1)
+                let ([kind, a, b, c], count) = failure.words();
+                (Error::FailedLookup, [source.into(), kind, a, b, c], count + 1)
             }
-            _ => ([0; 5], 0),
+            Self::TruncatedMessage => plain(Error::TruncatedMessage),
+            Self::DeleteFirst => plain(Error::DeleteFirst),
+            Self::RevokeFirst => plain(Error::RevokeFirst),
+            Self::NotEnoughMemory(bytes) => one(Error::NotEnoughMemory, bytes),
         }
     }
 }

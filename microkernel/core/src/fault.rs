@@ -59,7 +59,7 @@ pub(crate) enum Fault {
 /// Bit of a page fault's error code: an instruction was fetched.
 const INSTRUCTION_FETCH: u64 = 1 << 4;
 
-/// Registers of messages about faults, by their index in [`d3os_abi::UserRegisters`].
+/// Registers of messages about faults, by their index in a register frame ([`d3os_abi::REGISTERS`]).
 mod order {
     /// Unknown system call: RAX RBX RCX RDX RSI RDI RBP R8..R15 RIP RSP RFLAGS.
     pub(super) const UNKNOWN_SYSCALL: &[usize] =

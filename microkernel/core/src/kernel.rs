@@ -1,7 +1,7 @@
 //! One kernel instance: its state, and the entry that every trap takes.
 
 use crate::fault::Fault;
-use crate::objects::{AsidPool, DomainSchedule, IoPorts, Tcb, ThreadState};
+use crate::objects::{AsidPool, DomainSchedule, IoPorts, IrqTable, Tcb, ThreadState};
 use crate::scheduler::Scheduler;
 use crate::{KernelObject, Link, Machine, PhysAddr, Ref, Slot};
 use d3os_abi::ASID_POOL_COUNT;
@@ -55,7 +55,7 @@ pub struct Kernel<M> {
     /// Slots that hold the notification capability of each user interrupt vector.
     pub(crate) irq_slots: Ref<Slot>,
     /// Interrupt vectors in use.
-    pub(crate) irqs: crate::objects::IrqTable,
+    pub(crate) irqs: IrqTable,
     /// Port ranges that were issued.
     pub(crate) io_ports: IoPorts,
     /// When each domain has its turn.
@@ -81,7 +81,7 @@ impl<M: Machine> Kernel<M> {
             scheduler,
             asid_pools: [Link::NONE; ASID_POOL_COUNT],
             irq_slots: Ref::at(irq_slots),
-            irqs: crate::objects::IrqTable::new(),
+            irqs: IrqTable::default(),
             io_ports: IoPorts::new(),
             domains: DomainSchedule::new(),
             space_epoch: 1,
@@ -136,7 +136,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A thread's name, for panics and debug output: UTF-8 by convention only, without padding.
-    #[must_use]
     pub fn thread_name(&self, thread: Ref<Tcb>) -> &[u8] {
         let name = &self.get(thread).name;
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());

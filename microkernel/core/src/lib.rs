@@ -72,9 +72,7 @@ mod vspace;
 #[cfg(test)]
 mod vspace_tests;
 
-pub use boot::{
-    BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, MemoryRange, RegionList,
-};
+pub use boot::{BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, RegionList};
 pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};
 pub(crate) use delete::Preempted;
 pub(crate) use error::{Decoded, ensure, ensure_range};

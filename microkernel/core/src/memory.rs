@@ -6,32 +6,18 @@ use derive_where::derive_where;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A physical address, below 2^47.
-#[derive(
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    FromBytes,
-    IntoBytes,
-    KnownLayout,
-    Immutable,
-)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub struct PhysAddr(pub u64);
 
 impl PhysAddr {
     /// This address and `bytes` further.
-    #[must_use]
     pub const fn offset(self, bytes: u64) -> Self {
         Self(self.0 + bytes)
     }
 
     /// Whether the low `bits` bits are zero.
-    #[must_use]
     pub const fn is_aligned(self, bits: u8) -> bool {
         self.0 & ((1 << bits) - 1) == 0
     }
@@ -61,26 +47,22 @@ pub struct Ref<T> {
 
 impl<T> Ref<T> {
     /// The object at `address`.
-    #[must_use]
     pub const fn at(address: PhysAddr) -> Self {
         Self { address, object: PhantomData }
     }
 
     /// Where it is.
-    #[must_use]
     pub const fn address(self) -> PhysAddr {
         self.address
     }
 
     /// The same place as an object of another type: for objects that begin with one another
     /// (a TCB begins with its slots) and for arrays.
-    #[must_use]
     pub const fn cast<U>(self) -> Ref<U> {
         Ref::at(self.address)
     }
 
     /// The `index`th object of an array that begins here.
-    #[must_use]
     pub const fn index(self, index: u64) -> Self {
         Self::at(self.address.offset(index * size_of::<T>() as u64))
     }
@@ -106,19 +88,16 @@ impl<T> Link<T> {
     pub const NONE: Self = Self { address: 0, object: PhantomData };
 
     /// A link to `target`.
-    #[must_use]
     pub const fn to(target: Ref<T>) -> Self {
         Self { address: target.address.0, object: PhantomData }
     }
 
     /// What it links to.
-    #[must_use]
     pub const fn get(self) -> Option<Ref<T>> {
         if self.address == 0 { None } else { Some(Ref::at(PhysAddr(self.address))) }
     }
 
     /// Whether it links to nothing.
-    #[must_use]
     pub const fn is_none(self) -> bool {
         self.address == 0
     }

@@ -188,9 +188,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn write_error(&mut self, thread: Ref<Tcb>, error: SyscallError) {
-        let (words, count) = error.words();
+        let (label, words, count) = error.message();
         let length = self.set_message_words(thread, &words[..count]);
-        self.finish_message(thread, 0, MessageInfo::new(error.label() as u64, 0, 0, length));
+        self.finish_message(thread, 0, MessageInfo::new(label.number(), 0, 0, length));
     }
 
     /// The words of a message that are there: what does not fit the registers needs a buffer.

@@ -1,9 +1,9 @@
 //! ACPI's tables, as far as a kernel needs them: who interrupts whom (MADT) and the power
 //! management timer (FADT). Everything else is user space's.
 
-use crate::boot_info::{RSDP_LENGTH, Rsdp};
-use crate::bytes::{PhysicalMemory, array_at, u8_at, u32_at, u64_at};
-use core::fmt;
+use crate::boot_info::{RSDP_LENGTH, RootPointer, Rsdp};
+use crate::bytes::{PhysicalMemory, u8_at, u32_at, u64_at};
+use heapless::Vec;
 
 /// I/O interrupt controllers that are kept track of.
 pub const MAX_IO_APICS: usize = 8;
@@ -30,58 +30,34 @@ pub struct IoApic {
 }
 
 /// What the tables tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Platform {
     /// Physical address of the local APICs' registers.
     pub local_apic: u64,
     /// Processors that may be used.
     pub processors: u32,
-    io_apics: [IoApic; MAX_IO_APICS],
-    io_apic_count: usize,
+    /// I/O APICs in the tables' order.
+    pub io_apics: Vec<IoApic, MAX_IO_APICS>,
     /// I/O port of the power management timer.
     pub timer_port: Option<u16>,
 }
 
 impl Platform {
     /// What a machine without tables is taken for: one processor, one I/O APIC at the usual place.
-    #[must_use]
     pub fn assumed() -> Self {
-        let mut platform = Self::empty();
-        platform.processors = 1;
-        platform.add_io_apic(IoApic { address: DEFAULT_IO_APIC, first_interrupt: 0 });
-        platform
-    }
-
-    /// I/O APICs in the tables' order.
-    #[must_use]
-    pub fn io_apics(&self) -> &[IoApic] {
-        &self.io_apics[..self.io_apic_count]
-    }
-
-    fn empty() -> Self {
-        Self {
-            local_apic: DEFAULT_LOCAL_APIC,
-            processors: 0,
-            io_apics: [IoApic::default(); MAX_IO_APICS],
-            io_apic_count: 0,
-            timer_port: None,
-        }
-    }
-
-    fn add_io_apic(&mut self, io_apic: IoApic) {
-        if let Some(place) = self.io_apics.get_mut(self.io_apic_count) {
-            *place = io_apic;
-            self.io_apic_count += 1;
-        }
+        let io_apics = Vec::from([IoApic { address: DEFAULT_IO_APIC, first_interrupt: 0 }]);
+        Self { local_apic: DEFAULT_LOCAL_APIC, processors: 1, io_apics, timer_port: None }
     }
 }
 
 /// Why there is nothing to learn from the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AcpiError {
     /// No root pointer was told or found.
+    #[error("no ACPI root pointer")]
     NoRootPointer,
     /// The table's length or checksum is wrong.
+    #[error("ACPI table {} at {address:#x} is damaged", table.escape_ascii())]
     Damaged {
         /// Its signature, as far as known.
         table: [u8; 4],
@@ -89,44 +65,25 @@ pub enum AcpiError {
         address: u64,
     },
     /// There is no MADT.
+    #[error("no MADT among the ACPI tables")]
     NoInterruptTable,
 }
 
-impl fmt::Display for AcpiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRootPointer => write!(f, "no ACPI root pointer"),
-            Self::Damaged { table, address } => {
-                write!(f, "ACPI table {} at {address:#x} is damaged", table.escape_ascii())
-            }
-            Self::NoInterruptTable => write!(f, "no MADT among the ACPI tables"),
-        }
-    }
-}
-
 /// The root pointer's bytes: those told, or those found in the BIOS area.
-#[must_use]
-pub fn root_pointer(
-    memory: &impl PhysicalMemory,
-    told: Option<Rsdp>,
-) -> Option<([u8; RSDP_LENGTH], usize)> {
+pub fn root_pointer(memory: &impl PhysicalMemory, told: Option<Rsdp>) -> Option<RootPointer> {
     match told {
-        Some(Rsdp::Copy(bytes, length)) => Some((bytes, length)),
+        Some(Rsdp::Copy(bytes)) => Some(bytes),
         Some(Rsdp::At(address)) => copy_root_pointer(memory, address),
         None => BIOS_AREA.step_by(16).find_map(|address| copy_root_pointer(memory, address)),
     }
-    .filter(|(bytes, length)| is_root_pointer(&bytes[..*length]))
+    .filter(|bytes| is_root_pointer(bytes))
 }
 
-fn copy_root_pointer(
-    memory: &impl PhysicalMemory,
-    address: u64,
-) -> Option<([u8; RSDP_LENGTH], usize)> {
+fn copy_root_pointer(memory: &impl PhysicalMemory, address: u64) -> Option<RootPointer> {
     let old = memory.bytes(address, 20).filter(|bytes| bytes.starts_with(b"RSD PTR "))?;
     let length = if old[15] >= 2 { RSDP_LENGTH } else { 20 };
-    let mut copy = [0; RSDP_LENGTH];
-    copy[..length].copy_from_slice(memory.bytes(address, length as u64)?);
-    is_root_pointer(&copy[..length]).then_some((copy, length))
+    let bytes = RootPointer::from_slice(memory.bytes(address, length as u64)?).ok()?;
+    is_root_pointer(&bytes).then_some(bytes)
 }
 
 fn is_root_pointer(bytes: &[u8]) -> bool {
@@ -198,10 +155,8 @@ fn sum(bytes: &[u8]) -> u8 {
 }
 
 fn read_madt(madt: &[u8]) -> Platform {
-    let mut platform = Platform::empty();
-    if let Some(address) = u32_at(madt, HEADER) {
-        platform.local_apic = address.into();
-    }
+    let local_apic = u32_at(madt, HEADER).map_or(DEFAULT_LOCAL_APIC, u64::from);
+    let mut platform = Platform { local_apic, ..Platform::default() };
     let mut rest = madt.get(HEADER + 8..).unwrap_or_default();
     while let [kind, length, ..] = *rest {
         let Some(entry) = rest.get(..usize::from(length.max(2))) else { break };
@@ -218,7 +173,9 @@ fn read_madt_entry(platform: &mut Platform, kind: u8, entry: &[u8]) {
         0 => platform.processors += enabled(4),
         1 => {
             if let (Some(address), Some(first_interrupt)) = (u32_at(entry, 4), u32_at(entry, 8)) {
-                platform.add_io_apic(IoApic { address: address.into(), first_interrupt });
+                let io_apic = IoApic { address: address.into(), first_interrupt };
+                // What is beyond the most that are kept track of is left out.
+                let _ = platform.io_apics.push(io_apic);
             }
         }
         5 => platform.local_apic = u64_at(entry, 4).unwrap_or(platform.local_apic),
@@ -234,10 +191,8 @@ fn timer_port(fadt: &[u8]) -> Option<u16> {
     if u32_at(fadt, 112)? & HARDWARE_REDUCED != 0 {
         return None;
     }
-    let extended = match array_at::<12>(fadt, 208) {
-        Some(address) if u8_at(&address, 0) == Some(1) => u64_at(&address, 4),
-        _ => None,
-    };
+    let is_port = u8_at(fadt, 208) == Some(1);
+    let extended = if is_port { u64_at(fadt, 212) } else { None };
     let port = extended.filter(|port| *port != 0).or(u32_at(fadt, 76).map(u64::from))?;
     u16::try_from(port).ok().filter(|port| *port != 0)
 }
@@ -247,6 +202,7 @@ mod tests {
     use super::*;
     use crate::bytes::testing::Pieces;
     use proptest::prelude::*;
+    use std::vec::Vec;
 
     fn sealed(mut bytes: Vec<u8>, at: usize) -> Vec<u8> {
         bytes[at] = 0;
@@ -298,12 +254,12 @@ mod tests {
     #[test]
     fn tables_are_found_from_the_bios_area() {
         let machine = machine();
-        let (rsdp, length) = root_pointer(&machine, None).unwrap();
-        let platform = read(&machine, &rsdp[..length]).unwrap();
+        let rsdp = root_pointer(&machine, None).unwrap();
+        let platform = read(&machine, &rsdp).unwrap();
         assert_eq!((platform.processors, platform.timer_port), (2, Some(0x608)));
         let io_apic = IoApic { address: 0xfec0_0000, first_interrupt: 0 };
-        assert_eq!(platform.io_apics(), [io_apic]);
-        assert_eq!(root_pointer(&machine, Some(Rsdp::At(0xe_0100))), Some((rsdp, length)));
+        assert_eq!(platform.io_apics[..], [io_apic]);
+        assert_eq!(root_pointer(&machine, Some(Rsdp::At(0xe_0100))), Some(rsdp));
         assert_eq!(root_pointer(&machine, Some(Rsdp::At(0x2000))), None);
     }
 
@@ -348,8 +304,8 @@ mod tests {
                     *piece = sealed(piece.clone(), 9);
                 }
             }
-            if let Some((rsdp, length)) = root_pointer(&machine, None) {
-                let _ = read(&machine, &rsdp[..length]);
+            if let Some(rsdp) = root_pointer(&machine, None) {
+                let _ = read(&machine, &rsdp);
             }
         }
     }

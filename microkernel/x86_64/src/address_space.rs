@@ -54,17 +54,8 @@ struct BootOnly<T>(UnsafeCell<T>);
 // SAFETY: only `build` reaches the contents, and its caller promises to be alone.
 unsafe impl<T> Sync for BootOnly<T> {}
 
-static TABLES: BootOnly<Tables> = BootOnly(UnsafeCell::new(Tables {
-    root: [0; 512],
-    top: [0; 512],
-    image_directory: [0; 512],
-    images: [[0; 512]; IMAGE_TABLES],
-    device_directory: [0; 512],
-    devices: [0; 512],
-    physmap: [[0; 512]; PHYSMAP_TABLES],
-    low_directories: [[0; 512]; 4],
-    window: [[0; 512]; WINDOW_TABLES],
-}));
+// SAFETY: zeroes are a table without entries.
+static TABLES: BootOnly<Tables> = BootOnly(UnsafeCell::new(unsafe { core::mem::zeroed() }));
 
 /// Physical memory below 4 GiB, as the bootstrap tables show it.
 pub(crate) struct BootstrapMemory;
@@ -84,14 +75,19 @@ impl PhysicalMemory for BootstrapMemory {
 }
 
 /// What does not fit the kernel's half.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MappingError {
     /// Bytes of the image, with its symbols.
+    #[error("the kernel's image is to fit 8 MiB; it has {0} bytes")]
     ImageTooLarge(u64),
     /// No page of RAM below 4 GiB is left for the directories.
+    #[error(
+        "a processor without 1 GiB pages needs free memory below 4 GiB for page tables; found none"
+    )]
     NoMemory,
     /// What user space shows lies too far apart.
-    Window(WindowFull),
+    #[error("the kernel's entries and a core's window are to fit three page tables")]
+    Window(#[from] WindowFull),
 }
 
 /// What the kernel's half is to show.
@@ -158,7 +154,7 @@ fn show_window(
     for (range, flags) in [(layout::entry(), 0), (range.clone(), data)] {
         for page in (range.start / PAGE..range.end / PAGE).map(|page| page * PAGE) {
             let entry = (page - layout::KERNEL_BASE) | PRESENT | GLOBAL | flags;
-            window.show(page, entry).map_err(MappingError::Window)?;
+            window.show(page, entry)?;
         }
     }
     Ok(PhysAddr(base))
@@ -229,7 +225,7 @@ fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
 /// Every gibibyte that holds RAM, by one page each.
 fn map_ram_huge(tables: &mut Tables, plan: &Plan<'_>) -> Range<u64> {
     let flags = LARGE | plan.data();
-    for range in plan.memory.usable.ranges() {
+    for range in plan.memory.usable.iter() {
         let last = range.end.min(plan.ram_end()).div_ceil(HUGE_PAGE);
         for gibibyte in range.start / HUGE_PAGE..last {
             *physmap_entry(tables, gibibyte) = (gibibyte * HUGE_PAGE) | flags;
@@ -270,9 +266,8 @@ fn fill_directory(directory: &mut Table, gibibyte: u64, plan: &Plan<'_>) {
     let flags = LARGE | plan.data();
     for (index, entry) in (0u64..).zip(directory.iter_mut()) {
         let start = gibibyte * HUGE_PAGE + index * LARGE_PAGE;
-        let ram = plan.memory.usable.ranges();
-        let holds_ram =
-            ram.iter().any(|range| range.start < start + LARGE_PAGE && start < range.end);
+        let touches = |ram: Range<u64>| ram.start < start + LARGE_PAGE && start < ram.end;
+        let holds_ram = plan.memory.usable.iter().any(touches);
         *entry = if holds_ram { start | flags } else { 0 };
     }
 }
@@ -287,7 +282,7 @@ fn find_pages(plan: &Plan<'_>, count: u64) -> Result<Range<u64>, MappingError> {
         free.remove(taken.clone());
     }
     free.remove(BOOTSTRAP_END..u64::MAX);
-    let fits = |range: &&Range<u64>| range.end - range.start >= count * PAGE;
-    let range = free.ranges().iter().rev().find(fits).ok_or(MappingError::NoMemory)?;
+    let fits = |range: &Range<u64>| range.end - range.start >= count * PAGE;
+    let range = free.iter().filter(fits).last().ok_or(MappingError::NoMemory)?;
     Ok(range.end - count * PAGE..range.end)
 }

@@ -4,12 +4,14 @@ use crate::bytes::PhysicalMemory;
 use crate::command_line::CommandLine;
 use crate::memory_map::MemoryMap;
 use crate::{multiboot2, pvh};
-use core::fmt;
 use core::ops::Range;
+use heapless::Vec;
 use kernel_core::Framebuffer;
 
 /// Longest root pointer (ACPI 2.0 and later).
 pub const RSDP_LENGTH: usize = 36;
+/// The bytes of ACPI's root pointer.
+pub type RootPointer = Vec<u8, RSDP_LENGTH>;
 
 /// Everything that the kernel takes from the boot loader, copied.
 #[derive(Clone, Debug, Default)]
@@ -27,18 +29,21 @@ pub struct BootInfo {
 }
 
 /// The ACPI root pointer, or where it lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rsdp {
     /// Its physical address.
     At(u64),
-    /// A copy, and how many of its bytes count.
-    Copy([u8; RSDP_LENGTH], usize),
+    /// A copy.
+    Copy(RootPointer),
 }
 
 /// Why the boot loader's information cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootInfoError {
     /// Entered by neither PVH nor multiboot2.
+    #[error(
+        "a boot loader that speaks PVH or multiboot2 is needed; found EAX={eax:#x}, EBX={ebx:#x}"
+    )]
     UnknownProtocol {
         /// What EAX held.
         eax: u32,
@@ -46,6 +51,7 @@ pub enum BootInfoError {
         ebx: u32,
     },
     /// A structure lies where it cannot be read, or ends before its fields do.
+    #[error("the boot loader's {what} at {address:#x} is damaged or out of reach")]
     Unreadable {
         /// Which structure.
         what: &'static str,
@@ -53,22 +59,8 @@ pub enum BootInfoError {
         address: u64,
     },
     /// There is no memory map.
+    #[error("the boot loader must tell a memory map; it told none")]
     NoMemoryMap,
-}
-
-impl fmt::Display for BootInfoError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownProtocol { eax, ebx } => write!(
-                f,
-                "a boot loader that speaks PVH or multiboot2 is needed; found EAX={eax:#x}, EBX={ebx:#x}"
-            ),
-            Self::Unreadable { what, address } => {
-                write!(f, "the boot loader's {what} at {address:#x} is damaged or out of reach")
-            }
-            Self::NoMemoryMap => write!(f, "the boot loader must tell a memory map; it told none"),
-        }
-    }
 }
 
 /// Reads what the boot loader left; `eax` and `ebx` are as they were at entry.

@@ -7,31 +7,26 @@ pub trait PhysicalMemory {
 }
 
 /// The `N` bytes at `offset`.
-#[must_use]
 pub fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..offset.checked_add(N)?)?.try_into().ok()
 }
 
 /// The byte at `offset`.
-#[must_use]
 pub fn u8_at(bytes: &[u8], offset: usize) -> Option<u8> {
     bytes.get(offset).copied()
 }
 
 /// The little-endian 32-bit field at `offset`.
-#[must_use]
 pub fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     array_at(bytes, offset).map(u32::from_le_bytes)
 }
 
 /// The little-endian 64-bit field at `offset`.
-#[must_use]
 pub fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     array_at(bytes, offset).map(u64::from_le_bytes)
 }
 
 /// Bytes up to the first NUL, or all of them.
-#[must_use]
 pub fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
 }

@@ -23,9 +23,10 @@ pub struct Reference {
 }
 
 /// Why there is no measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CalibrationError {
     /// The reference does not move.
+    #[error("the ACPI timer or the interval timer is needed to measure time with; both stand")]
     ReferenceStands,
 }
 
@@ -40,13 +41,11 @@ pub struct Rate {
 
 impl Rate {
     /// The middle.
-    #[must_use]
     pub fn hertz(self) -> u64 {
         self.least + (self.most - self.least) / 2
     }
 
     /// Width of the bracket in millionths of the rate.
-    #[must_use]
     pub fn width_ppm(self) -> u64 {
         let width = u128::from(self.most - self.least) * 1_000_000;
         u64::try_from(width / u128::from(self.least.max(1))).unwrap_or(u64::MAX)

@@ -1,55 +1,42 @@
 //! The kernel's command line: options separated by spaces, unknown ones left to others.
 
+use heapless::Vec;
+
 /// Bytes that are kept of a command line.
 pub const MAX_COMMAND_LINE: usize = 1024;
 
 /// A command line, copied out of the boot loader's memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandLine {
-    bytes: [u8; MAX_COMMAND_LINE],
-    length: usize,
-}
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandLine(Vec<u8, MAX_COMMAND_LINE>);
 
 impl CommandLine {
     /// A copy of `bytes`, cut to [`MAX_COMMAND_LINE`].
-    #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        let length = bytes.len().min(MAX_COMMAND_LINE);
-        let mut copy = [0; MAX_COMMAND_LINE];
-        copy[..length].copy_from_slice(&bytes[..length]);
-        Self { bytes: copy, length }
+        Self(bytes.iter().copied().take(MAX_COMMAND_LINE).collect())
     }
 
     /// As it was given.
-    #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.0
     }
 
     /// What the kernel itself understands of it.
-    #[must_use]
     pub fn options(&self) -> Options {
         let mut options = Options::default();
-        for word in self.bytes().split(u8::is_ascii_whitespace) {
-            match word {
-                b"quiet" => options.quiet = true,
-                b"mitigations=auto" => options.mitigations = Mitigations::Auto,
-                b"mitigations=on" => options.mitigations = Mitigations::On,
-                b"mitigations=off" => options.mitigations = Mitigations::Off,
-                _ => {
-                    if let Some(port) = word.strip_prefix(b"exit_port=") {
+        for word in self.0.split(u8::is_ascii_whitespace) {
+            match core::str::from_utf8(word).unwrap_or_default() {
+                "quiet" => options.quiet = true,
+                "mitigations=auto" => options.mitigations = Mitigations::Auto,
+                "mitigations=on" => options.mitigations = Mitigations::On,
+                "mitigations=off" => options.mitigations = Mitigations::Off,
+                word => {
+                    if let Some(("exit_port", port)) = word.split_once('=') {
                         options.exit_port = parse_port(port);
                     }
                 }
             }
         }
         options
-    }
-}
-
-impl Default for CommandLine {
-    fn default() -> Self {
-        Self::new(&[])
     }
 }
 
@@ -76,8 +63,7 @@ pub enum Mitigations {
     Off,
 }
 
-fn parse_port(text: &[u8]) -> Option<u16> {
-    let text = core::str::from_utf8(text).ok()?;
+fn parse_port(text: &str) -> Option<u16> {
     match text.strip_prefix("0x") {
         Some(digits) => u16::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),

@@ -2,6 +2,7 @@
 
 use crate::acpi::MAX_IO_APICS;
 use crate::irq_lines::Pin;
+use heapless::Vec;
 
 const VERSION: u32 = 1;
 const FIRST_ENTRY: u32 = 0x10;
@@ -10,11 +11,13 @@ const LEVEL: u32 = 1 << 15;
 const ACTIVE_LOW: u32 = 1 << 13;
 
 /// All of a machine's I/O APICs.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct IoApics {
-    mapped: [u64; MAX_IO_APICS],
-    pins: [u8; MAX_IO_APICS],
-    count: usize,
+#[derive(Debug, Default)]
+pub(crate) struct IoApics(Vec<IoApic, MAX_IO_APICS>);
+
+#[derive(Debug)]
+struct IoApic {
+    mapped: u64,
+    pins: u8,
 }
 
 impl IoApics {
@@ -23,22 +26,17 @@ impl IoApics {
     /// # Safety
     /// `mapped` is an uncached mapping of an I/O APIC's registers, for good.
     pub(crate) unsafe fn add(&mut self, mapped: u64) {
-        let index = self.count;
-        if index == MAX_IO_APICS {
-            return;
-        }
-        self.mapped[index] = mapped;
-        self.count += 1;
-        let last = self.read(index, VERSION) >> 16 & 0xff;
-        self.pins[index] = u8::try_from(last + 1).unwrap_or(u8::MAX);
-        for pin in 0..self.pins[index] {
-            self.write(index, entry(pin), MASKED);
-        }
+        let mut io_apic = IoApic { mapped, pins: 0 };
+        let last = io_apic.read(VERSION) >> 16 & 0xff;
+        io_apic.pins = u8::try_from(last + 1).unwrap_or(u8::MAX);
+        (0..io_apic.pins).for_each(|pin| io_apic.write(entry(pin), MASKED));
+        // There are no more than the tables' reader keeps track of.
+        let _ = self.0.push(io_apic);
     }
 
     /// How many pins a controller has.
     pub(crate) fn pins(&self, io_apic: u8) -> Option<u8> {
-        self.pins[..self.count].get(usize::from(io_apic)).copied()
+        self.0.get(usize::from(io_apic)).map(|io_apic| io_apic.pins)
     }
 
     /// Routes a pin to a CPU vector of the core with local APIC `target`, masked.
@@ -50,43 +48,44 @@ impl IoApics {
         if active_low {
             low |= ACTIVE_LOW;
         }
-        if let Some((index, entry)) = self.entry(pin) {
-            self.write(index, entry, MASKED);
-            self.write(index, entry + 1, u32::from(target) << 24);
-            self.write(index, entry, low);
+        if let Some((io_apic, entry)) = self.entry(pin) {
+            io_apic.write(entry, MASKED);
+            io_apic.write(entry + 1, u32::from(target) << 24);
+            io_apic.write(entry, low);
         }
     }
 
     /// Masks a pin, or lets it through.
     pub(crate) fn set_masked(&self, pin: Pin, masked: bool) {
-        if let Some((index, entry)) = self.entry(pin) {
-            let old = self.read(index, entry);
-            self.write(index, entry, if masked { old | MASKED } else { old & !MASKED });
+        if let Some((io_apic, entry)) = self.entry(pin) {
+            let old = io_apic.read(entry);
+            io_apic.write(entry, if masked { old | MASKED } else { old & !MASKED });
         }
     }
 
-    fn entry(&self, pin: Pin) -> Option<(usize, u32)> {
-        let pins = self.pins(pin.io_apic)?;
-        (pin.pin < pins).then(|| (usize::from(pin.io_apic), entry(pin.pin)))
+    fn entry(&self, pin: Pin) -> Option<(&IoApic, u32)> {
+        let io_apic = self.0.get(usize::from(pin.io_apic))?;
+        (pin.pin < io_apic.pins).then(|| (io_apic, entry(pin.pin)))
+    }
+}
+
+/// [`IoApics::add`]'s caller vouched for the mapping.
+impl IoApic {
+    fn read(&self, register: u32) -> u32 {
+        // SAFETY: the window is one of the mapped registers.
+        unsafe { self.select(register).read_volatile() }
     }
 
-    fn read(&self, index: usize, register: u32) -> u32 {
-        self.select(index, register);
-        let window = (self.mapped[index] + 0x10) as *const u32;
-        // SAFETY: `add`'s caller vouched for the mapping.
-        unsafe { window.read_volatile() }
+    fn write(&self, register: u32, value: u32) {
+        // SAFETY: the window is one of the mapped registers.
+        unsafe { self.select(register).write_volatile(value) };
     }
 
-    fn write(&self, index: usize, register: u32, value: u32) {
-        self.select(index, register);
-        let window = (self.mapped[index] + 0x10) as *mut u32;
-        // SAFETY: `add`'s caller vouched for the mapping.
-        unsafe { window.write_volatile(value) };
-    }
-
-    fn select(&self, index: usize, register: u32) {
-        // SAFETY: `add`'s caller vouched for the mapping.
-        unsafe { (self.mapped[index] as *mut u32).write_volatile(register) };
+    /// Chooses the register that is seen in the window, which is returned.
+    fn select(&self, register: u32) -> *mut u32 {
+        // SAFETY: the selector is one of the mapped registers.
+        unsafe { (self.mapped as *mut u32).write_volatile(register) };
+        (self.mapped + 0x10) as *mut u32
     }
 }
 

@@ -57,7 +57,6 @@ pub struct IrqLines {
 
 impl IrqLines {
     /// All masked, none routed.
-    #[must_use]
     pub const fn new() -> Self {
         Self { masked: !0, kept: 0, pins: [None; VECTORS] }
     }

@@ -24,7 +24,6 @@ impl Entry {
     pub const SIZE: usize = 24;
 
     /// Reads such an entry.
-    #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let (start, length) = (u64_at(bytes, 0)?, u64_at(bytes, 8)?);
         Some(Self { start, length, kind: u32_at(bytes, 16)? })
@@ -63,7 +62,6 @@ pub struct MemoryMap {
 
 impl MemoryMap {
     /// Sorts firmware's entries out: what any entry reserves is not usable, whatever others say.
-    #[must_use]
     pub fn from_entries(entries: impl Iterator<Item = Entry> + Clone) -> Self {
         let mut map = Self::default();
         for entry in entries.clone().filter(Entry::is_usable) {
@@ -77,7 +75,6 @@ impl MemoryMap {
     }
 
     /// The end of the highest usable range.
-    #[must_use]
     pub fn end(&self) -> u64 {
         self.usable.ranges().last().map_or(0, |range| range.end)
     }

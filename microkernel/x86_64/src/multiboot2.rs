@@ -49,7 +49,7 @@ fn take(info: &mut BootInfo, kind: u32, body: &[u8]) -> Option<()> {
         tag::MODULE => info.module = info.module.clone().or(Some(module(body)?)),
         tag::MEMORY_MAP => info.memory = memory_map(body)?,
         tag::FRAMEBUFFER => info.framebuffer = Some(framebuffer(body)?),
-        tag::ACPI_OLD => info.rsdp = info.rsdp.or(Some(rsdp(body))),
+        tag::ACPI_OLD => info.rsdp = info.rsdp.take().or(Some(rsdp(body))),
         tag::ACPI_NEW => info.rsdp = Some(rsdp(body)),
         _ => {}
     }
@@ -77,10 +77,7 @@ fn framebuffer(body: &[u8]) -> Option<Framebuffer> {
 }
 
 fn rsdp(body: &[u8]) -> Rsdp {
-    let length = body.len().min(RSDP_LENGTH);
-    let mut copy = [0; RSDP_LENGTH];
-    copy[..length].copy_from_slice(&body[..length]);
-    Rsdp::Copy(copy, length)
+    Rsdp::Copy(body.iter().copied().take(RSDP_LENGTH).collect())
 }
 
 /// The tags of some boot information: type and body; `None` once for a damaged one.
@@ -164,7 +161,7 @@ mod tests {
         assert_eq!(info.command_line.bytes(), b"quiet exit_port=0xf4");
         assert_eq!(info.module, Some(0x30_0000..0x30_1000));
         assert_eq!(info.memory.usable.ranges(), [0x10_0000..0x20_0000, 0x20_1000..0x50_0000]);
-        assert_eq!(info.rsdp, Some(Rsdp::Copy([2; 36], 36)));
+        assert_eq!(info.rsdp, Some(Rsdp::Copy([2; 36].into())));
         let screen = info.framebuffer.unwrap();
         assert_eq!((screen.pitch, screen.width, screen.height), (5120, 1024, 768));
     }

@@ -37,7 +37,7 @@ impl InterruptStack {
 }
 
 /// The part of the task state segment that long mode knows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C, packed(4))]
 pub(crate) struct TaskState {
     reserved0: u32,
@@ -58,20 +58,10 @@ impl TaskState {
     /// With interrupt stacks that have these tops.
     pub(crate) fn new(top: impl Fn(InterruptStack) -> u64) -> Self {
         use InterruptStack::{Debug, DoubleFault, Entry, MachineCheck, Nmi};
-        let mut interrupt_stacks = [0; 7];
-        for stack in [Nmi, Debug, DoubleFault, MachineCheck] {
-            interrupt_stacks[stack as usize - 1] = top(stack);
-        }
-        Self {
-            reserved0: 0,
-            entry_stack: top(Entry),
-            unused: [0; 2],
-            reserved1: 0,
-            interrupt_stacks,
-            reserved2: 0,
-            reserved3: 0,
-            port_map: Self::SIZE,
-        }
+        let [nmi, debug, fault, check] = [Nmi, Debug, DoubleFault, MachineCheck].map(&top);
+        let interrupt_stacks = [nmi, debug, fault, check, 0, 0, 0];
+        let (entry_stack, port_map) = (top(Entry), Self::SIZE);
+        Self { entry_stack, interrupt_stacks, port_map, ..Self::default() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::acpi::{self, Platform};
 use crate::address_space::{self, AddressSpace, BootstrapMemory, MappingError, Plan};
-use crate::boot_info::{self, BootInfo, BootInfoError, RSDP_LENGTH};
+use crate::boot_info::{self, BootInfo, BootInfoError, RootPointer};
 use crate::bytes::PhysicalMemory;
 use crate::calibration::{self, CalibrationError, Rate};
 use crate::core_local::{self, Core};
@@ -19,55 +19,30 @@ use crate::serial::Serial;
 use crate::symbols::{self, SymbolTable};
 use crate::trap;
 use core::cell::UnsafeCell;
-use core::fmt::{self, Write};
+use core::fmt::{Arguments, Write};
 use core::ops::Range;
-use kernel_core::{BootError, BootInput, Kernel, MAX_REGIONS, MemoryRange, PhysAddr, Slot};
+use heapless::Vec;
+use kernel_core::{BootError, BootInput, Kernel, PhysAddr, RegionList, Slot};
+
+const PAGE: u64 = 4096;
 
 /// Why the kernel cannot start.
+#[derive(Debug, thiserror::Error)]
 enum StartError {
-    BootInfo(BootInfoError),
+    #[error(transparent)]
+    BootInfo(#[from] BootInfoError),
+    #[error("a processor with a local APIC is needed; CPUID names none")]
     NoLocalApic,
+    #[error("one boot module is needed, the root task's ELF (-initrd or module2); found none")]
     NoModule,
+    #[error("the boot module must lie below 4 GiB and not be empty; found at {0:#x?}")]
     Module(Range<u64>),
-    Mapping(MappingError),
-    Clock(CalibrationError),
-    Boot(BootError),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BootInfo(error) => error.fmt(f),
-            Self::NoLocalApic => {
-                write!(f, "a processor with a local APIC is needed; CPUID names none")
-            }
-            Self::NoModule => write!(
-                f,
-                "one boot module is needed, the root task's ELF (-initrd or module2); found none"
-            ),
-            Self::Module(range) => write!(
-                f,
-                "the boot module must lie below 4 GiB and not be empty; found at {:#x} to {:#x}",
-                range.start, range.end
-            ),
-            Self::Mapping(MappingError::ImageTooLarge(size)) => {
-                write!(f, "the kernel's image is to fit 8 MiB; it has {size} bytes")
-            }
-            Self::Mapping(MappingError::Window(_)) => {
-                write!(f, "the kernel's entries and a core's window are to fit three page tables")
-            }
-            Self::Mapping(MappingError::NoMemory) => write!(
-                f,
-                "a processor without 1 GiB pages needs free memory below 4 GiB for page tables; \
-                 found none"
-            ),
-            Self::Clock(CalibrationError::ReferenceStands) => write!(
-                f,
-                "the ACPI timer or the interval timer is needed to measure time with; both stand"
-            ),
-            Self::Boot(error) => error.fmt(f),
-        }
-    }
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    #[error(transparent)]
+    Clock(#[from] CalibrationError),
+    #[error(transparent)]
+    Boot(#[from] BootError),
 }
 
 /// Slots for the notification of every user interrupt vector: memory of the kernel instance, which
@@ -110,7 +85,7 @@ struct Narrator {
 }
 
 impl Narrator {
-    fn say(&self, line: fmt::Arguments<'_>) {
+    fn say(&self, line: Arguments<'_>) {
         if !self.quiet {
             let _ = writeln!(Serial, "{line}");
         }
@@ -124,7 +99,7 @@ fn boot(
     ebx: u32,
     boot_time: u64,
 ) -> Result<(), StartError> {
-    let info = boot_info::read(&BootstrapMemory, eax, ebx).map_err(StartError::BootInfo)?;
+    let info = boot_info::read(&BootstrapMemory, eax, ebx)?;
     core.options = info.command_line.options();
     core.symbols = find_symbols();
     let narrator = Narrator { quiet: core.options.quiet };
@@ -173,17 +148,13 @@ fn image_end() -> u64 {
     let physical = layout::symbols() - layout::KERNEL_BASE;
     let header = BootstrapMemory.bytes(physical, symbols::HEADER as u64).unwrap_or_default();
     let length = symbols::table_length(header).unwrap_or(0);
-    (layout::symbols() + length as u64).next_multiple_of(4096)
+    (layout::symbols() + length as u64).next_multiple_of(PAGE)
 }
 
-type RootPointer = Option<([u8; RSDP_LENGTH], usize)>;
-
-fn read_acpi(info: &BootInfo, narrator: &Narrator) -> (Platform, RootPointer) {
-    let rsdp = acpi::root_pointer(&BootstrapMemory, info.rsdp);
-    let told = match &rsdp {
-        Some((bytes, length)) => acpi::read(&BootstrapMemory, &bytes[..*length]),
-        None => Err(acpi::AcpiError::NoRootPointer),
-    };
+fn read_acpi(info: &BootInfo, narrator: &Narrator) -> (Platform, Option<RootPointer>) {
+    let rsdp = acpi::root_pointer(&BootstrapMemory, info.rsdp.clone());
+    let told = rsdp.as_ref().ok_or(acpi::AcpiError::NoRootPointer);
+    let told = told.and_then(|rsdp| acpi::read(&BootstrapMemory, rsdp));
     let platform = told.unwrap_or_else(|error| {
         narrator.say(format_args!("{error}: taking one processor and the usual controllers"));
         Platform::assumed()
@@ -192,17 +163,14 @@ fn read_acpi(info: &BootInfo, narrator: &Narrator) -> (Platform, RootPointer) {
 }
 
 /// Pages of interrupt controllers: the local one first.
-fn controller_pages(platform: &Platform) -> ([u64; 1 + acpi::MAX_IO_APICS], usize) {
-    let mut pages = [platform.local_apic; 1 + acpi::MAX_IO_APICS];
-    for (page, io_apic) in pages[1..].iter_mut().zip(platform.io_apics()) {
-        *page = io_apic.address & !0xfff;
-    }
-    (pages, 1 + platform.io_apics().len())
+fn controller_pages(platform: &Platform) -> impl Iterator<Item = u64> {
+    let io_apics = platform.io_apics.iter().map(|io_apic| io_apic.address & !(PAGE - 1));
+    core::iter::once(platform.local_apic).chain(io_apics)
 }
 
 /// Where the mapping of the `index`th controller's registers is.
 fn mapped_controller(index: usize, physical: u64) -> u64 {
-    layout::DEVICES + index as u64 * 4096 + (physical & 0xfff)
+    layout::DEVICES + index as u64 * PAGE + (physical & (PAGE - 1))
 }
 
 fn build_address_space(
@@ -213,19 +181,19 @@ fn build_address_space(
     window: Option<Range<u64>>,
 ) -> Result<AddressSpace, StartError> {
     let image_end = image_end();
-    let (pages, count) = controller_pages(platform);
+    let devices: Vec<u64, { 1 + acpi::MAX_IO_APICS }> = controller_pages(platform).collect();
     let plan = Plan {
         memory: &info.memory,
         huge_pages: features.huge_pages,
         no_execute: features.no_execute,
         image_end,
-        devices: &pages[..count],
+        devices: &devices,
         taken: &[layout::image_start()..image_end - layout::KERNEL_BASE, module.clone()],
         window,
     };
     // SAFETY: the boot core's only call; what the map calls usable is free but for the image and
     // the module, the boot loader's structures having been copied.
-    let space = unsafe { address_space::build(&plan) }.map_err(StartError::Mapping)?;
+    let space = unsafe { address_space::build(&plan) }?;
     // SAFETY: the new root maps the image, its stack included, where they are.
     unsafe { write_cr3(space.root.0) };
     Ok(space)
@@ -242,12 +210,12 @@ fn start_hardware(
     // SAFETY: the address space was built with the controller's page first.
     let mut local_apic = unsafe { LocalApic::enable(platform.local_apic, mapped) };
     let mut io_apics = IoApics::default();
-    for (index, io_apic) in platform.io_apics().iter().enumerate() {
+    for (index, io_apic) in platform.io_apics.iter().enumerate() {
         // SAFETY: the I/O APICs' pages follow in their order.
         unsafe { io_apics.add(mapped_controller(index + 1, io_apic.address)) };
     }
-    let rate = measure_clock(platform).map_err(StartError::Clock)?;
-    local_apic.start_timer(features.tsc_deadline).map_err(StartError::Clock)?;
+    let rate = measure_clock(platform)?;
+    local_apic.start_timer(features.tsc_deadline)?;
     Ok((Hardware::new(megahertz(rate).into(), space, guards, local_apic, io_apics), rate))
 }
 
@@ -277,17 +245,20 @@ fn load_root_task(
     space: &AddressSpace,
     module: Range<u64>,
     clock: Clock,
-    rsdp: RootPointer,
+    rsdp: Option<RootPointer>,
 ) -> Result<(), StartError> {
-    let (memory, count) = memory_ranges(info);
-    let (reserved, reserved_count) = reserved_ranges(platform, space);
+    let mut reserved = RegionList::default();
+    controller_pages(platform).for_each(|page| reserved.insert(page..page + PAGE));
+    // Page directories in RAM.
+    reserved.insert(space.directories.clone());
+    reserved.insert(layout::image_start()..image_end() - layout::KERNEL_BASE);
     let input = BootInput {
-        memory: &memory[..count],
-        kernel: PhysAddr(layout::image_start())..PhysAddr(image_end() - layout::KERNEL_BASE),
+        usable: &info.memory.usable,
+        unusable: &info.memory.reserved,
+        reserved: &reserved,
         module: module_bytes(info, &module)?,
-        module_range: PhysAddr(module.start)..PhysAddr(module.end),
-        reserved: &reserved[..reserved_count],
-        rsdp: rsdp.as_ref().map(|(bytes, length)| &bytes[..*length]),
+        module_range: module.start & !(PAGE - 1)..module.end.next_multiple_of(PAGE),
+        rsdp: rsdp.as_deref(),
         framebuffer: info.framebuffer,
         command_line: info.command_line.bytes(),
         cores_present: platform.processors,
@@ -296,41 +267,13 @@ fn load_root_task(
         node_id: 0,
         num_nodes: 1,
     };
-    kernel.boot(&input).map_err(StartError::Boot)
-}
-
-fn memory_ranges(info: &BootInfo) -> ([MemoryRange; 2 * MAX_REGIONS], usize) {
-    let mut ranges = [MemoryRange { start: 0, end: 0, usable: false }; 2 * MAX_REGIONS];
-    let usable = info.memory.usable.ranges().iter().map(|range| (range, true));
-    let reserved = info.memory.reserved.ranges().iter().map(|range| (range, false));
-    let count = info.memory.usable.ranges().len() + info.memory.reserved.ranges().len();
-    for (place, (range, usable)) in ranges.iter_mut().zip(usable.chain(reserved)) {
-        *place = MemoryRange { start: range.start, end: range.end, usable };
-    }
-    (ranges, count)
-}
-
-/// What user space never gets: the interrupt controllers, and page directories in RAM.
-fn reserved_ranges(
-    platform: &Platform,
-    space: &AddressSpace,
-) -> ([Range<PhysAddr>; 2 + acpi::MAX_IO_APICS], usize) {
-    let (pages, count) = controller_pages(platform);
-    let mut ranges = [const { PhysAddr(0)..PhysAddr(0) }; 2 + acpi::MAX_IO_APICS];
-    for (range, page) in ranges.iter_mut().zip(&pages[..count]) {
-        *range = PhysAddr(*page)..PhysAddr(*page + 4096);
-    }
-    if space.directories.is_empty() {
-        return (ranges, count);
-    }
-    ranges[count] = PhysAddr(space.directories.start)..PhysAddr(space.directories.end);
-    (ranges, count + 1)
+    Ok(kernel.boot(&input)?)
 }
 
 /// The module, through the kernel's own view of RAM.
 fn module_bytes(info: &BootInfo, module: &Range<u64>) -> Result<&'static [u8], StartError> {
-    let in_ram =
-        info.memory.usable.ranges().iter().any(|r| r.start <= module.start && module.end <= r.end);
+    let holds_it = |ram: Range<u64>| ram.start <= module.start && module.end <= ram.end;
+    let in_ram = info.memory.usable.iter().any(holds_it);
     let length = usize::try_from(module.end.saturating_sub(module.start)).unwrap_or(0);
     if !in_ram || length == 0 {
         return Err(StartError::Module(module.clone()));

@@ -2,20 +2,36 @@
 //! magic (u64), count (u32), bytes of strings (u32), then per symbol address (u64), offset of its
 //! name (u32), length of its name (u32), ascending by address; then the strings.
 
-use crate::bytes::{u32_at, u64_at};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// First word of the table.
 pub const MAGIC: u64 = 0x5359_4d53_4433_4f53;
 /// Bytes before the first symbol.
-pub const HEADER: usize = 16;
-const SYMBOL: usize = 16;
+pub const HEADER: usize = size_of::<Header>();
 /// Larger tables are not believed.
 const MAX_BYTES: usize = 16 << 20;
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Header {
+    magic: U64,
+    count: U32,
+    strings: U32,
+}
+
+#[derive(Debug, FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Symbol {
+    address: U64,
+    name: U32,
+    name_length: U32,
+}
 
 /// A checked symbol table.
 #[derive(Clone, Copy, Debug)]
 pub struct SymbolTable<'a> {
-    symbols: &'a [u8],
+    symbols: &'a [Symbol],
     strings: &'a [u8],
 }
 
@@ -29,51 +45,33 @@ pub struct Location<'a> {
 }
 
 /// Bytes of the whole table, by its first [`HEADER`] bytes; `None` if there is none.
-#[must_use]
 pub fn table_length(header: &[u8]) -> Option<usize> {
-    if u64_at(header, 0)? != MAGIC {
-        return None;
-    }
-    let count = usize::try_from(u32_at(header, 8)?).ok()?;
-    let strings = usize::try_from(u32_at(header, 12)?).ok()?;
-    let length = count.checked_mul(SYMBOL)?.checked_add(HEADER)?.checked_add(strings)?;
-    Some(length).filter(|length| *length <= MAX_BYTES)
+    let (header, _) = Header::ref_from_prefix(header).ok()?;
+    let symbols = usize::try_from(header.count.get()).ok()?.checked_mul(size_of::<Symbol>())?;
+    let strings = usize::try_from(header.strings.get()).ok()?;
+    let length = symbols.checked_add(HEADER)?.checked_add(strings)?;
+    (header.magic.get() == MAGIC && length <= MAX_BYTES).then_some(length)
 }
 
 impl<'a> SymbolTable<'a> {
     /// The table that `bytes` begin with.
-    #[must_use]
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        let length = table_length(bytes)?;
-        let count = usize::try_from(u32_at(bytes, 8)?).ok()?;
-        let body = bytes.get(HEADER..length)?;
-        let (symbols, strings) = body.split_at_checked(count * SYMBOL)?;
+        let bytes = bytes.get(..table_length(bytes)?)?;
+        let (header, rest) = Header::ref_from_prefix(bytes).ok()?;
+        let count = usize::try_from(header.count.get()).ok()?;
+        let (symbols, strings) = <[Symbol]>::ref_from_prefix_with_elems(rest, count).ok()?;
         Some(Self { symbols, strings })
     }
 
     /// The function that `address` is in: the last symbol at or below it.
-    #[must_use]
     pub fn locate(&self, address: u64) -> Option<Location<'a>> {
-        let (mut low, mut high) = (0, self.symbols.len() / SYMBOL);
-        while low < high {
-            let middle = low.midpoint(high);
-            if self.address(middle)? <= address { low = middle + 1 } else { high = middle }
-        }
-        let index = low.checked_sub(1)?;
-        Some(Location {
-            name: self.name(index)?,
-            offset: address.checked_sub(self.address(index)?)?,
-        })
-    }
-
-    fn address(&self, index: usize) -> Option<u64> {
-        u64_at(self.symbols, index * SYMBOL)
-    }
-
-    fn name(&self, index: usize) -> Option<&'a str> {
-        let start = usize::try_from(u32_at(self.symbols, index * SYMBOL + 8)?).ok()?;
-        let length = usize::try_from(u32_at(self.symbols, index * SYMBOL + 12)?).ok()?;
-        core::str::from_utf8(self.strings.get(start..start.checked_add(length)?)?).ok()
+        let above = self.symbols.partition_point(|symbol| symbol.address.get() <= address);
+        let symbol = self.symbols.get(above.checked_sub(1)?)?;
+        let start = usize::try_from(symbol.name.get()).ok()?;
+        let length = usize::try_from(symbol.name_length.get()).ok()?;
+        let name = self.strings.get(start..start.checked_add(length)?)?;
+        let offset = address.checked_sub(symbol.address.get())?;
+        Some(Location { name: core::str::from_utf8(name).ok()?, offset })
     }
 }
 

@@ -24,12 +24,12 @@ pub struct Window<'a> {
 }
 
 /// There is no memory for another paging structure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no memory for another paging structure")]
 pub struct WindowFull;
 
 impl<'a> Window<'a> {
     /// Shows nothing. `tables` are zero and lie at `base`, physically; the first is the root.
-    #[must_use]
     pub fn new(tables: &'a mut [Table], base: u64) -> Self {
         Self { tables, base, used: 1 }
     }

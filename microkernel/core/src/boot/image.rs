@@ -1,6 +1,5 @@
 //! The root task's image: an ELF from outside, checked before anything of it is used.
 
-use core::fmt;
 use core::ops::Range;
 use d3os_abi::USER_TOP;
 use elf::ElfBytes;
@@ -18,39 +17,32 @@ pub(super) const PAGE_BYTES: usize = 4096;
 pub(super) const PAGE: u64 = PAGE_BYTES as u64;
 
 /// What is wrong with an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
     /// Not an ELF, or cut off.
+    #[error("it is not an ELF file, or damaged")]
     Malformed,
     /// An ELF, but not a statically linked 64-bit executable for x86_64.
+    #[error("it is not a static 64-bit x86_64 executable")]
     WrongKind,
     /// Nothing to load.
+    #[error("it has no segment to load")]
     Empty,
     /// More segments than an image may have.
+    #[error("it has more than {MAX_SEGMENTS} segments to load")]
     TooManySegments,
     /// A segment's bytes are not all in the file, or more than its memory.
+    #[error("a segment's bytes are outside the file")]
     SegmentBytes,
     /// A segment is in the first page or above user space.
+    #[error("a segment is outside user space")]
     SegmentAddress,
     /// A segment begins before the last one ends.
+    #[error("its segments overlap or are not in ascending order")]
     SegmentOrder,
     /// The first instruction is in no segment.
+    #[error("its entry point is in no segment")]
     Entry,
-}
-
-impl fmt::Display for ImageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "it is not an ELF file, or damaged",
-            Self::WrongKind => "it is not a static 64-bit x86_64 executable",
-            Self::Empty => "it has no segment to load",
-            Self::TooManySegments => "it has more than 16 segments to load",
-            Self::SegmentBytes => "a segment's bytes are outside the file",
-            Self::SegmentAddress => "a segment is outside user space",
-            Self::SegmentOrder => "its segments overlap or are not in ascending order",
-            Self::Entry => "its entry point is in no segment",
-        })
-    }
 }
 
 /// A range of memory and what it begins with; the rest is zero.

@@ -5,8 +5,7 @@ use super::{BootInput, MAX_COMMAND_LINE};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::Ref;
-use core::mem::offset_of;
-use d3os_abi::{BootInfo, SlotRegion, UntypedDescriptor, chunk};
+use d3os_abi::{SlotRegion, chunk};
 use heapless::Vec;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -14,6 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub(super) const MAX_EXTRA_PAGES: usize = 2;
 /// Entries of the memory map that are told, as many as seL4's structure holds.
 const MAX_MAP_ENTRIES: usize = 50;
+const MAP_ENTRY_BYTES: usize = 24;
 
 /// A page of the root task, as bytes.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -22,78 +22,26 @@ pub(super) struct Page {
     pub(super) bytes: [u8; PAGE_BYTES],
 }
 
-/// What BootInfo tells about the root task's capability space.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Layout {
-    pub(super) extra_bytes: u64,
-    pub(super) ipc_buffer: u64,
-    pub(super) sched_control: SlotRegion,
-    pub(super) paging: SlotRegion,
-    pub(super) extra_pages: SlotRegion,
-    pub(super) image_frames: SlotRegion,
-    pub(super) untyped: SlotRegion,
-    pub(super) empty: SlotRegion,
-    pub(super) cnode_bits: u8,
-}
-
-/// Amounts of memory for [`chunk::D3OS_MACHINE`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct MemoryAmounts {
-    pub(super) ram: u64,
-    pub(super) kernel: u64,
-}
-
 impl<M: Machine> Kernel<M> {
-    fn put_word(&mut self, page: Ref<Page>, offset: usize, value: u64) {
-        self.get_mut(page).bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+    /// Writes words into a page.
+    pub(super) fn put_words(&mut self, page: Ref<Page>, offset: usize, words: &[u64]) {
+        let bytes = words.as_bytes();
+        self.get_mut(page).bytes[offset..][..bytes.len()].copy_from_slice(bytes);
     }
 
-    fn put_region(&mut self, page: Ref<Page>, offset: usize, region: SlotRegion) {
-        self.put_word(page, offset, region.start);
-        self.put_word(page, offset + 8, region.end);
+    /// Writes regions of slots into a page.
+    pub(super) fn put_regions(&mut self, page: Ref<Page>, offset: usize, regions: &[SlotRegion]) {
+        for (region, place) in regions.iter().zip((offset..).step_by(size_of::<SlotRegion>())) {
+            self.put_words(page, place, &[region.start, region.end]);
+        }
     }
 
-    /// Writes all of BootInfo but the list of untypeds.
-    pub(super) fn write_boot_info(
-        &mut self,
-        page: Ref<Page>,
-        input: &BootInput<'_>,
-        layout: &Layout,
-    ) {
-        self.put_word(page, offset_of!(BootInfo, extra_len), layout.extra_bytes);
-        self.put_word(page, offset_of!(BootInfo, node_id), input.node_id);
-        self.put_word(page, offset_of!(BootInfo, num_nodes), input.num_nodes);
-        self.put_word(page, offset_of!(BootInfo, num_io_pt_levels), u64::MAX);
-        self.put_word(page, offset_of!(BootInfo, ipc_buffer), layout.ipc_buffer);
-        self.put_region(page, offset_of!(BootInfo, empty), layout.empty);
-        self.put_region(page, offset_of!(BootInfo, user_image_frames), layout.image_frames);
-        self.put_region(page, offset_of!(BootInfo, user_image_paging), layout.paging);
-        self.put_region(page, offset_of!(BootInfo, extra_bi_pages), layout.extra_pages);
-        let cnode_bits = layout.cnode_bits.into();
-        self.put_word(page, offset_of!(BootInfo, init_cnode_size_bits), cnode_bits);
-        self.put_region(page, offset_of!(BootInfo, sched_control), layout.sched_control);
-        self.put_region(page, offset_of!(BootInfo, untyped), layout.untyped);
-    }
-
-    /// Writes entry `index` of the list of untypeds.
-    pub(super) fn write_untyped(
-        &mut self,
-        page: Ref<Page>,
-        index: usize,
-        descriptor: UntypedDescriptor,
-    ) {
-        let entry = offset_of!(BootInfo, untyped_list) + index * size_of::<UntypedDescriptor>();
-        let packed = u64::from(descriptor.size_bits) | u64::from(descriptor.is_device) << 8;
-        self.put_word(page, entry, descriptor.paddr);
-        self.put_word(page, entry + 8, packed);
-    }
-
-    /// Writes extra BootInfo.
+    /// Writes extra BootInfo, which tells how much RAM there is and how much the kernel keeps.
     pub(super) fn write_extra(
         &mut self,
         pages: &Vec<Ref<Page>, MAX_EXTRA_PAGES>,
         input: &BootInput<'_>,
-        amounts: MemoryAmounts,
+        amounts: [u64; 2],
     ) {
         let mut offset = 0;
         for_each_extra(input, amounts, |bytes| {
@@ -110,15 +58,13 @@ impl<M: Machine> Kernel<M> {
 /// Bytes of extra BootInfo.
 pub(super) fn extra_bytes(input: &BootInput<'_>) -> u64 {
     let mut length = 0;
-    for_each_extra(input, MemoryAmounts { ram: 0, kernel: 0 }, |bytes| {
-        length += bytes.len() as u64;
-    });
+    for_each_extra(input, [0; 2], |bytes| length += bytes.len() as u64);
     length
 }
 
 /// Tells `put` the bytes of extra BootInfo in order. D3OS's own chunk comes first, padded, so that
 /// its words are aligned; the others have the lengths that readers of seL4's know.
-fn for_each_extra(input: &BootInput<'_>, amounts: MemoryAmounts, mut put: impl FnMut(&[u8])) {
+fn for_each_extra(input: &BootInput<'_>, amounts: [u64; 2], mut put: impl FnMut(&[u8])) {
     machine_chunk(input, amounts, &mut put);
     if let Some(rsdp) = input.rsdp {
         put_header(chunk::ACPI_RSDP, rsdp.len(), &mut put);
@@ -131,24 +77,20 @@ fn for_each_extra(input: &BootInput<'_>, amounts: MemoryAmounts, mut put: impl F
 }
 
 fn put_header(id: u64, payload: usize, put: &mut impl FnMut(&[u8])) {
-    put(&id.to_le_bytes());
-    put(&(payload as u64 + 16).to_le_bytes());
+    put([id, payload as u64 + 16].as_bytes());
 }
 
 /// A length as chunks hold it; all of theirs are small.
-fn length_field(bytes: usize) -> [u8; 4] {
-    u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes()
+fn length_field(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-fn machine_chunk(input: &BootInput<'_>, amounts: MemoryAmounts, put: &mut impl FnMut(&[u8])) {
+fn machine_chunk(input: &BootInput<'_>, [ram, kernel]: [u64; 2], put: &mut impl FnMut(&[u8])) {
     let line = &input.command_line[..input.command_line.len().min(MAX_COMMAND_LINE)];
     let padding = line.len().next_multiple_of(8) - line.len();
     put_header(chunk::D3OS_MACHINE, 32 + line.len() + padding, put);
-    put(&input.cores_present.to_le_bytes());
-    put(&length_field(line.len()));
-    put(&input.boot_tsc.to_le_bytes());
-    put(&amounts.ram.to_le_bytes());
-    put(&amounts.kernel.to_le_bytes());
+    put([input.cores_present, length_field(line.len())].as_bytes());
+    put([input.boot_tsc, ram, kernel].as_bytes());
     put(line);
     put(&[0; 8][..padding]);
 }
@@ -158,22 +100,20 @@ fn framebuffer_chunk(input: &BootInput<'_>, put: &mut impl FnMut(&[u8])) {
     let Some(screen) = input.framebuffer else { return };
     put_header(chunk::FRAMEBUFFER, 22, put);
     put(&screen.address.to_le_bytes());
-    put(&screen.pitch.to_le_bytes());
-    put(&screen.width.to_le_bytes());
-    put(&screen.height.to_le_bytes());
+    put([screen.pitch, screen.width, screen.height].as_bytes());
     put(&[screen.bits_per_pixel, screen.kind]);
 }
 
 /// Multiboot entries: bytes that follow (20), base, length, type (1: RAM, 2: reserved).
 fn memory_map_chunk(input: &BootInput<'_>, put: &mut impl FnMut(&[u8])) {
-    let entries = &input.memory[..input.memory.len().min(MAX_MAP_ENTRIES)];
-    let bytes = entries.len() * 24;
+    let usable = input.usable.iter().map(|range| (range, 1u32));
+    let entries = usable.chain(input.unusable.iter().map(|range| (range, 2)));
+    let bytes = entries.clone().take(MAX_MAP_ENTRIES).count() * MAP_ENTRY_BYTES;
     put_header(chunk::MEMORY_MAP, 4 + bytes, put);
-    put(&length_field(bytes));
-    for range in entries {
+    put(&length_field(bytes).to_le_bytes());
+    for (range, kind) in entries.take(MAX_MAP_ENTRIES) {
         put(&20u32.to_le_bytes());
-        put(&range.start.to_le_bytes());
-        put(&range.end.saturating_sub(range.start).to_le_bytes());
-        put(&(if range.usable { 1u32 } else { 2 }).to_le_bytes());
+        put([range.start, range.end - range.start].as_bytes());
+        put(&kind.to_le_bytes());
     }
 }

@@ -1,7 +1,7 @@
 //! Making the root task: its capabilities, address space, image, thread and untyped memory.
 
 use super::image::{ImageError, PAGE, PAGE_BYTES, RootImage};
-use super::info::{self, Layout, MAX_EXTRA_PAGES, MemoryAmounts, Page};
+use super::info::{self, MAX_EXTRA_PAGES, Page};
 use super::memory::Memory;
 use super::regions::{Piece, RegionList};
 use super::{BootError, BootInput};
@@ -16,10 +16,11 @@ use crate::refill::Parameters;
 use crate::scheduler::Place;
 use crate::slot::Slot;
 use crate::vspace::{Attributes, Entry};
+use core::mem::offset_of;
 use core::ops::Range;
 use d3os_abi::{
-    FrameSize, MAX_UNTYPED_BITS, MAX_UNTYPED_DESCRIPTORS, MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS,
-    SLOT_SIZE_BITS, SlotRegion, USER_TOP, UntypedDescriptor, size_bits, slot,
+    BootInfo, FrameSize, MAX_UNTYPED_BITS, MAX_UNTYPED_DESCRIPTORS, MIN_SCHED_CONTEXT_BITS,
+    MIN_UNTYPED_BITS, SLOT_SIZE_BITS, SlotRegion, USER_TOP, UntypedDescriptor, size_bits, slot,
 };
 use heapless::Vec;
 
@@ -35,6 +36,8 @@ const MAX_RAM_UNTYPEDS: usize = MAX_UNTYPED_DESCRIPTORS * 3 / 4;
 const USER_FLAGS: u64 = 0x202;
 /// The root task's time slice in microseconds.
 const TIME_SLICE: u64 = 5_000;
+/// Levels of I/O page tables, where there are none.
+const NO_IOMMU: u64 = u64::MAX;
 /// What the kernel's messages call its thread.
 const THREAD_NAME: &[u8] = b"root task";
 
@@ -95,11 +98,9 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         plan: Plan,
         memory: &'a mut Memory,
     ) -> Result<Self, BootError> {
-        let cnode_bits = CNODE_BITS + SLOT_SIZE_BITS;
-        let cnode = Ref::at(memory.allocate(cnode_bits, "the root task's capabilities")?);
-        kernel.machine.clear(cnode.address(), 1 << cnode_bits);
-        let root = Ref::at(memory.allocate(size_bits::PAGING, "the root task's address space")?);
-        kernel.machine.clear(root.address(), 1 << size_bits::PAGING);
+        let mut allocate = |bits, purpose| memory.allocate(&mut kernel.machine, bits, purpose);
+        let cnode = Ref::at(allocate(CNODE_BITS + SLOT_SIZE_BITS, "the root task's capabilities")?);
+        let root = Ref::at(allocate(size_bits::PAGING, "the root task's address space")?);
         let next_slot = slot::FIRST_FREE;
         Ok(Self { kernel, input, image, plan, memory, cnode, next_slot, root, user_pages: 0 })
     }
@@ -107,7 +108,9 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     pub(super) fn run(mut self) -> Result<(), BootError> {
         self.make_control_caps();
         self.make_address_space()?;
-        let sched_control = self.make_sched_control();
+        let start = self.next_slot;
+        self.insert_next(Cap::SchedControl { core: self.kernel.core });
+        let sched_control = self.slots_since(start);
         let paging = self.make_tables()?;
         let (ipc_buffer, frame) = self.map_page(self.plan.ipc_buffer)?;
         self.insert(slot::IPC_BUFFER_FRAME, frame);
@@ -118,19 +121,18 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         self.make_thread(ipc_buffer.address())?;
         let amounts = self.amounts();
         let untyped = self.make_untypeds(boot_info);
-        let layout = Layout {
-            extra_bytes: self.plan.extra_bytes,
-            ipc_buffer: self.plan.ipc_buffer,
-            sched_control,
-            paging,
-            extra_pages,
-            image_frames,
-            untyped,
-            empty: SlotRegion { start: self.next_slot, end: 1 << CNODE_BITS },
-            cnode_bits: CNODE_BITS,
-        };
-        self.kernel.write_boot_info(boot_info, self.input, &layout);
-        self.kernel.write_extra(&extra, self.input, amounts);
+        let (empty, none) =
+            (SlotRegion { start: self.next_slot, end: 1 << CNODE_BITS }, SlotRegion::default());
+        let Self { kernel, input, plan: Plan { extra_bytes, ipc_buffer, .. }, .. } = self;
+        let head = [extra_bytes, input.node_id, input.num_nodes, NO_IOMMU, ipc_buffer];
+        kernel.put_words(boot_info, offset_of!(BootInfo, extra_len), &head);
+        let regions = [empty, none, image_frames, paging, none, extra_pages];
+        kernel.put_regions(boot_info, offset_of!(BootInfo, empty), &regions);
+        let cnode_bits = CNODE_BITS.into();
+        kernel.put_words(boot_info, offset_of!(BootInfo, init_cnode_size_bits), &[cnode_bits, 0]);
+        let regions = [sched_control, untyped];
+        kernel.put_regions(boot_info, offset_of!(BootInfo, sched_control), &regions);
+        kernel.write_extra(&extra, input, amounts);
         Ok(())
     }
 
@@ -165,20 +167,12 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
 
     fn make_address_space(&mut self) -> Result<(), BootError> {
         self.kernel.init_vspace_root(self.root);
-        let pool = self.memory.allocate(size_bits::ASID_POOL, "the first ASID pool")?;
-        self.kernel.machine.clear(pool, 1 << size_bits::ASID_POOL);
-        let pool = Ref::<AsidPool>::at(pool);
+        let pool: Ref<AsidPool> = self.allocate(size_bits::ASID_POOL, "the first ASID pool")?;
         self.kernel.get_mut(pool).roots[usize::from(ROOT_ASID.0)] = Link::to(self.root);
         self.kernel.asid_pools[0] = Link::to(pool);
         self.insert(slot::ASID_POOL, Cap::AsidPool { object: pool, base: Asid(0) });
         self.insert(slot::VSPACE, Cap::VSpace { root: self.root, asid: Some(ROOT_ASID) });
         Ok(())
-    }
-
-    fn make_sched_control(&mut self) -> SlotRegion {
-        let start = self.next_slot;
-        self.insert_next(Cap::SchedControl { core: self.kernel.core });
-        self.slots_since(start)
     }
 
     /// Makes every table that the image's pages need, a level after the other.
@@ -199,7 +193,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     }
 
     fn make_table(&mut self, level: TableLevel, vaddr: u64) -> Result<(), BootError> {
-        let object = Ref::at(self.allocate_page("the root task's address space")?);
+        let object = self.allocate(size_bits::PAGING, "the root task's address space")?;
         let entry = Entry::table(object, Attributes::from_word(0));
         self.enter(vaddr, level.coverage_bits(), entry);
         let mapping = Some(Mapping { asid: ROOT_ASID, vaddr });
@@ -214,21 +208,21 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         }
     }
 
-    fn allocate_page(&mut self, purpose: &'static str) -> Result<PhysAddr, BootError> {
-        let page = self.memory.allocate(size_bits::PAGING, purpose)?;
-        self.kernel.machine.clear(page, PAGE);
-        Ok(page)
+    /// A new object's zeroed memory: 2^`bits` bytes.
+    fn allocate<T>(&mut self, bits: u8, purpose: &'static str) -> Result<Ref<T>, BootError> {
+        self.memory.allocate(&mut self.kernel.machine, bits, purpose).map(Ref::at)
     }
 
     /// Maps a new, zeroed page; returns it and its capability.
     fn map_page(&mut self, vaddr: u64) -> Result<(Ref<Page>, Cap), BootError> {
-        let base = self.allocate_page("the root task's image")?;
+        let page: Ref<Page> = self.allocate(size_bits::PAGING, "the root task's image")?;
         self.user_pages += 1;
+        let base = page.address();
         let (size, rights) = (FrameSize::Small, FrameRights { read: true, write: true });
         let entry = Entry::page(base, size, rights, Attributes::from_word(0));
         self.enter(vaddr, size.bits(), entry);
         let mapping = Some(Mapping { asid: ROOT_ASID, vaddr });
-        Ok((Ref::at(base), Cap::Frame { base, size, rights, device: false, mapping }))
+        Ok((page, Cap::Frame { base, size, rights, device: false, mapping }))
     }
 
     fn map_extra_pages(
@@ -263,9 +257,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     }
 
     fn make_thread(&mut self, ipc_buffer: PhysAddr) -> Result<(), BootError> {
-        let thread =
-            Ref::<Tcb>::at(self.memory.allocate(size_bits::TCB, "the root task's thread")?);
-        self.kernel.machine.clear(thread.address(), 1 << size_bits::TCB);
+        let thread = self.allocate(size_bits::TCB, "the root task's thread")?;
         self.kernel.init_thread(thread);
         self.insert(slot::TCB, Cap::Thread { object: thread });
         self.give_slot(thread, TcbSlot::CSpace, slot::CNODE);
@@ -301,8 +293,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
 
     fn make_sched_context(&mut self) -> Result<Ref<SchedContext>, BootError> {
         let size_bits = MIN_SCHED_CONTEXT_BITS;
-        let object = Ref::at(self.memory.allocate(size_bits, "the root task's time")?);
-        self.kernel.machine.clear(object.address(), 1 << size_bits);
+        let object = self.allocate(size_bits, "the root task's time")?;
         self.insert(slot::SCHED_CONTEXT, Cap::SchedContext { object, size_bits });
         Ok(object)
     }
@@ -321,10 +312,11 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         self.kernel.make_ready(thread, Place::Last);
     }
 
-    fn amounts(&self) -> MemoryAmounts {
+    /// Bytes of RAM in the machine, and what the kernel keeps of them.
+    fn amounts(&self) -> [u64; 2] {
         let ram = self.memory.ram_bytes;
         let free = self.memory.free.bytes() + self.memory.module.bytes();
-        MemoryAmounts { ram, kernel: ram - free - self.user_pages * PAGE }
+        [ram, ram - free - self.user_pages * PAGE]
     }
 
     /// Makes a capability for every piece of memory that is left: device memory first. Where
@@ -345,10 +337,9 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
             let (base, size_bits) = (PhysAddr(piece.base), piece.bits);
             let cap = Cap::Untyped { base, size_bits, device, free: 0 };
             kernel.insert_root(cnode.index(*next_slot), cap);
-            let is_device = device.into();
-            let descriptor =
-                UntypedDescriptor { paddr: base.0, size_bits, is_device, ..Default::default() };
-            kernel.write_untyped(boot_info, index, descriptor);
+            let entry = offset_of!(BootInfo, untyped_list) + index * size_of::<UntypedDescriptor>();
+            let size_and_kind = u64::from(size_bits) | u64::from(device) << 8;
+            kernel.put_words(boot_info, entry, &[base.0, size_and_kind]);
             *next_slot += 1;
         }
         self.slots_since(start)

@@ -16,18 +16,16 @@ pub struct RegionList {
 
 impl RegionList {
     /// The ranges, ascending.
-    #[must_use]
     pub fn ranges(&self) -> &[Range<u64>] {
         &self.regions
     }
 
     /// The ranges, ascending, each by itself.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> + Clone + '_ {
         self.regions.iter().cloned()
     }
 
     /// Bytes in all ranges.
-    #[must_use]
     pub fn bytes(&self) -> u64 {
         self.iter().map(|region| region.end - region.start).sum()
     }
@@ -75,21 +73,22 @@ impl RegionList {
             return;
         }
         let mut rest = 0..0;
-        for region in self.regions.iter_mut().filter(|r| r.start < range.end && range.start < r.end)
-        {
+        let touched = |r: &&mut Range<u64>| r.start < range.end && range.start < r.end;
+        for region in self.regions.iter_mut().filter(touched) {
             let (before, after) = (region.start..range.start, range.end..region.end);
-            if before.is_empty() {
-                *region = after;
-            } else {
-                *region = before;
-                // Only one region can stick out on both sides.
-                if !after.is_empty() {
-                    rest = after;
-                }
+            // Only one region can stick out on both sides.
+            if !before.is_empty() && !after.is_empty() {
+                rest = after.clone();
             }
+            *region = if before.is_empty() { after } else { before };
         }
         self.regions.retain(|r| !r.is_empty());
         self.insert(rest);
+    }
+
+    /// Takes all ranges of `others` out.
+    pub fn remove_all(&mut self, others: &Self) {
+        others.iter().for_each(|range| self.remove(range));
     }
 
     /// Keeps only what is inside `range`.

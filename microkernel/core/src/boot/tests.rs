@@ -2,7 +2,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 
 use super::image::PAGE;
-use super::{BootError, BootInput, Framebuffer, ImageError, MemoryRange};
+use super::{BootError, BootInput, Framebuffer, ImageError, RegionList};
 use crate::cap::{Asid, Cap, FrameRights, Mapping};
 use crate::invariants::SlotArray;
 use crate::kernel::{Event, Kernel, Next};
@@ -20,9 +20,42 @@ const GIB: u64 = 1 << 30;
 /// Simulated RAM: 12 MiB.
 const RAM_PAGES: usize = 3072;
 const RAM_END: u64 = RAM_BASE + RAM_PAGES as u64 * PAGE;
-const KERNEL: Range<PhysAddr> = PhysAddr(RAM_BASE)..PhysAddr(RAM_BASE + 0x5_1234);
-const APICS: [Range<PhysAddr>; 2] =
-    [PhysAddr(0xfec0_0000)..PhysAddr(0xfec0_1000), PhysAddr(0xfee0_0000)..PhysAddr(0xfee0_1000)];
+const KERNEL: Range<u64> = RAM_BASE..RAM_BASE + 0x5_2000;
+const APICS: [Range<u64>; 2] = [0xfec0_0000..0xfec0_1000, 0xfee0_0000..0xfee0_1000];
+const PHYSICAL_END: u64 = 1 << 47;
+
+/// A piece of a memory map; pieces may overlap, and then what is not usable wins.
+#[derive(Clone, Copy, Debug)]
+struct MemoryRange {
+    start: u64,
+    end: u64,
+    usable: bool,
+}
+
+/// A memory map as the kernel is told it: whole pages.
+#[derive(Default)]
+struct Lists {
+    usable: RegionList,
+    unusable: RegionList,
+    reserved: RegionList,
+}
+
+impl Lists {
+    fn new(memory: &[MemoryRange]) -> Self {
+        let mut lists = Self::default();
+        for range in memory.iter().filter(|range| range.usable && range.start < range.end) {
+            let start = range.start.next_multiple_of(PAGE).min(PHYSICAL_END);
+            lists.usable.insert(start..(range.end & !(PAGE - 1)).min(PHYSICAL_END));
+        }
+        for range in memory.iter().filter(|range| !range.usable && range.start < range.end) {
+            let end = range.end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+            lists.usable.remove(range.start & !(PAGE - 1)..end);
+            lists.unusable.insert(range.start & !(PAGE - 1)..end);
+        }
+        APICS.into_iter().chain([KERNEL]).for_each(|range| lists.reserved.insert(range));
+        lists
+    }
+}
 
 struct TestSegment {
     vaddr: u64,
@@ -80,13 +113,13 @@ fn unusable(start: u64, end: u64) -> MemoryRange {
     MemoryRange { start, end, usable: false }
 }
 
-fn input<'a>(memory: &'a [MemoryRange], module: &'a [u8]) -> BootInput<'a> {
+fn input<'a>(memory: &'a Lists, module: &'a [u8]) -> BootInput<'a> {
     BootInput {
-        memory,
-        kernel: KERNEL,
+        usable: &memory.usable,
+        unusable: &memory.unusable,
+        reserved: &memory.reserved,
         module,
-        module_range: PhysAddr(RAM_BASE + 8 * MIB + 12)..PhysAddr(RAM_BASE + 9 * MIB),
-        reserved: &APICS,
+        module_range: RAM_BASE + 8 * MIB..RAM_BASE + 9 * MIB,
         rsdp: Some(b"RSD PTR sample"),
         framebuffer: Some(Framebuffer {
             address: 0xfd00_0000,
@@ -112,7 +145,7 @@ fn kernel() -> Kernel<SimulatedMachine> {
 
 fn booted(memory: &[MemoryRange], module: &[u8]) -> Result<Root, BootError> {
     let mut kernel = kernel();
-    kernel.boot(&input(memory, module))?;
+    kernel.boot(&input(&Lists::new(memory), module))?;
     let Next::Thread(thread) = kernel.start() else { panic!("nothing runs after boot") };
     Ok(Root { kernel, thread })
 }
@@ -233,8 +266,7 @@ impl Root {
         let first_ram = untypeds.iter().position(|u| !u.2).unwrap_or(untypeds.len());
         assert!(untypeds[first_ram..].iter().all(|u| !u.2), "device memory after RAM");
         let mut used = self.taken();
-        used.push(KERNEL.start.0..KERNEL.end.0);
-        used.extend(APICS.iter().map(|range| range.start.0..range.end.0));
+        used.extend(APICS.into_iter().chain([KERNEL]));
         for (index, &(base, bits, device)) in untypeds.iter().enumerate() {
             assert_eq!(base % (1 << bits), 0, "{base:#x} is not aligned to 2^{bits}");
             let range = base..base + (1 << bits);
@@ -354,8 +386,8 @@ fn extra_boot_info_tells_what_the_loader_told() {
     assert_eq!(chunk(chunk::TSC_FREQUENCY)[..], 2400u32.to_le_bytes());
     let map = chunk(chunk::MEMORY_MAP);
     assert_eq!(map[..4], (24 * 3u32).to_le_bytes());
-    assert_eq!(map[4 + 24 + 4..][..8], memory[1].start.to_le_bytes());
-    assert_eq!(map[4 + 24 + 20..][..4], 2u32.to_le_bytes());
+    assert_eq!(map[4 + 2 * 24 + 4..][..8], 0x9_f000u64.to_le_bytes());
+    assert_eq!(map[4 + 2 * 24 + 20..][..4], 2u32.to_le_bytes());
     let screen = chunk(chunk::FRAMEBUFFER);
     assert_eq!(screen[..8], 0xfd00_0000u64.to_le_bytes());
     assert_eq!(screen[20..], [32, 1]);
@@ -374,7 +406,7 @@ fn extra_boot_info_tells_what_the_loader_told() {
 #[test]
 fn a_long_command_line_is_cut() {
     let line = vec![b'x'; 100_000];
-    let memory = plain_memory();
+    let memory = Lists::new(&plain_memory());
     let module = sample();
     let mut kernel = kernel();
     let input = BootInput { command_line: &line, rsdp: Some(&line), ..input(&memory, &module) };
@@ -392,7 +424,7 @@ fn untypeds_are_all_that_is_left() {
     root.check_untypeds(&memory);
     let free: u64 = root.untypeds().iter().filter(|u| !u.2).map(|u| 1 << u.1).sum();
     let taken: u64 = root.taken().iter().map(|range| range.end - range.start).sum();
-    let kernel = (KERNEL.end.0 - KERNEL.start.0).next_multiple_of(PAGE);
+    let kernel = KERNEL.end - KERNEL.start;
     assert_eq!(free + taken + kernel, RAM_PAGES as u64 * PAGE + 0x9_e000, "the module's too");
 }
 
@@ -505,7 +537,7 @@ proptest! {
                     };
                     let mut free = untypeds.iter().map(|u| u.0..u.0 + (1 << u.1));
                     let held = covered(&mut free) + covered(&mut taken.iter().cloned());
-                    let kernel = (KERNEL.start.0..KERNEL.end.0).contains(&page);
+                    let kernel = KERNEL.contains(&page);
                     prop_assert_eq!(held, if kernel { 0 } else { PAGE }, "page {:#x}", page);
                 }
             }

@@ -11,14 +11,13 @@ const WORD_BITS: usize = 64;
 
 /// Which ports are in issued ranges: a bit each.
 #[derive(Debug)]
-pub struct IoPorts {
+pub(crate) struct IoPorts {
     issued: [u64; (1 << 16) / WORD_BITS],
 }
 
 impl IoPorts {
     /// None issued.
-    #[must_use]
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { issued: [0; (1 << 16) / WORD_BITS] }
     }
 
@@ -26,18 +25,9 @@ impl IoPorts {
         words(first, last).any(|(word, mask)| self.issued[word] & mask != 0)
     }
 
-    fn issue(&mut self, first: u16, last: u16) {
-        words(first, last).for_each(|(word, mask)| self.issued[word] |= mask);
-    }
-
-    fn take_back(&mut self, first: u16, last: u16) {
-        words(first, last).for_each(|(word, mask)| self.issued[word] &= !mask);
-    }
-}
-
-impl Default for IoPorts {
-    fn default() -> Self {
-        Self::new()
+    /// Makes issued ports free, or free ones issued.
+    fn toggle(&mut self, first: u16, last: u16) {
+        words(first, last).for_each(|(word, mask)| self.issued[word] ^= mask);
     }
 }
 
@@ -61,11 +51,11 @@ pub(crate) struct IoPortControlRequest {
 
 /// A port access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IoPortRequest {
-    /// Read the port.
-    In(u16, PortWidth),
-    /// Write the value to the port.
-    Out(u16, PortWidth, u32),
+pub(crate) struct IoPortRequest {
+    port: u16,
+    width: PortWidth,
+    /// What to write, or nothing: then the port is read.
+    value: Option<u32>,
 }
 
 fn check_port(value: u64) -> Decoded<u16> {
@@ -92,51 +82,44 @@ impl<M: Machine> Kernel<M> {
         request: IoPortControlRequest,
     ) -> Outcome {
         let IoPortControlRequest { first, last, dest } = request;
-        self.io_ports.issue(first, last);
+        self.io_ports.toggle(first, last);
         self.insert_derived(dest, Cap::IoPort { first, last }, inv.slot);
         Ok(Answer::Empty)
     }
 
     /// Checks an invocation of a port range.
     pub(crate) fn decode_io_port(&self, inv: &Invocation) -> Decoded<IoPortRequest> {
-        let (width, out) = match inv.label()? {
-            Label::IoPortIn8 => (PortWidth::Byte, false),
-            Label::IoPortIn16 => (PortWidth::Word, false),
-            Label::IoPortIn32 => (PortWidth::Long, false),
-            Label::IoPortOut8 => (PortWidth::Byte, true),
-            Label::IoPortOut16 => (PortWidth::Word, true),
-            Label::IoPortOut32 => (PortWidth::Long, true),
+        let (width, reads) = match inv.label()? {
+            Label::IoPortIn8 => (PortWidth::Byte, true),
+            Label::IoPortIn16 => (PortWidth::Word, true),
+            Label::IoPortIn32 => (PortWidth::Long, true),
+            Label::IoPortOut8 => (PortWidth::Byte, false),
+            Label::IoPortOut16 => (PortWidth::Word, false),
+            Label::IoPortOut32 => (PortWidth::Long, false),
             _ => return Err(SyscallError::IllegalOperation),
         };
-        // The argument is a 16-bit value in a word.
-        #[expect(clippy::cast_possible_truncation, reason = "the upper bits mean nothing")]
-        let port = self.argument(inv, 0)? as u16;
+        // Ports have 16 bits and values 32: what is above means nothing.
+        let port = (self.argument(inv, 0)? & 0xffff) as u16;
         check_access(inv.cap, port, width)?;
-        if !out {
-            return Ok(IoPortRequest::In(port, width));
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "the upper bits mean nothing")]
-        let value = self.argument(inv, 1)? as u32;
-        Ok(IoPortRequest::Out(port, width, value))
+        let value = if reads { None } else { Some((self.argument(inv, 1)? & 0xffff_ffff) as u32) };
+        Ok(IoPortRequest { port, width, value })
     }
 
     /// Accesses a port.
     pub(crate) fn perform_io_port(&mut self, request: IoPortRequest) -> Outcome {
-        match request {
-            IoPortRequest::In(port, width) => {
-                let value = self.machine.port_in(port, width);
-                Ok(Answer::Word(value.into()))
-            }
-            IoPortRequest::Out(port, width, value) => {
+        let IoPortRequest { port, width, value } = request;
+        Ok(match value {
+            None => Answer::Word(self.machine.port_in(port, width).into()),
+            Some(value) => {
                 self.machine.port_out(port, width, value);
-                Ok(Answer::Empty)
+                Answer::Empty
             }
-        }
+        })
     }
 
     /// The last capability to a port range goes away: it may be issued again.
     pub(crate) fn finalise_io_port(&mut self, first: u16, last: u16) {
-        self.io_ports.take_back(first, last);
+        self.io_ports.toggle(first, last);
     }
 }
 

@@ -10,7 +10,7 @@ use d3os_abi::{CapRights, Label, MAX_IRQ_VECTOR};
 
 /// State of the user interrupt vectors: a bit each.
 #[derive(Debug, Default)]
-pub struct IrqTable {
+pub(crate) struct IrqTable {
     /// A handler was issued.
     in_use: u128,
     /// An interrupt arrived and was not acknowledged yet.
@@ -18,12 +18,6 @@ pub struct IrqTable {
 }
 
 impl IrqTable {
-    /// None in use.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { in_use: 0, unacknowledged: 0 }
-    }
-
     fn is_in_use(&self, vector: u8) -> bool {
         self.in_use & 1 << vector != 0
     }
@@ -32,11 +26,8 @@ impl IrqTable {
 /// Where the interrupts of a new handler come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IrqSource {
-    IoApic {
-        ioapic: u8,
-        pin: u8,
-        trigger: InterruptTrigger,
-    },
+    /// A pin of an I/O APIC.
+    IoApic(u8, u8, InterruptTrigger),
     /// The device sends the vector by itself.
     Msi,
 }
@@ -100,7 +91,7 @@ impl<M: Machine> Kernel<M> {
         let pin = check_range(self.argument(inv, 3)?, u64::from(pins).saturating_sub(1))?;
         let level = check_range(self.argument(inv, 4)?, 1)? == 1;
         let active_low = check_range(self.argument(inv, 5)?, 1)? == 1;
-        Ok(IrqSource::IoApic { ioapic, pin, trigger: InterruptTrigger { level, active_low } })
+        Ok(IrqSource::IoApic(ioapic, pin, InterruptTrigger { level, active_low }))
     }
 
     /// The device's address serves the caller's bookkeeping only; without an interrupt-remapping
@@ -120,7 +111,7 @@ impl<M: Machine> Kernel<M> {
     ) -> Outcome {
         let IrqControlRequest { source, vector, dest } = request;
         self.irqs.in_use |= 1 << vector;
-        if let IrqSource::IoApic { ioapic, pin, trigger } = source {
+        if let IrqSource::IoApic(ioapic, pin, trigger) = source {
             self.machine.route_ioapic(ioapic, pin, trigger, vector);
         }
         self.insert_derived(dest, Cap::IrqHandler { vector }, inv.slot);

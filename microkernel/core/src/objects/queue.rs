@@ -6,20 +6,18 @@ use crate::{Kernel, Link, Machine, Ref};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The threads before and after one in a queue.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub(crate) struct Neighbours {
     pub(crate) prev: Link<Tcb>,
     pub(crate) next: Link<Tcb>,
 }
 
 /// The ends of a queue.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub(crate) struct Queue {
     pub(crate) head: Link<Tcb>,
     pub(crate) tail: Link<Tcb>,

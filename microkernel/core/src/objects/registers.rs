@@ -2,7 +2,8 @@
 
 use crate::objects::Context;
 use core::mem::offset_of;
-use d3os_abi::{FRAME_REGISTERS, REGISTERS};
+use core::ops::Range;
+use d3os_abi::REGISTERS;
 use zerocopy::transmute_mut;
 
 /// RFLAGS that a user may choose: carry, parity, adjust, zero, sign, direction, overflow, alignment
@@ -11,7 +12,7 @@ const USER_FLAGS: u64 = 0x0024_0cd5;
 /// RFLAGS that are always set in user mode: interrupts enabled, and the reserved bit 1.
 const FORCED_FLAGS: u64 = 0x202;
 
-/// Index of RFLAGS in the order of [`d3os_abi::UserRegisters`].
+/// Index of RFLAGS in a register frame.
 const RFLAGS: usize = 2;
 /// Index of RAX, the first of those that are in the same order in a [`Context`].
 const FIRST_GENERAL: usize = 3;
@@ -43,7 +44,7 @@ impl Context {
         Self { rflags: FORCED_FLAGS, full_frame: 1, ..Self::default() }
     }
 
-    /// The register at `index` (below [`REGISTERS`]) in the order of [`d3os_abi::UserRegisters`].
+    /// The register at `index` (below [`REGISTERS`]) in a register frame.
     /// RIP is the instruction that a restart goes on with.
     fn register(&mut self, index: usize) -> &mut u64 {
         match index {
@@ -75,18 +76,9 @@ impl Context {
         self.fs_base = canonical(base);
     }
 
-    /// Copies the frame registers of another thread.
-    pub(crate) fn copy_frame(&mut self, from: &Self) {
-        for index in 0..FRAME_REGISTERS {
-            self.write_register(index, from.read_register(index));
-        }
-    }
-
-    /// Copies the integer registers of another thread.
-    pub(crate) fn copy_integer(&mut self, from: &Self) {
-        for index in FRAME_REGISTERS..REGISTERS {
-            self.write_register(index, from.read_register(index));
-        }
+    /// Copies registers of another thread.
+    pub(crate) fn copy_registers(&mut self, from: &Self, indices: Range<usize>) {
+        indices.for_each(|index| self.write_register(index, from.read_register(index)));
     }
 }
 

@@ -234,16 +234,17 @@ impl<M: Machine> Kernel<M> {
     fn decode_bind(&self, inv: &Invocation, context: Ref<SchedContext>) -> Decoded<ContextRequest> {
         let holder = self.decode_holder(inv)?;
         let object = self.get(context);
-        let taken = match holder {
-            Holder::Thread(_) => !object.thread.is_none(),
+        match holder {
+            Holder::Thread(thread) => {
+                ensure(object.thread.is_none(), SyscallError::IllegalOperation)?;
+                self.check_bindable(context, thread)?;
+            }
             // A thread may already run on it: it gives it back when it waits for the notification.
             Holder::Notification(notification) => {
-                !object.notification.is_none() || !self.get(notification).sched_context.is_none()
+                let lends = !self.get(notification).sched_context.is_none();
+                let free = object.notification.is_none() && !lends;
+                ensure(free, SyscallError::IllegalOperation)?;
             }
-        };
-        ensure(!taken, SyscallError::IllegalOperation)?;
-        if let Holder::Thread(thread) = holder {
-            self.check_bindable(context, thread)?;
         }
         Ok(ContextRequest::Bind(holder))
     }
@@ -269,13 +270,13 @@ impl<M: Machine> Kernel<M> {
         let holder = self.decode_holder(inv)?;
         let object = self.get(context);
         let holds = match holder {
-            Holder::Thread(thread) => object.thread == Link::to(thread),
+            Holder::Thread(thread) => {
+                self.ensure_not_running_on(context)?;
+                object.thread == Link::to(thread)
+            }
             Holder::Notification(notification) => object.notification == Link::to(notification),
         };
         ensure(holds, SyscallError::IllegalOperation)?;
-        if let Holder::Thread(_) = holder {
-            self.ensure_not_running_on(context)?;
-        }
         Ok(ContextRequest::UnbindObject(holder))
     }
 
@@ -308,12 +309,8 @@ impl<M: Machine> Kernel<M> {
             }
             ContextRequest::Unbind => self.unbind_all(context),
             ContextRequest::UnbindObject(Holder::Thread(_)) => self.take_from_thread(context),
-            ContextRequest::UnbindObject(Holder::Notification(_)) => {
-                self.unbind_lender(context);
-            }
-            ContextRequest::Consumed => {
-                return Ok(Answer::Word(self.take_consumed(context)));
-            }
+            ContextRequest::UnbindObject(Holder::Notification(_)) => self.unbind_lender(context),
+            ContextRequest::Consumed => return Ok(Answer::Word(self.take_consumed(context))),
             ContextRequest::YieldTo => return self.perform_yield_to(inv.thread, context),
         }
         Ok(Answer::Empty)
@@ -351,27 +348,20 @@ impl<M: Machine> Kernel<M> {
         let Cap::SchedContext { object, size_bits } = self.extra_cap(inv, 0)?.1 else {
             return Err(SyscallError::InvalidCapability(1));
         };
-        let max_us = MAX_PERIOD / self.machine.ticks_per_microsecond();
+        let ticks = self.machine.ticks_per_microsecond();
+        let max_us = MAX_PERIOD / ticks;
         ensure_range(budget_us, MIN_BUDGET_US, max_us)?;
         ensure_range(period_us, MIN_BUDGET_US, max_us)?;
         ensure_range(budget_us, MIN_BUDGET_US, period_us)?;
         ensure_range(extra, 0, refill_capacity(size_bits).saturating_sub(MIN_REFILLS))?;
-        Ok(SchedControlRequest {
-            context: object,
-            parameters: self.parameters(budget_us, period_us, extra),
-            badge,
-            sporadic: flags & SCHED_CONTEXT_SPORADIC != 0,
-        })
-    }
-
-    fn parameters(&self, budget_us: u64, period_us: u64, extra_refills: u64) -> Parameters {
-        let ticks = self.machine.ticks_per_microsecond();
         let round_robin = budget_us == period_us;
-        Parameters {
+        let parameters = Parameters {
             budget: budget_us * ticks,
             period: if round_robin { 0 } else { period_us * ticks },
-            refill_max: u32::try_from(MIN_REFILLS + extra_refills).unwrap_or(u32::MAX),
-        }
+            refill_max: u32::try_from(MIN_REFILLS + extra).unwrap_or(u32::MAX),
+        };
+        let sporadic = flags & SCHED_CONTEXT_SPORADIC != 0;
+        Ok(SchedControlRequest { context: object, parameters, badge, sporadic })
     }
 
     /// Configures a scheduling context.
@@ -385,8 +375,8 @@ impl<M: Machine> Kernel<M> {
         if let Some(thread) = thread {
             self.dequeue(thread);
         }
-        let runs = thread.is_some_and(|thread| self.get(thread).state.is_runnable());
-        if runs && self.get(context).is_active() {
+        let runner = thread.filter(|thread| self.get(*thread).state.is_runnable());
+        if runner.is_some() && self.get(context).is_active() {
             self.update_refills(context, parameters);
         } else {
             self.new_refills(context, parameters);
@@ -394,21 +384,12 @@ impl<M: Machine> Kernel<M> {
         let object = self.get_mut(context);
         object.badge = badge;
         object.sporadic = u32::from(sporadic);
-        if let Some(thread) = thread
-            && runs
-        {
-            self.resume_configured(thread, context);
+        match runner {
+            Some(_) if !self.has_budget(context) => self.postpone(context),
+            Some(thread) if Link::to(thread) == self.scheduler.current => self.reschedule(),
+            Some(thread) => self.wake(thread),
+            None => {}
         }
         Ok(Answer::Empty)
-    }
-
-    fn resume_configured(&mut self, thread: Ref<Tcb>, context: Ref<SchedContext>) {
-        if !self.has_budget(context) {
-            self.postpone(context);
-        } else if Link::to(thread) == self.scheduler.current {
-            self.reschedule();
-        } else {
-            self.wake(thread);
-        }
     }
 }

@@ -128,10 +128,9 @@ impl Queued {
 }
 
 /// A blocked sender's message: what the endpoint capability that it used had to say.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub struct SendTerms {
     /// The capability's badge.
     pub(crate) badge: u64,
@@ -142,10 +141,9 @@ pub struct SendTerms {
 }
 
 /// A fault whose message has not been answered, as it is stored; [`crate::fault`] knows its words.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub struct FaultRecord {
     /// The fault's label; 0 is none.
     pub(crate) label: u64,

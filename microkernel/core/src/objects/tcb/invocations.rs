@@ -6,20 +6,13 @@ use crate::{
     Answer, Cap, Decoded, Invocation, Kernel, Link, Machine, Outcome, PhysAddr, Preempted, Ref,
     Slot, SyscallError, ensure, ensure_range,
 };
-use d3os_abi::{CapRights, Label, REGISTERS, TCB_FLAG_FPU_DISABLED};
+use d3os_abi::{CapRights, FRAME_REGISTERS, Label, REGISTERS, TCB_FLAG_FPU_DISABLED};
 
 /// A capability to be put into one of a thread's slots, and where it comes from. Null empties it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NewCap {
     cap: Cap,
     source: Ref<Slot>,
-}
-
-/// A new CSpace and VSpace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NewSpace {
-    cspace: NewCap,
-    vspace: NewCap,
 }
 
 /// A new IPC buffer: its frame (Null: none) and where it lies.
@@ -30,38 +23,26 @@ pub(crate) struct NewBuffer {
     writable: bool,
 }
 
-/// What `TCB_CopyRegisters` is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CopyPlan {
-    source: Ref<Tcb>,
-    suspend_source: bool,
-    resume_target: bool,
-    frame: bool,
-    integer: bool,
+/// What is to become of a thread; `None` stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    handler: Option<(TcbSlot, NewCap)>,
+    /// CSpace and VSpace.
+    space: Option<[NewCap; 2]>,
+    buffer: Option<NewBuffer>,
+    mcp: Option<u8>,
+    priority: Option<u8>,
+    /// The scheduling context to run on, or none.
+    context: Option<Option<Ref<SchedContext>>>,
 }
 
-/// What `TCB_SetSchedParams` is to set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SchedParams {
-    mcp: u8,
-    priority: u8,
-    context: Option<Ref<SchedContext>>,
-    fault_handler: NewCap,
-}
-
-/// A decoded invocation of a thread.
+/// A decoded invocation of a thread; flags are those of [`flag`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TcbRequest {
-    ReadRegisters { suspend: bool, count: usize },
-    WriteRegisters { resume: bool, count: usize },
-    CopyRegisters(CopyPlan),
-    Configure { space: NewSpace, buffer: NewBuffer },
-    SetSpace { fault_handler: NewCap, space: NewSpace },
-    SetPriority(u8),
-    SetMcPriority(u8),
-    SetSchedParams(SchedParams),
-    SetTimeoutEndpoint(NewCap),
-    SetIpcBuffer(NewBuffer),
+    ReadRegisters { flags: u64, count: usize },
+    WriteRegisters { flags: u64, count: usize },
+    CopyRegisters { flags: u64, source: Ref<Tcb> },
+    Change(Change),
     Suspend,
     Resume,
     BindNotification(Ref<Notification>),
@@ -91,21 +72,54 @@ const WRITE_REGISTERS_HEAD: usize = 2;
 impl<M: Machine> Kernel<M> {
     /// Decodes an invocation of `thread`.
     pub(crate) fn decode_tcb(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
+        let none = Change::default();
         Ok(match inv.label()? {
-            Label::TcbReadRegisters => self.decode_read_registers(inv, thread)?,
-            Label::TcbWriteRegisters => self.decode_write_registers(inv, thread)?,
-            Label::TcbCopyRegisters => self.decode_copy_registers(inv)?,
-            Label::TcbConfigure => self.decode_configure(inv, thread)?,
-            Label::TcbSetPriority => TcbRequest::SetPriority(self.decode_priority(inv, 0)?),
-            Label::TcbSetMcPriority => TcbRequest::SetMcPriority(self.decode_priority(inv, 0)?),
+            Label::TcbReadRegisters => {
+                let [flags, count] = self.arguments(inv, 0)?;
+                ensure_range(count, 1, REGISTERS as u64)?;
+                self.ensure_not_current(thread)?;
+                TcbRequest::ReadRegisters { flags, count: register_count(count) }
+            }
+            Label::TcbWriteRegisters => {
+                let [flags, count] = self.arguments(inv, 0)?;
+                let sent = (inv.length - WRITE_REGISTERS_HEAD) as u64;
+                ensure(count <= sent, SyscallError::TruncatedMessage)?;
+                self.ensure_not_current(thread)?;
+                TcbRequest::WriteRegisters { flags, count: register_count(count) }
+            }
+            Label::TcbCopyRegisters => {
+                let flags = self.argument(inv, 0)?;
+                TcbRequest::CopyRegisters { flags, source: self.extra_thread(inv, 0)? }
+            }
+            Label::TcbConfigure => {
+                let buffer = Some(self.decode_buffer(inv, 2, self.argument(inv, 2)?)?);
+                let space = Some(self.decode_space(inv, thread, 0)?);
+                TcbRequest::Change(Change { space, buffer, ..none })
+            }
+            Label::TcbSetPriority => {
+                let priority = Some(self.decode_priority(inv, 0)?);
+                TcbRequest::Change(Change { priority, ..none })
+            }
+            Label::TcbSetMcPriority => {
+                let mcp = Some(self.decode_priority(inv, 0)?);
+                TcbRequest::Change(Change { mcp, ..none })
+            }
             Label::TcbSetSchedParams => self.decode_sched_params(inv, thread)?,
             Label::TcbSetTimeoutEndpoint => {
-                TcbRequest::SetTimeoutEndpoint(self.decode_handler(inv, 0)?)
+                let handler = Some((TcbSlot::TimeoutHandler, self.decode_handler(inv, 0)?));
+                TcbRequest::Change(Change { handler, ..none })
             }
             Label::TcbSetIpcBuffer => {
-                TcbRequest::SetIpcBuffer(self.decode_buffer(inv, 0, self.argument(inv, 0)?)?)
+                let buffer = Some(self.decode_buffer(inv, 0, self.argument(inv, 0)?)?);
+                TcbRequest::Change(Change { buffer, ..none })
             }
-            Label::TcbSetSpace => self.decode_set_space(inv, thread)?,
+            Label::TcbSetSpace => {
+                self.argument(inv, 1)?;
+                self.extra_cap(inv, 2)?;
+                let space = Some(self.decode_space(inv, thread, 1)?);
+                let handler = Some((TcbSlot::FaultHandler, self.decode_handler(inv, 0)?));
+                TcbRequest::Change(Change { handler, space, ..none })
+            }
             Label::TcbSuspend => TcbRequest::Suspend,
             Label::TcbResume => TcbRequest::Resume,
             Label::TcbBindNotification => self.decode_bind_notification(inv, thread)?,
@@ -121,53 +135,17 @@ impl<M: Machine> Kernel<M> {
         })
     }
 
-    fn decode_read_registers(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
-        let [flags, count] = self.arguments(inv, 0)?;
-        ensure_range(count, 1, REGISTERS as u64)?;
-        self.ensure_not_current(thread)?;
-        let suspend = flags & flag::SUSPEND_SOURCE != 0;
-        Ok(TcbRequest::ReadRegisters { suspend, count: register_count(count) })
-    }
-
-    fn decode_write_registers(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
-        let [flags, count] = self.arguments(inv, 0)?;
-        let sent = (inv.length - WRITE_REGISTERS_HEAD) as u64;
-        ensure(count <= sent, SyscallError::TruncatedMessage)?;
-        self.ensure_not_current(thread)?;
-        let resume = flags & flag::RESUME_TARGET != 0;
-        Ok(TcbRequest::WriteRegisters { resume, count: register_count(count) })
-    }
-
     fn ensure_not_current(&self, thread: Ref<Tcb>) -> Decoded<()> {
         ensure(self.scheduler.current != Link::to(thread), SyscallError::IllegalOperation)
     }
 
-    fn decode_copy_registers(&self, inv: &Invocation) -> Decoded<TcbRequest> {
-        let flags = self.argument(inv, 0)?;
-        Ok(TcbRequest::CopyRegisters(CopyPlan {
-            source: self.extra_thread(inv, 0)?,
-            suspend_source: flags & flag::SUSPEND_SOURCE != 0,
-            resume_target: flags & flag::COPY_RESUME_TARGET != 0,
-            frame: flags & flag::TRANSFER_FRAME != 0,
-            integer: flags & flag::TRANSFER_INTEGER != 0,
-        }))
-    }
-
-    fn decode_configure(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
-        let address = self.argument(inv, 2)?;
-        let buffer = self.decode_buffer(inv, 2, address)?;
-        Ok(TcbRequest::Configure { space: self.decode_space(inv, thread, 0)?, buffer })
-    }
-
-    fn decode_set_space(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
-        self.argument(inv, 1)?;
-        self.extra_cap(inv, 2)?;
-        let space = self.decode_space(inv, thread, 1)?;
-        Ok(TcbRequest::SetSpace { fault_handler: self.decode_handler(inv, 0)?, space })
-    }
-
     /// The new CSpace and VSpace: extra capabilities from `first` on, and words 0 and 1.
-    fn decode_space(&self, inv: &Invocation, thread: Ref<Tcb>, first: usize) -> Decoded<NewSpace> {
+    fn decode_space(
+        &self,
+        inv: &Invocation,
+        thread: Ref<Tcb>,
+        first: usize,
+    ) -> Decoded<[NewCap; 2]> {
         self.ensure_settled(Self::tcb_slot(thread, TcbSlot::CSpace))?;
         self.ensure_settled(Self::tcb_slot(thread, TcbSlot::VSpace))?;
         let (source, cap) = self.extra_cap(inv, first)?;
@@ -177,7 +155,7 @@ impl<M: Machine> Kernel<M> {
         let (source, cap) = self.extra_cap(inv, first + 1)?;
         let cap = self.derive_cap(source, cap)?;
         ensure(self.vspace_root(cap).is_some(), SyscallError::IllegalOperation)?;
-        Ok(NewSpace { cspace, vspace: NewCap { cap, source } })
+        Ok([cspace, NewCap { cap, source }])
     }
 
     /// Replacing the last capability of a CNode would delete all that is in it, which may take
@@ -244,8 +222,9 @@ impl<M: Machine> Kernel<M> {
             }
             _ => return Err(SyscallError::InvalidCapability(2)),
         };
-        let fault_handler = self.decode_handler(inv, 2)?;
-        Ok(TcbRequest::SetSchedParams(SchedParams { mcp, priority, context, fault_handler }))
+        let handler = Some((TcbSlot::FaultHandler, self.decode_handler(inv, 2)?));
+        let (mcp, priority, context) = (Some(mcp), Some(priority), Some(context));
+        Ok(TcbRequest::Change(Change { handler, mcp, priority, context, ..Change::default() }))
     }
 
     fn decode_bind_notification(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
@@ -283,33 +262,16 @@ impl<M: Machine> Kernel<M> {
         request: TcbRequest,
     ) -> Outcome {
         match request {
-            TcbRequest::ReadRegisters { suspend, count } => {
-                return Ok(self.read_registers(inv, thread, suspend, count));
+            TcbRequest::ReadRegisters { flags, count } => {
+                return Ok(self.read_registers(inv, thread, flags, count));
             }
-            TcbRequest::WriteRegisters { resume, count } => {
-                self.write_registers(inv, thread, resume, count);
+            TcbRequest::WriteRegisters { flags, count } => {
+                self.write_registers(inv, thread, flags, count);
             }
-            TcbRequest::CopyRegisters(plan) => self.copy_registers(thread, plan),
-            TcbRequest::Configure { space, buffer } => {
-                self.replace_space(inv, thread, space)?;
-                self.replace_buffer(inv, thread, buffer)?;
+            TcbRequest::CopyRegisters { flags, source } => {
+                self.copy_registers(thread, flags, source);
             }
-            TcbRequest::SetSpace { fault_handler, space } => {
-                self.replace_cap(inv, thread, TcbSlot::FaultHandler, fault_handler)?;
-                self.replace_space(inv, thread, space)?;
-            }
-            TcbRequest::SetPriority(priority) => self.set_priority(thread, priority),
-            TcbRequest::SetMcPriority(mcp) => self.get_mut(thread).mcp = mcp,
-            TcbRequest::SetSchedParams(SchedParams { mcp, priority, context, fault_handler }) => {
-                self.replace_cap(inv, thread, TcbSlot::FaultHandler, fault_handler)?;
-                self.get_mut(thread).mcp = mcp;
-                self.set_priority(thread, priority);
-                self.replace_sched_context(thread, context);
-            }
-            TcbRequest::SetTimeoutEndpoint(handler) => {
-                self.replace_cap(inv, thread, TcbSlot::TimeoutHandler, handler)?;
-            }
-            TcbRequest::SetIpcBuffer(buffer) => self.replace_buffer(inv, thread, buffer)?,
+            TcbRequest::Change(change) => self.change(inv, thread, change)?,
             TcbRequest::Suspend => self.suspend(thread),
             TcbRequest::Resume => self.resume(thread),
             TcbRequest::BindNotification(notification) => {
@@ -327,10 +289,10 @@ impl<M: Machine> Kernel<M> {
         &mut self,
         inv: &Invocation,
         thread: Ref<Tcb>,
-        suspend: bool,
+        flags: u64,
         count: usize,
     ) -> Answer {
-        if suspend {
+        if flags & flag::SUSPEND_SOURCE != 0 {
             self.suspend(thread);
         }
         let context = self.get(thread).context;
@@ -338,34 +300,63 @@ impl<M: Machine> Kernel<M> {
         Answer::Written(self.set_message_words(inv.thread, &words[..count]))
     }
 
-    fn write_registers(&mut self, inv: &Invocation, thread: Ref<Tcb>, resume: bool, count: usize) {
+    fn write_registers(&mut self, inv: &Invocation, thread: Ref<Tcb>, flags: u64, count: usize) {
         for index in 0..count {
             if let Some(word) = self.message_word(inv.thread, WRITE_REGISTERS_HEAD + index) {
                 self.get_mut(thread).context.write_register(index, word);
             }
         }
         self.get_mut(thread).take_position();
-        if resume {
+        if flags & flag::RESUME_TARGET != 0 {
             self.resume(thread);
         }
     }
 
-    fn copy_registers(&mut self, thread: Ref<Tcb>, plan: CopyPlan) {
-        if plan.suspend_source {
-            self.suspend(plan.source);
+    fn copy_registers(&mut self, thread: Ref<Tcb>, flags: u64, source: Ref<Tcb>) {
+        if flags & flag::SUSPEND_SOURCE != 0 {
+            self.suspend(source);
         }
-        if plan.resume_target {
+        if flags & flag::COPY_RESUME_TARGET != 0 {
             self.resume(thread);
         }
-        let from = self.get(plan.source).context;
+        let from = self.get(source).context;
         let tcb = self.get_mut(thread);
-        if plan.frame {
-            tcb.context.copy_frame(&from);
+        if flags & flag::TRANSFER_FRAME != 0 {
+            tcb.context.copy_registers(&from, 0..FRAME_REGISTERS);
             tcb.take_position();
         }
-        if plan.integer {
-            tcb.context.copy_integer(&from);
+        if flags & flag::TRANSFER_INTEGER != 0 {
+            tcb.context.copy_registers(&from, FRAME_REGISTERS..REGISTERS);
         }
+    }
+
+    fn change(
+        &mut self,
+        inv: &Invocation,
+        thread: Ref<Tcb>,
+        change: Change,
+    ) -> Result<(), Preempted> {
+        if let Some((slot, handler)) = change.handler {
+            self.replace_cap(inv, thread, slot, handler)?;
+        }
+        if let Some(space) = change.space {
+            self.replace_space(inv, thread, space)?;
+        }
+        if let Some(buffer) = change.buffer {
+            self.replace_buffer(inv, thread, buffer)?;
+        }
+        if let Some(mcp) = change.mcp {
+            self.get_mut(thread).mcp = mcp;
+        }
+        if let Some(priority) = change.priority {
+            self.set_priority(thread, priority);
+        }
+        match (change.context, self.get(thread).sched_context.get()) {
+            (Some(Some(new)), None) => self.bind_thread(new, thread),
+            (Some(None), Some(old)) => self.take_from_thread(old),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Replaces a capability of a thread. Deleting the old one may take the new one, or the thread,
@@ -392,10 +383,10 @@ impl<M: Machine> Kernel<M> {
         &mut self,
         inv: &Invocation,
         thread: Ref<Tcb>,
-        space: NewSpace,
+        [cspace, vspace]: [NewCap; 2],
     ) -> Result<(), Preempted> {
-        self.replace_cap(inv, thread, TcbSlot::CSpace, space.cspace)?;
-        self.replace_cap(inv, thread, TcbSlot::VSpace, space.vspace)?;
+        self.replace_cap(inv, thread, TcbSlot::CSpace, cspace)?;
+        self.replace_cap(inv, thread, TcbSlot::VSpace, vspace)?;
         self.get_mut(thread).space_epoch = 0;
         if self.scheduler.current == Link::to(thread) {
             self.load_address_space(thread);
@@ -414,14 +405,6 @@ impl<M: Machine> Kernel<M> {
         tcb.ipc_buffer = buffer.address;
         tcb.ipc_buffer_writable = u64::from(buffer.writable);
         Ok(())
-    }
-
-    fn replace_sched_context(&mut self, thread: Ref<Tcb>, new: Option<Ref<SchedContext>>) {
-        match (new, self.get(thread).sched_context.get()) {
-            (Some(new), None) => self.bind_thread(new, thread),
-            (None, Some(old)) => self.take_from_thread(old),
-            _ => {}
-        }
     }
 
     fn set_flags(&mut self, thread: Ref<Tcb>, clear: u64, set: u64) -> Answer {
