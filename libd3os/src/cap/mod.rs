@@ -92,12 +92,12 @@ mod tests {
     //! Each invocation is compared with the label table: object, label, words, capabilities.
 
     use super::*;
+    use crate::abi::{CapRights, ObjectType, UserRegisters, VmAttributes};
     use crate::sys::host::with_kernel;
     use crate::sys::{Registers, badge, word};
     use alloc::rc::Rc;
     use alloc::vec::Vec;
     use core::cell::RefCell;
-    use crate::abi::{CapRights, ObjectType, UserRegisters, VmAttributes};
 
     #[derive(Debug, Default, Clone, PartialEq, Eq)]
     pub(super) struct Seen {

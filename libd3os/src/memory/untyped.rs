@@ -204,10 +204,10 @@ pub(super) mod model {
     //! A kernel that knows where each untyped lies and refuses what the real one would.
 
     use super::*;
+    use crate::abi::{CapRights, VmAttributes};
     use crate::cap::{Error, Frame, VSpace};
     use crate::memory::Table;
     use alloc::collections::BTreeMap;
-    use crate::abi::{CapRights, VmAttributes};
 
     #[derive(Debug, Default)]
     pub(crate) struct ModelKernel {
