@@ -77,7 +77,7 @@ impl<M: Machine> Kernel<M> {
         Census { caps }
     }
 
-    fn check_links(&self, slot: Ref<Slot>) {
+    pub(crate) fn check_links(&self, slot: Ref<Slot>) {
         let content = self.get(slot);
         if let Some(prev) = content.prev.get() {
             assert_eq!(self.get(prev).next(), Some(slot), "{slot:?}: predecessor links elsewhere");

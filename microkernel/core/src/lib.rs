@@ -39,6 +39,8 @@ mod device_tests;
 mod error;
 mod fast_path;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 #[cfg(any(test, feature = "simulation"))]
 pub mod invariants;
 mod invocation;

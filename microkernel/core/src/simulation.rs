@@ -14,6 +14,17 @@ pub const RAM_BASE: u64 = 0x10_0000;
 #[repr(C, align(4096))]
 struct Page([u8; 4096]);
 
+/// Memory that the kernel has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// The first byte.
+    pub start: PhysAddr,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Zeroed as mere memory; else reached for as an object, to be changed.
+    pub cleared: bool,
+}
+
 /// The simulated machine. What hardware would do is recorded in public fields for tests to look at.
 pub struct SimulatedMachine {
     ram: Box<[Page]>,
@@ -37,6 +48,8 @@ pub struct SimulatedMachine {
     pub flushes: Vec<(PhysAddr, Option<u64>)>,
     /// What was printed.
     pub console: Vec<u8>,
+    /// While a test asks for it: every change of memory, in order, until the test empties it.
+    pub changes: Option<Vec<Change>>,
 }
 
 impl SimulatedMachine {
@@ -55,6 +68,13 @@ impl SimulatedMachine {
             port_values: BTreeMap::new(),
             flushes: Vec::new(),
             console: Vec::new(),
+            changes: None,
+        }
+    }
+
+    fn note_change(&mut self, start: PhysAddr, bytes: u64, cleared: bool) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(Change { start, bytes, cleared });
         }
     }
 
@@ -73,11 +93,13 @@ impl Machine for SimulatedMachine {
 
     fn object_mut<T: KernelObject>(&mut self, r: Ref<T>) -> &mut T {
         let range = self.range(r);
+        self.note_change(r.address(), size_of::<T>() as u64, false);
         T::mut_from_bytes(&mut self.ram.as_mut_bytes()[range]).expect("object misaligned")
     }
 
     fn clear(&mut self, start: PhysAddr, bytes: u64) {
         assert!(start.is_aligned(3) && bytes.is_multiple_of(8), "clear of {start:?}+{bytes}");
+        self.note_change(start, bytes, true);
         let first = usize::try_from(start.0 - RAM_BASE).expect("address");
         let count = usize::try_from(bytes).expect("length");
         self.ram.as_mut_bytes()[first..first + count].fill(0);

@@ -21,7 +21,7 @@ pub(crate) struct Objects {
 impl<M: Machine> Kernel<M> {
     /// Checks everything; `next` is what the kernel has just decided.
     pub(crate) fn check_threads(&self, objects: &Objects, next: Next) {
-        self.check_choice(objects, next);
+        self.check_choice(next);
         for thread in &objects.threads {
             self.check_thread(*thread, next);
         }
@@ -42,10 +42,13 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The thread that runs is runnable, has budget, and no ready one has a higher priority.
-    fn check_choice(&self, objects: &Objects, next: Next) {
-        let ready = objects.threads.iter().map(|thread| self.get(*thread));
-        let ready = ready.filter(|t| t.queued == Queued::READY && self.scheduler.has_turn(t));
-        let highest = ready.map(|tcb| tcb.priority).max();
+    pub(crate) fn check_choice(&self, next: Next) {
+        let may_run = |tcb: Ref<Tcb>| self.scheduler.has_turn(self.get(tcb));
+        let is_ready = |priority: &u8| {
+            let mut first = (0..DOMAINS).map(|d| self.scheduler.first_ready(d, *priority).get());
+            first.any(|thread| thread.is_some_and(may_run))
+        };
+        let highest = (0..=u8::MAX).rev().find(is_ready);
         match next {
             Next::Idle => {
                 assert_eq!(highest, None, "idle while a thread is ready");
@@ -71,7 +74,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn check_thread(&self, thread: Ref<Tcb>, next: Next) {
+    pub(crate) fn check_thread(&self, thread: Ref<Tcb>, next: Next) {
         let tcb = self.get(thread);
         let runs = next == Next::Thread(thread);
         let context = tcb.sched_context.get();
@@ -148,35 +151,61 @@ impl<M: Machine> Kernel<M> {
         assert_eq!(members.len(), expected, "a waiting thread is not in the queue");
     }
 
-    fn check_endpoint(&self, objects: &Objects, endpoint: Ref<Endpoint>) {
+    /// The threads in an endpoint's queue, checked to wait there for the same thing.
+    pub(crate) fn endpoint_members(&self, endpoint: Ref<Endpoint>) -> Vec<Ref<Tcb>> {
         let (kind, queue) = self.get(endpoint).queue();
-        let members = self.queue_members(queue);
         let expected = match kind {
             Waiting::Senders => ThreadState::BLOCKED_ON_SEND,
             Waiting::Receivers => ThreadState::BLOCKED_ON_RECEIVE,
         };
-        assert!(members.iter().all(|thread| self.get(*thread).state == expected));
+        let members = self.queue_members(queue);
+        for member in &members {
+            let tcb = self.get(*member);
+            assert_eq!((tcb.state, tcb.blocked_on), (expected, endpoint.address()));
+        }
+        members
+    }
+
+    /// The threads in a notification's queue, checked to wait there.
+    pub(crate) fn notification_members(&self, notification: Ref<Notification>) -> Vec<Ref<Tcb>> {
+        let members = self.queue_members(self.get(notification).waiting);
+        for member in &members {
+            let tcb = self.get(*member);
+            let expected = (ThreadState::BLOCKED_ON_NOTIFICATION, notification.address());
+            assert_eq!((tcb.state, tcb.blocked_on), expected);
+        }
+        members
+    }
+
+    fn check_endpoint(&self, objects: &Objects, endpoint: Ref<Endpoint>) {
+        let members = self.endpoint_members(endpoint);
         self.check_waiting(objects, &members, endpoint.address(), |state| {
             state == ThreadState::BLOCKED_ON_SEND || state == ThreadState::BLOCKED_ON_RECEIVE
         });
     }
 
     fn check_notification(&self, objects: &Objects, notification: Ref<Notification>) {
+        let members = self.notification_members(notification);
+        self.check_signal(notification);
+        self.check_waiting(objects, &members, notification.address(), |state| {
+            state == ThreadState::BLOCKED_ON_NOTIFICATION
+        });
+    }
+
+    /// A notification's word, and what is bound to it.
+    pub(crate) fn check_signal(&self, notification: Ref<Notification>) {
         let object = self.get(notification);
-        let members = self.queue_members(object.waiting);
-        assert!(object.active == 0 || members.is_empty(), "a signal waits beside a thread");
+        let idle = object.active == 0;
+        assert!(idle || object.waiting.head.is_none(), "a signal waits beside a thread");
         if let Some(thread) = object.bound_thread.get() {
             assert_eq!(self.get(thread).notification, Link::to(notification));
         }
         if let Some(context) = object.sched_context.get() {
             assert_eq!(self.get(context).notification, Link::to(notification));
         }
-        self.check_waiting(objects, &members, notification.address(), |state| {
-            state == ThreadState::BLOCKED_ON_NOTIFICATION
-        });
     }
 
-    fn check_reply(&self, reply: Ref<Reply>) {
+    pub(crate) fn check_reply(&self, reply: Ref<Reply>) {
         let object = self.get(reply);
         match object.thread.get() {
             Some(thread) => assert_eq!(self.get(thread).reply, Link::to(reply)),
@@ -197,7 +226,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn check_context(&self, context: Ref<SchedContext>) {
+    pub(crate) fn check_context(&self, context: Ref<SchedContext>) {
         let object = self.get(context);
         if let Some(thread) = object.thread.get() {
             assert_eq!(self.get(thread).sched_context, Link::to(context));

@@ -4,7 +4,6 @@
 mod debug;
 mod domain;
 mod fault;
-mod fuzz;
 mod ipc;
 mod model;
 mod notification;
