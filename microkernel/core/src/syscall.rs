@@ -2,7 +2,7 @@
 
 use crate::fault::{Fault, Phase};
 use crate::ipc::SendMode;
-use crate::objects::{SendTerms, Tcb, ThreadState};
+use crate::objects::{Context, SendTerms, Tcb, ThreadState};
 use crate::{Answer, Cap, Invocation, Kernel, Machine, Preempted, Ref, Slot, SyscallError};
 use d3os_abi::{CapRights, MESSAGE_REGISTERS, MessageInfo, Syscall};
 
@@ -28,18 +28,12 @@ impl<M: Machine> Kernel<M> {
     /// Does what the SYSCALL of `thread`, the running one, asks for.
     #[inline]
     pub(crate) fn handle_syscall(&mut self, thread: Ref<Tcb>, number: i64) {
-        let context = &self.get(thread).context;
-        if number == Syscall::SetTLSBase.number() {
-            let base = context.rdi;
-            self.get_mut(thread).context.set_fs_base(base);
+        let &Context { rdi, r12, r13, .. } = &self.get(thread).context;
+        if !self.check_budget_or_restart() {
             return;
         }
-        let (rdi, r12, r13) = (context.rdi, context.r12, context.r13);
         #[cfg(feature = "debug-syscalls")]
         if self.handle_debug_syscall(thread, number) {
-            return;
-        }
-        if !self.check_budget_or_restart() {
             return;
         }
         match Syscall::from_number(number) {
@@ -54,6 +48,7 @@ impl<M: Machine> Kernel<M> {
             Some(Syscall::Wait) => self.receive(thread, rdi, Blocking::Wait, ReplyUse::Without),
             Some(Syscall::NBWait) => self.receive(thread, rdi, Blocking::Poll, ReplyUse::Without),
             Some(Syscall::Yield) => self.yield_time(),
+            Some(Syscall::SetTLSBase) => self.get_mut(thread).context.set_fs_base(rdi),
             _ => self.raise_fault(thread, Fault::UnknownSyscall { number }),
         }
     }
