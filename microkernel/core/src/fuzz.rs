@@ -61,14 +61,13 @@ fn run_world(seed: u64, steps: u64) -> Tally {
     let mut random = Random::new(seed);
     let mut world: Vec<Instance> = (0..INSTANCES).map(Instance::new).collect();
     tally.instances += u64::from(INSTANCES);
-    for step in 0..steps {
-        trail.step = step;
+    while tally.steps < steps {
+        trail.step += 1;
         let core = random.index(world.len());
         let instance = &mut world[core];
         instance.step(&mut random, &mut tally);
-        tally.steps += 1;
         let over = instance.is_over();
-        if over || step % COMPLETE_CHECK == 0 {
+        if over || trail.step.is_multiple_of(COMPLETE_CHECK) {
             instance.check();
             tally.complete_checks += 1;
         }

@@ -90,7 +90,8 @@ impl<M: Machine> Kernel<M> {
             _ => assert!(tcb.state.is_runnable() && active, "{thread:?} queued as {:?}", tcb.state),
         }
         if let (Queued::READY, Some(context)) = (tcb.queued, context) {
-            assert!(self.has_budget(context), "{thread:?} is ready without budget");
+            let (refill, now) = (self.refill(context), self.scheduler.now);
+            assert!(self.has_budget(context), "{thread:?} is ready at {now}, with only {refill:?}");
         }
         if let Some(notification) = tcb.notification.get() {
             assert_eq!(self.get(notification).bound_thread, Link::to(thread));

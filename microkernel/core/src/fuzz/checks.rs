@@ -129,8 +129,15 @@ impl Subject<'_> {
         assert!(members.contains(&thread), "{thread:?} waits where nobody will find it");
     }
 
-    /// A thread's IPC buffer is memory of a frame.
+    /// A thread's IPC buffer is memory of a frame. (One that is being deleted has zombies in its
+    /// slots, and sends nothing any more.)
     fn check_buffer(&self, thread: Ref<Tcb>) {
+        let names_it = |slot: &u64| {
+            self.kernel.cap_at(Ref::at(PhysAddr(*slot))) == Cap::Thread { object: thread }
+        };
+        if !self.ledger.objects[&thread.address().0].caps.iter().any(names_it) {
+            return;
+        }
         if let Some(buffer) = self.kernel.ipc_buffer(thread) {
             let at = buffer.address().0;
             let object = self.ledger.object_with(at).map(|(_, object)| object.kind);

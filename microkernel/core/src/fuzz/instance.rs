@@ -96,6 +96,8 @@ pub(super) struct Instance {
     pub(super) ledger: Ledger,
     clock: Clock,
     next: Next,
+    /// What it is in the middle of.
+    entered: Option<Event>,
     pending: HashMap<Ref<Tcb>, Pending>,
     idle: u32,
     age: u64,
@@ -113,6 +115,7 @@ impl Instance {
         let clock = Clock::new(kernel.machine.now);
         let mut instance = Self {
             next: kernel.start(),
+            entered: None,
             kernel,
             ledger,
             clock,
@@ -204,9 +207,10 @@ impl Instance {
         assert_eq!(info.label(), 0, "{request:?}");
     }
 
-    /// One kernel entry, of a random kind.
+    /// One kernel entry, of a random kind; counted where a thread runs.
     pub(super) fn step(&mut self, random: &mut Random, tally: &mut Tally) {
         self.age += 1;
+        tally.steps += u64::from(self.next != Next::Idle);
         let longest = if random.one_in(8) { 8 * LONGEST_STEP } else { LONGEST_STEP };
         self.kernel.machine.now += random.below(longest);
         let event = self.event(random, tally);
@@ -435,6 +439,7 @@ impl Instance {
     /// Enters the kernel, and looks at everything that it has touched.
     fn enter(&mut self, event: Event) {
         self.clock.charge(&self.kernel);
+        self.entered = Some(event);
         self.next = self.kernel.handle(event);
         let mut changes = self.kernel.machine.changes.take().unwrap_or_default();
         let touched = self.ledger.update(&self.kernel, &mut changes);
@@ -454,6 +459,7 @@ impl Instance {
             self.clock.check(&self.kernel, Ref::at(*at));
         }
         self.clock.check_next(&self.kernel, self.next);
+        self.entered = None;
     }
 
     fn subject(&self) -> Subject<'_> {
@@ -470,6 +476,19 @@ impl Instance {
         self.kernel.check_invariants(&roots);
         self.ledger.check_complete(&self.kernel);
         self.subject().check_all();
+    }
+}
+
+/// Tells what a failure happened in.
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let (true, Some(event)) = (std::thread::panicking(), self.entered) {
+            let asked = match self.kernel.current_thread() {
+                Some(thread) => self.pending.get(&thread),
+                None => None,
+            };
+            eprintln!("in {event:?}, which left {:?}; it had asked {asked:?}", self.next);
+        }
     }
 }
 

@@ -11,20 +11,22 @@ struct Count {
     done: u64,
 }
 
-/// Counts of a run.
+/// Counts of a run. A step is a kernel entry of a thread that runs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     pub(super) steps: u64,
     pub(super) complete_checks: u64,
     pub(super) instances: u64,
-    invocations: BTreeMap<u64, Count>,
+    /// By label; those that are none together.
+    invocations: BTreeMap<Option<u64>, Count>,
     calls: BTreeMap<i64, Count>,
     events: BTreeMap<&'static str, u64>,
 }
 
 impl Tally {
     pub(super) fn invocation(&mut self, label: u64, done: bool) {
-        let count = self.invocations.entry(label).or_default();
+        let count =
+            self.invocations.entry(Label::from_number(label).map(Label::number)).or_default();
         count.asked += 1;
         count.done += u64::from(done);
     }
@@ -57,7 +59,7 @@ impl Tally {
     /// Invocations that were never carried out, of those that can be.
     pub(super) fn never_done(&self) -> Vec<Label> {
         let done =
-            |label: &Label| self.invocations.get(&label.number()).is_some_and(|c| c.done > 0);
+            |label: &Label| self.invocations.get(&Some(label.number())).is_some_and(|c| c.done > 0);
         let possible = |label: &Label| *label != Label::IrqControlGet;
         Label::ALL.into_iter().filter(possible).filter(|label| !done(label)).collect()
     }
@@ -106,10 +108,9 @@ impl fmt::Display for Tally {
             Count { asked, done }
         )?;
         for (label, count) in &self.invocations {
-            match Label::from_number(*label) {
+            match label.and_then(Label::from_number) {
                 Some(label) => writeln!(f, "  {label:?}: {count}")?,
-                None if count.done > 0 => writeln!(f, "  label {label}: {count}")?,
-                None => {}
+                None => writeln!(f, "  labels that are none, also to other threads: {count}")?,
             }
         }
         for (number, count) in &self.calls {
