@@ -5,7 +5,7 @@ use super::ledger::Kind;
 use super::random::Random;
 use crate::cap::{Cap, TableLevel};
 use crate::memory::{PhysAddr, Ref};
-use crate::objects::{DOMAINS, PageTable, SchedContext, Tcb, TcbSlot};
+use crate::objects::{DOMAINS, PageTable, SchedContext, Tcb, TcbSlot, ThreadState};
 use crate::slot::Slot;
 use d3os_abi::{CNodeCapData, CapRights, FrameSize, Label, MAX_IRQ_VECTOR, ObjectType};
 
@@ -54,7 +54,7 @@ const WEIGHTS: &[(Label, u64)] = &[
     (Label::DomainSetScheduleSetStart, 3),
     (Label::SchedControlConfigureFlags, 30),
     (Label::SchedContextBind, 30),
-    (Label::SchedContextUnbind, 2),
+    (Label::SchedContextUnbind, 12),
     (Label::SchedContextUnbindObject, 3),
     (Label::SchedContextConsumed, 10),
     (Label::SchedContextYieldTo, 15),
@@ -248,11 +248,15 @@ impl Chooser<'_> {
         self.find(Kind::SchedContext, good).map(|(address, _)| address)
     }
 
-    /// A thread without time of its own; rarely any.
+    /// A thread without time of its own that does not wait for a caller's; rarely any.
     fn passive_thread(&mut self) -> Option<u64> {
         let (any, kernel) = (self.random.one_in(10), &self.instance.kernel);
         let good = |cap| match cap {
-            Cap::Thread { object } => any || kernel.get(object).sched_context.is_none(),
+            Cap::Thread { object } => {
+                let tcb = kernel.get(object);
+                let serves = tcb.state == ThreadState::BLOCKED_ON_RECEIVE;
+                any || tcb.sched_context.is_none() && !serves
+            }
             _ => false,
         };
         self.find(Kind::Thread, good).map(|(address, _)| address)
@@ -694,6 +698,19 @@ impl Chooser<'_> {
                 };
                 let (holder, _) = self.find(holder, holds)?;
                 plain(context, &[], &[holder])
+            }
+            Label::SchedContextUnbind if !self.random.one_in(4) => {
+                // From a thread that waits for callers, which then lend it theirs.
+                let kernel = &self.instance.kernel;
+                let good = |cap| match cap {
+                    Cap::SchedContext { object, .. } => {
+                        let thread = kernel.get(object).thread.get();
+                        let state = thread.map(|thread| kernel.get(thread).state);
+                        state == Some(ThreadState::BLOCKED_ON_RECEIVE)
+                    }
+                    _ => false,
+                };
+                plain(self.find(Kind::SchedContext, good)?.0, &[], &[])
             }
             _ => plain(context, &[], &[]),
         }

@@ -65,9 +65,21 @@ impl Clock {
         self.accounts.entry(context).or_insert(new)
     }
 
-    /// This one begins anew: it is gone, or was configured.
-    pub(super) fn restart(&mut self, context: Ref<SchedContext>) {
+    /// Forgets one that is gone, or new.
+    pub(super) fn forget(&mut self, context: Ref<SchedContext>) {
         self.accounts.remove(&context);
+    }
+
+    /// It has its whole budget from now on.
+    pub(super) fn begin_anew(
+        &mut self,
+        kernel: &Kernel<SimulatedMachine>,
+        context: Ref<SchedContext>,
+    ) {
+        let object = kernel.get(context);
+        let account = self.account(kernel, context);
+        (account.used, account.since) = (0, kernel.machine.now);
+        account.parameters = (object.budget, object.period);
     }
 
     /// The kernel has the same account of a scheduling context, or has just told it and begun anew;

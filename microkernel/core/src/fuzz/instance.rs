@@ -367,6 +367,8 @@ impl Instance {
     fn talk(&mut self, thread: Ref<Tcb>, random: &mut Random, steward: bool) -> Event {
         let call = if steward && !random.one_in(300) {
             random.pick(&[Syscall::NBSend, Syscall::Yield, Syscall::Yield])
+        } else if random.one_in(2) {
+            random.pick(&[Syscall::Call, Syscall::Call, Syscall::ReplyRecv, Syscall::Recv])
         } else {
             random.pick(&CALLS)
         };
@@ -440,6 +442,9 @@ impl Instance {
     fn enter(&mut self, event: Event) {
         self.clock.charge(&self.kernel);
         self.entered = Some(event);
+        let configures = self
+            .asked()
+            .is_some_and(|asked| asked.label == Some(Label::SchedControlConfigureFlags.number()));
         self.next = self.kernel.handle(event);
         let mut changes = self.kernel.machine.changes.take().unwrap_or_default();
         let touched = self.ledger.update(&self.kernel, &mut changes);
@@ -450,16 +455,24 @@ impl Instance {
         for (kind, at) in touched.dead.iter().chain(&touched.born) {
             match kind {
                 Kind::Thread => drop(self.pending.remove(&Ref::at(*at))),
-                Kind::SchedContext => self.clock.restart(Ref::at(*at)),
+                Kind::SchedContext => self.clock.forget(Ref::at(*at)),
                 _ => {}
             }
         }
         self.subject().check_touched(&touched);
         for (_, at) in touched.objects.iter().filter(|(kind, _)| *kind == Kind::SchedContext) {
+            if configures {
+                self.clock.begin_anew(&self.kernel, Ref::at(*at));
+            }
             self.clock.check(&self.kernel, Ref::at(*at));
         }
         self.clock.check_next(&self.kernel, self.next);
         self.entered = None;
+    }
+
+    /// What the running thread has asked for.
+    fn asked(&self) -> Option<&Pending> {
+        self.pending.get(&self.kernel.current_thread()?)
     }
 
     fn subject(&self) -> Subject<'_> {
@@ -483,11 +496,7 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         if let (true, Some(event)) = (std::thread::panicking(), self.entered) {
-            let asked = match self.kernel.current_thread() {
-                Some(thread) => self.pending.get(&thread),
-                None => None,
-            };
-            eprintln!("in {event:?}, which left {:?}; it had asked {asked:?}", self.next);
+            eprintln!("in {event:?}, which left {:?}, after {:?}", self.next, self.asked());
         }
     }
 }
