@@ -1,6 +1,7 @@
 //! What a test makes its objects of: memory, slots and addresses that are taken back after it.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::any::Any;
 use libd3os::abi::{
@@ -44,6 +45,7 @@ pub(crate) struct Arena {
     next_slot: u64,
     next_address: u64,
     kept: Vec<Box<dyn Any>>,
+    notes: Vec<String>,
 }
 
 /// The slot of the root task's CNode that holds the capability at `cptr`.
@@ -65,6 +67,7 @@ impl Arena {
             next_slot: first_slot,
             next_address: WINDOW,
             kept: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -101,6 +104,16 @@ impl Arena {
         let address = core::ptr::from_ref(&*boxed);
         self.kept.push(boxed);
         address
+    }
+
+    /// Something to be told beside the test's result.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// What was noted since this was last asked.
+    pub(crate) fn take_notes(&mut self) -> Vec<String> {
+        core::mem::take(&mut self.notes)
     }
 
     /// An empty slot.

@@ -276,6 +276,86 @@ impl Stack {
     }
 }
 
+/// A system call as a member of a crowd makes it: registers, words of the message from the fifth on,
+/// capabilities to send, and where to receive one.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Line {
+    pub(crate) rdx: u64,
+    pub(crate) rdi: u64,
+    pub(crate) rsi: u64,
+    pub(crate) words: [u64; 4],
+    pub(crate) r12: u64,
+    pub(crate) r13: u64,
+    pub(crate) more_words: [u64; 8],
+    pub(crate) caps: [u64; 3],
+    pub(crate) receive: [u64; 3],
+}
+
+// What a member of a crowd executes: the lines from RBP to R14, with its IPC buffer at RBX, counting
+// them 2048 bytes further, and beside that those whose answer has the label 0. Nothing in memory but
+// the buffer is written, so whatever becomes of its registers, it harms nobody else. It is found in
+// one page, wherever that is mapped.
+core::arch::global_asm!(
+    ".balign 128",
+    "crowd_begin:",
+    "cld",
+    "2: cmp rbp, r14",
+    "jae 3f",
+    "lea rsi, [rbp + 72]",
+    "lea rdi, [rbx + 40]",
+    "mov ecx, 8",
+    "rep movsq",
+    "lea rdi, [rbx + 976]",
+    "mov ecx, 6",
+    "rep movsq",
+    "mov rdx, [rbp]",
+    "mov rdi, [rbp + 8]",
+    "mov rsi, [rbp + 16]",
+    "mov r10, [rbp + 24]",
+    "mov r8, [rbp + 32]",
+    "mov r9, [rbp + 40]",
+    "mov r15, [rbp + 48]",
+    "mov r12, [rbp + 56]",
+    "mov r13, [rbp + 64]",
+    "add rbp, {line}",
+    "inc qword ptr [rbx + {counts}]",
+    "syscall",
+    "shr rsi, 12",
+    "jnz 2b",
+    "inc qword ptr [rbx + {counts} + 8]",
+    "jmp 2b",
+    "3: ud2",
+    line = const size_of::<Line>(),
+    counts = const CROWD_COUNTS,
+);
+
+/// Where a member of a crowd counts, from its IPC buffer on.
+const CROWD_COUNTS: u64 = 2048;
+
+unsafe extern "C" {
+    safe fn crowd_begin() -> !;
+}
+
+/// The first instruction of a member of a crowd.
+pub(crate) fn crowd_entry() -> u64 {
+    (crowd_begin as extern "C" fn() -> !) as usize as u64
+}
+
+/// How many lines the member with its buffer's page at this address has begun, and how many of them
+/// ended with an answer whose label is 0.
+pub(crate) fn crowd_counts(page: u64) -> [u64; 2] {
+    [read(page + CROWD_COUNTS), read(page + CROWD_COUNTS + 8)]
+}
+
+/// Writes lines to memory that a test has mapped for nothing else.
+pub(crate) fn write_lines(address: u64, lines: &[Line]) {
+    let address = usize::try_from(address).expect("64 bits");
+    let to = core::ptr::with_exposed_provenance_mut::<Line>(address);
+    // SAFETY: the caller mapped the memory, large enough and for this only; a line has no padding.
+    unsafe { core::ptr::copy_nonoverlapping(lines.as_ptr(), to, lines.len()) };
+}
+
 /// What the arena keeps at this address. It drops nothing before the threads of the test are gone,
 /// and a test is over when they are, so nobody sees the end of the reference's life.
 pub(crate) fn kept<T>(address: *const T) -> &'static T {

@@ -73,6 +73,9 @@ fn report(console: Console, name: &str, arena: &mut Arena, test: &Test) -> bool 
         Ok(()) => console.print("ok\n"),
         Err(why) => console.print(&alloc::format!("FAILED: {why}\n")),
     }
+    for note in arena.take_notes() {
+        console.print(&alloc::format!("  {note}\n"));
+    }
     result.is_ok()
 }
 

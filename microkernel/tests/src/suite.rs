@@ -4,6 +4,7 @@ mod address_space;
 mod asid;
 mod boot;
 mod cnode;
+mod crowd;
 mod debug;
 mod domain;
 mod endpoint;
@@ -55,4 +56,5 @@ pub(crate) const GROUPS: &[(&str, &[Test])] = &[
     ("irq", irq::TESTS),
     ("debug", debug::TESTS),
     ("hostile", hostile::TESTS),
+    ("crowd", crowd::TESTS),
 ];

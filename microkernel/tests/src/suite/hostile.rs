@@ -17,26 +17,26 @@ use crate::worker::Options;
 tests![any_invocation_of_any_object, any_message_to_anybody, any_registers_of_any_thread,];
 
 /// Deterministic, so that a failure comes again.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    fn index(&mut self, length: usize) -> usize {
+    pub(super) fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).unwrap_or(0)
     }
 
     /// Numbers as arguments like them: small, near a power of two, or any.
-    fn argument(&mut self) -> u64 {
+    pub(super) fn argument(&mut self) -> u64 {
         match self.below(6) {
             0 => self.below(4),
             1 => self.below(64),
@@ -165,7 +165,7 @@ fn imprison(arena: &mut Arena, body: impl Fn(Buffer, &[u64], &[u64]) + 'static) 
 /// Label of the message that ends a cell; no fault has it.
 const THROUGH: u64 = 0x77;
 
-fn check_life_goes_on(arena: &mut Arena) -> Outcome {
+pub(super) fn check_life_goes_on(arena: &mut Arena) -> Outcome {
     let memory = arena.untyped(13)?;
     let slot = arena.empty_slot();
     memory.retype(ObjectType::SmallPage, 0, SlotRun::within(CNODE, slot.address()), 1)?;
