@@ -3,6 +3,7 @@
 #[cfg(feature = "debug-syscalls")]
 mod debug;
 mod domain;
+mod exhaustion;
 mod fault;
 mod ipc;
 mod model;
@@ -10,3 +11,4 @@ mod notification;
 mod refill;
 mod tcb;
 mod time;
+mod vanishing;
