@@ -6,6 +6,7 @@ mod counting;
 mod kernel;
 mod plugin;
 mod ring;
+mod witness;
 
 use std::io;
 use std::path::PathBuf;

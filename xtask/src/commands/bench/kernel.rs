@@ -1,5 +1,6 @@
 //! `bench kernel`: what the kernel's operations cost, beside seL4's figures and our own bounds.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use libd3os::mark::{Operation, Phase};
@@ -7,6 +8,7 @@ use serde::Serialize;
 
 use super::BenchError;
 use super::counting::{Counted, Passed, grouped};
+use super::witness::{self, Pair};
 use crate::commands::build;
 use crate::compile::Profile;
 use crate::progress;
@@ -80,35 +82,60 @@ impl Args {
         let workshop = Workshop::open()?;
         let kernel = build::kernel(&workshop, Profile::Release)?;
         let module = build::root_task(&workshop, ROOT_TASK)?;
-        let boot = Boot::Direct { kernel, module, command_line: "quiet".into() };
-        let platform = Platform::Reference;
-        let machine = Machine { platform, memory: MEMORY.into(), ..Machine::new(boot) };
-        let counted = Counted::new(&workshop, machine, Phase::Measured as u32)?;
         progress::step("counting the kernel's operations");
-        let report = Report::new(&counted.run()?)?;
+        let report = Report::new(&count(&workshop, &kernel, module)?)?;
         print!("{}", report.table());
+        let module = build::root_task(&workshop, witness::ROOT_TASK)?;
+        let pairs = report.pairs(&count(&workshop, &kernel, module)?)?;
+        print!("{}{}", witness::head(), pairs.iter().map(Pair::line).collect::<String>());
+        let agree = pairs.iter().all(Pair::agrees);
         let path = workshop.paths.out().join("bench/kernel.json");
         build::write(&path, serde_json::to_string_pretty(&report)?.as_bytes())?;
         println!("{}", path.display());
-        Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if report.holds() && agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// The marks that a root task passes on this kernel.
+fn count(workshop: &Workshop, kernel: &Path, module: PathBuf) -> Result<Vec<Passed>, BenchError> {
+    let boot = Boot::Direct { kernel: kernel.into(), module, command_line: "quiet".into() };
+    let platform = Platform::Reference;
+    let machine = Machine { platform, memory: MEMORY.into(), ..Machine::new(boot) };
+    Counted::new(workshop, machine, Phase::Measured as u32)?.run()
+}
+
+/// What these operations cost, which were measured one after the other.
+fn costs(operations: &[Operation], marks: &[Passed]) -> Result<Vec<Cost>, BenchError> {
+    let laps: Vec<Passed> =
+        marks.iter().copied().filter(|mark| mark.phase == Phase::Lap as u32).collect();
+    let mut laps = laps.chunks_exact(LAPS);
+    let costs = operations.iter().map(|operation| {
+        let name = known(*operation).name;
+        laps.next().map(|laps| cost(*operation, laps)).ok_or(BenchError::NotMeasured(name))
+    });
+    costs.collect()
 }
 
 impl Report {
     fn new(marks: &[Passed]) -> Result<Self, BenchError> {
-        let laps: Vec<Passed> =
-            marks.iter().copied().filter(|mark| mark.phase == Phase::Lap as u32).collect();
-        let mut laps = laps.chunks_exact(LAPS);
-        let operations = Operation::ALL.into_iter().map(|operation| {
-            let name = known(operation).name;
-            laps.next().map(|laps| cost(operation, laps)).ok_or(BenchError::NotMeasured(name))
-        });
-        let operations = operations.collect::<Result<_, _>>()?;
+        let operations = costs(&Operation::ALL, marks)?;
         Ok(Self { unit: "executed instructions per operation", rounds: ROUNDS, operations })
     }
 
     fn holds(&self) -> bool {
         self.operations.iter().all(Cost::holds)
+    }
+
+    /// What the witness repeated, beside the same here.
+    fn pairs(&self, marks: &[Passed]) -> Result<Vec<Pair>, BenchError> {
+        let theirs = costs(&witness::OPERATIONS, marks)?;
+        let ours = |name| self.operations.iter().find(move |cost| cost.operation == name);
+        let pairs = theirs.iter().filter_map(|cost| {
+            let bench = ours(cost.operation)?;
+            let [bench, witness] = [bench, cost].map(|cost| [cost.kernel, cost.user]);
+            Some(Pair { name: cost.operation, bench, witness })
+        });
+        Ok(pairs.collect())
     }
 
     fn table(&self) -> String {
