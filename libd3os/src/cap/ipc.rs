@@ -19,34 +19,40 @@ capabilities! {
 impl Endpoint {
     /// Sends and waits for the answer.
     #[must_use]
+    #[inline]
     pub fn call(self, info: MessageInfo) -> MessageInfo {
         sys::call(self.cptr(), info)
     }
 
     /// Sends; waits until somebody takes it.
+    #[inline]
     pub fn send(self, info: MessageInfo) {
         sys::send(self.cptr(), info);
     }
 
     /// Sends if somebody waits for it.
+    #[inline]
     pub fn nb_send(self, info: MessageInfo) {
         sys::nb_send(self.cptr(), info);
     }
 
     /// Waits for a message; `reply` will answer its sender.
     #[must_use]
+    #[inline]
     pub fn recv(self, reply: Reply) -> Received {
         sys::recv(self.cptr(), reply.cptr())
     }
 
     /// Takes a message if one is there. Without one, badge and info are zero.
     #[must_use]
+    #[inline]
     pub fn nb_recv(self, reply: Reply) -> Received {
         sys::nb_recv(self.cptr(), reply.cptr())
     }
 
     /// Answers through `reply`, then waits for the next message, which `reply` will answer.
     #[must_use]
+    #[inline]
     pub fn reply_recv(self, info: MessageInfo, reply: Reply) -> Received {
         sys::reply_recv(self.cptr(), info, reply.cptr())
     }
@@ -54,18 +60,21 @@ impl Endpoint {
 
 impl Notification {
     /// Sets the bits of this capability's badge.
+    #[inline]
     pub fn signal(self) {
         sys::signal(self.cptr());
     }
 
     /// Waits until bits are set, takes and tells them.
     #[must_use]
+    #[inline]
     pub fn wait(self) -> u64 {
         sys::wait(self.cptr()).badge
     }
 
     /// Takes and tells the bits that are set; 0 if there are none.
     #[must_use]
+    #[inline]
     pub fn poll(self) -> u64 {
         sys::nb_wait(self.cptr()).badge
     }
@@ -73,6 +82,7 @@ impl Notification {
 
 impl Reply {
     /// Answers the call that this object holds; without one, does nothing.
+    #[inline]
     pub fn send(self, info: MessageInfo) {
         sys::send(self.cptr(), info);
     }

@@ -5,7 +5,7 @@
 
 use core::mem::offset_of;
 
-use d3os_abi::{IPC_BUFFER_SIZE, IpcBuffer, MAX_EXTRA_CAPS, MAX_MESSAGE_LENGTH};
+use d3os_abi::{IPC_BUFFER_SIZE, IpcBuffer, MAX_EXTRA_CAPS, MAX_MESSAGE_LENGTH, MESSAGE_REGISTERS};
 
 use super::Cptr;
 
@@ -89,6 +89,31 @@ fn load(index: usize) -> u64 {
 fn store(index: usize, value: u64) {
     // SAFETY: as in `load`.
     unsafe { pointer_to(index).write_volatile(value) }
+}
+
+/// Where a thread's message is.
+#[derive(Clone, Copy)]
+pub(super) struct Message(*mut u64);
+
+impl Message {
+    /// The calling thread's.
+    pub(super) fn of_this_thread() -> Self {
+        Self(pointer_to(MESSAGE))
+    }
+
+    /// The words that go into registers.
+    pub(super) fn first_words(self) -> [u64; MESSAGE_REGISTERS] {
+        // SAFETY: as in `load`; a message has more words than that.
+        core::array::from_fn(|index| unsafe { self.0.wrapping_add(index).read_volatile() })
+    }
+
+    /// Stores those that came in registers.
+    pub(super) fn set_first_words(self, words: [u64; MESSAGE_REGISTERS]) {
+        for (index, word) in words.into_iter().enumerate() {
+            // SAFETY: as in `load`; a message has more words than that.
+            unsafe { self.0.wrapping_add(index).write_volatile(word) };
+        }
+    }
 }
 
 /// Message word `index`.

@@ -16,6 +16,7 @@ pub mod host;
 #[expect(unsafe_code, reason = "executes the SYSCALL instruction")]
 mod trap;
 
+use buffer::Message;
 #[cfg(target_os = "none")]
 pub(crate) use buffer::set_ipc_buffer;
 pub use buffer::{
@@ -101,78 +102,98 @@ pub fn raw_number(number: i64, registers: Registers) -> Registers {
 
 /// Sends the composed message and waits for the answer.
 #[must_use]
+#[inline]
 pub fn call(destination: Cptr, info: MessageInfo) -> MessageInfo {
-    let input = Registers { rdi: destination.0, ..outgoing(info) };
-    incoming(trap(Syscall::Call.number(), input)).info
+    let input = Registers { rdi: destination.0, rsi: info.0, ..Registers::default() };
+    exchange(Syscall::Call, input).info
 }
 
 /// Sends the composed message; waits until somebody takes it.
+#[inline]
 pub fn send(destination: Cptr, info: MessageInfo) {
-    let _ = trap(Syscall::Send.number(), Registers { rdi: destination.0, ..outgoing(info) });
+    send_message(Syscall::Send, destination, info);
 }
 
 /// Sends the composed message if somebody waits for it.
+#[inline]
 pub fn nb_send(destination: Cptr, info: MessageInfo) {
-    let _ = trap(Syscall::NBSend.number(), Registers { rdi: destination.0, ..outgoing(info) });
+    send_message(Syscall::NBSend, destination, info);
 }
 
 /// Signals a notification.
+#[inline]
 pub fn signal(notification: Cptr) {
-    send(notification, MessageInfo::default());
+    let input = Registers { rdi: notification.0, ..Registers::default() };
+    let _ = trap(Syscall::Send.number(), input);
 }
 
 /// Waits for a message; `reply` will answer its sender.
 #[must_use]
+#[inline]
 pub fn recv(source: Cptr, reply: Cptr) -> Received {
     let input = Registers { rdi: source.0, r12: reply.0, ..Registers::default() };
-    incoming(trap(Syscall::Recv.number(), input))
+    receive(Syscall::Recv, input)
 }
 
 /// Takes a message if one is there. Without one, badge and info are zero.
 #[must_use]
+#[inline]
 pub fn nb_recv(source: Cptr, reply: Cptr) -> Received {
     let input = Registers { rdi: source.0, r12: reply.0, ..Registers::default() };
-    incoming(trap(Syscall::NBRecv.number(), input))
+    receive(Syscall::NBRecv, input)
 }
 
 /// Sends the composed message through `reply`, then waits for the next, which `reply` will
 /// answer.
 #[must_use]
+#[inline]
 pub fn reply_recv(source: Cptr, info: MessageInfo, reply: Cptr) -> Received {
-    let input = Registers { rdi: source.0, r12: reply.0, ..outgoing(info) };
-    incoming(trap(Syscall::ReplyRecv.number(), input))
+    let input = Registers { rdi: source.0, r12: reply.0, rsi: info.0, ..Registers::default() };
+    exchange(Syscall::ReplyRecv, input)
 }
 
 /// Sends the composed message to `destination` if somebody waits for it, then waits at `source`.
 #[must_use]
+#[inline]
 pub fn nb_send_recv(destination: Cptr, info: MessageInfo, source: Cptr, reply: Cptr) -> Received {
-    let input = Registers { rdi: source.0, r12: reply.0, r13: destination.0, ..outgoing(info) };
-    incoming(trap(Syscall::NBSendRecv.number(), input))
+    let input = Registers {
+        rdi: source.0,
+        r12: reply.0,
+        r13: destination.0,
+        rsi: info.0,
+        ..Registers::default()
+    };
+    exchange(Syscall::NBSendRecv, input)
 }
 
 /// Sends the composed message to `destination` if somebody waits for it, then waits at `source`
 /// for something that needs no answer.
 #[must_use]
+#[inline]
 pub fn nb_send_wait(destination: Cptr, info: MessageInfo, source: Cptr) -> Received {
-    let input = Registers { rdi: source.0, r12: destination.0, ..outgoing(info) };
-    incoming(trap(Syscall::NBSendWait.number(), input))
+    let input =
+        Registers { rdi: source.0, r12: destination.0, rsi: info.0, ..Registers::default() };
+    exchange(Syscall::NBSendWait, input)
 }
 
 /// Waits for a signal, or a message that needs no answer.
 #[must_use]
+#[inline]
 pub fn wait(source: Cptr) -> Received {
     let input = Registers { rdi: source.0, ..Registers::default() };
-    incoming(trap(Syscall::Wait.number(), input))
+    receive(Syscall::Wait, input)
 }
 
 /// Takes a signal if there is one. Without one, badge and info are zero.
 #[must_use]
+#[inline]
 pub fn nb_wait(source: Cptr) -> Received {
     let input = Registers { rdi: source.0, ..Registers::default() };
-    incoming(trap(Syscall::NBWait.number(), input))
+    receive(Syscall::NBWait, input)
 }
 
 /// Gives up the rest of this period's budget.
+#[inline]
 pub fn yield_now() {
     let _ = trap(Syscall::Yield.number(), Registers::default());
 }
@@ -183,17 +204,30 @@ pub fn set_tls_base(base: u64) {
     let _ = trap(Syscall::SetTLSBase.number(), input);
 }
 
-/// Registers that carry the composed message's first words.
-fn outgoing(info: MessageInfo) -> Registers {
-    Registers { rsi: info.0, words: core::array::from_fn(word), ..Registers::default() }
+/// Makes a system call that receives, and sends first what was composed. The message's first words
+/// are taken from the buffer and come back there.
+#[inline]
+fn exchange(syscall: Syscall, input: Registers) -> Received {
+    let message = Message::of_this_thread();
+    let output = trap(syscall.number(), Registers { words: message.first_words(), ..input });
+    message.set_first_words(output.words);
+    Received { badge: output.rdi, info: MessageInfo(output.rsi) }
 }
 
-/// Stores the message words that came in registers.
-fn incoming(output: Registers) -> Received {
-    for (index, value) in output.words.into_iter().enumerate() {
-        set_word(index, value);
-    }
+/// Makes a system call that receives only.
+#[inline]
+fn receive(syscall: Syscall, input: Registers) -> Received {
+    let output = trap(syscall.number(), input);
+    Message::of_this_thread().set_first_words(output.words);
     Received { badge: output.rdi, info: MessageInfo(output.rsi) }
+}
+
+/// Makes a system call that sends what was composed only.
+#[inline]
+fn send_message(syscall: Syscall, destination: Cptr, info: MessageInfo) {
+    let words = Message::of_this_thread().first_words();
+    let input = Registers { rdi: destination.0, rsi: info.0, words, ..Registers::default() };
+    let _ = trap(syscall.number(), input);
 }
 
 #[cfg(test)]

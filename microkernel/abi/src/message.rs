@@ -25,8 +25,20 @@ impl MessageInfo {
 
     /// Words of the message; a length over [`MAX_MESSAGE_LENGTH`] reads as that.
     pub const fn length(self) -> usize {
-        let length = (self.0 & 0x7f) as usize;
+        let length = self.announced_length();
         if length > MAX_MESSAGE_LENGTH { MAX_MESSAGE_LENGTH } else { length }
+    }
+
+    /// The length as it stands there, which may be more than there is room for.
+    #[must_use]
+    pub const fn announced_length(self) -> usize {
+        (self.0 & 0x7f) as usize
+    }
+
+    /// This message without its capabilities.
+    #[must_use]
+    pub const fn without_caps(self) -> Self {
+        Self(self.0 & !0xf80)
     }
 
     /// This message as received: without capabilities, and `length` words of it.

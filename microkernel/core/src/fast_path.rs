@@ -22,58 +22,68 @@ impl<M: Machine> Kernel<M> {
     #[inline(always)]
     pub fn fast_path(&mut self, number: i64) -> Option<Ref<Tcb>> {
         let thread = self.current_thread()?;
-        if number == Syscall::Call.number() {
-            self.fast_call(thread)
-        } else if number == Syscall::ReplyRecv.number() {
-            self.fast_reply_receive(thread)
+        let lent = self.scheduler.current_context.get()?;
+        let info = MessageInfo(self.get(thread).context.rsi);
+        let is_call = number == Syscall::Call.number();
+        if info.extra_caps() > 0 || !is_call && number != Syscall::ReplyRecv.number() {
+            return None;
+        }
+        if is_call {
+            self.fast_call(thread, lent, info)
         } else {
-            None
+            self.fast_reply_receive(thread, lent, info)
         }
     }
 
     #[inline(always)]
-    fn fast_call(&mut self, caller: Ref<Tcb>) -> Option<Ref<Tcb>> {
-        let context = &self.get(caller).context;
-        let (cptr, info) = (context.rdi, MessageInfo(context.rsi));
+    fn fast_call(
+        &mut self,
+        caller: Ref<Tcb>,
+        lent: Ref<SchedContext>,
+        info: MessageInfo,
+    ) -> Option<Ref<Tcb>> {
+        let cptr = self.get(caller).context.rdi;
         let slot = self.lookup_directly(caller, cptr)?;
         let (endpoint, badge, rights) = self.get(slot).raw.as_endpoint()?;
-        let may_call = rights.contains(CapRights::WRITE) && rights.and(CALL) != CapRights::NONE;
         let (Waiting::Receivers, queue) = self.get(endpoint).queue() else { return None };
         let server = queue.head.get()?;
         let tcb = self.get(server);
         let (reply, next) = (tcb.reply.get()?, tcb.waiting.next);
-        if !may_call || info.extra_caps() > 0 || !tcb.sched_context.is_none() {
+        let may_call = rights.contains(CapRights::WRITE) && rights.and(CALL) != CapRights::NONE;
+        if !may_call || !tcb.sched_context.is_none() {
             return None;
         }
         let root = self.next_address_space(server)?;
 
-        let lent = self.scheduler.current_context;
         self.get_mut(endpoint).remove_first_receiver(next);
         if let Some(next) = next.get() {
             self.get_mut(next).waiting.prev = Link::NONE;
             self.get_mut(server).waiting.next = Link::NONE;
         }
-        self.fast_transfer(caller, server, badge, info);
         self.lend_through(reply, caller, lent);
         let tcb = self.get_mut(caller);
         tcb.state = ThreadState::BLOCKED_ON_REPLY;
         tcb.reply = Link::to(reply);
         tcb.sched_context = Link::NONE;
-        let tcb = self.get_mut(server);
-        tcb.reply = Link::NONE;
+        self.get_mut(server).reply = Link::NONE;
         self.fast_switch(server, lent, root);
+        let info = self.copy_words(caller, server, info);
+        self.finish_message(server, badge, info);
         Some(server)
     }
 
     #[inline(always)]
-    fn fast_reply_receive(&mut self, server: Ref<Tcb>) -> Option<Ref<Tcb>> {
+    fn fast_reply_receive(
+        &mut self,
+        server: Ref<Tcb>,
+        lent: Ref<SchedContext>,
+        info: MessageInfo,
+    ) -> Option<Ref<Tcb>> {
         let tcb = self.get(server);
-        let context = &tcb.context;
-        let (from, to, info) = (context.rdi, context.r12, MessageInfo(context.rsi));
-        let lent = self.scheduler.current_context;
+        let (from, to) = (tcb.context.rdi, tcb.context.r12);
         if let Some(notification) = tcb.notification.get() {
             let notification = self.get(notification);
-            if notification.active != 0 || notification.sched_context == lent {
+            if notification.active != 0 || notification.sched_context == Link::to(lent) {
                 return None;
             }
         }
@@ -82,17 +92,21 @@ impl<M: Machine> Kernel<M> {
         let (endpoint, _, rights) = self.get(slot).raw.as_endpoint()?;
         let object = self.get(reply);
         let (caller, below) = (object.thread.get()?, object.below);
-        let is_top = object.lent == lent;
+        let is_top = object.lent == Link::to(lent);
         let tcb = self.get(caller);
         let waits = tcb.state == ThreadState::BLOCKED_ON_REPLY && tcb.fault.label == 0;
-        let may_receive = rights.contains(CapRights::READ) && info.extra_caps() == 0;
+        let may_receive = rights.contains(CapRights::READ);
         let nobody_sends = !self.get(endpoint).has_senders();
         if !(is_top && waits && tcb.sched_context.is_none() && may_receive && nobody_sends) {
             return None;
         }
+        if let Some(last) = self.get(endpoint).queue().1.tail.get()
+            && self.get(last).priority < self.get(server).priority
+        {
+            return None;
+        }
         let root = self.next_address_space(caller)?;
 
-        self.fast_transfer(server, caller, 0, info);
         self.get_mut(caller).reply = Link::NONE;
         self.return_through(reply, below, lent);
         self.get_mut(reply).thread = Link::to(server);
@@ -103,6 +117,8 @@ impl<M: Machine> Kernel<M> {
         tcb.sched_context = Link::NONE;
         self.wait_to_receive(endpoint, server);
         self.fast_switch(caller, lent, root);
+        let info = self.copy_words(server, caller, info);
+        self.finish_message(caller, 0, info);
         Some(caller)
     }
 
@@ -114,17 +130,10 @@ impl<M: Machine> Kernel<M> {
         if self.scheduler.goes_first(tcb) { self.known_address_space(tcb) } else { None }
     }
 
-    #[inline(always)]
-    fn fast_transfer(&mut self, from: Ref<Tcb>, to: Ref<Tcb>, badge: u64, info: MessageInfo) {
-        let length = self.copy_words(from, to, info.length());
-        self.finish_message(to, badge, info.received(length));
-    }
-
     /// Makes `reply` the top of the stack of those that lent the scheduling context.
     #[inline(always)]
-    fn lend_through(&mut self, reply: Ref<Reply>, caller: Ref<Tcb>, lent: Link<SchedContext>) {
-        let Some(context) = lent.get() else { return };
-        let object = self.get_mut(context);
+    fn lend_through(&mut self, reply: Ref<Reply>, caller: Ref<Tcb>, lent: Ref<SchedContext>) {
+        let object = self.get_mut(lent);
         let below = core::mem::replace(&mut object.reply, Link::to(reply));
         if let Some(below) = below.get() {
             let below = self.get_mut(below);
@@ -134,45 +143,43 @@ impl<M: Machine> Kernel<M> {
         let object = self.get_mut(reply);
         object.thread = Link::to(caller);
         object.below = below;
-        object.lent = lent;
+        object.lent = Link::to(lent);
     }
 
     /// Takes `reply` from the top of that stack.
     #[inline(always)]
-    fn return_through(&mut self, reply: Ref<Reply>, below: Link<Reply>, lent: Link<SchedContext>) {
-        let Some(context) = lent.get() else { return };
-        self.get_mut(context).reply = below;
+    fn return_through(&mut self, reply: Ref<Reply>, below: Link<Reply>, lent: Ref<SchedContext>) {
+        self.get_mut(lent).reply = below;
         if let Some(below) = below.get() {
             let below = self.get_mut(below);
             below.above = Link::NONE;
-            below.lent = lent;
+            below.lent = Link::to(lent);
         }
         let object = self.get_mut(reply);
         object.below = Link::NONE;
         object.lent = Link::NONE;
     }
 
-    /// Puts a thread into the queue of those that wait for a message.
+    /// Puts a thread into the queue of those that wait for a message, as the last.
     #[inline(always)]
     fn wait_to_receive(&mut self, endpoint: Ref<Endpoint>, thread: Ref<Tcb>) {
-        if self.get(endpoint).is_idle() {
+        let (_, queue) = self.get(endpoint).queue();
+        let Some(last) = queue.tail.get() else {
             self.get_mut(endpoint).set_only_receiver(thread);
             return;
-        }
-        let (_, queue) = self.get(endpoint).queue();
-        let queue = self.insert_waiting(queue, thread);
-        self.get_mut(endpoint).set_queue(Waiting::Receivers, queue);
+        };
+        self.get_mut(last).waiting.next = Link::to(thread);
+        self.get_mut(thread).waiting.prev = queue.tail;
+        self.get_mut(endpoint).set_last_receiver(thread);
     }
 
     /// Lets `thread` go on, on the scheduling context that the running thread has.
     #[inline(always)]
-    fn fast_switch(&mut self, thread: Ref<Tcb>, lent: Link<SchedContext>, root: PhysAddr) {
+    fn fast_switch(&mut self, thread: Ref<Tcb>, lent: Ref<SchedContext>, root: PhysAddr) {
         let tcb = self.get_mut(thread);
         tcb.state = ThreadState::RUNNING;
-        tcb.sched_context = lent;
-        if let Some(context) = lent.get() {
-            self.get_mut(context).thread = Link::to(thread);
-        }
+        tcb.sched_context = Link::to(lent);
+        self.get_mut(lent).thread = Link::to(thread);
         self.scheduler.current = Link::to(thread);
         self.machine.set_address_space(root);
     }

@@ -185,41 +185,47 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         let info = MessageInfo(self.get(sender).context.rsi);
-        let length = self.copy_words(sender, receiver, info.length());
-        let (mut unwrapped, mut caps) = (0, 0);
+        let mut received = self.copy_words(sender, receiver, info);
         if info.extra_caps() > 0 && rights.contains(CapRights::GRANT) {
-            (unwrapped, caps) = self.transfer_caps(sender, info, endpoint, receiver);
+            let (unwrapped, caps) = self.transfer_caps(sender, info, endpoint, receiver);
+            received = MessageInfo::new(info.label(), unwrapped, caps, received.length());
         }
-        self.finish_message(
-            receiver,
-            badge,
-            MessageInfo::new(info.label(), unwrapped, caps, length),
-        );
+        self.finish_message(receiver, badge, received);
     }
 
-    /// Copies message words; returns how many.
+    /// Copies a message's words; returns it as received, without capabilities.
     #[inline(always)]
     pub(crate) fn copy_words(
         &mut self,
         sender: Ref<Tcb>,
         receiver: Ref<Tcb>,
-        length: usize,
-    ) -> usize {
-        for index in 0..MESSAGE_REGISTERS {
-            if index == length {
-                return length;
+        info: MessageInfo,
+    ) -> MessageInfo {
+        let length = info.announced_length();
+        if length >= MESSAGE_REGISTERS {
+            (0..MESSAGE_REGISTERS).for_each(|index| self.copy_word(sender, receiver, index));
+            if length > MESSAGE_REGISTERS {
+                return info.received(self.copy_buffer(sender, receiver, info.length()));
             }
-            let word = self.get(sender).context.message_register(index);
-            self.get_mut(receiver).context.set_message_register(index, word);
+        } else {
+            for index in 0..MESSAGE_REGISTERS {
+                if index == length {
+                    break;
+                }
+                self.copy_word(sender, receiver, index);
+            }
         }
-        if length == MESSAGE_REGISTERS {
-            return length;
-        }
-        self.copy_buffer(sender, receiver, length)
+        info.without_caps()
+    }
+
+    #[inline(always)]
+    fn copy_word(&mut self, sender: Ref<Tcb>, receiver: Ref<Tcb>, index: usize) {
+        let word = self.get(sender).context.message_register(index);
+        self.get_mut(receiver).context.set_message_register(index, word);
     }
 
     /// Copies the words that are not in registers.
-    #[inline(never)]
+    #[inline(always)]
     fn copy_buffer(&mut self, sender: Ref<Tcb>, receiver: Ref<Tcb>, length: usize) -> usize {
         let (Some(from), Some(to)) = (self.ipc_buffer(sender), self.writable_ipc_buffer(receiver))
         else {

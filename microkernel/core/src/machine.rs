@@ -76,7 +76,9 @@ pub trait Machine {
     /// Writes a port.
     fn port_out(&mut self, port: u16, width: PortWidth, value: u32);
 
-    /// `thread` is going away: forget its FPU state if it is loaded.
+    /// A thread's bases have changed: load them before it runs on.
+    fn reload(&mut self, thread: Ref<Tcb>);
+    /// `thread` is going away, or its flags have changed: forget its FPU state if it is loaded.
     fn release_fpu(&mut self, thread: Ref<Tcb>);
     /// Brings a thread's FPU registers into its TCB, if they are loaded (before they are copied).
     fn save_fpu(&mut self, thread: Ref<Tcb>);

@@ -174,6 +174,8 @@ impl Machine for SimulatedMachine {
         self.port_writes.push((port, width, value));
     }
 
+    fn reload(&mut self, _thread: Ref<Tcb>) {}
+
     fn release_fpu(&mut self, _thread: Ref<Tcb>) {}
 
     fn save_fpu(&mut self, _thread: Ref<Tcb>) {}

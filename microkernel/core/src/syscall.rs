@@ -48,7 +48,7 @@ impl<M: Machine> Kernel<M> {
             Some(Syscall::Wait) => self.receive(thread, rdi, Blocking::Wait, ReplyUse::Without),
             Some(Syscall::NBWait) => self.receive(thread, rdi, Blocking::Poll, ReplyUse::Without),
             Some(Syscall::Yield) => self.yield_time(),
-            Some(Syscall::SetTLSBase) => self.get_mut(thread).context.set_fs_base(rdi),
+            Some(Syscall::SetTLSBase) => self.set_tls_base(thread, rdi),
             _ => self.raise_fault(thread, Fault::UnknownSyscall { number }),
         }
     }

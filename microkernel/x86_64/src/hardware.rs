@@ -14,7 +14,7 @@ use crate::serial::Serial;
 use core::arch::asm;
 use d3os_abi::{IRQ_VECTOR_BASE, TCB_FLAG_FPU_DISABLED};
 use kernel_core::objects::{Context, FpuState, PageTable, Tcb};
-use kernel_core::{InterruptTrigger, KernelObject, Link, Machine, Next, PhysAddr, PortWidth, Ref, Ticks};
+use kernel_core::{InterruptTrigger, KernelObject, Link, Machine, PhysAddr, PortWidth, Ref, Ticks};
 
 /// First entry of a page-table root that is the kernel's.
 const KERNEL_HALF: usize = 256;
@@ -27,22 +27,22 @@ pub(crate) struct Hardware {
     /// A page-table root with what user space shows of the kernel's half.
     shown_root: PhysAddr,
     guards: Guards,
-    /// The page-table root of user space: the active one, or which exits load.
+    /// Whether a new address space is left to the exit, and that is all.
+    only_separate: bool,
+    /// The page-table root of user space: the active one, or which exits load (with a separate kernel's
+    /// page table and no barrier, the window alone knows).
     root: PhysAddr,
     local_apic: LocalApic,
     io_apics: IoApics,
     lines: IrqLines,
-    /// Whose registers the processor has; none: it idles.
-    running: Link<Tcb>,
-    /// Whose bases and FPU are loaded.
+    /// Whose bases and FPU registers are loaded.
     loaded: Link<Tcb>,
     fs_base: u64,
     gs_base: u64,
-    /// Its TCB flags.
-    flags: u64,
     /// Whose FPU registers are loaded.
-    fpu_owner: Option<Ref<Tcb>>,
-    fpu_disabled: bool,
+    fpu_owner: Link<Tcb>,
+    /// Its thread's flags, of which one is whether the FPU is disabled.
+    flags: u64,
 }
 
 impl Hardware {
@@ -58,17 +58,16 @@ impl Hardware {
             ticks_per_microsecond,
             shown_root: space.shown,
             guards,
+            only_separate: guards.separate && !guards.prediction_barrier,
             root: space.root,
             local_apic,
             io_apics,
             lines: IrqLines::new(),
-            running: Link::NONE,
             loaded: Link::NONE,
             fs_base: 0,
             gs_base: 0,
+            fpu_owner: Link::NONE,
             flags: 0,
-            fpu_owner: None,
-            fpu_disabled: false,
         }
     }
 
@@ -92,35 +91,17 @@ impl Hardware {
         self.local_apic.timer_fired()
     }
 
-    /// What was loaded last.
-    pub(crate) fn loaded(&self) -> Next {
-        self.running.get().map_or(Next::Idle, Next::Thread)
-    }
-
-    /// The core will idle.
-    pub(crate) fn load_nothing(&mut self) {
-        self.running = Link::NONE;
-    }
-
     /// Loads what of a thread's state the exit code does not: bases and FPU. Returns its registers.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn load(&mut self, thread: Ref<Tcb>) -> *mut Context {
-        self.running = Link::to(thread);
-        let is_loaded = self.loaded == self.running;
-        let tcb = self.object_mut(thread);
-        let context = &raw mut tcb.context;
-        let (flags, fs_base, gs_base) = (tcb.flags, tcb.context.fs_base, tcb.context.gs_base);
-        if !is_loaded
-            || self.fs_base != fs_base
-            || self.gs_base != gs_base
-            || self.flags != flags
-        {
-            self.load_bases(fs_base, gs_base);
-            self.load_fpu(thread, flags & TCB_FLAG_FPU_DISABLED != 0);
-            self.flags = flags;
+        if self.loaded != Link::to(thread) {
             self.loaded = Link::to(thread);
+            let tcb = self.object(thread);
+            let (flags, fs_base, gs_base) = (tcb.flags, tcb.context.fs_base, tcb.context.gs_base);
+            self.load_bases(fs_base, gs_base);
+            self.load_fpu(thread, flags);
         }
-        context
+        &raw mut self.object_mut(thread).context
     }
 
     /// A thread can zero its bases by loading a selector, unseen by the kernel: so bases other than
@@ -128,8 +109,8 @@ impl Hardware {
     #[inline]
     fn load_bases(&mut self, fs_base: u64, gs_base: u64) {
         if self.fs_base | fs_base != 0 {
-            // SAFETY: a canonical address of the user's half.
-            unsafe { write_msr(msr::FS_BASE, fs_base & USER_ADDRESS) };
+            // SAFETY: an address that is canonical, as the thread's registers are kept.
+            unsafe { write_msr(msr::FS_BASE, fs_base) };
             self.fs_base = fs_base;
         }
         if self.gs_base | gs_base != 0 {
@@ -139,33 +120,45 @@ impl Hardware {
         }
     }
 
-    #[inline]
-    fn load_fpu(&mut self, thread: Ref<Tcb>, disabled: bool) {
-        if disabled != self.fpu_disabled {
-            self.set_fpu_disabled(disabled);
+    #[inline(always)]
+    fn load_fpu(&mut self, thread: Ref<Tcb>, flags: u64) {
+        if flags != self.flags {
+            disable_fpu(flags & TCB_FLAG_FPU_DISABLED != 0);
+            self.flags = flags;
         }
-        if disabled || self.fpu_owner == Some(thread) {
+        if flags & TCB_FLAG_FPU_DISABLED != 0 || self.fpu_owner == Link::to(thread) {
             return;
         }
-        if let Some(owner) = self.fpu_owner {
+        if let Some(owner) = self.fpu_owner.get() {
             self.store_fpu(owner);
         }
         let state: *const FpuState = &raw const self.object(thread).fpu;
         // SAFETY: 16-byte aligned, written only by FXSAVE or as `FpuState::INITIAL`, so MXCSR has
         // no reserved bit; the FPU is enabled, and the kernel itself uses none of its registers.
         unsafe { asm!("fxrstor64 [{}]", in(reg) state, options(nostack, readonly)) };
-        self.fpu_owner = Some(thread);
-    }
-
-    fn set_fpu_disabled(&mut self, disabled: bool) {
-        disable_fpu(disabled);
-        self.fpu_disabled = disabled;
+        self.fpu_owner = Link::to(thread);
     }
 
     fn store_fpu(&mut self, owner: Ref<Tcb>) {
         let state: *mut FpuState = &raw mut self.object_mut(owner).fpu;
         // SAFETY: 512 aligned bytes of the owner's TCB; the FPU is enabled.
         unsafe { asm!("fxsave64 [{}]", in(reg) state, options(nostack)) };
+    }
+
+    #[inline(always)]
+    fn switch(&mut self, root: PhysAddr) {
+        self.root = root;
+        if self.guards.separate {
+            // SAFETY: the kernel filled the root's upper half by `init_address_space`.
+            unsafe { Window::set_user_root(root) };
+        } else {
+            // SAFETY: as above.
+            unsafe { write_cr3(root.0) };
+        }
+        if self.guards.prediction_barrier {
+            // SAFETY: CPUID named the command.
+            unsafe { write_msr(msr::PREDICTION_COMMAND, 1) };
+        }
     }
 
     fn set_pin_masked(&self, pin: Option<Pin>, masked: bool) {
@@ -222,22 +215,13 @@ impl Machine for Hardware {
         self.ticks_per_microsecond
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_address_space(&mut self, root: PhysAddr) {
-        if self.root == root {
-            return;
-        }
-        self.root = root;
-        if self.guards.separate {
+        if self.only_separate {
             // SAFETY: the kernel filled the root's upper half by `init_address_space`.
             unsafe { Window::set_user_root(root) };
-        } else {
-            // SAFETY: as above.
-            unsafe { write_cr3(root.0) };
-        }
-        if self.guards.prediction_barrier {
-            // SAFETY: CPUID named the command.
-            unsafe { write_msr(msr::PREDICTION_COMMAND, 1) };
+        } else if self.root != root {
+            self.switch(root);
         }
     }
 
@@ -313,20 +297,25 @@ impl Machine for Hardware {
         }
     }
 
-    fn release_fpu(&mut self, thread: Ref<Tcb>) {
-        if self.fpu_owner == Some(thread) {
-            self.fpu_owner = None;
-        }
+    fn reload(&mut self, thread: Ref<Tcb>) {
         if self.loaded == Link::to(thread) {
             self.loaded = Link::NONE;
         }
     }
 
+    fn release_fpu(&mut self, thread: Ref<Tcb>) {
+        if self.fpu_owner == Link::to(thread) {
+            self.fpu_owner = Link::NONE;
+        }
+        self.reload(thread);
+    }
+
     fn save_fpu(&mut self, thread: Ref<Tcb>) {
-        if self.fpu_owner == Some(thread) {
-            if self.fpu_disabled {
-                self.set_fpu_disabled(false);
-            }
+        if self.fpu_owner == Link::to(thread) {
+            // The loaded thread may be one that is not to have it: it is loaded anew.
+            disable_fpu(false);
+            self.flags = 0;
+            self.loaded = Link::NONE;
             self.store_fpu(thread);
         }
     }

@@ -16,6 +16,8 @@
 //! | time | [`calibration`], `local_apic`, `legacy` |
 //! | panics | `report`, [`symbols`], `serial` |
 #![cfg_attr(not(test), no_std)]
+// Nobody's registers are to be kept where the kernel is entered: the entry code has stored them.
+#![cfg_attr(target_os = "none", feature(rust_preserve_none_cc))]
 
 pub mod acpi;
 pub mod boot_info;

@@ -9,7 +9,7 @@ use crate::trap::KernelFault;
 use core::arch::asm;
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
-use kernel_core::{Machine as _, Next};
+use kernel_core::Machine as _;
 
 /// What is written to QEMU's exit port, whose status then is twice that and one: 255.
 const EXIT_VALUE: u32 = 0x7f;
@@ -73,7 +73,7 @@ fn print_thread() {
     let Some(core) = current_core().filter(|core| core.running) else { return };
     // SAFETY: `running` says that the instance is there.
     let kernel = unsafe { core.kernel.assume_init_ref() };
-    let Next::Thread(thread) = kernel.machine.loaded() else { return };
+    let Some(thread) = kernel.current_thread() else { return };
     let name = kernel.thread_name(thread).escape_ascii();
     let context = &kernel.machine.object(thread).context;
     line!(

@@ -121,8 +121,8 @@ trap_syscall_\variant:
     mov rcx, gs:[{SCRATCH}]
     mov [rsp + {RSP}], rcx
     mov qword ptr [rsp + {FULL_FRAME}], 0
-    mov rdi, gs:[{THIS}]
-    mov rsi, rdx
+    mov r12, gs:[{THIS}]
+    mov r13, rdx
     mov rsp, gs:[{STACK}]
     xor ebp, ebp
     call \on_syscall
@@ -427,7 +427,7 @@ macro_rules! exit {
     };
 }
 
-extern "C" fn on_syscall<const SEPARATE: bool>(core: &mut Core, number: i64) -> ! {
+extern "rust-preserve-none" fn on_syscall<const SEPARATE: bool>(core: &mut Core, number: i64) -> ! {
     // SAFETY: user mode runs only after the instance is there.
     match unsafe { core.kernel() }.fast_path(number) {
         Some(thread) => leave_to::<SEPARATE>(core, thread),
@@ -503,8 +503,8 @@ fn handle<const SEPARATE: bool>(core: &mut Core, event: Event) -> ! {
 /// Back to whoever was interrupted: nothing happened that concerns the kernel instance.
 fn resume<const SEPARATE: bool>(core: &mut Core) -> ! {
     // SAFETY: as in `handle`.
-    let next = unsafe { core.kernel() }.machine.loaded();
-    leave::<SEPARATE>(core, next)
+    let running = unsafe { core.kernel() }.current_thread();
+    leave::<SEPARATE>(core, running.map_or(Next::Idle, Next::Thread))
 }
 
 /// To what runs next.
@@ -513,8 +513,6 @@ fn leave<const SEPARATE: bool>(core: &mut Core, next: Next) -> ! {
     if let Next::Thread(thread) = next {
         leave_to::<SEPARATE>(core, thread)
     }
-    // SAFETY: as in `handle`.
-    unsafe { core.kernel() }.machine.load_nothing();
     exit!(trap_idle, 0)
 }
 

@@ -40,15 +40,21 @@ impl Endpoint {
     }
 
     /// Whether nobody waits.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
-        self.head_and_kind & !RECEIVERS == 0
+        self.queue().1.head.is_none()
     }
 
     /// Lets `thread`, which is in no queue, be the only one that waits: for a message.
     #[inline]
     pub(crate) fn set_only_receiver(&mut self, thread: Ref<Tcb>) {
         self.head_and_kind = thread.address().0 | RECEIVERS;
+        self.tail = Link::to(thread);
+    }
+
+    /// Lets `thread` be the last of those that wait, of which there are some.
+    #[inline]
+    pub(crate) fn set_last_receiver(&mut self, thread: Ref<Tcb>) {
         self.tail = Link::to(thread);
     }
 

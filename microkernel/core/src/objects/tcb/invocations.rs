@@ -280,7 +280,7 @@ impl<M: Machine> Kernel<M> {
                 self.get_mut(notification).bound_thread = Link::to(thread);
             }
             TcbRequest::UnbindNotification => self.unbind_notification(thread),
-            TcbRequest::SetTlsBase(base) => self.get_mut(thread).context.set_fs_base(base),
+            TcbRequest::SetTlsBase(base) => self.set_tls_base(thread, base),
             TcbRequest::SetFlags { clear, set } => return Ok(self.set_flags(thread, clear, set)),
         }
         Ok(Answer::Empty)
@@ -328,6 +328,7 @@ impl<M: Machine> Kernel<M> {
         }
         if flags & flag::TRANSFER_INTEGER != 0 {
             tcb.context.copy_registers(&from, FRAME_REGISTERS..REGISTERS);
+            self.machine.reload(thread);
         }
     }
 
@@ -408,14 +409,18 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
+    /// Sets a thread's FS base.
+    pub(crate) fn set_tls_base(&mut self, thread: Ref<Tcb>, base: u64) {
+        self.get_mut(thread).context.set_fs_base(base);
+        self.machine.reload(thread);
+    }
+
     fn set_flags(&mut self, thread: Ref<Tcb>, clear: u64, set: u64) -> Answer {
         let tcb = self.get_mut(thread);
         let flags = (tcb.flags & !clear) | (set & TCB_FLAG_FPU_DISABLED);
         tcb.flags = flags;
-        if flags & TCB_FLAG_FPU_DISABLED != 0 {
-            self.machine.save_fpu(thread);
-            self.machine.release_fpu(thread);
-        }
+        self.machine.save_fpu(thread);
+        self.machine.release_fpu(thread);
         Answer::Word(flags)
     }
 }
