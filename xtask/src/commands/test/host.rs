@@ -1,4 +1,5 @@
-//! The host's ring: `cargo nextest` where it is installed, else `cargo test`.
+//! The host's ring: `cargo nextest` where it is installed, else `cargo test`; and a part of the
+//! kernel's tests once more under Miri, where that is installed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use super::TestError;
 use super::tally::Tally;
 use crate::paths::Paths;
 use crate::process::{self, CommandError};
+use crate::progress;
 use crate::toolchain;
 
 /// Runs what the workspace's default members test.
@@ -26,7 +28,27 @@ pub(crate) fn run() -> Result<Tally, TestError> {
     } else {
         tally += counted(&mut cargo(&["test", "--no-fail-fast"]))?;
     }
+    tally += miri(&cargo)?;
     Ok(tally)
+}
+
+/// Tests of the kernel's core that Miri, which is a thousand times slower, gets through in minutes.
+const FOR_MIRI: [&str; 3] =
+    ["thread_tests::vanishing", "thread_tests::notification", "cnode_tests"];
+
+/// Runs these under the first Miri that is found: that of the toolchain in use, or a nightly one's.
+fn miri(cargo: &impl Fn(&[&str]) -> Command) -> Result<Tally, CommandError> {
+    for miri in [&["miri"][..], &["+nightly", "miri"]] {
+        if process::succeeds(&mut cargo(&[miri, &["--version"]].concat())) {
+            let what = ["test", "--package", "kernel-core", "--lib", "--"];
+            let mut run = cargo(&[miri, &what, &FOR_MIRI].concat());
+            // The core has no unsafe code, and the simulated RAM is one slice, whose borrows take
+            // Miri most of its time.
+            return counted(run.env("MIRIFLAGS", "-Zmiri-disable-stacked-borrows"));
+        }
+    }
+    progress::note("without Miri: `rustup component add miri --toolchain nightly` brings it");
+    Ok(Tally::default())
 }
 
 /// Runs a test runner, shows what it prints, and reads its closing lines.
