@@ -5,12 +5,15 @@
 //! | bits | holds |
 //! |---|---|
 //! | 0..5 | type; 0 is the null capability, so zeroed memory is empty slots |
-//! | 5..18 | small fields (rights, sizes, flags), by type |
+//! | 5..20 | small fields (rights, sizes, flags), by type |
 //! | 20..63 | the object's physical address without its low four bits (objects are 16-byte aligned) |
 //!
 //! The second word, by type: the badge of an endpoint or notification, the guard of a CNode, the
 //! mapping of a frame or table (page-aligned address, ASID in the low twelve bits), the free offset
 //! of an untyped, the next slot of a zombie's worklist.
+//!
+//! What is done often looks at single fields of the packed form, [`RawCap`], and changes them in
+//! place; [`Cap`] is the form to read and to write down.
 
 use crate::objects::{AsidPool, Endpoint, Notification, PageTable, Reply, SchedContext, Tcb};
 use crate::slot::TCB_SLOTS;
@@ -165,118 +168,6 @@ pub enum Cap {
     Zombie(Zombie),
 }
 
-impl Cap {
-    /// This capability with only those of its rights that `mask` has too. Types without rights
-    /// stay as they are.
-    #[must_use]
-    pub fn mask_rights(mut self, mask: CapRights) -> Self {
-        match &mut self {
-            Self::Endpoint { rights, .. } | Self::Notification { rights, .. } => {
-                *rights = rights.and(mask);
-            }
-            Self::Reply { can_grant, .. } => *can_grant &= mask.contains(CapRights::GRANT),
-            Self::Frame { rights, .. } => *rights = rights.mask(mask),
-            _ => {}
-        }
-        self
-    }
-
-    /// This capability with `data` as its badge (endpoints and notifications whose badge is still
-    /// zero) or as its guard (CNodes); other types do not look at it. `None` where the badge was
-    /// already set, or where guard and radix exceed 64 bits.
-    #[must_use]
-    pub fn with_data(mut self, data: u64) -> Option<Self> {
-        match &mut self {
-            Self::Endpoint { badge, .. } | Self::Notification { badge, .. } if *badge == 0 => {
-                *badge = data;
-                Some(self)
-            }
-            _ => self.moved_with_data(data),
-        }
-    }
-
-    /// As [`Cap::with_data`], for a capability that is moved: its badge cannot change, since what
-    /// was derived from it would no longer be its child.
-    #[must_use]
-    pub fn moved_with_data(mut self, data: u64) -> Option<Self> {
-        match &mut self {
-            Self::Endpoint { .. } | Self::Notification { .. } => return None,
-            Self::CNode { radix, guard_size, guard, .. } => {
-                let data = CNodeCapData(data);
-                *guard_size = data.guard_size();
-                *guard = data.guard() & low_bits(*guard_size);
-                if *guard_size + *radix > 64 {
-                    return None;
-                }
-            }
-            _ => {}
-        }
-        Some(self)
-    }
-
-    /// This capability to a frame or paging structure, mapped elsewhere or nowhere.
-    pub(crate) fn with_mapping(mut self, to: Option<Mapping>) -> Self {
-        if let Self::Frame { mapping, .. } | Self::Table { mapping, .. } = &mut self {
-            *mapping = to;
-        }
-        self
-    }
-
-    /// This capability to an untyped, with another free offset.
-    pub(crate) fn with_free(mut self, offset: u64) -> Self {
-        if let Self::Untyped { free, .. } = &mut self {
-            *free = offset;
-        }
-        self
-    }
-
-    /// Whether both name the same object, whatever their badges, rights and mappings.
-    #[must_use]
-    pub fn same_object(self, other: Self) -> bool {
-        let same_type = core::mem::discriminant(&self) == core::mem::discriminant(&other);
-        match (self.object(), other.object()) {
-            (Some(one), Some(two)) => same_type && one == two,
-            (None, None) => self == other && !matches!(self, Self::Null | Self::Zombie(_)),
-            _ => false,
-        }
-    }
-
-    /// Where the object's memory begins and log2 of its size, for a capability that lies in
-    /// `slot`; `None` for what is not made of memory.
-    pub(crate) fn memory(self, slot: Ref<Slot>) -> Option<(PhysAddr, u8)> {
-        match self {
-            Self::Zombie(zombie) => Some((zombie.object(slot), zombie.kind.size_bits())),
-            other => other.object(),
-        }
-    }
-
-    /// As [`Cap::memory`], for all but zombies.
-    fn object(self) -> Option<(PhysAddr, u8)> {
-        Some(match self {
-            Self::Untyped { base, size_bits, .. } => (base, size_bits),
-            Self::Endpoint { object, .. } => (object.address(), size_bits::ENDPOINT),
-            Self::Notification { object, .. } => (object.address(), size_bits::NOTIFICATION),
-            Self::Reply { object, .. } => (object.address(), size_bits::REPLY),
-            Self::CNode { object, radix, .. } => (object.address(), radix + SLOT_SIZE_BITS),
-            Self::Thread { object } => (object.address(), size_bits::TCB),
-            Self::SchedContext { object, size_bits } => (object.address(), size_bits),
-            Self::Frame { base, size, .. } => (base, size.bits()),
-            Self::Table { object, .. } => (object.address(), size_bits::PAGING),
-            Self::VSpace { root, .. } => (root.address(), size_bits::PAGING),
-            Self::AsidPool { object, .. } => (object.address(), size_bits::ASID_POOL),
-            _ => return None,
-        })
-    }
-}
-
-impl FrameRights {
-    /// These rights where `mask` has them too; there is no writing without reading.
-    fn mask(self, mask: CapRights) -> Self {
-        let read = self.read && mask.contains(CapRights::READ);
-        Self { read, write: read && self.write && mask.contains(CapRights::WRITE) }
-    }
-}
-
 impl Zombie {
     /// A zombie in `slot`: the object it keeps.
     pub(crate) const fn object(self, slot: Ref<Slot>) -> PhysAddr {
@@ -302,42 +193,45 @@ pub struct RawCap {
     data: u64,
 }
 
-/// Type numbers in bits 0..5 of the first word.
-mod tag {
-    pub(super) const UNTYPED: u64 = 1;
-    pub(super) const ENDPOINT: u64 = 2;
-    pub(super) const NOTIFICATION: u64 = 3;
-    pub(super) const REPLY: u64 = 4;
-    pub(super) const CNODE: u64 = 5;
-    pub(super) const THREAD: u64 = 6;
-    pub(super) const SCHED_CONTEXT: u64 = 7;
-    pub(super) const SCHED_CONTROL: u64 = 8;
-    pub(super) const FRAME: u64 = 9;
-    pub(super) const TABLE: u64 = 10;
-    pub(super) const VSPACE: u64 = 11;
-    pub(super) const ASID_CONTROL: u64 = 12;
-    pub(super) const ASID_POOL: u64 = 13;
-    pub(super) const IRQ_CONTROL: u64 = 14;
-    pub(super) const IRQ_HANDLER: u64 = 15;
-    pub(super) const IO_PORT_CONTROL: u64 = 16;
-    pub(super) const IO_PORT: u64 = 17;
-    pub(super) const DOMAIN: u64 = 18;
-    pub(super) const ZOMBIE: u64 = 19;
+/// Type numbers in bits 0..5 of the first word: first what messages are sent through, last what names
+/// no object in memory.
+pub(crate) mod tag {
+    pub(crate) const NULL: u64 = 0;
+    pub(crate) const ENDPOINT: u64 = 1;
+    pub(crate) const NOTIFICATION: u64 = 2;
+    pub(crate) const REPLY: u64 = 3;
+    pub(crate) const CNODE: u64 = 4;
+    pub(crate) const UNTYPED: u64 = 5;
+    pub(crate) const FRAME: u64 = 6;
+    pub(crate) const TABLE: u64 = 7;
+    pub(crate) const VSPACE: u64 = 8;
+    pub(crate) const THREAD: u64 = 9;
+    pub(crate) const SCHED_CONTEXT: u64 = 10;
+    pub(crate) const ASID_POOL: u64 = 11;
+    pub(crate) const ZOMBIE: u64 = 12;
+    pub(crate) const SCHED_CONTROL: u64 = 13;
+    pub(crate) const ASID_CONTROL: u64 = 14;
+    pub(crate) const IRQ_CONTROL: u64 = 15;
+    pub(crate) const IRQ_HANDLER: u64 = 16;
+    pub(crate) const IO_PORT_CONTROL: u64 = 17;
+    pub(crate) const IO_PORT: u64 = 18;
+    pub(crate) const DOMAIN: u64 = 19;
 }
 
 const TAG_MASK: u64 = 0x1f;
 const SMALL_SHIFT: u32 = 5;
 const ADDRESS_SHIFT: u32 = 16;
+const ADDRESS_MASK: u64 = u64::MAX << (ADDRESS_SHIFT + 4);
 const PAGE_MASK: u64 = 0xfff;
 /// A zombie that waits, in its small fields above the radix.
 const WAITING: u64 = 1 << 6;
-/// A frame's small fields: size in bits 0..2.
-const FRAME_READ: u64 = 1 << 2;
-const FRAME_WRITE: u64 = 1 << 3;
+/// Of a frame, table or page-table root, in its small fields: the second word holds a mapping (of a
+/// root the identifier only).
+const MAPPED: u64 = 1 << 5;
+/// A frame's small fields: rights to write and read as in [`CapRights`], size in bits 2..4.
+const FRAME_RIGHTS: u64 = CapRights::READ_WRITE.word();
+const FRAME_SIZE_SHIFT: u32 = 2;
 const FRAME_DEVICE: u64 = 1 << 4;
-const FRAME_MAPPED: u64 = 1 << 5;
-/// A table's small fields: level in bits 0..2.
-const TABLE_MAPPED: u64 = 1 << 2;
 /// A CNode's small fields: radix in bits 0..6, guard size in bits 6..12; together they are a word's.
 const CNODE_WHOLE: u64 = 1 << 12;
 /// An untyped's small fields: size in bits 0..6.
@@ -351,6 +245,9 @@ const CLEARED_HIGH_MASK: u64 = 0xff << CLEARED_HIGH_SHIFT;
 const CLEARED_LOW_MASK: u64 = u64::MAX << CLEARED_LOW_SHIFT;
 
 impl RawCap {
+    /// Nothing.
+    pub(crate) const NULL: Self = Self { head: tag::NULL, data: 0 };
+
     const fn new(tag: u64, small: u64, address: PhysAddr, data: u64) -> Self {
         Self { head: tag | small << SMALL_SHIFT | address.0 << ADDRESS_SHIFT, data }
     }
@@ -359,15 +256,21 @@ impl RawCap {
         Self::new(tag, 0, PhysAddr(0), data)
     }
 
+    /// Its type.
+    #[inline]
+    pub(crate) const fn tag(self) -> u64 {
+        self.head & TAG_MASK
+    }
+
     #[inline]
     pub(crate) const fn is_null(self) -> bool {
-        self.head & TAG_MASK == 0
+        self.tag() == tag::NULL
     }
 
     /// The stored form of `cap`.
     pub(crate) fn pack(cap: Cap) -> Self {
         match cap {
-            Cap::Null => Self::default(),
+            Cap::Null => Self::NULL,
             Cap::Untyped { base, size_bits, device, free } => {
                 let small = u64::from(size_bits) | if device { UNTYPED_DEVICE } else { 0 };
                 Self::new(tag::UNTYPED, small, base, free >> MIN_UNTYPED_BITS)
@@ -382,9 +285,7 @@ impl RawCap {
                 Self::new(tag::REPLY, can_grant.into(), object.address(), 0)
             }
             Cap::CNode { object, radix, guard_size, guard } => {
-                let whole = if radix + guard_size == 64 { CNODE_WHOLE } else { 0 };
-                let small = u64::from(radix) | u64::from(guard_size) << 6 | whole;
-                Self::new(tag::CNODE, small, object.address(), guard)
+                Self::cnode(object, radix, guard_size, guard)
             }
             Cap::Thread { object } => Self::new(tag::THREAD, 0, object.address(), 0),
             Cap::SchedContext { object, size_bits } => {
@@ -392,16 +293,14 @@ impl RawCap {
             }
             Cap::SchedControl { core } => Self::plain(tag::SCHED_CONTROL, core.into()),
             Cap::Frame { base, size, rights, device, mapping } => {
-                let small = pack_frame_fields(size, rights, device, mapping.is_some());
-                Self::new(tag::FRAME, small, base, pack_mapping(mapping))
+                Self::frame(base, size, rights, device).with_mapping(mapping)
             }
             Cap::Table { object, level, mapping } => {
-                let small = level as u64 | if mapping.is_some() { TABLE_MAPPED } else { 0 };
-                Self::new(tag::TABLE, small, object.address(), pack_mapping(mapping))
+                Self::new(tag::TABLE, level as u64, object.address(), 0).with_mapping(mapping)
             }
             Cap::VSpace { root, asid } => {
-                let data = asid.map_or(0, |asid| asid.0.into());
-                Self::new(tag::VSPACE, asid.is_some().into(), root.address(), data)
+                let mapping = asid.map(|asid| Mapping { asid, vaddr: 0 });
+                Self::new(tag::VSPACE, 0, root.address(), 0).with_mapping(mapping)
             }
             Cap::AsidControl => Self::plain(tag::ASID_CONTROL, 0),
             Cap::AsidPool { object, base } => {
@@ -435,12 +334,12 @@ impl RawCap {
     #[inline]
     pub(crate) fn unpack(self) -> Cap {
         let data = self.data;
-        match self.head & TAG_MASK {
+        match self.tag() {
             tag::UNTYPED => Cap::Untyped {
                 base: self.address(),
-                size_bits: self.field(0, 6),
-                device: self.has(UNTYPED_DEVICE),
-                free: (data & !CLEARED_LOW_MASK) << MIN_UNTYPED_BITS,
+                size_bits: self.size_bits(),
+                device: self.is_device(),
+                free: self.free(),
             },
             tag::ENDPOINT => {
                 Cap::Endpoint { object: self.object(), badge: data, rights: self.rights() }
@@ -463,17 +362,17 @@ impl RawCap {
             tag::FRAME => Cap::Frame {
                 base: self.address(),
                 size: self.frame_size(),
-                rights: FrameRights { read: self.has(FRAME_READ), write: self.has(FRAME_WRITE) },
+                rights: self.frame_rights(),
                 device: self.has(FRAME_DEVICE),
-                mapping: self.mapping(FRAME_MAPPED),
+                mapping: self.mapping(),
             },
             tag::TABLE => Cap::Table {
                 object: self.object(),
                 level: self.table_level(),
-                mapping: self.mapping(TABLE_MAPPED),
+                mapping: self.mapping(),
             },
             tag::VSPACE => {
-                Cap::VSpace { root: self.object(), asid: self.has(1).then_some(asid(data)) }
+                Cap::VSpace { root: self.object(), asid: self.mapping().map(|at| at.asid) }
             }
             tag::ASID_CONTROL => Cap::AsidControl,
             tag::ASID_POOL => Cap::AsidPool { object: self.object(), base: asid(data) },
@@ -487,7 +386,7 @@ impl RawCap {
         }
     }
 
-    fn unpack_zombie(self) -> Zombie {
+    pub(crate) fn unpack_zombie(self) -> Zombie {
         let kind = match self.field(0, 6) {
             0 => ZombieKind::Tcb,
             radix => ZombieKind::CNode(radix),
@@ -519,27 +418,38 @@ impl RawCap {
     /// An endpoint, its badge and rights.
     #[inline]
     pub(crate) fn as_endpoint(self) -> Option<(Ref<Endpoint>, u64, CapRights)> {
-        (self.head & TAG_MASK == tag::ENDPOINT).then(|| (self.object(), self.data, self.rights()))
+        (self.tag() == tag::ENDPOINT).then(|| (self.object(), self.data, self.rights()))
     }
 
     /// A notification, its badge and rights.
     #[inline]
     pub(crate) fn as_notification(self) -> Option<(Ref<Notification>, u64, CapRights)> {
-        (self.head & TAG_MASK == tag::NOTIFICATION)
-            .then(|| (self.object(), self.data, self.rights()))
+        (self.tag() == tag::NOTIFICATION).then(|| (self.object(), self.data, self.rights()))
     }
 
     /// A reply object, and whether answers through it may carry capabilities.
     #[inline]
     pub(crate) fn as_reply(self) -> Option<(Ref<Reply>, bool)> {
-        (self.head & TAG_MASK == tag::REPLY).then(|| (self.object(), self.has(1)))
+        (self.tag() == tag::REPLY).then(|| (self.object(), self.has(1)))
+    }
+
+    /// A page-table root that has an identifier.
+    #[inline]
+    pub(crate) fn as_vspace(self) -> Option<(Ref<PageTable>, Asid)> {
+        let mapping = self.mapping().filter(|_| self.tag() == tag::VSPACE)?;
+        Some((self.object(), mapping.asid))
     }
 
     /// A CNode's slots, radix, guard size and guard, without unpacking the rest: what a look-up needs.
     #[inline]
     pub(crate) fn as_cnode(self) -> Option<(Ref<Slot>, u8, u8, u64)> {
-        (self.head & TAG_MASK == tag::CNODE)
+        (self.tag() == tag::CNODE)
             .then(|| (self.object(), self.field(0, 6), self.field(6, 6), self.data))
+    }
+
+    /// Of an untyped: the offset in bytes of what was not yet used.
+    pub(crate) const fn free(self) -> u64 {
+        (self.data & !CLEARED_LOW_MASK) << MIN_UNTYPED_BITS
     }
 
     /// Of an untyped: how many granules of its memory, from its start, hold zeroes above the free
@@ -547,6 +457,11 @@ impl RawCap {
     pub(crate) const fn cleared(self) -> u64 {
         (self.head & CLEARED_HIGH_MASK) >> CLEARED_HIGH_SHIFT << CLEARED_LOW_BITS
             | self.data >> CLEARED_LOW_SHIFT
+    }
+
+    /// This untyped with another free offset, from which on nothing is known to be zero.
+    pub(crate) const fn with_free(self, offset: u64) -> Self {
+        Self { head: self.head & !CLEARED_HIGH_MASK, data: offset >> MIN_UNTYPED_BITS }
     }
 
     /// This untyped with other progress.
@@ -558,12 +473,150 @@ impl RawCap {
         }
     }
 
-    const fn address(self) -> PhysAddr {
+    /// Of an untyped: whether the memory is a device's.
+    pub(crate) const fn is_device(self) -> bool {
+        self.has(UNTYPED_DEVICE)
+    }
+
+    /// Of an untyped or scheduling context: log2 of its bytes. Of a CNode: of its slots.
+    pub(crate) const fn size_bits(self) -> u8 {
+        self.field(0, 6)
+    }
+
+    /// Where the object begins.
+    pub(crate) const fn address(self) -> PhysAddr {
         PhysAddr(self.head >> ADDRESS_SHIFT & !0xf)
     }
 
-    const fn object<T>(self) -> Ref<T> {
+    /// The object.
+    pub(crate) const fn object<T>(self) -> Ref<T> {
         Ref::at(self.address())
+    }
+
+    /// Of a frame: its size.
+    pub(crate) const fn frame_size(self) -> FrameSize {
+        match self.field(FRAME_SIZE_SHIFT, 2) {
+            0 => FrameSize::Small,
+            1 => FrameSize::Large,
+            _ => FrameSize::Huge,
+        }
+    }
+
+    /// Of a frame: what it allows.
+    pub(crate) const fn frame_rights(self) -> FrameRights {
+        let rights = self.rights();
+        FrameRights {
+            read: rights.contains(CapRights::READ),
+            write: rights.contains(CapRights::WRITE),
+        }
+    }
+
+    /// Where a frame or table is mapped; of a page-table root, its identifier at address 0.
+    pub(crate) const fn mapping(self) -> Option<Mapping> {
+        if self.has(MAPPED) {
+            Some(Mapping { asid: asid(self.data & PAGE_MASK), vaddr: self.data & !PAGE_MASK })
+        } else {
+            None
+        }
+    }
+
+    /// This capability to a frame, table or page-table root, mapped elsewhere or nowhere.
+    pub(crate) const fn with_mapping(self, to: Option<Mapping>) -> Self {
+        let (mapped, data) = match to {
+            Some(Mapping { asid, vaddr }) => (MAPPED, vaddr & !PAGE_MASK | asid.0 as u64),
+            None => (0, 0),
+        };
+        Self { head: self.head & !(MAPPED << SMALL_SHIFT) | mapped << SMALL_SHIFT, data }
+    }
+
+    /// A frame that is mapped nowhere.
+    pub(crate) fn frame(
+        base: PhysAddr,
+        size: FrameSize,
+        rights: FrameRights,
+        device: bool,
+    ) -> Self {
+        let FrameRights { read, write } = rights;
+        let rights = u64::from(read) * CapRights::READ.word() | u64::from(write);
+        let device = u64::from(device) * FRAME_DEVICE;
+        Self::new(tag::FRAME, rights | (size as u64) << FRAME_SIZE_SHIFT | device, base, 0)
+    }
+
+    fn cnode(object: Ref<Slot>, radix: u8, guard_size: u8, guard: u64) -> Self {
+        let whole = if radix + guard_size == 64 { CNODE_WHOLE } else { 0 };
+        let small = u64::from(radix) | u64::from(guard_size) << 6 | whole;
+        Self::new(tag::CNODE, small, object.address(), guard)
+    }
+
+    /// This capability with only those of its rights that `mask` has too; there is no writing to
+    /// frames without reading. Types without rights stay as they are.
+    pub(crate) const fn mask_rights(self, mask: CapRights) -> Self {
+        let lost = CapRights::ALL.word() & !mask.word();
+        let small = match self.tag() {
+            tag::ENDPOINT | tag::NOTIFICATION => lost,
+            tag::FRAME if lost & CapRights::READ.word() != 0 => FRAME_RIGHTS,
+            tag::FRAME => lost & FRAME_RIGHTS,
+            tag::REPLY => (lost & CapRights::GRANT.word() != 0) as u64,
+            _ => 0,
+        };
+        Self { head: self.head & !(small << SMALL_SHIFT), data: self.data }
+    }
+
+    /// This capability with `data` as its badge (endpoints and notifications whose badge is still
+    /// zero) or as its guard (CNodes); other types do not look at it. `None` where the badge was
+    /// already set, or where guard and radix exceed 64 bits.
+    pub(crate) fn with_data(self, data: u64) -> Option<Self> {
+        match self.tag() {
+            tag::ENDPOINT | tag::NOTIFICATION if self.data == 0 => Some(Self { data, ..self }),
+            _ => self.moved_with_data(data),
+        }
+    }
+
+    /// As [`RawCap::with_data`], for a capability that is moved: its badge cannot change, since what
+    /// was derived from it would no longer be its child.
+    pub(crate) fn moved_with_data(self, data: u64) -> Option<Self> {
+        match self.tag() {
+            tag::ENDPOINT | tag::NOTIFICATION => None,
+            tag::CNODE => {
+                let (radix, data) = (self.size_bits(), CNodeCapData(data));
+                let (size, guard) = (data.guard_size(), data.guard());
+                let fits = size + radix <= 64;
+                fits.then(|| Self::cnode(self.object(), radix, size, guard & low_bits(size)))
+            }
+            _ => Some(self),
+        }
+    }
+
+    /// The badge, or zero.
+    pub(crate) const fn badge(self) -> u64 {
+        if matches!(self.tag(), tag::ENDPOINT | tag::NOTIFICATION) { self.data } else { 0 }
+    }
+
+    /// Whether both name the same object, whatever their badges, rights and mappings.
+    #[inline]
+    pub(crate) const fn same_object(self, other: Self) -> bool {
+        if (self.head ^ other.head) & (TAG_MASK | ADDRESS_MASK) != 0 {
+            return false;
+        }
+        match self.tag() {
+            tag::NULL | tag::ZOMBIE => false,
+            // Memory made of the whole of other memory begins where that does.
+            tag::UNTYPED => self.size_bits() == other.size_bits(),
+            tag::SCHED_CONTROL.. => self.data == other.data,
+            _ => true,
+        }
+    }
+
+    /// Whether the object of `other`, which lies in `slot` behind this untyped in the derivation list,
+    /// was made of this one's memory.
+    pub(crate) const fn covers(self, other: Self, slot: Ref<Slot>) -> bool {
+        let place = match other.tag() {
+            tag::NULL | tag::SCHED_CONTROL.. => return false,
+            // It lies in its own object; an active one tells a slot of it.
+            tag::ZOMBIE if other.has(WAITING) => slot.address(),
+            _ => other.address(),
+        };
+        (self.address().0 ^ place.0) >> self.size_bits() == 0
     }
 
     const fn field(self, first: u32, bits: u8) -> u8 {
@@ -578,39 +631,25 @@ impl RawCap {
         CapRights::from_word(self.head >> SMALL_SHIFT)
     }
 
-    const fn frame_size(self) -> FrameSize {
-        match self.field(0, 2) {
-            0 => FrameSize::Small,
-            1 => FrameSize::Large,
-            _ => FrameSize::Huge,
-        }
-    }
-
-    const fn table_level(self) -> TableLevel {
+    pub(crate) const fn table_level(self) -> TableLevel {
         match self.field(0, 2) {
             0 => TableLevel::PageTable,
             1 => TableLevel::PageDirectory,
             _ => TableLevel::Pdpt,
         }
     }
+}
 
-    fn mapping(self, mapped: u64) -> Option<Mapping> {
-        self.has(mapped)
-            .then(|| Mapping { asid: asid(self.data & PAGE_MASK), vaddr: self.data & !PAGE_MASK })
+impl From<Zombie> for RawCap {
+    fn from(zombie: Zombie) -> Self {
+        Self::pack_zombie(zombie)
     }
 }
 
-fn pack_frame_fields(size: FrameSize, rights: FrameRights, device: bool, mapped: bool) -> u64 {
-    let flag = |set: bool, bit: u64| if set { bit } else { 0 };
-    size as u64
-        | flag(rights.read, FRAME_READ)
-        | flag(rights.write, FRAME_WRITE)
-        | flag(device, FRAME_DEVICE)
-        | flag(mapped, FRAME_MAPPED)
-}
-
-fn pack_mapping(mapping: Option<Mapping>) -> u64 {
-    mapping.map_or(0, |mapping| mapping.vaddr & !PAGE_MASK | u64::from(mapping.asid.0))
+impl From<Cap> for RawCap {
+    fn from(cap: Cap) -> Self {
+        Self::pack(cap)
+    }
 }
 
 const fn asid(word: u64) -> Asid {

@@ -1,11 +1,55 @@
 //! Packing keeps every field of every capability; masks and data follow the manual.
 
 use crate::cap::{
-    Asid, Cap, FrameRights, Mapping, RawCap, TableLevel, Zombie, ZombieKind, ZombieState,
+    Asid, Cap, FrameRights, Mapping, RawCap, TableLevel, Zombie, ZombieKind, ZombieState, low_bits,
 };
 use crate::memory::{PhysAddr, Ref};
 use d3os_abi::{CNodeCapData, CapRights, FrameSize};
 use proptest::prelude::*;
+
+/// The slow, obvious form of what [`RawCap`] does with bits.
+impl Cap {
+    pub(crate) fn mask_rights(mut self, mask: CapRights) -> Self {
+        match &mut self {
+            Self::Endpoint { rights, .. } | Self::Notification { rights, .. } => {
+                *rights = rights.and(mask);
+            }
+            Self::Reply { can_grant, .. } => *can_grant &= mask.contains(CapRights::GRANT),
+            Self::Frame { rights, .. } => {
+                rights.read &= mask.contains(CapRights::READ);
+                rights.write &= rights.read && mask.contains(CapRights::WRITE);
+            }
+            _ => {}
+        }
+        self
+    }
+
+    pub(crate) fn with_data(mut self, data: u64) -> Option<Self> {
+        match &mut self {
+            Self::Endpoint { badge, .. } | Self::Notification { badge, .. } if *badge == 0 => {
+                *badge = data;
+                Some(self)
+            }
+            _ => self.moved_with_data(data),
+        }
+    }
+
+    pub(crate) fn moved_with_data(mut self, data: u64) -> Option<Self> {
+        match &mut self {
+            Self::Endpoint { .. } | Self::Notification { .. } => return None,
+            Self::CNode { radix, guard_size, guard, .. } => {
+                let data = CNodeCapData(data);
+                *guard_size = data.guard_size();
+                *guard = data.guard() & low_bits(*guard_size);
+                if *guard_size + *radix > 64 {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+        Some(self)
+    }
+}
 
 fn address(align: u8) -> impl Strategy<Value = PhysAddr> {
     (0u64..1 << (47 - align)).prop_map(move |n| PhysAddr(n << align))
@@ -57,6 +101,7 @@ fn memory_cap() -> impl Strategy<Value = Cap> {
         (address(12), size, any::<[bool; 3]>(), mapping()).prop_map(
             |(base, size, flags, mapping)| {
                 let [read, write, device] = flags;
+                let write = write && read;
                 Cap::Frame { base, size, rights: FrameRights { read, write }, device, mapping }
             }
         ),
@@ -112,6 +157,23 @@ proptest! {
         let raw = RawCap::pack(cap);
         prop_assert_eq!(raw.unpack(), cap);
         prop_assert_eq!(raw.is_null(), cap == Cap::Null);
+    }
+
+    #[test]
+    fn bits_are_changed_as_fields_are(cap in any_cap(), word in any::<u64>()) {
+        let (raw, mask) = (RawCap::pack(cap), CapRights::from_word(word));
+        prop_assert_eq!(raw.mask_rights(mask).unpack(), cap.mask_rights(mask));
+        prop_assert_eq!(raw.with_data(word).map(RawCap::unpack), cap.with_data(word));
+        prop_assert_eq!(raw.moved_with_data(word).map(RawCap::unpack), cap.moved_with_data(word));
+    }
+
+    #[test]
+    fn objects_are_compared_by_bits(cap in any_cap(), other in any_cap(), word in any::<u64>()) {
+        let altered = cap.with_data(word).unwrap_or(cap).mask_rights(CapRights::from_word(word));
+        for other in [other, altered, cap] {
+            let same = RawCap::pack(cap).same_object(RawCap::pack(other));
+            prop_assert_eq!(same, cap.same_object(other), "{:?}, {:?}", cap, other);
+        }
     }
 
     #[test]

@@ -132,9 +132,8 @@ impl World {
         Invocation {
             label: label.number(),
             length: words.len(),
-            cap: self.kernel.cap_at(slot),
             slot,
-            extra: std::array::from_fn(|index| caps.get(index).copied()),
+            extra: std::array::from_fn(|index| caps.get(index).copied().into()),
             thread: self.thread,
         }
     }

@@ -25,7 +25,8 @@ impl<M: Machine> Kernel<M> {
             Some(Syscall::DebugDumpScheduler) => self.dump_scheduler(),
             Some(Syscall::DebugHalt) => self.machine.halt(),
             Some(Syscall::DebugCapIdentify) => {
-                let kind = self.lookup_cap(thread, argument).map_or(0, |(_, cap)| type_number(cap));
+                let slot = self.lookup(thread, argument);
+                let kind = slot.map_or(0, |slot| type_number(self.cap_at(slot)));
                 self.get_mut(thread).context.rdi = kind;
             }
             Some(Syscall::DebugSnapshot) => self.dump_cspace(thread),
@@ -45,7 +46,8 @@ impl<M: Machine> Kernel<M> {
 
     /// The name is a zero-terminated string where message words are.
     fn name_thread(&mut self, caller: Ref<Tcb>, cptr: u64) {
-        let Ok((_, Cap::Thread { object })) = self.lookup_cap(caller, cptr) else {
+        let named = self.lookup(caller, cptr).map(|slot| self.cap_at(slot));
+        let Ok(Cap::Thread { object }) = named else {
             self.print(format_args!("DebugNameThread: capability {cptr:#x} is no thread\n"));
             return;
         };

@@ -25,6 +25,7 @@
 //! A zombie can lie in a slot of its own object, where circles lead: the cursor skips it. It then
 //! is the last thing in the object, and goes together with it.
 
+use crate::cap::{RawCap, tag};
 use crate::{Cap, Kernel, Machine, PhysAddr, Ref, Slot, Zombie, ZombieKind, ZombieState};
 /// An interrupt waits: what was done is kept, and the operation is to be started again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,58 +84,70 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn delete_step(&mut self, target: Ref<Slot>) -> Step {
-        match self.cap_at(target) {
-            Cap::Null => Step::Done,
-            Cap::Zombie(zombie) => match zombie.state {
-                ZombieState::Active { cursor } => self.zombie_step(target, zombie, cursor),
-                ZombieState::Waiting { previous } => self.leave_worklist(target, zombie, previous),
-            },
+        let cap = self.get(target).raw;
+        match cap.tag() {
+            tag::NULL => Step::Done,
+            tag::ZOMBIE => self.delete_zombie(target, cap.unpack_zombie()),
             _ => match self.finalise(target) {
                 None => {
                     self.vacate(target);
                     Step::Done
                 }
                 Some(zombie) => {
-                    self.update_cap(target, Cap::Zombie(zombie));
+                    self.update_cap(target, zombie);
                     Step::Continue(target)
                 }
             },
         }
     }
 
+    #[inline(never)]
+    fn delete_zombie(&mut self, target: Ref<Slot>, zombie: Zombie) -> Step {
+        match zombie.state {
+            ZombieState::Active { cursor } => self.zombie_step(target, zombie, cursor),
+            ZombieState::Waiting { previous } => self.leave_worklist(target, zombie, previous),
+        }
+    }
+
     /// Undoes what the capability in `slot` stands for, if it is the last one to its object. What
     /// comes back is to take its place; with `None` the slot is to be emptied.
     fn finalise(&mut self, slot: Ref<Slot>) -> Option<Zombie> {
-        let cap = self.cap_at(slot);
-        if let Cap::Frame { mapping, .. } = cap {
-            if mapping.is_some() {
-                self.finalise_frame(cap);
+        let cap = self.get(slot).raw;
+        if cap.tag() == tag::FRAME {
+            self.finalise_frame(cap);
+        } else if self.is_final(slot) {
+            return self.finalise_object(cap);
+        }
+        None
+    }
+
+    fn finalise_object(&mut self, cap: RawCap) -> Option<Zombie> {
+        match cap.tag() {
+            tag::ENDPOINT => self.finalise_endpoint(cap.object()),
+            tag::NOTIFICATION => self.finalise_notification(cap.object()),
+            tag::REPLY => self.finalise_reply(cap.object()),
+            tag::CNODE => {
+                return Some(Zombie::new(cap.object(), ZombieKind::CNode(cap.size_bits())));
             }
-            return None;
+            tag::THREAD => {
+                self.finalise_thread(cap.object());
+                return Some(Zombie::new(cap.object(), ZombieKind::Tcb));
+            }
+            tag::SCHED_CONTEXT => self.finalise_sched_context(cap.object()),
+            tag::TABLE => self.finalise_table(cap),
+            tag::VSPACE => self.finalise_vspace(cap),
+            _ => self.finalise_authority(cap.unpack()),
         }
-        if !self.is_final(slot) {
-            return None;
-        }
+        None
+    }
+
+    fn finalise_authority(&mut self, cap: Cap) {
         match cap {
-            Cap::CNode { object, radix, .. } => {
-                return Some(Zombie::new(object, ZombieKind::CNode(radix)));
-            }
-            Cap::Thread { object } => {
-                self.finalise_thread(object);
-                return Some(Zombie::new(object.cast(), ZombieKind::Tcb));
-            }
-            Cap::Endpoint { object, .. } => self.finalise_endpoint(object),
-            Cap::Notification { object, .. } => self.finalise_notification(object),
-            Cap::Reply { object, .. } => self.finalise_reply(object),
-            Cap::SchedContext { object, .. } => self.finalise_sched_context(object),
-            Cap::Table { .. } => self.finalise_table(cap),
-            Cap::VSpace { .. } => self.finalise_vspace(cap),
-            Cap::AsidPool { .. } => self.finalise_asid_pool(cap),
+            Cap::AsidPool { object, base } => self.finalise_asid_pool(object, base),
             Cap::IrqHandler { vector } => self.finalise_irq_handler(vector),
             Cap::IoPort { first, last } => self.finalise_io_port(first, last),
             _ => {}
         }
-        None
     }
 
     /// Empties the slot at the cursor, or moves the cursor on.
@@ -147,7 +160,7 @@ impl<M: Machine> Kernel<M> {
             Cap::Zombie(inner) => self.take_in(target, cursor, inner),
             _ => match self.finalise(cursor) {
                 None => self.vacate(cursor),
-                Some(inner) => self.update_cap(cursor, Cap::Zombie(inner)),
+                Some(inner) => self.update_cap(cursor, inner),
             },
         }
         Step::Continue(target)
@@ -160,10 +173,7 @@ impl<M: Machine> Kernel<M> {
             return self.finish(target, zombie);
         }
         let cursor = Ref::at(PhysAddr(cursor.address().0 - size_of::<Slot>() as u64));
-        self.update_cap(
-            target,
-            Cap::Zombie(Zombie { state: ZombieState::Active { cursor }, ..zombie }),
-        );
+        self.update_cap(target, Zombie { state: ZombieState::Active { cursor }, ..zombie });
         Step::Continue(target)
     }
 
@@ -173,7 +183,7 @@ impl<M: Machine> Kernel<M> {
         self.vacate(target);
         let Some(next) = zombie.next else { return Step::Done };
         let Cap::Zombie(waiting) = self.cap_at(next) else { return Step::Done };
-        let active = Cap::Zombie(Zombie { state: ZombieState::Active { cursor: next }, ..waiting });
+        let active = Zombie { state: ZombieState::Active { cursor: next }, ..waiting };
         if inside_itself {
             // `target` has just become free memory.
             self.update_cap(next, active);
@@ -240,13 +250,16 @@ impl<M: Machine> Kernel<M> {
             self.edit_zombie(next, |behind| behind.state = ZombieState::Waiting { previous });
         }
         let state = ZombieState::Active { cursor: target };
-        self.update_cap(target, Cap::Zombie(Zombie { state, next: None, ..zombie }));
+        self.update_cap(target, Zombie { state, next: None, ..zombie });
         Step::Continue(target)
     }
 
     /// If `slot` holds a zombie with a worklist: lets the list know that it lies there now.
     pub(crate) fn zombie_was_moved(&mut self, slot: Ref<Slot>) {
-        if let Cap::Zombie(Zombie { next: Some(next), .. }) = self.cap_at(slot) {
+        let moved = self.get(slot).raw;
+        if moved.tag() == tag::ZOMBIE
+            && let Some(next) = moved.unpack_zombie().next
+        {
             self.edit_zombie(next, |behind| behind.state = ZombieState::Waiting { previous: slot });
         }
     }
@@ -254,7 +267,7 @@ impl<M: Machine> Kernel<M> {
     fn edit_zombie(&mut self, slot: Ref<Slot>, edit: impl FnOnce(&mut Zombie)) {
         if let Cap::Zombie(mut zombie) = self.cap_at(slot) {
             edit(&mut zombie);
-            self.update_cap(slot, Cap::Zombie(zombie));
+            self.update_cap(slot, zombie);
         }
     }
 }

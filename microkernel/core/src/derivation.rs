@@ -14,8 +14,8 @@
 //! So capabilities to one object stand next to each other, and a slot is the object's last one
 //! exactly if neither neighbour names the object.
 
-use crate::cap::RawCap;
-use crate::{Cap, Decoded, Kernel, Link, Machine, PhysAddr, Ref, Slot, SyscallError, ensure};
+use crate::cap::{RawCap, tag};
+use crate::{Cap, Decoded, Kernel, Link, Machine, Ref, Slot, SyscallError, ensure};
 
 impl<M: Machine> Kernel<M> {
     /// The capability in `slot`.
@@ -25,33 +25,37 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Replaces the capability in `slot` by another form of it, in the same place of the derivation.
-    pub(crate) fn update_cap(&mut self, slot: Ref<Slot>, cap: Cap) {
-        self.get_mut(slot).raw = RawCap::pack(cap);
+    pub(crate) fn update_cap(&mut self, slot: Ref<Slot>, cap: impl Into<RawCap>) {
+        self.get_mut(slot).raw = cap.into();
     }
 
     /// Puts `cap` into the empty slot `dest`, derived from nothing.
-    pub(crate) fn insert_root(&mut self, dest: Ref<Slot>, cap: Cap) {
-        self.place(dest, Slot::original(cap));
+    pub(crate) fn insert_root(&mut self, dest: Ref<Slot>, cap: impl Into<RawCap>) {
+        self.place(dest, Slot::original(cap.into()));
     }
 
     /// Puts `cap` into the empty slot `dest`, derived from the capability in `source`.
     ///
     /// A copy of an untyped takes all its memory: `source` counts as used up until it is gone.
-    pub(crate) fn insert_derived(&mut self, dest: Ref<Slot>, cap: Cap, source: Ref<Slot>) {
-        let from = self.cap_at(source);
-        if let Cap::Untyped { size_bits, .. } = from
-            && from.same_object(cap)
-        {
-            self.update_cap(source, from.with_free(1 << size_bits));
+    #[inline]
+    pub(crate) fn insert_derived(
+        &mut self,
+        dest: Ref<Slot>,
+        cap: impl Into<RawCap>,
+        source: Ref<Slot>,
+    ) {
+        let (from, cap) = (self.get(source).raw, cap.into());
+        if from.tag() == tag::UNTYPED && from.same_object(cap) {
+            self.update_cap(source, from.with_free(1 << from.size_bits()));
         }
         let slot = if starts_group(from, cap) { Slot::original(cap) } else { Slot::copy(cap) };
         self.link_after(source, dest, slot);
     }
 
     /// Moves the capability in `source`, as `cap`, to the empty slot `dest`.
-    pub(crate) fn move_cap(&mut self, dest: Ref<Slot>, source: Ref<Slot>, cap: Cap) {
+    pub(crate) fn move_cap(&mut self, dest: Ref<Slot>, source: Ref<Slot>, cap: impl Into<RawCap>) {
         let mut slot = core::mem::take(self.get_mut(source));
-        slot.raw = RawCap::pack(cap);
+        slot.raw = cap.into();
         self.place(dest, slot);
         self.zombie_was_moved(dest);
     }
@@ -78,27 +82,29 @@ impl<M: Machine> Kernel<M> {
         let follower = self.get_mut(next);
         follower.prev = gone.prev;
         // Copies of a badged original do not become children of one with the same badge before it.
-        if gone.starts_group() && gone.cap().same_object(follower.cap()) {
+        if gone.starts_group() && gone.raw.same_object(follower.raw) {
             follower.set_starts_group();
         }
     }
 
-    /// What a copy of `cap`, which lies in `slot`, holds; `Cap::Null` where it cannot be copied
-    /// but that is no error in a message that carries it.
+    /// What a copy of `cap`, which lies in `slot`, holds; nothing where it cannot be copied but that
+    /// is no error in a message that carries it.
     ///
     /// # Errors
     /// `RevokeFirst` for an untyped that has children, `IllegalOperation` for a paging structure
     /// that is mapped nowhere: a copy could be mapped elsewhere.
-    pub(crate) fn derive_cap(&self, slot: Ref<Slot>, cap: Cap) -> Decoded<Cap> {
-        match cap {
-            Cap::Untyped { .. } => self.ensure_no_children(slot).map(|()| cap),
-            Cap::Zombie(_) | Cap::IrqControl | Cap::IoPortControl => Ok(Cap::Null),
-            Cap::Table { mapping: None, .. } | Cap::VSpace { asid: None, .. } => {
+    #[inline]
+    pub(crate) fn derive_cap(&self, slot: Ref<Slot>, cap: impl Into<RawCap>) -> Decoded<RawCap> {
+        let cap = cap.into();
+        match cap.tag() {
+            tag::UNTYPED => self.ensure_no_children(slot).map(|()| cap),
+            tag::ZOMBIE | tag::IRQ_CONTROL | tag::IO_PORT_CONTROL => Ok(RawCap::NULL),
+            tag::TABLE | tag::VSPACE if cap.mapping().is_none() => {
                 Err(SyscallError::IllegalOperation)
             }
             // Each frame capability stands for one mapping.
-            Cap::Frame { .. } => Ok(cap.with_mapping(None)),
-            other => Ok(other),
+            tag::FRAME => Ok(cap.with_mapping(None)),
+            _ => Ok(cap),
         }
     }
 
@@ -122,29 +128,30 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Whether no other capability names the object of the one in `slot`.
+    #[inline]
     pub(crate) fn is_final(&self, slot: Ref<Slot>) -> bool {
         let this = self.get(slot);
-        let cap = this.cap();
-        let names_it = |other: Ref<Slot>| cap.same_object(self.cap_at(other));
+        let names_it = |other: Ref<Slot>| this.raw.same_object(self.get(other).raw);
         !this.prev.get().is_some_and(names_it) && !this.next().is_some_and(names_it)
     }
 
     /// Whether what lies in `child`, somewhere behind `parent` in the list with nothing but
     /// `parent`'s descendants between, is derived from `parent`.
+    #[inline]
     pub(crate) fn is_parent(&self, parent: Ref<Slot>, child: Ref<Slot>) -> bool {
         let (upper, lower) = (self.get(parent), self.get(child));
         if !upper.is_original() {
             return false;
         }
-        match (upper.cap(), lower.cap()) {
-            (Cap::Untyped { base, size_bits, .. }, cap) => cap
-                .memory(child)
-                .is_some_and(|(start, bits)| contains(base, size_bits, start, bits)),
-            (Cap::IrqControl, Cap::IrqHandler { .. })
-            | (Cap::IoPortControl, Cap::IoPort { .. }) => true,
-            (cap, other) => {
-                cap.same_object(other)
-                    && (badge(cap) == 0 || badge(cap) == badge(other) && !lower.starts_group())
+        let (cap, other) = (upper.raw, lower.raw);
+        match cap.tag() {
+            tag::UNTYPED => cap.covers(other, child),
+            tag::IRQ_CONTROL => other.tag() == tag::IRQ_HANDLER,
+            tag::IO_PORT_CONTROL => other.tag() == tag::IO_PORT,
+            _ => {
+                let badge = cap.badge();
+                let in_group = badge == 0 || badge == other.badge() && !lower.starts_group();
+                cap.same_object(other) && in_group
             }
         }
     }
@@ -180,25 +187,9 @@ fn relink(mut slot: Slot, to: Ref<Slot>, from: Ref<Slot>) -> Slot {
 }
 
 /// Whether `cap`, derived from `source`, is an original: it can have children of its own.
-fn starts_group(source: Cap, cap: Cap) -> bool {
-    match (source, cap) {
-        (Cap::Untyped { .. }, _)
-        | (Cap::IrqControl, Cap::IrqHandler { .. })
-        | (Cap::IoPortControl, Cap::IoPort { .. }) => true,
-        (Cap::Endpoint { .. } | Cap::Notification { .. }, _) => badge(source) != badge(cap),
-        _ => false,
+const fn starts_group(source: RawCap, cap: RawCap) -> bool {
+    match source.tag() {
+        tag::UNTYPED | tag::IRQ_CONTROL | tag::IO_PORT_CONTROL => true,
+        _ => source.badge() != cap.badge(),
     }
-}
-
-/// The badge, or zero.
-fn badge(cap: Cap) -> u64 {
-    match cap {
-        Cap::Endpoint { badge, .. } | Cap::Notification { badge, .. } => badge,
-        _ => 0,
-    }
-}
-
-/// Whether the 2^`bits` bytes from `start` lie in the 2^`size_bits` bytes from `base`, both aligned.
-fn contains(base: PhysAddr, size_bits: u8, start: PhysAddr, bits: u8) -> bool {
-    bits <= size_bits && start.0 >> size_bits == base.0 >> size_bits
 }

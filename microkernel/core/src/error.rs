@@ -98,6 +98,13 @@ pub enum SyscallError {
 }
 
 impl SyscallError {
+    /// There is nothing in the slot that an address of `depth` bits names.
+    #[must_use]
+    pub(crate) fn missing(depth: u64, source: bool) -> Self {
+        let bits_left = u8::try_from(depth).unwrap_or(u8::MAX);
+        Self::FailedLookup { source, failure: LookupFailure::MissingCapability { bits_left } }
+    }
+
     /// The reply: its label, and its words with details of the error, of which so many count.
     pub fn message(self) -> (Error, [u64; 5], usize) {
         let plain = |label| (label, [0; 5], 0);

@@ -6,6 +6,7 @@ use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::{Link, PhysAddr, Ref};
 use crate::slot::{Slot, TCB_SLOTS};
+use d3os_abi::{SLOT_SIZE_BITS, size_bits};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Slots that exist although no capability leads to them.
@@ -241,6 +242,45 @@ fn slots_of(slot: Ref<Slot>, cap: Cap) -> Option<SlotArray> {
             Some(SlotArray { first, count: zombie.kind.slots() })
         }
         _ => None,
+    }
+}
+
+impl Cap {
+    /// Whether both name the same object, whatever their badges, rights and mappings.
+    pub(crate) fn same_object(self, other: Self) -> bool {
+        let same_type = core::mem::discriminant(&self) == core::mem::discriminant(&other);
+        match (self.object(), other.object()) {
+            (Some(one), Some(two)) => same_type && one == two,
+            (None, None) => self == other && !matches!(self, Self::Null | Self::Zombie(_)),
+            _ => false,
+        }
+    }
+
+    /// Where the object's memory begins and log2 of its size, for a capability that lies in
+    /// `slot`; `None` for what is not made of memory.
+    pub(crate) fn memory(self, slot: Ref<Slot>) -> Option<(PhysAddr, u8)> {
+        match self {
+            Self::Zombie(zombie) => Some((zombie.object(slot), zombie.kind.size_bits())),
+            other => other.object(),
+        }
+    }
+
+    /// As [`Cap::memory`], for all but zombies.
+    fn object(self) -> Option<(PhysAddr, u8)> {
+        Some(match self {
+            Self::Untyped { base, size_bits, .. } => (base, size_bits),
+            Self::Endpoint { object, .. } => (object.address(), size_bits::ENDPOINT),
+            Self::Notification { object, .. } => (object.address(), size_bits::NOTIFICATION),
+            Self::Reply { object, .. } => (object.address(), size_bits::REPLY),
+            Self::CNode { object, radix, .. } => (object.address(), radix + SLOT_SIZE_BITS),
+            Self::Thread { object } => (object.address(), size_bits::TCB),
+            Self::SchedContext { object, size_bits } => (object.address(), size_bits),
+            Self::Frame { base, size, .. } => (base, size.bits()),
+            Self::Table { object, .. } => (object.address(), size_bits::PAGING),
+            Self::VSpace { root, .. } => (root.address(), size_bits::PAGING),
+            Self::AsidPool { object, .. } => (object.address(), size_bits::ASID_POOL),
+            _ => return None,
+        })
     }
 }
 

@@ -4,9 +4,14 @@
 //! type of its own; only that request can be carried out. Carrying out can be preempted (the
 //! system call is then restarted), but cannot fail.
 
-use crate::objects::Tcb;
-use crate::{Cap, Decoded, Kernel, Machine, Preempted, Ref, Slot, SyscallError, ensure};
-use d3os_abi::Label;
+use crate::cap::{RawCap, tag};
+use crate::objects::{SchedContext, Tcb};
+use crate::{Cap, Decoded, Kernel, Link, Machine, Preempted, Ref, Slot, SyscallError, ensure};
+use core::array;
+use d3os_abi::{Label, MAX_EXTRA_CAPS};
+
+/// Slots of the capabilities that a message carries, in order.
+pub(crate) type SentCaps = [Link<Slot>; MAX_EXTRA_CAPS];
 
 /// A message to a kernel object; words are fetched on demand with `Kernel::argument`.
 #[derive(Clone, Copy, Debug)]
@@ -15,12 +20,10 @@ pub(crate) struct Invocation {
     pub(crate) label: u64,
     /// Words in the message.
     pub(crate) length: usize,
-    /// The capability that was invoked.
-    pub(crate) cap: Cap,
-    /// Where it lies.
+    /// Where the capability lies that was invoked.
     pub(crate) slot: Ref<Slot>,
-    /// Slots of the extra capabilities, in order; `None` from the first that was not sent.
-    pub(crate) extra: [Option<Ref<Slot>>; 3],
+    /// Slots of the extra capabilities, in order; none from the first that was not sent.
+    pub(crate) extra: SentCaps,
     /// The invoking thread.
     pub(crate) thread: Ref<Tcb>,
 }
@@ -68,33 +71,54 @@ impl<M: Machine> Kernel<M> {
     /// `TruncatedMessage` where the message is shorter.
     #[inline]
     pub(crate) fn argument(&self, inv: &Invocation, index: usize) -> Decoded<u64> {
-        ensure(index < inv.length, SyscallError::TruncatedMessage)?;
-        self.message_word(inv.thread, index).ok_or(SyscallError::TruncatedMessage)
+        self.arguments(inv, index).map(|[word]| word)
     }
 
-    /// The `index`th capability sent along, and where it lies.
-    ///
-    /// # Errors
-    /// `TruncatedMessage` where fewer were sent.
-    pub(crate) fn extra_cap(&self, inv: &Invocation, index: usize) -> Decoded<(Ref<Slot>, Cap)> {
-        let slot = inv.extra.get(index).copied().flatten().ok_or(SyscallError::TruncatedMessage)?;
-        Ok((slot, self.cap_at(slot)))
-    }
-
-    /// The first `N` words of the message from `first` on.
+    /// `N` words of the message from `first` on.
     ///
     /// # Errors
     /// `TruncatedMessage` where the message is shorter.
+    #[inline(always)]
     pub(crate) fn arguments<const N: usize>(
         &self,
         inv: &Invocation,
         first: usize,
     ) -> Decoded<[u64; N]> {
-        let mut words = [0; N];
-        for (word, index) in words.iter_mut().zip(first..) {
-            *word = self.argument(inv, index)?;
-        }
-        Ok(words)
+        ensure(first + N <= inv.length, SyscallError::TruncatedMessage)?;
+        Ok(array::from_fn(|i| self.message_word(inv.thread, first + i).unwrap_or(0)))
+    }
+
+    /// The capability that was invoked.
+    #[inline]
+    pub(crate) fn invoked(&self, inv: &Invocation) -> RawCap {
+        self.get(inv.slot).raw
+    }
+
+    /// Where the `index`th capability sent along lies.
+    ///
+    /// # Errors
+    /// `TruncatedMessage` where fewer were sent.
+    #[inline]
+    pub(crate) fn extra_slot(&self, inv: &Invocation, index: usize) -> Decoded<Ref<Slot>> {
+        inv.extra.get(index).and_then(|slot| slot.get()).ok_or(SyscallError::TruncatedMessage)
+    }
+
+    /// The `index`th capability sent along.
+    ///
+    /// # Errors
+    /// As [`Kernel::extra_slot`].
+    #[inline]
+    pub(crate) fn extra_raw(&self, inv: &Invocation, index: usize) -> Decoded<RawCap> {
+        self.extra_slot(inv, index).map(|slot| self.get(slot).raw)
+    }
+
+    /// The `index`th capability sent along, and where it lies.
+    ///
+    /// # Errors
+    /// As [`Kernel::extra_slot`].
+    pub(crate) fn extra_cap(&self, inv: &Invocation, index: usize) -> Decoded<(Ref<Slot>, Cap)> {
+        let slot = self.extra_slot(inv, index)?;
+        Ok((slot, self.cap_at(slot)))
     }
 
     /// The thread that the `index`th capability names.
@@ -112,40 +136,66 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// What decoding refused it for; then nothing has changed.
+    #[inline]
     pub(crate) fn perform(&mut self, inv: &Invocation) -> Decoded<Outcome> {
-        match inv.cap {
-            Cap::Untyped { .. } => self.decode_untyped(inv).map(|r| self.perform_untyped(inv, r)),
-            Cap::CNode { .. } => self.decode_cnode(inv).map(|r| self.perform_cnode(r)),
-            Cap::Thread { object } => {
-                self.decode_tcb(inv, object).map(|r| self.perform_tcb(inv, object, r))
-            }
-            Cap::SchedContext { object, .. } => self
-                .decode_sched_context(inv, object)
-                .map(|r| self.perform_sched_context(inv, object, r)),
-            Cap::SchedControl { .. } => {
+        let cap = self.invoked(inv);
+        match cap.tag() {
+            tag::CNODE => self.invoke_cnode(inv),
+            tag::UNTYPED => self.invoke_untyped(inv),
+            tag::FRAME => self.invoke_frame(inv),
+            tag::TABLE => self.decode_table(inv).map(|r| self.perform_table(inv, r)),
+            tag::THREAD => self.invoke_thread(inv, cap.object()),
+            tag::SCHED_CONTEXT => self.invoke_sched_context(inv, cap.object()),
+            tag::SCHED_CONTROL => {
                 self.decode_sched_control(inv).map(|r| self.perform_sched_control(r))
             }
-            Cap::Frame { .. } => self.decode_frame(inv).map(|r| self.perform_frame(inv, r)),
-            Cap::Table { .. } => self.decode_table(inv).map(|r| self.perform_table(inv, r)),
-            Cap::AsidControl => self.decode_asid_control(inv).map(|r| self.perform_asid_control(r)),
-            Cap::AsidPool { .. } => self.decode_asid_pool(inv).map(|r| self.perform_asid_pool(r)),
-            Cap::IrqControl => {
+            tag::ASID_CONTROL => {
+                self.decode_asid_control(inv).map(|r| self.perform_asid_control(r))
+            }
+            tag::ASID_POOL => self.decode_asid_pool(inv).map(|r| self.perform_asid_pool(r)),
+            tag::IRQ_CONTROL => {
                 self.decode_irq_control(inv).map(|r| self.perform_irq_control(inv, r))
             }
-            Cap::IrqHandler { .. } => {
+            tag::IRQ_HANDLER => {
                 self.decode_irq_handler(inv).map(|r| self.perform_irq_handler(inv, r))
             }
-            Cap::IoPortControl => {
+            tag::IO_PORT_CONTROL => {
                 self.decode_io_port_control(inv).map(|r| self.perform_io_port_control(inv, r))
             }
-            Cap::IoPort { .. } => self.decode_io_port(inv).map(|r| self.perform_io_port(r)),
-            Cap::Domain => self.decode_domain(inv).map(|r| self.perform_domain(r)),
-            Cap::VSpace { .. } => Err(SyscallError::IllegalOperation),
-            Cap::Null
-            | Cap::Zombie { .. }
-            | Cap::Endpoint { .. }
-            | Cap::Notification { .. }
-            | Cap::Reply { .. } => Err(SyscallError::InvalidCapability(0)),
+            tag::IO_PORT => self.decode_io_port(inv).map(|r| self.perform_io_port(r)),
+            tag::DOMAIN => self.decode_domain(inv).map(|r| self.perform_domain(r)),
+            tag::VSPACE => Err(SyscallError::IllegalOperation),
+            _ => Err(SyscallError::InvalidCapability(0)),
         }
+    }
+
+    #[inline(never)]
+    fn invoke_cnode(&mut self, inv: &Invocation) -> Decoded<Outcome> {
+        self.decode_cnode(inv).map(|request| self.perform_cnode(request))
+    }
+
+    #[inline(never)]
+    fn invoke_untyped(&mut self, inv: &Invocation) -> Decoded<Outcome> {
+        self.decode_untyped(inv).map(|request| self.perform_untyped(inv, request))
+    }
+
+    #[inline(never)]
+    fn invoke_frame(&mut self, inv: &Invocation) -> Decoded<Outcome> {
+        self.decode_frame(inv).map(|request| self.perform_frame(inv, request))
+    }
+
+    #[inline(never)]
+    fn invoke_thread(&mut self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<Outcome> {
+        self.decode_tcb(inv, thread).map(|request| self.perform_tcb(inv, thread, request))
+    }
+
+    #[inline(never)]
+    fn invoke_sched_context(
+        &mut self,
+        inv: &Invocation,
+        context: Ref<SchedContext>,
+    ) -> Decoded<Outcome> {
+        let request = self.decode_sched_context(inv, context)?;
+        Ok(self.perform_sched_context(inv, context, request))
     }
 }

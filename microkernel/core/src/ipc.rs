@@ -5,9 +5,11 @@
 //! threads queue in the endpoint by priority; a blocked sender keeps what its capability allowed
 //! ([`SendTerms`]), a blocked receiver the reply object that it offers.
 
+use crate::cap::RawCap;
+use crate::invocation::SentCaps;
 use crate::objects::{Context, Endpoint, Reply, SendTerms, Tcb, TcbSlot, ThreadState, Waiting};
 use crate::syscall::Blocking;
-use crate::{Cap, Kernel, Link, LookupFailure, Machine, Ref, Slot};
+use crate::{Kernel, Link, LookupFailure, Machine, Ref, Slot};
 use d3os_abi::{CapRights, IPC_BUFFER_SIZE, MAX_EXTRA_CAPS, MESSAGE_REGISTERS, MessageInfo};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -155,13 +157,12 @@ impl<M: Machine> Kernel<M> {
         &self,
         thread: Ref<Tcb>,
         info: MessageInfo,
-    ) -> Result<[Option<Ref<Slot>>; MAX_EXTRA_CAPS], (u64, LookupFailure)> {
-        let mut slots = [None; MAX_EXTRA_CAPS];
+    ) -> Result<SentCaps, (u64, LookupFailure)> {
+        let mut slots = [Link::NONE; MAX_EXTRA_CAPS];
         let Some(buffer) = self.ipc_buffer(thread) else { return Ok(slots) };
         for (index, slot) in slots.iter_mut().enumerate().take(info.extra_caps()) {
             let cptr = self.get(buffer).0[FIRST_CAP_WORD + index];
-            let (found, _) = self.lookup_cap(thread, cptr).map_err(|failure| (cptr, failure))?;
-            *slot = Some(found);
+            *slot = Link::to(self.lookup(thread, cptr).map_err(|failure| (cptr, failure))?);
         }
         Ok(slots)
     }
@@ -253,9 +254,9 @@ impl<M: Machine> Kernel<M> {
         let Ok(sources) = self.sent_caps(sender, info) else { return (0, 0) };
         let mut destination = self.receive_slot(receiver, buffer);
         let (mut unwrapped, mut count) = (0, 0);
-        for source in sources.into_iter().flatten() {
-            let cap = self.cap_at(source);
-            if let Cap::Endpoint { object, badge, .. } = cap
+        for source in sources.into_iter().filter_map(Link::get) {
+            let cap = self.get(source).raw;
+            if let Some((object, badge, _)) = cap.as_endpoint()
                 && Some(object) == endpoint
             {
                 self.get_mut(buffer).0[FIRST_CAP_WORD + count] = badge;
@@ -263,7 +264,7 @@ impl<M: Machine> Kernel<M> {
             } else {
                 let Some(slot) = destination.take() else { break };
                 match self.derive_cap(source, cap) {
-                    Ok(Cap::Null) | Err(_) => break,
+                    Ok(RawCap::NULL) | Err(_) => break,
                     Ok(derived) => self.insert_derived(slot, derived, source),
                 }
             }
@@ -277,7 +278,7 @@ impl<M: Machine> Kernel<M> {
         let words = &self.get(buffer).0;
         let (root, index, depth) =
             (words[RECEIVE_PATH_WORD], words[RECEIVE_PATH_WORD + 1], words[RECEIVE_PATH_WORD + 2]);
-        let (_, root) = self.lookup_cap(receiver, root).ok()?;
+        let root = self.get(self.lookup(receiver, root).ok()?).raw;
         let slot = self.lookup_target_slot(root, index, depth, false).ok()?;
         self.get(slot).is_empty().then_some(slot)
     }

@@ -2,35 +2,21 @@
 //!
 //! Each CNode on the way takes its guard and then its radix from the top of the bits that are left.
 
-use crate::cap::{RawCap, low_bits};
+use crate::cap::{RawCap, low_bits, tag};
 use crate::objects::{Tcb, TcbSlot};
 use crate::{
-    Cap, Decoded, Kernel, LookupFailure, Machine, Ref, Slot, SyscallError, ensure, ensure_range,
+    Decoded, Kernel, LookupFailure, Machine, Ref, Slot, SyscallError, ensure, ensure_range,
 };
 
 /// Bits of an address.
 const WORD_BITS: u8 = 64;
 
 impl<M: Machine> Kernel<M> {
-    /// The slot that `cptr` names in the capability space of `thread`, and what it holds, which
-    /// may be nothing. Bits that are left when something else than a CNode is met are ignored.
+    /// The slot that `cptr` names in the capability space of `thread`; it may be empty. Bits that are
+    /// left when something else than a CNode is met are ignored.
     ///
     /// # Errors
     /// A root that is no CNode, a guard that differs, or fewer bits than a CNode takes.
-    #[inline]
-    pub(crate) fn lookup_cap(
-        &self,
-        thread: Ref<Tcb>,
-        cptr: u64,
-    ) -> Result<(Ref<Slot>, Cap), LookupFailure> {
-        let slot = self.lookup(thread, cptr)?;
-        Ok((slot, self.cap_at(slot)))
-    }
-
-    /// As [`Kernel::lookup_cap`], the slot only.
-    ///
-    /// # Errors
-    /// As there.
     #[inline]
     pub(crate) fn lookup(&self, thread: Ref<Tcb>, cptr: u64) -> Result<Ref<Slot>, LookupFailure> {
         match self.lookup_directly(thread, cptr) {
@@ -56,15 +42,15 @@ impl<M: Machine> Kernel<M> {
     /// be used.
     ///
     /// # Errors
-    /// As [`Kernel::lookup_cap`], and `DepthMismatch` where bits are left.
+    /// As [`Kernel::lookup`], and `DepthMismatch` where bits are left.
     pub(crate) fn lookup_slot(
         &self,
-        root: Cap,
+        root: impl Into<RawCap>,
         index: u64,
         depth: u64,
     ) -> Result<Ref<Slot>, LookupFailure> {
         let depth = u8::try_from(depth).unwrap_or(WORD_BITS).min(WORD_BITS);
-        match self.resolve(RawCap::pack(root), index, depth)? {
+        match self.resolve(root.into(), index, depth)? {
             (slot, 0) => Ok(slot),
             (_, bits_left) => Err(LookupFailure::DepthMismatch { bits_found: 0, bits_left }),
         }
@@ -75,15 +61,31 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `FailedLookup`, or `Range` for a depth outside 1 to 64.
+    #[inline]
     pub(crate) fn lookup_target_slot(
         &self,
-        root: Cap,
+        root: impl Into<RawCap>,
+        index: u64,
+        depth: u64,
+        source: bool,
+    ) -> Decoded<Ref<Slot>> {
+        let root = root.into();
+        match root.slot_of_word(index) {
+            Some(slot) if depth == WORD_BITS.into() => Ok(slot),
+            _ => self.lookup_target_stepwise(root, index, depth, source),
+        }
+    }
+
+    #[inline(never)]
+    fn lookup_target_stepwise(
+        &self,
+        root: RawCap,
         index: u64,
         depth: u64,
         source: bool,
     ) -> Decoded<Ref<Slot>> {
         let failed = |failure| SyscallError::FailedLookup { source, failure };
-        ensure(matches!(root, Cap::CNode { .. }), failed(LookupFailure::InvalidRoot))?;
+        ensure(root.tag() == tag::CNODE, failed(LookupFailure::InvalidRoot))?;
         ensure_range(depth, 1, WORD_BITS.into())?;
         self.lookup_slot(root, index, depth).map_err(failed)
     }

@@ -4,6 +4,7 @@ use crate::cap::Cap;
 use crate::cap_world::{FREE, ROOT, ROOT_RADIX, World};
 use crate::error::{LookupFailure, SyscallError};
 use crate::memory::{PhysAddr, Ref};
+use crate::objects::Tcb;
 use crate::slot::Slot;
 use d3os_abi::ObjectType;
 use proptest::prelude::*;
@@ -25,19 +26,24 @@ fn bare_root(world: &World) -> Cap {
     Cap::CNode { object: world.slot(0), radix: ROOT_RADIX, guard_size: 0, guard: 0 }
 }
 
+/// What `cptr` names in a thread's capability space.
+fn lookup(world: &World, thread: Ref<Tcb>, cptr: u64) -> Result<(Ref<Slot>, Cap), LookupFailure> {
+    world.kernel.lookup(thread, cptr).map(|slot| (slot, world.kernel.cap_at(slot)))
+}
+
 #[test]
 fn an_index_of_64_bits_names_a_slot_of_the_root() {
     let world = World::new(14);
-    let found = world.kernel.lookup_cap(world.thread, ROOT).unwrap();
+    let found = lookup(&world, world.thread, ROOT).unwrap();
     assert_eq!(found, (world.slot(ROOT), world.cap(ROOT)));
-    let empty = world.kernel.lookup_cap(world.thread, FREE).unwrap();
+    let empty = lookup(&world, world.thread, FREE).unwrap();
     assert_eq!(empty, (world.slot(FREE), Cap::Null), "an empty slot is found like others");
 }
 
 #[test]
 fn the_roots_guard_is_compared() {
     let world = World::new(14);
-    let failure = world.kernel.lookup_cap(world.thread, 1 << ROOT_RADIX | ROOT).unwrap_err();
+    let failure = lookup(&world, world.thread, 1 << ROOT_RADIX | ROOT).unwrap_err();
     let guard_size = 64 - ROOT_RADIX;
     assert_eq!(failure, LookupFailure::GuardMismatch { guard: 0, guard_size, bits_left: 64 });
 }
@@ -57,23 +63,23 @@ fn nested_nodes_take_guard_and_radix_in_turn() {
 fn failures_tell_how_far_the_way_led() {
     let (world, _) = world_with_node(5, 0b10110);
     let root = bare_root(&world);
-    let lookup = |index, depth| world.kernel.lookup_slot(root, index, depth).unwrap_err();
+    let failure = |index, depth| world.kernel.lookup_slot(root, index, depth).unwrap_err();
     assert_eq!(
-        lookup(FREE << 8 | 0b10111 << 3, 14),
+        failure(FREE << 8 | 0b10111 << 3, 14),
         LookupFailure::GuardMismatch { guard: 0b10110, guard_size: 5, bits_left: 8 }
     );
     assert_eq!(
-        lookup(FREE << 4, 10),
+        failure(FREE << 4, 10),
         LookupFailure::GuardMismatch { guard: 0b10110, guard_size: 5, bits_left: 4 },
         "fewer bits than the guard has"
     );
     assert_eq!(
-        lookup(FREE << 7 | 0b10110 << 2, 13),
+        failure(FREE << 7 | 0b10110 << 2, 13),
         LookupFailure::DepthMismatch { bits_found: 8, bits_left: 7 },
         "the guard fits, the radix does not"
     );
     assert_eq!(
-        lookup(FREE << 14 | 0b10110 << 9, 20),
+        failure(FREE << 14 | 0b10110 << 9, 20),
         LookupFailure::DepthMismatch { bits_found: 0, bits_left: 6 },
         "bits are left at the end"
     );
@@ -91,7 +97,7 @@ fn an_invoked_address_may_have_bits_left() {
     let root = bare_root(&world);
     world.kernel.update_cap(cspace, root);
     let cptr = FREE << 58 | 5 << 55 | 0x1234;
-    let found = world.kernel.lookup_cap(world.thread, cptr);
+    let found = lookup(&world, world.thread, cptr);
     assert_eq!(found, Ok((node.index(5), Cap::Null)));
 }
 
@@ -99,7 +105,7 @@ fn an_invoked_address_may_have_bits_left() {
 fn a_thread_without_capability_space_finds_nothing() {
     let world = World::new(14);
     let thread = Ref::at(PhysAddr(crate::simulation::RAM_BASE + 0x5000));
-    assert_eq!(world.kernel.lookup_cap(thread, ROOT), Err(LookupFailure::InvalidRoot));
+    assert_eq!(lookup(&world, thread, ROOT), Err(LookupFailure::InvalidRoot));
 }
 
 #[test]

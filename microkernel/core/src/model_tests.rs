@@ -231,11 +231,21 @@ impl World {
     fn equip(&mut self, source: Ref<Slot>, dest: Ref<Slot>) -> Result<(), SyscallError> {
         self.kernel.ensure_empty(dest)?;
         let cap = self.kernel.derive_cap(source, self.cap_in(source))?;
-        if cap == Cap::Null {
+        if cap.is_null() {
             return Err(SyscallError::IllegalOperation);
         }
         self.kernel.insert_derived(dest, cap, source);
         Ok(())
+    }
+
+    /// Goes on with a deletion that has deleted the capability through which it was asked for: somebody
+    /// else does.
+    fn go_on(&mut self, action: &Action) -> Result<(), Preempted> {
+        match *action {
+            Action::Delete { target } => self.kernel.delete(target.slot),
+            Action::Revoke { target } => self.kernel.revoke(target.slot),
+            _ => panic!("{action:?} deletes nothing"),
+        }
     }
 
     /// Carries out, started again as often as it is preempted, and finishes deletions whose
@@ -245,11 +255,15 @@ impl World {
             let Action::Equip { source, dest } = *action else { unreachable!() };
             return self.equip(source, dest);
         };
+        let invoked = self.kernel.invoked(&inv);
         loop {
             self.kernel.machine.preempt_after.set(patience);
-            let outcome = self.kernel.perform(&inv);
+            let outcome = match invoked.same_object(self.kernel.invoked(&inv)) {
+                true => self.kernel.perform(&inv)?.map(|_| ()),
+                false => self.go_on(action),
+            };
             self.kernel.machine.preempt_after.set(None);
-            if outcome? != Err(Preempted) {
+            if outcome != Err(Preempted) {
                 break;
             }
             self.check();

@@ -1,6 +1,7 @@
 //! The objects of the API, a file each.
 
-use crate::{Cap, Decoded, Kernel, Machine, Ref, Slot};
+use crate::cap::RawCap;
+use crate::{Decoded, Kernel, Machine, Ref, Slot};
 mod asid;
 mod cnode;
 mod domain;
@@ -41,7 +42,12 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `FailedLookup` where there is no such slot, `DeleteFirst` where it is occupied.
-    pub(crate) fn empty_slot(&self, root: Cap, index: u64, depth: u64) -> Decoded<Ref<Slot>> {
+    pub(crate) fn empty_slot(
+        &self,
+        root: impl Into<RawCap>,
+        index: u64,
+        depth: u64,
+    ) -> Decoded<Ref<Slot>> {
         let slot = self.lookup_target_slot(root, index, depth, false)?;
         self.ensure_empty(slot)?;
         Ok(slot)

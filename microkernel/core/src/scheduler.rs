@@ -445,7 +445,7 @@ impl<M: Machine> Kernel<M> {
 
     #[inline(never)]
     fn find_address_space(&mut self, thread: Ref<Tcb>) -> PhysAddr {
-        let cap = self.cap_at(Self::tcb_slot(thread, TcbSlot::VSpace));
+        let cap = self.get(Self::tcb_slot(thread, TcbSlot::VSpace)).raw;
         let root = match self.vspace_root(cap) {
             Some(root) => root.address(),
             None => self.machine.kernel_address_space(),

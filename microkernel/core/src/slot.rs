@@ -44,13 +44,13 @@ impl Slot {
     }
 
     /// A slot that is an original of its own group, linked nowhere.
-    pub(crate) fn original(cap: Cap) -> Self {
-        Self { raw: RawCap::pack(cap), prev: Link::NONE, next_and_flags: FLAGS }
+    pub(crate) const fn original(raw: RawCap) -> Self {
+        Self { raw, prev: Link::NONE, next_and_flags: FLAGS }
     }
 
     /// A slot that is a mere copy, linked nowhere.
-    pub(crate) fn copy(cap: Cap) -> Self {
-        Self { raw: RawCap::pack(cap), prev: Link::NONE, next_and_flags: 0 }
+    pub(crate) const fn copy(raw: RawCap) -> Self {
+        Self { raw, prev: Link::NONE, next_and_flags: 0 }
     }
 
     /// The slot after this one in the derivation list.

@@ -1,10 +1,11 @@
 //! System calls: what each asks for, and the answers of the kernel's own objects.
 
+use crate::cap::tag;
 use crate::fault::{Fault, Phase};
 use crate::ipc::SendMode;
 use crate::objects::{Context, SendTerms, Tcb, ThreadState};
-use crate::{Answer, Cap, Invocation, Kernel, Machine, Preempted, Ref, Slot, SyscallError};
-use d3os_abi::{CapRights, MESSAGE_REGISTERS, MessageInfo, Syscall};
+use crate::{Answer, Invocation, Kernel, Link, Machine, Preempted, Ref, Slot, SyscallError};
+use d3os_abi::{CapRights, MAX_EXTRA_CAPS, MESSAGE_REGISTERS, MessageInfo, Syscall};
 
 /// Whether a receiving system call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,19 +91,21 @@ impl<M: Machine> Kernel<M> {
         info: MessageInfo,
         mode: SendMode,
     ) -> Invoked {
-        let extra = match self.sent_caps(thread, info) {
-            Ok(slots) => slots,
-            Err((cptr, failure)) => {
-                self.send_fault(thread, mode, Fault::Cap { cptr, phase: Phase::Send, failure });
+        let mut extra = [Link::NONE; MAX_EXTRA_CAPS];
+        if info.extra_caps() > 0 {
+            match self.sent_caps(thread, info) {
+                Ok(slots) => extra = slots,
+                Err((cptr, failure)) => {
+                    self.send_fault(thread, mode, Fault::Cap { cptr, phase: Phase::Send, failure });
+                    return Invoked::Done;
+                }
+            }
+            if self.send_message(thread, slot, mode) {
                 return Invoked::Done;
             }
-        };
-        if info.extra_caps() > 0 && self.send_message(thread, slot, mode) {
-            return Invoked::Done;
         }
         let (label, length) = (info.label(), self.message_length(thread, info));
-        let inv = Invocation { label, length, cap: self.cap_at(slot), slot, extra, thread };
-        self.invoke_object(&inv, mode)
+        self.invoke_object(&Invocation { label, length, slot, extra, thread }, mode)
     }
 
     /// Sends the thread's message to another thread, if that is what the capability in `slot` is for.
@@ -146,9 +149,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn invoke_object(&mut self, inv: &Invocation, mode: SendMode) -> Invoked {
-        let refused_first =
-            matches!(inv.cap, Cap::Thread { .. } | Cap::CNode { .. } | Cap::SchedContext { .. });
-        if mode.is_first_phase() && refused_first {
+        let kind = self.invoked(inv).tag();
+        let refused_first = matches!(kind, tag::THREAD | tag::CNODE | tag::SCHED_CONTEXT);
+        if refused_first && mode.is_first_phase() {
             return Invoked::Done;
         }
         self.get_mut(inv.thread).state = ThreadState::RESTART;

@@ -138,9 +138,8 @@ impl Bench {
         let invocation = Invocation {
             label,
             length: words.len(),
-            cap: self.kernel.cap_at(slot),
             slot,
-            extra: std::array::from_fn(|index| caps.get(index).copied()),
+            extra: std::array::from_fn(|index| caps.get(index).copied().into()),
             thread: self.thread,
         };
         match self.kernel.perform(&invocation)? {

@@ -5,10 +5,11 @@
 //! the time it is unmapped, or hold something else, so every unmapping looks first whether the entry
 //! still is the recorded one.
 
+use crate::cap::RawCap;
 use crate::objects::PageTable;
 use crate::{
-    Asid, Cap, Decoded, FrameRights, Invocation, Kernel, LookupFailure, Machine, Mapping, PhysAddr,
-    Ref, SyscallError, TableLevel, ensure,
+    Asid, Decoded, FrameRights, Invocation, Kernel, LookupFailure, Machine, Mapping, PhysAddr, Ref,
+    Slot, SyscallError, TableLevel, ensure,
 };
 use d3os_abi::{ASID_POOL_ENTRIES, FrameSize, USER_TOP};
 
@@ -150,8 +151,8 @@ impl<M: Machine> Kernel<M> {
     /// The page-table root that a thread with this VSpace capability runs in; `None` where the
     /// capability is none, was not assigned an ASID, or lost it with its pool.
     #[inline]
-    pub(crate) fn vspace_root(&self, cap: Cap) -> Option<Ref<PageTable>> {
-        let Cap::VSpace { root, asid: Some(asid) } = cap else { return None };
+    pub(crate) fn vspace_root(&self, cap: impl Into<RawCap>) -> Option<Ref<PageTable>> {
+        let (root, asid) = cap.into().as_vspace()?;
         self.asid_root(asid).filter(|&held| held == root)
     }
 
@@ -161,9 +162,8 @@ impl<M: Machine> Kernel<M> {
     /// `InvalidCapability(1)` for anything but a VSpace with an ASID, or one whose ASID names
     /// another by now; `FailedLookup` where the ASID's pool is gone.
     pub(crate) fn address_space_argument(&self, inv: &Invocation) -> Decoded<AddressSpace> {
-        let Cap::VSpace { root, asid: Some(asid) } = self.extra_cap(inv, 0)?.1 else {
-            return Err(SyscallError::InvalidCapability(1));
-        };
+        let named = self.extra_raw(inv, 0)?.as_vspace();
+        let (root, asid) = named.ok_or(SyscallError::InvalidCapability(1))?;
         let held = self.asid_root(asid).ok_or(SyscallError::FailedLookup {
             source: false,
             failure: LookupFailure::InvalidRoot,
@@ -196,6 +196,12 @@ impl<M: Machine> Kernel<M> {
     /// The entry at `place`.
     pub(crate) fn entry(&self, place: EntryPlace) -> Entry {
         Entry(self.get(place.table).entries[place.index])
+    }
+
+    /// Records where the frame or table of the capability in `slot` is mapped.
+    pub(crate) fn set_mapping(&mut self, slot: Ref<Slot>, mapping: Option<Mapping>) {
+        let raw = &mut self.get_mut(slot).raw;
+        *raw = raw.with_mapping(mapping);
     }
 
     /// Changes the entry at `place`; the caller flushes what was cached of it.

@@ -3,10 +3,11 @@
 //! A mapping is recorded as identifier and address. The pools are what the identifiers are looked
 //! up in, so deleting a pool or a root is enough to make every such record harmless.
 
+use crate::cap::RawCap;
 use crate::objects::PageTable;
 use crate::{
-    Answer, Asid, Cap, Decoded, Invocation, Kernel, Link, LookupFailure, Machine, Outcome, Ref,
-    Slot, SyscallError, ensure,
+    Answer, Asid, Cap, Decoded, Invocation, Kernel, Link, LookupFailure, Machine, Mapping, Outcome,
+    Ref, Slot, SyscallError, ensure,
 };
 use d3os_abi::{ASID_POOL_ENTRIES, Label, size_bits};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -55,7 +56,7 @@ impl<M: Machine> Kernel<M> {
         inv.ensure_label(Label::AsidControlMakePool)?;
         let [index, depth] = self.arguments(inv, 0)?;
         let (source, untyped) = self.extra_cap(inv, 0)?;
-        let (_, root) = self.extra_cap(inv, 1)?;
+        let root = self.extra_raw(inv, 1)?;
         let pool = self.free_asid_pool().ok_or(SyscallError::DeleteFirst)?;
         let Cap::Untyped { size_bits: size_bits::ASID_POOL, device: false, .. } = untyped else {
             return Err(SyscallError::InvalidCapability(1));
@@ -72,11 +73,11 @@ impl<M: Machine> Kernel<M> {
 
     /// Makes a pool.
     pub(crate) fn perform_asid_control(&mut self, request: AsidControlRequest) -> Outcome {
-        let untyped = self.cap_at(request.source);
-        let Cap::Untyped { base, size_bits, .. } = untyped else { return Ok(Answer::Empty) };
-        self.update_cap(request.source, untyped.with_free(1 << size_bits));
-        self.machine.clear(base, 1 << size_bits);
-        let object = Ref::at(base);
+        let untyped = self.get(request.source).raw;
+        let bytes = 1 << untyped.size_bits();
+        self.update_cap(request.source, untyped.with_free(bytes));
+        self.machine.clear(untyped.address(), bytes);
+        let object = untyped.object();
         let cap = Cap::AsidPool { object, base: Asid::in_pool(request.index, 0) };
         self.insert_derived(request.dest, cap, request.source);
         self.asid_pools[usize::from(request.index)] = Link::to(object);
@@ -85,7 +86,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Checks an invocation of an ASID pool.
     pub(crate) fn decode_asid_pool(&self, inv: &Invocation) -> Decoded<AsidPoolRequest> {
-        let Cap::AsidPool { object: pool, base } = inv.cap else {
+        let Cap::AsidPool { object: pool, base } = self.invoked(inv).unpack() else {
             return Err(SyscallError::InvalidCapability(0));
         };
         inv.ensure_label(Label::AsidPoolAssign)?;
@@ -119,11 +120,10 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The last capability to a root goes away: its identifier names nothing from now on.
-    pub(crate) fn finalise_vspace(&mut self, cap: Cap) {
-        let Cap::VSpace { asid: Some(asid), .. } = cap else { return };
-        if self.vspace_root(cap).is_none() {
+    pub(crate) fn finalise_vspace(&mut self, cap: RawCap) {
+        let (Some(Mapping { asid, .. }), Some(_)) = (cap.mapping(), self.vspace_root(cap)) else {
             return;
-        }
+        };
         if let Some(pool) = self.asid_pools[usize::from(asid.pool())].get() {
             self.get_mut(pool).roots[usize::from(asid.0) % ASID_POOL_ENTRIES] = Link::NONE;
         }
@@ -131,8 +131,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The last capability to a pool goes away: so do the identifiers in it.
-    pub(crate) fn finalise_asid_pool(&mut self, cap: Cap) {
-        let Cap::AsidPool { object, base } = cap else { return };
+    pub(crate) fn finalise_asid_pool(&mut self, object: Ref<AsidPool>, base: Asid) {
         let index = usize::from(base.pool());
         if self.asid_pools[index] == Link::to(object) {
             self.asid_pools[index] = Link::NONE;

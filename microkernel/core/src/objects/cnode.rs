@@ -1,9 +1,9 @@
 //! CNodes: copying, moving, deleting and revoking capabilities (manual, chapter 3).
 
+use crate::cap::RawCap;
 use crate::objects::Endpoint;
 use crate::{
-    Answer, Cap, Decoded, Invocation, Kernel, LookupFailure, Machine, Outcome, Ref, Slot,
-    SyscallError, ensure,
+    Answer, Decoded, Invocation, Kernel, Machine, Outcome, Ref, Slot, SyscallError, ensure,
 };
 use d3os_abi::{CapRights, Label};
 
@@ -11,11 +11,17 @@ use d3os_abi::{CapRights, Label};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CNodeRequest {
     /// Puts `cap`, derived from `source`, into `dest`.
-    Insert { dest: Ref<Slot>, source: Ref<Slot>, cap: Cap },
+    Insert { dest: Ref<Slot>, source: Ref<Slot>, cap: RawCap },
     /// Moves `source` to `dest`, where it is `cap`.
-    Move { dest: Ref<Slot>, source: Ref<Slot>, cap: Cap },
+    Move { dest: Ref<Slot>, source: Ref<Slot>, cap: RawCap },
     /// Moves `pivot` to `dest` and `source` to `pivot`.
-    Rotate { dest: Ref<Slot>, pivot: Ref<Slot>, source: Ref<Slot>, pivot_cap: Cap, source_cap: Cap },
+    Rotate {
+        dest: Ref<Slot>,
+        pivot: Ref<Slot>,
+        source: Ref<Slot>,
+        pivot_cap: RawCap,
+        source_cap: RawCap,
+    },
     /// Deletes what was derived from a slot.
     Revoke(Ref<Slot>),
     /// Empties a slot.
@@ -28,7 +34,7 @@ pub(crate) enum CNodeRequest {
 struct Transfer {
     dest: Ref<Slot>,
     source: Ref<Slot>,
-    cap: Cap,
+    cap: RawCap,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -37,10 +43,10 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// As the manual lists them for each invocation.
     pub(crate) fn decode_cnode(&self, inv: &Invocation) -> Decoded<CNodeRequest> {
-        let label = Label::from_number(inv.label).filter(|label| is_cnode_label(*label));
-        let label = label.ok_or(SyscallError::IllegalOperation)?;
+        let label = inv.label()?;
+        ensure(is_cnode_label(label), SyscallError::IllegalOperation)?;
         let [index, depth] = self.arguments(inv, 0)?;
-        let dest = self.lookup_target_slot(inv.cap, index, depth, false)?;
+        let dest = self.lookup_target_slot(self.invoked(inv), index, depth, false)?;
         match label {
             Label::CNodeRevoke => Ok(CNodeRequest::Revoke(dest)),
             Label::CNodeDelete => Ok(CNodeRequest::Delete(dest)),
@@ -71,9 +77,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn decode_cancel_badged_sends(&self, slot: Ref<Slot>) -> Decoded<CNodeRequest> {
-        match self.cap_at(slot) {
-            Cap::Endpoint { object, badge, rights } if rights == CapRights::ALL => {
-                Ok(CNodeRequest::CancelBadgedSends { endpoint: object, badge })
+        match self.get(slot).raw.as_endpoint() {
+            Some((endpoint, badge, CapRights::ALL)) => {
+                Ok(CNodeRequest::CancelBadgedSends { endpoint, badge })
             }
             _ => Err(SyscallError::IllegalOperation),
         }
@@ -106,7 +112,7 @@ impl<M: Machine> Kernel<M> {
     fn decode_rotate(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
         let [pivot_data, pivot_index, pivot_depth, source_data, source_index, source_depth] =
             self.arguments(inv, 2)?;
-        let (pivot_root, source_root) = (self.extra_cap(inv, 0)?.1, self.extra_cap(inv, 1)?.1);
+        let (pivot_root, source_root) = (self.extra_raw(inv, 0)?, self.extra_raw(inv, 1)?);
         let source = self.lookup_target_slot(source_root, source_index, source_depth, true)?;
         let pivot = self.lookup_target_slot(pivot_root, pivot_index, pivot_depth, false)?;
         ensure(pivot != source && pivot != dest, SyscallError::IllegalOperation)?;
@@ -124,22 +130,17 @@ impl<M: Machine> Kernel<M> {
     /// Checks the words and the root that say where a capability comes from, and that it can go to `dest`.
     fn decode_transfer(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<Transfer> {
         let [index, depth] = self.arguments(inv, 2)?;
-        let (_, root) = self.extra_cap(inv, 0)?;
+        let root = self.extra_raw(inv, 0)?;
         self.ensure_empty(dest)?;
         let source = self.lookup_target_slot(root, index, depth, true)?;
         Ok(Transfer { dest, source, cap: self.occupied(source, depth, true)? })
     }
 
     /// The capability in a slot that was found at `depth` and must not be empty.
-    fn occupied(&self, slot: Ref<Slot>, depth: u64, source: bool) -> Decoded<Cap> {
-        match self.cap_at(slot) {
-            Cap::Null => {
-                let bits_left = u8::try_from(depth).unwrap_or(u8::MAX);
-                let failure = LookupFailure::MissingCapability { bits_left };
-                Err(SyscallError::FailedLookup { source, failure })
-            }
-            cap => Ok(cap),
-        }
+    fn occupied(&self, slot: Ref<Slot>, depth: u64, source: bool) -> Decoded<RawCap> {
+        let cap = self.get(slot).raw;
+        ensure(!cap.is_null(), SyscallError::missing(depth, source))?;
+        Ok(cap)
     }
 
     /// The request to insert what may be derived from `cap`, which stands for the one in `source`.
@@ -147,13 +148,12 @@ impl<M: Machine> Kernel<M> {
         &self,
         dest: Ref<Slot>,
         source: Ref<Slot>,
-        cap: Option<Cap>,
+        cap: Option<RawCap>,
     ) -> Decoded<CNodeRequest> {
         let cap = cap.ok_or(SyscallError::IllegalOperation)?;
-        match self.derive_cap(source, cap)? {
-            Cap::Null => Err(SyscallError::IllegalOperation),
-            cap => Ok(CNodeRequest::Insert { dest, source, cap }),
-        }
+        let cap = self.derive_cap(source, cap)?;
+        ensure(!cap.is_null(), SyscallError::IllegalOperation)?;
+        Ok(CNodeRequest::Insert { dest, source, cap })
     }
 
     fn rotate(
@@ -161,8 +161,8 @@ impl<M: Machine> Kernel<M> {
         dest: Ref<Slot>,
         pivot: Ref<Slot>,
         source: Ref<Slot>,
-        pivot_cap: Cap,
-        source_cap: Cap,
+        pivot_cap: RawCap,
+        source_cap: RawCap,
     ) {
         if source == dest {
             self.swap_caps(source, pivot);
@@ -175,6 +175,7 @@ impl<M: Machine> Kernel<M> {
     }
 }
 
-fn is_cnode_label(label: Label) -> bool {
-    (Label::CNodeRevoke.number()..=Label::CNodeRotate.number()).contains(&label.number())
+const fn is_cnode_label(label: Label) -> bool {
+    let number = label.number();
+    Label::CNodeRevoke.number() <= number && number <= Label::CNodeRotate.number()
 }

@@ -1,5 +1,6 @@
 //! Frames: memory that is mapped into address spaces (manual, chapter 7).
 
+use crate::cap::RawCap;
 use crate::objects::PageTable;
 use crate::vspace::{AddressSpace, Attributes, Entry, EntryPlace, check_user_range};
 use crate::{
@@ -41,23 +42,19 @@ impl FrameRights {
 impl<M: Machine> Kernel<M> {
     /// Checks an invocation of a frame.
     pub(crate) fn decode_frame(&self, inv: &Invocation) -> Decoded<FrameRequest> {
-        let Cap::Frame { base, .. } = inv.cap else {
-            return Err(SyscallError::InvalidCapability(0));
-        };
         match inv.label()? {
             Label::PageMap => self.decode_page_map(inv),
             Label::PageUnmap => Ok(FrameRequest::Unmap),
-            Label::PageGetAddress => Ok(FrameRequest::GetAddress(base)),
+            Label::PageGetAddress => Ok(FrameRequest::GetAddress(self.invoked(inv).address())),
             _ => Err(SyscallError::IllegalOperation),
         }
     }
 
     fn decode_page_map(&self, inv: &Invocation) -> Decoded<FrameRequest> {
-        let Cap::Frame { base, size, rights, mapping, .. } = inv.cap else {
-            return Err(SyscallError::InvalidCapability(0));
-        };
+        let frame = self.invoked(inv);
+        let (base, size, mapping) = (frame.address(), frame.frame_size(), frame.mapping());
         let [vaddr, asked, attributes] = self.arguments(inv, 0)?;
-        let rights = rights.masked(CapRights::from_word(asked));
+        let rights = frame.frame_rights().masked(CapRights::from_word(asked));
         let space = self.address_space_argument(inv)?;
         check_same_mapping(mapping, vaddr, space)?;
         check_user_range(vaddr, size.bytes(), 0)?;
@@ -84,11 +81,11 @@ impl<M: Machine> Kernel<M> {
                 if was_present {
                     self.machine.flush_page(root.address(), mapping.vaddr);
                 }
-                self.update_cap(inv.slot, inv.cap.with_mapping(Some(mapping)));
+                self.set_mapping(inv.slot, Some(mapping));
             }
             FrameRequest::Unmap => {
-                self.finalise_frame(inv.cap);
-                self.update_cap(inv.slot, inv.cap.with_mapping(None));
+                self.finalise_frame(self.invoked(inv));
+                self.set_mapping(inv.slot, None);
             }
             FrameRequest::GetAddress(base) => return Ok(Answer::Word(base.0)),
         }
@@ -96,9 +93,10 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A frame capability goes away: so does the mapping made with it.
-    pub(crate) fn finalise_frame(&mut self, cap: Cap) {
-        if let Cap::Frame { base, size, mapping: Some(mapping), .. } = cap {
-            self.unmap_frame(base, size, mapping);
+    #[inline]
+    pub(crate) fn finalise_frame(&mut self, cap: RawCap) {
+        if let Some(mapping) = cap.mapping() {
+            self.unmap_frame(cap.address(), cap.frame_size(), mapping);
         }
     }
 

@@ -100,7 +100,7 @@ impl<M: Machine> Kernel<M> {
         };
         // Ports have 16 bits and values 32: what is above means nothing.
         let port = (self.argument(inv, 0)? & 0xffff) as u16;
-        check_access(inv.cap, port, width)?;
+        check_access(self.invoked(inv).unpack(), port, width)?;
         let value = if reads { None } else { Some((self.argument(inv, 1)? & 0xffff_ffff) as u32) };
         Ok(IoPortRequest { port, width, value })
     }

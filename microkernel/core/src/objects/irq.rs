@@ -141,7 +141,7 @@ impl<M: Machine> Kernel<M> {
         inv: &Invocation,
         request: IrqHandlerRequest,
     ) -> Outcome {
-        let Cap::IrqHandler { vector } = inv.cap else {
+        let Cap::IrqHandler { vector } = self.invoked(inv).unpack() else {
             return Ok(Answer::Empty);
         };
         match request {

@@ -1,9 +1,10 @@
 //! Paging structures: page-table roots and the three levels below (manual, chapter 7).
 
+use crate::cap::RawCap;
 use crate::vspace::{Attributes, Entry, EntryPlace, check_user_range};
 use crate::{
-    Answer, Cap, Decoded, Invocation, Kernel, Machine, Mapping, Outcome, Ref, SyscallError,
-    TableLevel, ensure,
+    Answer, Decoded, Invocation, Kernel, Machine, Mapping, Outcome, Ref, SyscallError, TableLevel,
+    ensure,
 };
 use d3os_abi::Label;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -40,10 +41,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Checks an invocation of a paging structure below the root.
     pub(crate) fn decode_table(&self, inv: &Invocation) -> Decoded<TableRequest> {
-        let Cap::Table { level, .. } = inv.cap else {
-            return Err(SyscallError::InvalidCapability(0));
-        };
-        match (level, inv.label()?) {
+        match (self.invoked(inv).table_level(), inv.label()?) {
             (TableLevel::PageTable, Label::PageTableMap)
             | (TableLevel::PageDirectory, Label::PageDirectoryMap)
             | (TableLevel::Pdpt, Label::PdptMap) => self.decode_table_map(inv),
@@ -55,10 +53,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn decode_table_map(&self, inv: &Invocation) -> Decoded<TableRequest> {
-        let Cap::Table { object, level, mapping: None } = inv.cap else {
-            return Err(SyscallError::InvalidCapability(0));
-        };
-        let coverage = level.coverage_bits();
+        let table = self.invoked(inv);
+        ensure(table.mapping().is_none(), SyscallError::InvalidCapability(0))?;
+        let coverage = table.table_level().coverage_bits();
         let [vaddr, attributes] = self.arguments(inv, 0)?;
         // Any address that the table will cover names its place.
         let vaddr = vaddr >> coverage << coverage;
@@ -68,7 +65,7 @@ impl<M: Machine> Kernel<M> {
         ensure(!self.entry(place).is_present(), SyscallError::DeleteFirst)?;
         Ok(TableRequest::Map {
             place,
-            entry: Entry::table(object, Attributes::from_word(attributes)),
+            entry: Entry::table(table.object(), Attributes::from_word(attributes)),
             mapping: Mapping { asid: space.asid, vaddr },
         })
     }
@@ -81,31 +78,29 @@ impl<M: Machine> Kernel<M> {
 
     /// Carries out what was asked of a paging structure.
     pub(crate) fn perform_table(&mut self, inv: &Invocation, request: TableRequest) -> Outcome {
-        let Cap::Table { object, level, mapping: old } = inv.cap else {
-            return Ok(Answer::Empty);
-        };
+        let table = self.invoked(inv);
         let mapping = match request {
             TableRequest::Map { place, entry, mapping } => {
                 self.set_entry(place, entry);
                 Some(mapping)
             }
             TableRequest::Unmap => {
-                if let Some(mapping) = old {
-                    self.unmap_table(object, level, mapping);
+                self.finalise_table(table);
+                if table.mapping().is_some() {
                     // It may be mapped elsewhere next, where its old entries must not show up.
-                    self.get_mut(object).entries = [0; 512];
+                    self.machine.clear(table.address(), size_of::<PageTable>() as u64);
                 }
                 None
             }
         };
-        self.update_cap(inv.slot, inv.cap.with_mapping(mapping));
+        self.set_mapping(inv.slot, mapping);
         Ok(Answer::Empty)
     }
 
     /// The last capability to a paging structure goes away: nothing may point at its memory.
-    pub(crate) fn finalise_table(&mut self, cap: Cap) {
-        if let Cap::Table { object, level, mapping: Some(mapping) } = cap {
-            self.unmap_table(object, level, mapping);
+    pub(crate) fn finalise_table(&mut self, cap: RawCap) {
+        if let Some(mapping) = cap.mapping() {
+            self.unmap_table(cap.object(), cap.table_level(), mapping);
         }
     }
 }

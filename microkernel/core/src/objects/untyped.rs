@@ -8,10 +8,10 @@
 //! after each; how far it came is kept beside the untyped's free offset, so that the restarted
 //! retype goes on there (and another one that comes between profits from it).
 
-use crate::cap::RawCap;
+use crate::cap::{RawCap, tag};
 use crate::{
-    Answer, Cap, Decoded, FrameRights, Invocation, Kernel, LookupFailure, Machine, Outcome,
-    PhysAddr, Preempted, Ref, Slot, SyscallError, TableLevel, ensure, ensure_range,
+    Answer, Cap, Decoded, FrameRights, Invocation, Kernel, Machine, Outcome, PhysAddr, Preempted,
+    Ref, Slot, SyscallError, TableLevel, ensure, ensure_range,
 };
 use d3os_abi::{
     CapRights, FrameSize, Label, MAX_UNTYPED_BITS, MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS,
@@ -54,23 +54,22 @@ impl<M: Machine> Kernel<M> {
     /// As the manual lists them for `Untyped_Retype`.
     pub(crate) fn decode_untyped(&self, inv: &Invocation) -> Decoded<RetypeRequest> {
         inv.ensure_label(Label::UntypedRetype)?;
-        let Cap::Untyped { base, size_bits, device, free } = inv.cap else {
-            return Err(SyscallError::InvalidCapability(0));
-        };
+        let untyped = self.invoked(inv);
         let [kind, size, index, depth, offset, count] = self.arguments(inv, 0)?;
-        let (root, _) = self.extra_cap(inv, 0)?;
+        let root = self.extra_raw(inv, 0)?;
         let (kind, user_size) = check_object(kind, size)?;
         let node = self.retype_node(root, index, depth)?;
         let dest = self.retype_slots(node, offset, count)?;
 
         let reset = !self.has_children(inv.slot);
-        let free = if reset { 0 } else { free };
+        let free = if reset { 0 } else { untyped.free() };
         let object_bits = kind.size_bits(user_size);
-        let bytes_left = (1 << size_bits) - free;
+        let bytes_left = (1 << untyped.size_bits()) - free;
         let fits = bytes_left >> object_bits >= count;
         ensure(fits, SyscallError::NotEnoughMemory(bytes_left))?;
+        let device = untyped.is_device();
         ensure(!device || may_be_device_memory(kind), SyscallError::InvalidArgument(1))?;
-        let start = base.offset(free.next_multiple_of(1 << object_bits));
+        let start = untyped.address().offset(free.next_multiple_of(1 << object_bits));
         Ok(RetypeRequest { kind, user_size, start, count, dest, device, reset })
     }
 
@@ -83,10 +82,8 @@ impl<M: Machine> Kernel<M> {
         if !request.device && request.kind != ObjectType::Untyped {
             self.clear_untyped(inv.slot, request.start, end)?;
         }
-        let untyped = self.cap_at(inv.slot);
-        if let Cap::Untyped { base, .. } = untyped {
-            self.update_cap(inv.slot, untyped.with_free(end.0 - base.0));
-        }
+        let untyped = self.invoked(inv);
+        self.update_cap(inv.slot, untyped.with_free(end.0 - untyped.address().0));
         for i in 0..request.count {
             let object = request.start.offset(i << request.object_bits());
             let cap = self.create_object(&request, object);
@@ -96,30 +93,22 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The CNode that takes the new capabilities: `root` itself at depth 0.
-    fn retype_node(&self, root: Ref<Slot>, index: u64, depth: u64) -> Decoded<Cap> {
-        let cap = self.cap_at(root);
+    fn retype_node(&self, root: RawCap, index: u64, depth: u64) -> Decoded<RawCap> {
         let node = match depth {
-            0 => cap,
-            _ => self.cap_at(self.lookup_target_slot(cap, index, depth, false)?),
+            0 => root,
+            _ => self.get(self.lookup_target_slot(root, index, depth, false)?).raw,
         };
-        if matches!(node, Cap::CNode { .. }) {
-            return Ok(node);
-        }
-        let bits_left = u8::try_from(depth).unwrap_or(u8::MAX);
-        let failure = LookupFailure::MissingCapability { bits_left };
-        Err(SyscallError::FailedLookup { source: false, failure })
+        ensure(node.tag() == tag::CNODE, SyscallError::missing(depth, false))?;
+        Ok(node)
     }
 
     /// The first of `count` empty slots of `node` from `offset`.
-    fn retype_slots(&self, node: Cap, offset: u64, count: u64) -> Decoded<Ref<Slot>> {
-        let Cap::CNode { object, radix, .. } = node else {
-            return Err(SyscallError::InvalidCapability(1));
-        };
-        let slots = 1u64 << radix;
+    fn retype_slots(&self, node: RawCap, offset: u64, count: u64) -> Decoded<Ref<Slot>> {
+        let slots = 1u64 << node.size_bits();
         ensure_range(offset, 0, slots - 1)?;
         ensure_range(count, 1, RETYPE_FAN_OUT)?;
         ensure_range(count, 1, slots - offset)?;
-        let dest = object.index(offset);
+        let dest = node.object::<Slot>().index(offset);
         for i in 0..count {
             self.ensure_empty(dest.index(i))?;
         }
@@ -128,8 +117,8 @@ impl<M: Machine> Kernel<M> {
 
     /// A childless untyped begins at its start again; progress of a preempted retype is kept.
     fn reset_untyped(&mut self, slot: Ref<Slot>) {
-        let untyped = self.cap_at(slot);
-        if untyped != untyped.with_free(0) {
+        let untyped = self.get(slot).raw;
+        if untyped.free() != 0 {
             self.update_cap(slot, untyped.with_free(0));
         }
     }
@@ -141,8 +130,8 @@ impl<M: Machine> Kernel<M> {
         start: PhysAddr,
         end: PhysAddr,
     ) -> Result<(), Preempted> {
-        let untyped = self.cap_at(slot);
-        let Cap::Untyped { base, .. } = untyped else { return Ok(()) };
+        let untyped = self.get(slot).raw;
+        let base = untyped.address();
         let mut from = start.max(base.offset(self.cleared_bytes(slot)));
         while from < end {
             let granule = ((from.0 - base.0) >> GRANULE_BITS) + 1;
@@ -153,8 +142,8 @@ impl<M: Machine> Kernel<M> {
             }
             from = to;
             // What lies before `start` was not cleared, so it no longer counts as free either.
-            let cap = untyped.with_free(start.0 - base.0);
-            self.get_mut(slot).raw = RawCap::pack(cap).with_cleared(granule);
+            let progress = untyped.with_free(start.0 - base.0).with_cleared(granule);
+            self.update_cap(slot, progress);
             self.preemption_point()?;
         }
         Ok(())
@@ -166,41 +155,40 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Brings a cleared object into its first state; the capability to it.
-    fn create_object(&mut self, request: &RetypeRequest, at: PhysAddr) -> Cap {
-        let device = request.device;
-        let table = |level| Cap::Table { object: Ref::at(at), level, mapping: None };
+    fn create_object(&mut self, request: &RetypeRequest, at: PhysAddr) -> RawCap {
+        let table = |level| Cap::Table { object: Ref::at(at), level, mapping: None }.into();
         let frame = |size| {
             let rights = FrameRights { read: true, write: true };
-            Cap::Frame { base: at, size, rights, device, mapping: None }
+            RawCap::frame(at, size, rights, request.device)
         };
         match request.kind {
             ObjectType::Untyped => {
-                Cap::Untyped { base: at, size_bits: request.user_size, device, free: 0 }
+                let (size_bits, device) = (request.user_size, request.device);
+                Cap::Untyped { base: at, size_bits, device, free: 0 }.into()
             }
             ObjectType::Tcb => {
                 self.init_thread(Ref::at(at));
-                Cap::Thread { object: Ref::at(at) }
+                Cap::Thread { object: Ref::at(at) }.into()
             }
             ObjectType::Endpoint => {
-                Cap::Endpoint { object: Ref::at(at), badge: 0, rights: CapRights::ALL }
+                Cap::Endpoint { object: Ref::at(at), badge: 0, rights: CapRights::ALL }.into()
             }
             ObjectType::Notification => {
-                Cap::Notification { object: Ref::at(at), badge: 0, rights: CapRights::READ_WRITE }
+                let rights = CapRights::READ_WRITE;
+                Cap::Notification { object: Ref::at(at), badge: 0, rights }.into()
             }
-            ObjectType::CNode => Cap::CNode {
-                object: Ref::at(at),
-                radix: request.user_size,
-                guard_size: 0,
-                guard: 0,
-            },
+            ObjectType::CNode => {
+                let radix = request.user_size;
+                Cap::CNode { object: Ref::at(at), radix, guard_size: 0, guard: 0 }.into()
+            }
             // Zeroes are a scheduling context that is not configured.
             ObjectType::SchedContext => {
-                Cap::SchedContext { object: Ref::at(at), size_bits: request.user_size }
+                Cap::SchedContext { object: Ref::at(at), size_bits: request.user_size }.into()
             }
-            ObjectType::Reply => Cap::Reply { object: Ref::at(at), can_grant: true },
+            ObjectType::Reply => Cap::Reply { object: Ref::at(at), can_grant: true }.into(),
             ObjectType::Pml4 => {
                 self.init_vspace_root(Ref::at(at));
-                Cap::VSpace { root: Ref::at(at), asid: None }
+                Cap::VSpace { root: Ref::at(at), asid: None }.into()
             }
             ObjectType::Pdpt => table(TableLevel::Pdpt),
             ObjectType::PageDirectory => table(TableLevel::PageDirectory),

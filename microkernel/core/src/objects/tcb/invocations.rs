@@ -1,6 +1,7 @@
 //! What a thread can be asked to do.
 
 use super::{Tcb, TcbSlot};
+use crate::cap::RawCap;
 use crate::objects::{Notification, SchedContext};
 use crate::{
     Answer, Cap, Decoded, Invocation, Kernel, Link, Machine, Outcome, PhysAddr, Preempted, Ref,
@@ -150,11 +151,11 @@ impl<M: Machine> Kernel<M> {
         self.ensure_settled(Self::tcb_slot(thread, TcbSlot::CSpace))?;
         self.ensure_settled(Self::tcb_slot(thread, TcbSlot::VSpace))?;
         let (source, cap) = self.extra_cap(inv, first)?;
-        let cap = self.derive_cap(source, with_guard(cap, self.argument(inv, 0)?))?;
+        let cap = self.derive_cap(source, with_guard(cap, self.argument(inv, 0)?))?.unpack();
         ensure(matches!(cap, Cap::CNode { .. }), SyscallError::IllegalOperation)?;
         let cspace = NewCap { cap, source };
         let (source, cap) = self.extra_cap(inv, first + 1)?;
-        let cap = self.derive_cap(source, cap)?;
+        let cap = self.derive_cap(source, cap)?.unpack();
         ensure(self.vspace_root(cap).is_some(), SyscallError::IllegalOperation)?;
         Ok([cspace, NewCap { cap, source }])
     }
@@ -192,7 +193,7 @@ impl<M: Machine> Kernel<M> {
             let frame = NewCap { cap: Cap::Null, source };
             return Ok(NewBuffer { frame, address: PhysAddr(0), writable: false });
         }
-        let cap = self.derive_cap(source, cap)?;
+        let cap = self.derive_cap(source, cap)?.unpack();
         let (physical, rights) = self.check_ipc_buffer(cap, address)?;
         let address = if rights.read { physical } else { PhysAddr(0) };
         let writable = rights.read && rights.write;
@@ -249,8 +250,9 @@ fn register_count(count: u64) -> usize {
 
 /// A CNode capability with the guard that the word tells (0: as it is); a guard that does not fit
 /// leaves nothing.
-fn with_guard(cap: Cap, word: u64) -> Cap {
-    if word == 0 { cap } else { cap.moved_with_data(word).unwrap_or(Cap::Null) }
+fn with_guard(cap: Cap, word: u64) -> RawCap {
+    let cap = RawCap::pack(cap);
+    if word == 0 { cap } else { cap.moved_with_data(word).unwrap_or(RawCap::NULL) }
 }
 
 /// Carrying out.
