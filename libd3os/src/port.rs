@@ -69,7 +69,8 @@ mod tests {
         let kernel = |_, input: Registers| {
             assert_eq!(MessageInfo(input.rsi).label(), Label::IoPortIn8.number());
             assert_eq!((input.rdi, input.words[0]), (9, 0x3fd));
-            Registers { rsi: 0, words: [0x60, 0, 0, 0], ..input }
+            let answer = MessageInfo::new(0, 0, 0, 1);
+            Registers { rsi: answer.0, words: [0x60, 0, 0, 0], ..input }
         };
         let mut ports = Ports::new(IoPort::new(Cptr::new(9)), 0x3f8);
         assert_eq!(with_kernel(kernel, || ports.read8(5)), Ok(0x60));

@@ -111,6 +111,7 @@ impl Error {
     ///
     /// # Errors
     /// What the answer's label and words tell; `Ok` for label 0.
+    #[cold]
     pub(super) fn check(label: u64) -> Result<(), Self> {
         match Number::check(label) {
             Ok(()) => Ok(()),

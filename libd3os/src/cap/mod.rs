@@ -20,7 +20,7 @@ pub use sched::{Bandwidth, DomainSet, SchedContext, SchedControl, Server};
 pub use slot::{CNode, Slot, SlotRun};
 pub use thread::{CopyParts, Space, Tcb};
 
-use d3os_abi::{Label, MessageInfo};
+use d3os_abi::{Label, MESSAGE_REGISTERS, MessageInfo};
 
 use crate::sys::{self, Cptr};
 
@@ -65,6 +65,7 @@ use capabilities;
 ///
 /// # Errors
 /// What the kernel answered.
+#[inline(always)]
 pub fn invoke(object: Cptr, label: Label, words: &[u64], caps: &[Cptr]) -> Result<(), Error> {
     invoke_raw(object, label.number(), words, caps)
 }
@@ -76,15 +77,21 @@ pub fn invoke(object: Cptr, label: Label, words: &[u64], caps: &[Cptr]) -> Resul
 ///
 /// # Panics
 /// There are more words or capabilities than a message holds.
+// Inlined, as callers know how many words and capabilities there are: then there are no loops.
+#[inline(always)]
 pub fn invoke_raw(object: Cptr, label: u64, words: &[u64], caps: &[Cptr]) -> Result<(), Error> {
-    for (index, word) in words.iter().enumerate() {
+    let (first, rest) = words.split_at(words.len().min(MESSAGE_REGISTERS));
+    let mut registers = [0; MESSAGE_REGISTERS];
+    registers[..first.len()].copy_from_slice(first);
+    for (index, word) in (MESSAGE_REGISTERS..).zip(rest) {
         sys::set_word(index, *word);
     }
     for (index, cap) in caps.iter().enumerate() {
         sys::set_cap(index, *cap);
     }
-    let answer = sys::call(object, MessageInfo::new(label, 0, caps.len(), words.len()));
-    Error::check(answer.label())
+    let answer =
+        sys::call_with(object, MessageInfo::new(label, 0, caps.len(), words.len()), registers);
+    if answer.label() == 0 { Ok(()) } else { Error::check(answer.label()) }
 }
 
 #[cfg(test)]

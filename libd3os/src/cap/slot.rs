@@ -49,25 +49,22 @@ impl SlotRun {
     }
 }
 
+impl Slot {
+    /// As two words of a message.
+    const fn words(self) -> [u64; 2] {
+        [self.index, self.depth as u64]
+    }
+}
+
 /// Every operation on a slot fails with [`Error::FailedLookup`] where a slot does not exist and
 /// with [`Error::DeleteFirst`] where a destination is not empty.
 impl Slot {
-    fn invoke(self, label: Label, more: &[u64], roots: &[CNode]) -> Result<(), Error> {
-        let mut words = [self.index, u64::from(self.depth), 0, 0, 0, 0, 0, 0];
-        words[2..2 + more.len()].copy_from_slice(more);
-        let mut caps = [crate::sys::Cptr::NULL; 2];
-        for (cap, root) in caps.iter_mut().zip(roots) {
-            *cap = root.cptr();
-        }
-        invoke(self.root.cptr(), label, &words[..2 + more.len()], &caps[..roots.len()])
-    }
-
     /// Deletes every capability derived from the one here.
     ///
     /// # Errors
     /// The kernel's.
     pub fn revoke(self) -> Result<(), Error> {
-        self.invoke(Label::CNodeRevoke, &[], &[])
+        invoke(self.root.cptr(), Label::CNodeRevoke, &self.words(), &[])
     }
 
     /// Deletes the capability here; the object goes with its last one.
@@ -75,7 +72,7 @@ impl Slot {
     /// # Errors
     /// The kernel's.
     pub fn delete(self) -> Result<(), Error> {
-        self.invoke(Label::CNodeDelete, &[], &[])
+        invoke(self.root.cptr(), Label::CNodeDelete, &self.words(), &[])
     }
 
     /// Cancels the waiting sends that used the same badge as the capability here.
@@ -83,7 +80,7 @@ impl Slot {
     /// # Errors
     /// The kernel's.
     pub fn cancel_badged_sends(self) -> Result<(), Error> {
-        self.invoke(Label::CNodeCancelBadgedSends, &[], &[])
+        invoke(self.root.cptr(), Label::CNodeCancelBadgedSends, &self.words(), &[])
     }
 
     /// Copies `source`'s capability here, with no more than `rights`.
@@ -91,8 +88,9 @@ impl Slot {
     /// # Errors
     /// The kernel's.
     pub fn copy_from(self, source: Self, rights: CapRights) -> Result<(), Error> {
-        let words = [source.index, u64::from(source.depth), rights.word()];
-        self.invoke(Label::CNodeCopy, &words, &[source.root])
+        let ([index, depth], [from, from_depth]) = (self.words(), source.words());
+        let words = [index, depth, from, from_depth, rights.word()];
+        invoke(self.root.cptr(), Label::CNodeCopy, &words, &[source.root.cptr()])
     }
 
     /// Copies `source`'s capability here, with no more than `rights` and with a badge (endpoint,
@@ -101,8 +99,9 @@ impl Slot {
     /// # Errors
     /// The kernel's.
     pub fn mint_from(self, source: Self, rights: CapRights, badge: u64) -> Result<(), Error> {
-        let words = [source.index, u64::from(source.depth), rights.word(), badge];
-        self.invoke(Label::CNodeMint, &words, &[source.root])
+        let ([index, depth], [from, from_depth]) = (self.words(), source.words());
+        let words = [index, depth, from, from_depth, rights.word(), badge];
+        invoke(self.root.cptr(), Label::CNodeMint, &words, &[source.root.cptr()])
     }
 
     /// Moves `source`'s capability here.
@@ -110,8 +109,9 @@ impl Slot {
     /// # Errors
     /// The kernel's.
     pub fn move_from(self, source: Self) -> Result<(), Error> {
-        let words = [source.index, u64::from(source.depth)];
-        self.invoke(Label::CNodeMove, &words, &[source.root])
+        let ([index, depth], [from, from_depth]) = (self.words(), source.words());
+        let words = [index, depth, from, from_depth];
+        invoke(self.root.cptr(), Label::CNodeMove, &words, &[source.root.cptr()])
     }
 
     /// Moves `source`'s capability here and gives it a badge or guard.
@@ -119,8 +119,9 @@ impl Slot {
     /// # Errors
     /// The kernel's.
     pub fn mutate_from(self, source: Self, badge: u64) -> Result<(), Error> {
-        let words = [source.index, u64::from(source.depth), badge];
-        self.invoke(Label::CNodeMutate, &words, &[source.root])
+        let ([index, depth], [from, from_depth]) = (self.words(), source.words());
+        let words = [index, depth, from, from_depth, badge];
+        invoke(self.root.cptr(), Label::CNodeMutate, &words, &[source.root.cptr()])
     }
 
     /// Moves `pivot`'s capability here and `source`'s to where `pivot`'s was, giving each a
@@ -135,14 +136,10 @@ impl Slot {
         pivot_badge: u64,
         source: Self,
     ) -> Result<(), Error> {
-        let words = [
-            badge,
-            pivot.index,
-            u64::from(pivot.depth),
-            pivot_badge,
-            source.index,
-            u64::from(source.depth),
-        ];
-        self.invoke(Label::CNodeRotate, &words, &[pivot.root, source.root])
+        let [index, depth] = self.words();
+        let ([pivot_index, pivot_depth], [from, from_depth]) = (pivot.words(), source.words());
+        let words = [index, depth, badge, pivot_index, pivot_depth, pivot_badge, from, from_depth];
+        let roots = [pivot.root.cptr(), source.root.cptr()];
+        invoke(self.root.cptr(), Label::CNodeRotate, &words, &roots)
     }
 }

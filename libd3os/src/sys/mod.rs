@@ -108,6 +108,24 @@ pub fn call(destination: Cptr, info: MessageInfo) -> MessageInfo {
     exchange(Syscall::Call, input).info
 }
 
+/// As [`call`], with the first words of the message given instead of composed; words of the answer lie
+/// in the IPC buffer as always.
+#[must_use]
+#[inline]
+pub fn call_with(
+    destination: Cptr,
+    info: MessageInfo,
+    words: [u64; MESSAGE_REGISTERS],
+) -> MessageInfo {
+    let input = Registers { rdi: destination.0, rsi: info.0, words, ..Registers::default() };
+    let output = trap(Syscall::Call.number(), input);
+    let answer = MessageInfo(output.rsi);
+    if answer.length() > 0 {
+        Message::of_this_thread().set_first_words(output.words);
+    }
+    answer
+}
+
 /// Sends the composed message; waits until somebody takes it.
 #[inline]
 pub fn send(destination: Cptr, info: MessageInfo) {

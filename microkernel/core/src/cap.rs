@@ -200,6 +200,7 @@ pub(crate) mod tag {
     pub(crate) const ENDPOINT: u64 = 1;
     pub(crate) const NOTIFICATION: u64 = 2;
     pub(crate) const REPLY: u64 = 3;
+    pub(crate) const LAST_SENT_THROUGH: u64 = REPLY;
     pub(crate) const CNODE: u64 = 4;
     pub(crate) const UNTYPED: u64 = 5;
     pub(crate) const FRAME: u64 = 6;

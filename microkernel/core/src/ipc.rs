@@ -153,12 +153,16 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// The address that leads nowhere, and why.
+    #[inline]
     pub(crate) fn sent_caps(
         &self,
         thread: Ref<Tcb>,
         info: MessageInfo,
     ) -> Result<SentCaps, (u64, LookupFailure)> {
         let mut slots = [Link::NONE; MAX_EXTRA_CAPS];
+        if info.extra_caps() == 0 {
+            return Ok(slots);
+        }
         let Some(buffer) = self.ipc_buffer(thread) else { return Ok(slots) };
         for (index, slot) in slots.iter_mut().enumerate().take(info.extra_caps()) {
             let cptr = self.get(buffer).0[FIRST_CAP_WORD + index];

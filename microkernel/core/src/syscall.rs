@@ -2,10 +2,13 @@
 
 use crate::cap::tag;
 use crate::fault::{Fault, Phase};
+use crate::invocation::SentCaps;
 use crate::ipc::SendMode;
 use crate::objects::{Context, SendTerms, Tcb, ThreadState};
-use crate::{Answer, Invocation, Kernel, Link, Machine, Preempted, Ref, Slot, SyscallError};
-use d3os_abi::{CapRights, MAX_EXTRA_CAPS, MESSAGE_REGISTERS, MessageInfo, Syscall};
+use crate::{
+    Answer, Invocation, Kernel, LookupFailure, Machine, Preempted, Ref, Slot, SyscallError,
+};
+use d3os_abi::{CapRights, MESSAGE_REGISTERS, MessageInfo, Syscall};
 
 /// Whether a receiving system call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,48 +73,38 @@ impl<M: Machine> Kernel<M> {
     #[inline]
     fn invoke(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) -> Invoked {
         let info = MessageInfo(self.get(thread).context.rsi);
-        match self.lookup(thread, cptr) {
-            Ok(slot) if info.extra_caps() == 0 && self.send_message(thread, slot, mode) => {
-                Invoked::Done
+        match self.look_up_message(thread, cptr, info) {
+            Ok((slot, _)) if self.send_message(thread, slot, mode) => Invoked::Done,
+            Ok((slot, extra)) => {
+                let (label, length) = (info.label(), self.message_length(thread, info));
+                self.invoke_object(&Invocation { label, length, slot, extra, thread }, mode)
             }
-            Ok(slot) => self.invoke_slowly(thread, slot, info, mode),
-            Err(failure) => {
+            Err((cptr, failure)) => {
                 self.send_fault(thread, mode, Fault::Cap { cptr, phase: Phase::Send, failure });
                 Invoked::Done
             }
         }
     }
 
-    /// As `invoke`, where the message carries capabilities, or is for an object of the kernel's.
-    #[inline(never)]
-    fn invoke_slowly(
-        &mut self,
+    /// What a message is for, and the capabilities that it carries.
+    #[inline]
+    fn look_up_message(
+        &self,
         thread: Ref<Tcb>,
-        slot: Ref<Slot>,
+        cptr: u64,
         info: MessageInfo,
-        mode: SendMode,
-    ) -> Invoked {
-        let mut extra = [Link::NONE; MAX_EXTRA_CAPS];
-        if info.extra_caps() > 0 {
-            match self.sent_caps(thread, info) {
-                Ok(slots) => extra = slots,
-                Err((cptr, failure)) => {
-                    self.send_fault(thread, mode, Fault::Cap { cptr, phase: Phase::Send, failure });
-                    return Invoked::Done;
-                }
-            }
-            if self.send_message(thread, slot, mode) {
-                return Invoked::Done;
-            }
-        }
-        let (label, length) = (info.label(), self.message_length(thread, info));
-        self.invoke_object(&Invocation { label, length, slot, extra, thread }, mode)
+    ) -> Result<(Ref<Slot>, SentCaps), (u64, LookupFailure)> {
+        let slot = self.lookup(thread, cptr).map_err(|failure| (cptr, failure))?;
+        Ok((slot, self.sent_caps(thread, info)?))
     }
 
     /// Sends the thread's message to another thread, if that is what the capability in `slot` is for.
     #[inline]
     fn send_message(&mut self, thread: Ref<Tcb>, slot: Ref<Slot>, mode: SendMode) -> bool {
         let raw = self.get(slot).raw;
+        if raw.tag() > tag::LAST_SENT_THROUGH {
+            return false;
+        }
         if let Some((object, badge, rights)) = raw.as_notification() {
             if !rights.contains(CapRights::WRITE) {
                 return false;
@@ -219,7 +212,7 @@ impl<M: Machine> Kernel<M> {
         reply: ReplyUse,
     ) -> Result<(), Fault> {
         let fault = |cptr, failure| Fault::Cap { cptr, phase: Phase::Receive, failure };
-        let missing = crate::LookupFailure::MissingCapability { bits_left: 0 };
+        let missing = LookupFailure::MissingCapability { bits_left: 0 };
         let slot = self.lookup(thread, cptr).map_err(|failure| fault(cptr, failure))?;
         let raw = self.get(slot).raw;
         if let Some((object, _, rights)) = raw.as_notification()

@@ -88,7 +88,7 @@ impl<M: Machine> Kernel<M> {
                 self.finalise_table(table);
                 if table.mapping().is_some() {
                     // It may be mapped elsewhere next, where its old entries must not show up.
-                    self.machine.clear(table.address(), size_of::<PageTable>() as u64);
+                    self.get_mut(table.object::<PageTable>()).entries = [0; 512];
                 }
                 None
             }
