@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use libd3os::abi::{BootInfoHeader, MachineChunk, chunk};
 
@@ -14,10 +15,18 @@ pub struct Machine {
     pub boot_tsc: u64,
     /// Processors present.
     pub cores_present: u32,
-    /// Bytes of RAM.
+    /// Bytes of RAM of this kernel instance.
     pub ram_bytes: u64,
     /// Bytes of RAM that the kernel keeps.
     pub kernel_bytes: u64,
+    /// Local APIC of this core.
+    pub apic_id: u32,
+    /// Signal lines of every core.
+    pub signal_lines: u32,
+    /// Physical addresses of the memory that all instances share.
+    pub pool: Range<u64>,
+    /// Slot of the core control capability.
+    pub core_control: Option<u64>,
     /// The kernel's command line.
     pub command_line: String,
     /// The ACPI root pointer's bytes.
@@ -68,6 +77,11 @@ impl Machine {
         self.boot_tsc = long(payload, 8);
         self.ram_bytes = long(payload, 16);
         self.kernel_bytes = long(payload, 24);
+        self.apic_id = int(payload, 32);
+        self.signal_lines = int(payload, 36);
+        let pool_base = long(payload, 48);
+        self.pool = pool_base..pool_base.saturating_add(long(payload, 56));
+        self.core_control = Some(long(payload, 80)).filter(|slot| *slot != 0);
         let text = payload.get(MACHINE_BYTES..).and_then(|rest| rest.get(..length)).unwrap_or(&[]);
         self.command_line = String::from_utf8_lossy(text).into_owned();
     }
@@ -112,6 +126,11 @@ mod tests {
         machine.extend(1000u64.to_le_bytes());
         machine.extend((512u64 << 20).to_le_bytes());
         machine.extend(77u64.to_le_bytes());
+        machine.extend(3u32.to_le_bytes());
+        machine.extend(16u32.to_le_bytes());
+        for word in [112u64, 0x800_0000, 0x20_0000, 0x20_0000, 0x600_0000, 321] {
+            machine.extend(word.to_le_bytes());
+        }
         machine.extend(b"quiet rest");
         [
             chunk_bytes(chunk::ACPI_RSDP, b"RSD PTR "),
@@ -127,6 +146,11 @@ mod tests {
         let machine = Machine::parse(&sample());
         assert_eq!((machine.tsc_mhz, machine.cores_present, machine.boot_tsc), (2400, 4, 1000));
         assert_eq!((machine.ram_bytes, machine.kernel_bytes), (512 << 20, 77));
+        assert_eq!((machine.apic_id, machine.signal_lines), (3, 16));
+        assert_eq!(
+            (machine.pool.clone(), machine.core_control),
+            (0x800_0000..0x820_0000, Some(321))
+        );
         assert_eq!((&*machine.command_line, &*machine.rsdp), ("quiet", &b"RSD PTR "[..]));
         assert_eq!(machine.uptime_us(1000 + 2400 * 7), 7);
     }

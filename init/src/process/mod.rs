@@ -39,6 +39,9 @@ use system::System;
 /// Runs the system. Does not return: without programs there is nothing to go back to.
 pub(crate) fn run(info: &'static BootInfo) -> Infallible {
     mark(Phase::InitEntered);
+    if info.node_id != 0 {
+        rest();
+    }
     let (mut system, mut server) = match system::bring_up(info) {
         Ok(up) => up,
         Err(failure) => power::stop_after(*failure),
@@ -47,6 +50,14 @@ pub(crate) fn run(info: &'static BootInfo) -> Infallible {
     mark(Phase::ProgramsStarted);
     loop {
         serve_one(&mut system, &mut server);
+    }
+}
+
+/// What init does on a core that nobody gives work to: nothing, for good.
+fn rest() -> ! {
+    loop {
+        // Suspending a thread of one's own cannot fail; if it did, time would pass all the same.
+        let _ = kernel::THREAD.suspend();
     }
 }
 

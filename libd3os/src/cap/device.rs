@@ -16,6 +16,10 @@ capabilities! {
     IoPortControl;
     /// A range of I/O ports.
     IoPort;
+    /// One signal line of one core, to signal.
+    Signal;
+    /// The authority to stop and start the other cores.
+    CoreControl;
 }
 
 /// An input of an IOAPIC.
@@ -89,6 +93,52 @@ impl IrqControl {
         let depth = u64::from(destination.depth);
         let words = [destination.index, depth, bus, device, function, handle, vector];
         invoke(self.cptr(), Label::IrqControlGetMsi, &words, &[destination.root.cptr()])
+    }
+}
+
+impl IrqControl {
+    /// Makes the sending end of signal line `line` of core `core` (of this one, too).
+    ///
+    /// # Errors
+    /// [`Error::RangeError`] where there is no such core or line, and the rest of the kernel's.
+    pub fn issue_signal(self, destination: Slot, core: u32, line: u32) -> Result<(), Error> {
+        let depth = u64::from(destination.depth);
+        let words = [core.into(), line.into(), destination.index, depth];
+        invoke(self.cptr(), Label::IrqControlIssueSignal, &words, &[destination.root.cptr()])
+    }
+
+    /// Takes over signal line `line` of this core: what arrives on it is an interrupt like any.
+    ///
+    /// # Errors
+    /// [`Error::RevokeFirst`] where the line is taken, and the rest of the kernel's.
+    pub fn get_signal(self, destination: Slot, line: u32) -> Result<(), Error> {
+        let words = [line.into(), destination.index, u64::from(destination.depth)];
+        invoke(self.cptr(), Label::IrqControlGetSignal, &words, &[destination.root.cptr()])
+    }
+}
+
+impl Signal {
+    /// Signals. Signals that arrive before the last one was acknowledged become one.
+    pub fn send(self) {
+        sys::signal(self.cptr());
+    }
+}
+
+impl CoreControl {
+    /// Stops a core at once, whatever it does; it stays so until it is started.
+    ///
+    /// # Errors
+    /// [`Error::RangeError`] where there is no such core, or it is this one.
+    pub fn stop(self, core: u32) -> Result<(), Error> {
+        invoke(self.cptr(), Label::CoreControlStop, &[core.into()], &[])
+    }
+
+    /// Starts a stopped core anew, from an empty instance. Leave it 10 ms after the stop.
+    ///
+    /// # Errors
+    /// [`Error::RangeError`] where there is no such core, or it is this one.
+    pub fn start(self, core: u32) -> Result<(), Error> {
+        invoke(self.cptr(), Label::CoreControlStart, &[core.into()], &[])
     }
 }
 

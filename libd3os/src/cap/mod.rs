@@ -12,7 +12,10 @@ mod sched;
 mod slot;
 mod thread;
 
-pub use device::{IoPort, IoPortControl, IoPortRange, IrqControl, IrqHandler, IrqPin, MsiSource};
+pub use device::{
+    CoreControl, IoPort, IoPortControl, IoPortRange, IrqControl, IrqHandler, IrqPin, MsiSource,
+    Signal,
+};
 pub use error::{Error, LookupFailure};
 pub use ipc::{Endpoint, Notification, Reply};
 pub use memory::{AsidControl, AsidPool, Frame, PageDirectory, PageTable, Pdpt, Untyped, VSpace};
@@ -298,6 +301,12 @@ mod tests {
             let source = MsiSource { bus: 1, device: 2, function: 3, handle: 4 };
             control.get_msi(dest, source, 20)
         });
+        check(1, Label::IrqControlIssueSignal, &[3, 2, 6, 7], &[5], || {
+            control.issue_signal(dest, 3, 2)
+        });
+        check(1, Label::IrqControlGetSignal, &[2, 6, 7], &[5], || control.get_signal(dest, 2));
+        check(1, Label::CoreControlStop, &[3], &[], || cap::<CoreControl>(1).stop(3));
+        check(1, Label::CoreControlStart, &[3], &[], || cap::<CoreControl>(1).start(3));
         let handler: IrqHandler = cap(1);
         check(1, Label::IrqHandlerAck, &[], &[], || handler.ack());
         check(1, Label::IrqHandlerClear, &[], &[], || handler.clear());

@@ -131,8 +131,28 @@ pub struct MachineChunk {
     pub command_line_len: u32,
     /// Time stamp counter at the kernel's first instruction.
     pub boot_tsc: u64,
-    /// Bytes of RAM in the machine.
+    /// Bytes of RAM of this kernel instance: all of the machine's if there is only one.
     pub ram_bytes: u64,
-    /// Bytes of RAM that the kernel keeps (its image, boot tables).
+    /// Bytes of that RAM that the kernel keeps (its image, boot tables).
     pub kernel_bytes: u64,
+    /// Local APIC of this core: where message-signalled interrupts are to be sent.
+    pub apic_id: u32,
+    /// Signal lines of every core.
+    pub signal_lines: u32,
+    /// Interrupt vector of this core's signal line 0.
+    pub first_signal_vector: u64,
+    /// Where the pool begins: memory that every instance has as device untyped.
+    pub pool_base: u64,
+    /// Bytes of the pool: zero with one instance.
+    pub pool_bytes: u64,
+    /// Where this instance's RAM begins. It is in one piece but for instance 0, which has what no
+    /// other has.
+    pub private_base: u64,
+    /// Bytes of this instance's RAM.
+    pub private_bytes: u64,
+    /// Slot of the core control capability: zero where there is none (on other instances than 0,
+    /// and where there is only one).
+    pub core_control: u64,
 }
+
+const _: () = assert!(size_of::<MachineChunk>() == 88);

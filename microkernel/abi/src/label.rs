@@ -4,7 +4,7 @@ use crate::numbered::numbered;
 
 numbered! {
     /// An invocation of the MCS configuration (`object_method` of the manual, in one word).
-    #[expect(missing_docs, reason = "each is the manual's own name")]
+    #[expect(missing_docs, reason = "each is the manual's own name, or the README's")]
     pub enum Label: u64 {
         UntypedRetype = 1,
         TcbReadRegisters = 2,
@@ -64,5 +64,10 @@ numbered! {
         IoPortOut32 = 56,
         IrqControlGetIoApic = 57,
         IrqControlGetMsi = 58,
+        // D3OS's own from here on: seL4's table ends above.
+        IrqControlIssueSignal = 59,
+        IrqControlGetSignal = 60,
+        CoreControlStop = 61,
+        CoreControlStart = 62,
     }
 }

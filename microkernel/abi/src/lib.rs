@@ -41,6 +41,12 @@ pub const USER_TOP: u64 = 0x0000_7fff_ffff_f000;
 pub const PRIORITIES: usize = 256;
 /// Interrupt vectors that `IRQControl_GetIOAPIC` and `GetMSI` accept: 0 to this, inclusive.
 pub const MAX_IRQ_VECTOR: u64 = 107;
+/// Signal lines of every core: numbers below this.
+pub const SIGNAL_LINES: u8 = 16;
+/// Interrupt vector of signal line 0; the other lines' follow. Above what devices can have.
+pub const FIRST_SIGNAL_VECTOR: u8 = 112;
+/// Kernel instances that a machine can have.
+pub const MAX_CORES: usize = 64;
 /// CPU vector of user interrupt vector 0: what an MSI message must carry is `vector + IRQ_VECTOR_BASE`.
 pub const IRQ_VECTOR_BASE: u8 = 0x30;
 /// `SchedControl_ConfigureFlags`: set for a sporadic server, clear for constant bandwidth.

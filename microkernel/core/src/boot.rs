@@ -76,6 +76,20 @@ pub struct BootInput<'a> {
     pub node_id: u64,
     /// Kernel instances in the machine.
     pub num_nodes: u64,
+    /// This instance's place among them.
+    pub share: Share,
+}
+
+/// What an instance has of a machine that several share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The core's local APIC.
+    pub apic_id: u32,
+    /// RAM that no instance keeps objects in: device memory to all; none of it is in
+    /// [`BootInput::usable`].
+    pub pool: Range<u64>,
+    /// RAM that is this instance's.
+    pub private: Range<u64>,
 }
 
 /// Why the root task could not be started.

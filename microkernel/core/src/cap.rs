@@ -164,6 +164,10 @@ pub enum Cap {
     IoPort { first: u16, last: u16 },
     /// The right to put threads into domains.
     Domain,
+    /// The sending end of a core's signal line.
+    Signal { core: u32, line: u8 },
+    /// The right to stop and start the other cores.
+    CoreControl,
     /// What remains of a CNode or thread while it is deleted.
     Zombie(Zombie),
 }
@@ -217,6 +221,8 @@ pub(crate) mod tag {
     pub(crate) const IO_PORT_CONTROL: u64 = 17;
     pub(crate) const IO_PORT: u64 = 18;
     pub(crate) const DOMAIN: u64 = 19;
+    pub(crate) const SIGNAL: u64 = 20;
+    pub(crate) const CORE_CONTROL: u64 = 21;
 }
 
 const TAG_MASK: u64 = 0x1f;
@@ -314,6 +320,10 @@ impl RawCap {
                 Self::plain(tag::IO_PORT, u64::from(first) | u64::from(last) << 16)
             }
             Cap::Domain => Self::plain(tag::DOMAIN, 0),
+            Cap::Signal { core, line } => {
+                Self::plain(tag::SIGNAL, u64::from(core) | u64::from(line) << 32)
+            }
+            Cap::CoreControl => Self::plain(tag::CORE_CONTROL, 0),
             Cap::Zombie(zombie) => Self::pack_zombie(zombie),
         }
     }
@@ -382,6 +392,8 @@ impl RawCap {
             tag::IO_PORT_CONTROL => Cap::IoPortControl,
             tag::IO_PORT => Cap::IoPort { first: low_u16(data), last: low_u16(data >> 16) },
             tag::DOMAIN => Cap::Domain,
+            tag::SIGNAL => Cap::Signal { core: low_u32(data), line: low_u8(data >> 32) },
+            tag::CORE_CONTROL => Cap::CoreControl,
             tag::ZOMBIE => Cap::Zombie(self.unpack_zombie()),
             _ => Cap::Null,
         }

@@ -8,10 +8,10 @@ use crate::invariants::SlotArray;
 use crate::invocation::{Invocation, Outcome};
 use crate::kernel::Kernel;
 use crate::memory::{PhysAddr, Ref};
-use crate::objects::{PageTable, Tcb, TcbSlot};
+use crate::objects::{IRQ_VECTORS, PageTable, Tcb, TcbSlot};
 use crate::simulation::{RAM_BASE, SimulatedMachine};
 use crate::slot::{Slot, TCB_SLOTS};
-use d3os_abi::{CapRights, FrameSize, Label, MAX_IRQ_VECTOR, ObjectType};
+use d3os_abi::{CapRights, FrameSize, Label, ObjectType};
 
 /// log2 of the slots of the root CNode.
 pub(crate) const ROOT_RADIX: u8 = 6;
@@ -92,7 +92,7 @@ impl World {
     /// Slots that exist without a capability to them.
     pub(crate) fn roots() -> [SlotArray; 3] {
         [
-            SlotArray { first: Ref::at(PhysAddr(RAM_BASE)), count: MAX_IRQ_VECTOR + 1 },
+            SlotArray { first: Ref::at(PhysAddr(RAM_BASE)), count: IRQ_VECTORS as u64 },
             SlotArray { first: Ref::at(THREAD), count: TCB_SLOTS },
             SlotArray { first: Ref::at(CNODE), count: 1 << ROOT_RADIX },
         ]

@@ -127,5 +127,8 @@ fn type_number(cap: Cap) -> u64 {
         Cap::SchedContext { .. } => 22,
         Cap::SchedControl { .. } => 24,
         Cap::IoPortControl => 31,
+        // seL4 has none such.
+        Cap::Signal { .. } => 33,
+        Cap::CoreControl => 35,
     }
 }

@@ -146,8 +146,10 @@ impl<M: Machine> Kernel<M> {
         let (cap, other) = (upper.raw, lower.raw);
         match cap.tag() {
             tag::UNTYPED => cap.covers(other, child),
-            tag::IRQ_CONTROL => other.tag() == tag::IRQ_HANDLER,
+            tag::IRQ_CONTROL => matches!(other.tag(), tag::IRQ_HANDLER | tag::SIGNAL),
             tag::IO_PORT_CONTROL => other.tag() == tag::IO_PORT,
+            // Issued twice, neither is derived from the other.
+            tag::SIGNAL => cap.same_object(other) && !lower.starts_group(),
             _ => {
                 let badge = cap.badge();
                 let in_group = badge == 0 || badge == other.badge() && !lower.starts_group();

@@ -163,6 +163,15 @@ impl<M: Machine> Kernel<M> {
                 self.decode_io_port_control(inv).map(|r| self.perform_io_port_control(inv, r))
             }
             tag::IO_PORT => self.decode_io_port(inv).map(|r| self.perform_io_port(r)),
+            tag::SIGNAL => {
+                if let Cap::Signal { core, line } = cap.unpack() {
+                    self.machine.send_signal(core, line);
+                }
+                Ok(Ok(Answer::Empty))
+            }
+            tag::CORE_CONTROL => {
+                self.decode_core_control(inv).map(|r| self.perform_core_control(r))
+            }
             tag::DOMAIN => self.decode_domain(inv).map(|r| self.perform_domain(r)),
             tag::VSPACE => Err(SyscallError::IllegalOperation),
             _ => Err(SyscallError::InvalidCapability(0)),

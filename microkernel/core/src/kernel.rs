@@ -66,8 +66,8 @@ pub struct Kernel<M> {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// An instance with nothing in it. `irq_slots` is memory for one zeroed [`Slot`] per user
-    /// interrupt vector (108), never given out.
+    /// An instance with nothing in it. `irq_slots` is memory for one zeroed [`Slot`] per interrupt
+    /// vector ([`crate::objects::IRQ_VECTORS`]), never given out.
     pub fn new(machine: M, core: u32, irq_slots: PhysAddr) -> Self {
         let scheduler = Scheduler::new(
             machine.now(),

@@ -74,13 +74,13 @@ mod vspace;
 #[cfg(test)]
 mod vspace_tests;
 
-pub use boot::{BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, RegionList};
+pub use boot::{BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, RegionList, Share};
 pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};
 pub(crate) use delete::Preempted;
 pub(crate) use error::{Decoded, ensure, ensure_range};
 pub use error::{LookupFailure, SyscallError};
 pub(crate) use invocation::{Answer, Invocation, Outcome};
 pub use kernel::{Event, Kernel, Next};
-pub use machine::{InterruptTrigger, Machine, PortWidth, Ticks};
+pub use machine::{CoreControl, InterruptTrigger, Machine, PortWidth, Ticks};
 pub use memory::{KernelObject, Link, PhysAddr, Ref};
 pub use slot::Slot;

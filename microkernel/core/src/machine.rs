@@ -27,6 +27,15 @@ pub struct InterruptTrigger {
     pub active_low: bool,
 }
 
+/// What becomes of another core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoreControl {
+    /// It stops at once.
+    Stop,
+    /// It starts anew.
+    Start,
+}
+
 /// The hardware of one core, as its kernel instance sees it.
 ///
 /// `object` and `object_mut` trust the kernel's invariant that a [`Ref`] points at memory that was
@@ -70,6 +79,14 @@ pub trait Machine {
     fn unmask_interrupt(&mut self, vector: u8);
     /// Keeps user vector `vector` from arriving.
     fn mask_interrupt(&mut self, vector: u8);
+
+    /// Kernel instances in the machine, this one included.
+    fn cores(&self) -> u32;
+    /// Raises signal line `line` of core `core`, which exists (it may be this one).
+    fn send_signal(&mut self, core: u32, line: u8);
+    /// Stops another core, whatever it does, or lets one that was stopped start anew, from an empty
+    /// instance.
+    fn control_core(&mut self, core: u32, control: CoreControl);
 
     /// Reads a port.
     fn port_in(&mut self, port: u16, width: PortWidth) -> u32;

@@ -24,6 +24,7 @@ pub(crate) use domain::DomainSchedule;
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::Waiting;
 pub(crate) use io_port::IoPorts;
+pub use irq::IRQ_VECTORS;
 pub(crate) use irq::IrqTable;
 pub use notification::Notification;
 pub use paging::PageTable;

@@ -1,6 +1,6 @@
 //! A machine made of ordinary memory, for tests on the host.
 
-use crate::machine::{InterruptTrigger, Machine, PortWidth, Ticks};
+use crate::machine::{CoreControl, InterruptTrigger, Machine, PortWidth, Ticks};
 use crate::memory::{KernelObject, PhysAddr, Ref};
 use crate::objects::Tcb;
 use std::cell::Cell;
@@ -40,6 +40,12 @@ pub struct SimulatedMachine {
     pub routes: BTreeMap<u8, (u8, u8, InterruptTrigger)>,
     /// User vectors that are not masked.
     pub unmasked: BTreeSet<u8>,
+    /// Kernel instances in the machine.
+    pub cores: u32,
+    /// Signals sent: core and line, in order.
+    pub signals: Vec<(u32, u8)>,
+    /// Cores stopped and started, in order.
+    pub core_changes: Vec<(u32, CoreControl)>,
     /// Port writes, in order.
     pub port_writes: Vec<(u16, PortWidth, u32)>,
     /// What reads of a port give.
@@ -64,6 +70,9 @@ impl SimulatedMachine {
             preempt_after: Cell::new(None),
             routes: BTreeMap::new(),
             unmasked: BTreeSet::new(),
+            cores: 1,
+            signals: Vec::new(),
+            core_changes: Vec::new(),
             port_writes: Vec::new(),
             port_values: BTreeMap::new(),
             flushes: Vec::new(),
@@ -164,6 +173,18 @@ impl Machine for SimulatedMachine {
 
     fn mask_interrupt(&mut self, vector: u8) {
         self.unmasked.remove(&vector);
+    }
+
+    fn cores(&self) -> u32 {
+        self.cores
+    }
+
+    fn send_signal(&mut self, core: u32, line: u8) {
+        self.signals.push((core, line));
+    }
+
+    fn control_core(&mut self, core: u32, control: CoreControl) {
+        self.core_changes.push((core, control));
     }
 
     fn port_in(&mut self, port: u16, _width: PortWidth) -> u32 {

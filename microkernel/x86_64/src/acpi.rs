@@ -1,8 +1,11 @@
 //! ACPI's tables, as far as a kernel needs them: who interrupts whom (MADT) and the power
-//! management timer (FADT). Everything else is user space's.
+//! management timer (FADT), and which memory is near which processor (SRAT, see
+//! [`crate::affinity`]). Everything else is user space's.
 
+use crate::affinity::Affinity;
 use crate::boot_info::{RSDP_LENGTH, RootPointer, Rsdp};
 use crate::bytes::{PhysicalMemory, u8_at, u32_at, u64_at};
+use d3os_abi::MAX_CORES;
 use heapless::Vec;
 
 /// I/O interrupt controllers that are kept track of.
@@ -36,6 +39,10 @@ pub struct Platform {
     pub local_apic: u64,
     /// Processors that may be used.
     pub processors: u32,
+    /// Local APICs of the first of them, as many as the kernel can use.
+    pub apics: Vec<u32, MAX_CORES>,
+    /// Which memory is near which processor.
+    pub affinity: Affinity,
     /// I/O APICs in the tables' order.
     pub io_apics: Vec<IoApic, MAX_IO_APICS>,
     /// I/O port of the power management timer.
@@ -46,7 +53,7 @@ impl Platform {
     /// What a machine without tables is taken for: one processor, one I/O APIC at the usual place.
     pub fn assumed() -> Self {
         let io_apics = Vec::from([IoApic { address: DEFAULT_IO_APIC, first_interrupt: 0 }]);
-        Self { local_apic: DEFAULT_LOCAL_APIC, processors: 1, io_apics, timer_port: None }
+        Self { local_apic: DEFAULT_LOCAL_APIC, processors: 1, io_apics, ..Self::default() }
     }
 }
 
@@ -96,13 +103,16 @@ fn is_root_pointer(bytes: &[u8]) -> bool {
 /// Reads the tables that `rsdp` leads to.
 ///
 /// # Errors
-/// If the root table or the MADT is missing or damaged. A damaged FADT only costs the timer.
+/// If the root table or the MADT is missing or damaged. A damaged FADT only costs the timer, a
+/// damaged SRAT the knowledge of what is near.
 pub fn read(memory: &impl PhysicalMemory, rsdp: &[u8]) -> Result<Platform, AcpiError> {
     let root = RootTable::open(memory, rsdp)?;
     let madt = root.find(memory, *b"APIC")?.ok_or(AcpiError::NoInterruptTable)?;
     let mut platform = read_madt(madt);
     let fadt = root.find(memory, *b"FACP").ok().flatten();
     platform.timer_port = fadt.and_then(timer_port);
+    let srat = root.find(memory, *b"SRAT").ok().flatten();
+    platform.affinity = srat.map(Affinity::read).unwrap_or_default();
     Ok(platform)
 }
 
@@ -154,34 +164,44 @@ fn sum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
 }
 
+/// The entries of a table's body: type and bytes, the two of the head included.
+pub(crate) fn entries(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    core::iter::from_fn(move || {
+        let [kind, length, ..] = *rest else { return None };
+        let (entry, others) = rest.split_at_checked(length.max(2).into())?;
+        rest = others;
+        Some((kind, entry))
+    })
+}
+
 fn read_madt(madt: &[u8]) -> Platform {
     let local_apic = u32_at(madt, HEADER).map_or(DEFAULT_LOCAL_APIC, u64::from);
     let mut platform = Platform { local_apic, ..Platform::default() };
-    let mut rest = madt.get(HEADER + 8..).unwrap_or_default();
-    while let [kind, length, ..] = *rest {
-        let Some(entry) = rest.get(..usize::from(length.max(2))) else { break };
+    for (kind, entry) in entries(madt.get(HEADER + 8..).unwrap_or_default()) {
         read_madt_entry(&mut platform, kind, entry);
-        rest = &rest[entry.len()..];
     }
     platform.processors = platform.processors.max(1);
     platform
 }
 
-fn read_madt_entry(platform: &mut Platform, kind: u8, entry: &[u8]) {
-    let enabled = |offset| u32::from(u32_at(entry, offset).is_some_and(|flags| flags & 1 == 1));
-    match kind {
-        0 => platform.processors += enabled(4),
+/// Takes what an entry tells; more than is kept track of, and what makes no sense, is left out.
+fn read_madt_entry(platform: &mut Platform, kind: u8, entry: &[u8]) -> Option<()> {
+    let enabled = |offset| u32_at(entry, offset).is_some_and(|flags| flags & 1 == 1);
+    let apic = match kind {
+        0 if enabled(4) => u8_at(entry, 3)?.into(),
         1 => {
-            if let (Some(address), Some(first_interrupt)) = (u32_at(entry, 4), u32_at(entry, 8)) {
-                let io_apic = IoApic { address: address.into(), first_interrupt };
-                // What is beyond the most that are kept track of is left out.
-                let _ = platform.io_apics.push(io_apic);
-            }
+            let (address, first_interrupt) = (u32_at(entry, 4)?.into(), u32_at(entry, 8)?);
+            return platform.io_apics.push(IoApic { address, first_interrupt }).ok();
         }
-        5 => platform.local_apic = u64_at(entry, 4).unwrap_or(platform.local_apic),
-        9 => platform.processors += enabled(8),
-        _ => {}
-    }
+        5 => {
+            platform.local_apic = u64_at(entry, 4)?;
+            return None;
+        }
+        9 if enabled(8) => u32_at(entry, 4)?,
+        _ => return None,
+    };
+    platform.processors += 1;
+    platform.apics.push(apic).ok()
 }
 
 /// The timer's port from the FADT (ACPI 6.5, section 5.2.9): the extended address where it is a
@@ -257,6 +277,7 @@ mod tests {
         let rsdp = root_pointer(&machine, None).unwrap();
         let platform = read(&machine, &rsdp).unwrap();
         assert_eq!((platform.processors, platform.timer_port), (2, Some(0x608)));
+        assert_eq!(platform.apics[..], [0, 2], "the second one is disabled");
         let io_apic = IoApic { address: 0xfec0_0000, first_interrupt: 0 };
         assert_eq!(platform.io_apics[..], [io_apic]);
         assert_eq!(root_pointer(&machine, Some(Rsdp::At(0xe_0100))), Some(rsdp));

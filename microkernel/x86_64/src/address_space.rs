@@ -4,11 +4,10 @@
 
 use crate::bytes::PhysicalMemory;
 use crate::layout;
-use crate::memory_map::MemoryMap;
 use crate::window::{Table, Window, WindowFull};
 use core::cell::UnsafeCell;
 use core::ops::Range;
-use kernel_core::PhysAddr;
+use kernel_core::{PhysAddr, RegionList};
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
@@ -23,15 +22,13 @@ const LARGE_PAGE: u64 = 1 << 21;
 const HUGE_PAGE: u64 = 1 << 30;
 /// What the bootstrap tables show of physical memory.
 const BOOTSTRAP_END: u64 = 4 * HUGE_PAGE;
-/// Gibibytes that one table of the third level maps.
-const HUGE_PAGES_PER_TABLE: usize = 512;
 /// RAM that the kernel can see: 2 TiB.
 const PHYSMAP_TABLES: usize = 4;
 /// Tables of 4 KiB pages for the image: 8 MiB with its symbols.
 const IMAGE_TABLES: usize = 4;
-/// Tables of what user space shows: one at each level, and page tables for the code and for the core's
-/// window, which may reach into a second.
-const WINDOW_TABLES: usize = 6;
+/// Tables of what user space shows: the root, and for the code as for the core's window one at each
+/// level below, of the last another where they reach into it.
+pub(crate) const SHOWN_TABLES: usize = 7;
 
 /// The tables, as one page-aligned static.
 #[repr(C, align(4096))]
@@ -45,13 +42,12 @@ struct Tables {
     physmap: [Table; PHYSMAP_TABLES],
     /// Directories of the first 4 GiB, for processors without 1 GiB pages.
     low_directories: [Table; 4],
-    window: [Table; WINDOW_TABLES],
 }
 
-/// A static that the boot core alone touches, once, through [`build`].
+/// A static that the boot core alone touches, through [`build`] and [`map_stack`].
 struct BootOnly<T>(UnsafeCell<T>);
 
-// SAFETY: only `build` reaches the contents, and its caller promises to be alone.
+// SAFETY: only `build` and `map_stack` reach the contents, and their caller is the boot core.
 unsafe impl<T> Sync for BootOnly<T> {}
 
 // SAFETY: zeroes are a table without entries.
@@ -85,104 +81,114 @@ pub(crate) enum MappingError {
         "a processor without 1 GiB pages needs free memory below 4 GiB for page tables; found none"
     )]
     NoMemory,
-    /// What user space shows lies too far apart.
-    #[error("the kernel's entries and a core's window are to fit three page tables")]
-    Window(#[from] WindowFull),
+}
+
+/// Flags of the kernel's pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flags {
+    code: u64,
+    constants: u64,
+    data: u64,
+}
+
+impl Flags {
+    /// For a processor that can forbid execution, or not; for address spaces that all show the kernel,
+    /// or not: if so, its pages outlast a change in the processor's buffers.
+    pub(crate) fn new(no_execute: bool, shown: bool) -> Self {
+        let code = if shown { PRESENT | GLOBAL } else { PRESENT };
+        let constants = if no_execute { code | NO_EXECUTE } else { code };
+        Self { code, constants, data: constants | WRITABLE }
+    }
 }
 
 /// What the kernel's half is to show.
 pub(crate) struct Plan<'a> {
     /// RAM.
-    pub(crate) memory: &'a MemoryMap,
+    pub(crate) memory: &'a RegionList,
+    /// The part of it that holds nothing, and is a place for directories.
+    pub(crate) free: &'a RegionList,
     /// The processor has 1 GiB pages.
     pub(crate) huge_pages: bool,
-    /// The processor can forbid execution.
-    pub(crate) no_execute: bool,
+    /// How pages are mapped.
+    pub(crate) flags: Flags,
     /// One past the image's last virtual address, symbols included.
     pub(crate) image_end: u64,
     /// Physical addresses of pages of registers, seen from [`layout::DEVICES`] on in this order.
     pub(crate) devices: &'a [u64],
-    /// Physical memory that holds something and is no place for directories.
-    pub(crate) taken: &'a [Range<u64>],
-    /// The core's window, which is all that user space shows beside the entry code; none: it shows
-    /// all of the kernel's half.
-    pub(crate) window: Option<Range<u64>>,
 }
 
 /// The kernel's half as built.
 pub(crate) struct AddressSpace {
     /// A root that holds nothing else.
     pub(crate) root: PhysAddr,
-    /// A root with what user space shows of it.
-    pub(crate) shown: PhysAddr,
     /// Pages of RAM that became directories (of no size with 1 GiB pages).
     pub(crate) directories: Range<u64>,
+    /// How pages are mapped.
+    pub(crate) flags: Flags,
 }
 
 /// Builds the kernel's half.
 ///
 /// # Safety
-/// Called once, by the boot core alone, on the bootstrap tables; `plan.memory` is RAM that nobody
-/// uses but for what lies in `plan.taken` and the image.
+/// Called once, by the boot core alone, on the bootstrap tables; nobody uses `plan.free`.
 pub(crate) unsafe fn build(plan: &Plan<'_>) -> Result<AddressSpace, MappingError> {
     // SAFETY: the caller promises that this is the only reference.
     let tables = unsafe { &mut *TABLES.0.get() };
     link_tables(tables);
     map_image(tables, plan)?;
     for (entry, device) in tables.devices.iter_mut().zip(plan.devices) {
-        *entry = device | UNCACHED | plan.data();
+        *entry = device | UNCACHED | plan.flags.data;
     }
-    let directories =
-        if plan.huge_pages { map_ram_huge(tables, plan) } else { map_ram_large(tables, plan)? };
-    let root = PhysAddr(layout::image_physical(&raw const tables.root));
-    let shown = match &plan.window {
-        Some(range) => show_window(tables, plan, range)?,
-        None => root,
-    };
-    Ok(AddressSpace { root, shown, directories })
+    let directories = map_ram(tables, plan)?;
+    Ok(AddressSpace { root: PhysAddr(place(&tables.root)), directories, flags: plan.flags })
 }
 
-/// What user space shows is the same in every address space, so these pages are global.
-fn show_window(
-    tables: &mut Tables,
-    plan: &Plan<'_>,
-    range: &Range<u64>,
-) -> Result<PhysAddr, MappingError> {
-    let base = layout::image_physical(&raw const tables.window);
-    let mut window = Window::new(&mut tables.window, base);
-    let data = WRITABLE | plan.never_executed();
-    for (range, flags) in [(layout::entry(), 0), (range.clone(), data)] {
+/// Builds a root in `tables`, which are zero, that shows what user space is to show of the kernel: the
+/// entry code and a core's window. That is the same in every address space, so the pages are global.
+pub(crate) fn show_window(
+    tables: &mut [Table; SHOWN_TABLES],
+    window: Range<u64>,
+    flags: Flags,
+) -> Result<PhysAddr, WindowFull> {
+    let base = place(&tables[0]);
+    let mut shown = Window::new(tables, base);
+    for (range, flags) in [(layout::entry(), flags.code), (window, flags.data)] {
         for page in (range.start / PAGE..range.end / PAGE).map(|page| page * PAGE) {
-            let entry = (page - layout::KERNEL_BASE) | PRESENT | GLOBAL | flags;
-            window.show(page, entry)?;
+            shown.show(page, layout::physical(page) | GLOBAL | flags)?;
         }
     }
     Ok(PhysAddr(base))
 }
 
-impl Plan<'_> {
-    fn never_executed(&self) -> u64 {
-        if self.no_execute { NO_EXECUTE } else { 0 }
+/// Maps the stack of a core other than the boot core where [`layout::stack_in_area`] says; `table` is
+/// for the area's page table.
+///
+/// # Safety
+/// Called by the boot core, for a core that does not run. Both are RAM that the kernel keeps.
+pub(crate) unsafe fn map_stack(
+    core: u32,
+    table: &mut Table,
+    stack: &[u8; layout::STACK_BYTES as usize],
+    flags: Flags,
+) {
+    *table = [0; 512];
+    let pages = stack.len() / PAGE as usize;
+    for (entry, page) in table[512 - pages..].iter_mut().zip(stack.chunks(PAGE as usize)) {
+        *entry = layout::physical(page.as_ptr().addr() as u64) | flags.data;
     }
+    // SAFETY: after `build` only the boot core's calls of this function reach the tables, and
+    // processors, which find either nothing or the new table.
+    let tables = unsafe { &mut *TABLES.0.get() };
+    tables.device_directory[index(core.into())] = entry_for(table);
+}
 
-    /// Flags of the kernel's own pages: in the processor's buffers they outlast a change of the address
-    /// space, where that shows them, too.
-    fn own(&self) -> u64 {
-        if self.window.is_none() { PRESENT | GLOBAL } else { PRESENT }
-    }
-
-    /// Flags of data.
-    fn data(&self) -> u64 {
-        self.own() | WRITABLE | self.never_executed()
-    }
-
-    fn ram_end(&self) -> u64 {
-        self.memory.end().min((PHYSMAP_TABLES * HUGE_PAGES_PER_TABLE) as u64 * HUGE_PAGE)
-    }
+/// Where a table is, physically.
+fn place(table: &Table) -> u64 {
+    layout::physical(table.as_ptr().addr() as u64)
 }
 
 fn entry_for(table: &Table) -> u64 {
-    layout::image_physical(&raw const *table) | TABLE
+    place(table) | TABLE
 }
 
 fn link_tables(tables: &mut Tables) {
@@ -204,13 +210,13 @@ fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
     if size > IMAGE_TABLES as u64 * LARGE_PAGE {
         return Err(MappingError::ImageTooLarge(size));
     }
-    let constants = plan.own() | plan.never_executed();
+    let Flags { code, constants, data } = plan.flags;
     for (range, flags) in [
-        (layout::text(), plan.own()),
+        (layout::text(), code),
         (layout::rodata(), constants),
-        (layout::data(), plan.data()),
-        (layout::stack(), plan.data()),
-        (layout::data_after_stack(), plan.data()),
+        (layout::data(), data),
+        (layout::stack(), data),
+        (layout::data_after_stack(), data),
         (layout::symbols()..plan.image_end, constants),
     ] {
         for page in (range.start / PAGE..range.end / PAGE).map(|page| page * PAGE) {
@@ -222,20 +228,38 @@ fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
     Ok(())
 }
 
-/// Every gibibyte that holds RAM, by one page each.
-fn map_ram_huge(tables: &mut Tables, plan: &Plan<'_>) -> Range<u64> {
-    let flags = LARGE | plan.data();
-    for range in plan.memory.usable.iter() {
-        let last = range.end.min(plan.ram_end()).div_ceil(HUGE_PAGE);
-        for gibibyte in range.start / HUGE_PAGE..last {
-            *physmap_entry(tables, gibibyte) = (gibibyte * HUGE_PAGE) | flags;
-        }
+/// Every gibibyte that holds RAM, by a page of that size or a directory of smaller pages.
+fn map_ram(tables: &mut Tables, plan: &Plan<'_>) -> Result<Range<u64>, MappingError> {
+    let end = plan.memory.iter().last().map_or(0, |range| range.end).div_ceil(HUGE_PAGE);
+    let gibibytes = end.min(PHYSMAP_TABLES as u64 * 512);
+    let low = tables.low_directories.len() as u64;
+    let extra = if plan.huge_pages { 0 } else { gibibytes.saturating_sub(low) };
+    let directories = find_pages(plan, extra)?;
+    for gibibyte in (0..gibibytes).filter(|gibibyte| plan.has_ram(gibibyte * HUGE_PAGE, HUGE_PAGE)) {
+        let entry = if plan.huge_pages {
+            gibibyte * HUGE_PAGE | LARGE | plan.flags.data
+        } else {
+            let physical = match tables.low_directories.get(index(gibibyte)) {
+                Some(directory) => place(directory),
+                None => directories.start + (gibibyte - low) * PAGE,
+            };
+            let directory = layout::physmap(physical) as *mut Table;
+            // SAFETY: a page of the static tables or one found free, below 4 GiB, which the
+            // bootstrap tables map; nobody else refers to it.
+            fill_directory(unsafe { &mut *directory }, gibibyte, plan);
+            physical | TABLE
+        };
+        tables.physmap[index(gibibyte / 512)][index(gibibyte % 512)] = entry;
     }
-    0..0
+    Ok(directories)
 }
 
-fn physmap_entry(tables: &mut Tables, gibibyte: u64) -> &mut u64 {
-    &mut tables.physmap[index(gibibyte / 512)][index(gibibyte % 512)]
+fn fill_directory(directory: &mut Table, gibibyte: u64, plan: &Plan<'_>) {
+    for (index, entry) in (0u64..).zip(directory.iter_mut()) {
+        let start = gibibyte * HUGE_PAGE + index * LARGE_PAGE;
+        let has_ram = plan.has_ram(start, LARGE_PAGE);
+        *entry = if has_ram { start | LARGE | plan.flags.data } else { 0 };
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the kernel's target has 64-bit indices")]
@@ -243,46 +267,17 @@ const fn index(number: u64) -> usize {
     number as usize
 }
 
-/// Every 2 MiB that hold RAM; directories above 4 GiB are taken from RAM below.
-fn map_ram_large(tables: &mut Tables, plan: &Plan<'_>) -> Result<Range<u64>, MappingError> {
-    let gibibytes = plan.ram_end().div_ceil(HUGE_PAGE);
-    let extra = gibibytes.saturating_sub(tables.low_directories.len() as u64);
-    let directories = find_pages(plan, extra)?;
-    for gibibyte in 0..gibibytes {
-        let physical = match tables.low_directories.get(index(gibibyte)) {
-            Some(directory) => layout::image_physical(&raw const *directory),
-            None => directories.start + (gibibyte - tables.low_directories.len() as u64) * PAGE,
-        };
-        *physmap_entry(tables, gibibyte) = physical | TABLE;
-        let directory = layout::physmap(physical) as *mut Table;
-        // SAFETY: a page of the static tables or one found free, below 4 GiB, which the bootstrap
-        // tables map; nobody else refers to it.
-        fill_directory(unsafe { &mut *directory }, gibibyte, plan);
-    }
-    Ok(directories)
-}
-
-fn fill_directory(directory: &mut Table, gibibyte: u64, plan: &Plan<'_>) {
-    let flags = LARGE | plan.data();
-    for (index, entry) in (0u64..).zip(directory.iter_mut()) {
-        let start = gibibyte * HUGE_PAGE + index * LARGE_PAGE;
-        let touches = |ram: Range<u64>| ram.start < start + LARGE_PAGE && start < ram.end;
-        let holds_ram = plan.memory.usable.iter().any(touches);
-        *entry = if holds_ram { start | flags } else { 0 };
+impl Plan<'_> {
+    fn has_ram(&self, start: u64, bytes: u64) -> bool {
+        self.memory.iter().any(|ram| ram.start < start + bytes && start < ram.end)
     }
 }
 
 /// The highest free run of `count` pages below 4 GiB.
 fn find_pages(plan: &Plan<'_>, count: u64) -> Result<Range<u64>, MappingError> {
-    if count == 0 {
-        return Ok(0..0);
-    }
-    let mut free = plan.memory.usable.clone();
-    for taken in plan.taken {
-        free.remove(taken.clone());
-    }
-    free.remove(BOOTSTRAP_END..u64::MAX);
+    let mut low = plan.free.clone();
+    low.remove(BOOTSTRAP_END..u64::MAX);
     let fits = |range: &Range<u64>| range.end - range.start >= count * PAGE;
-    let range = free.iter().filter(fits).last().ok_or(MappingError::NoMemory)?;
+    let range = low.iter().filter(fits).last().ok_or(MappingError::NoMemory)?;
     Ok(range.end - count * PAGE..range.end)
 }

@@ -29,11 +29,7 @@ impl CommandLine {
                 "mitigations=auto" => options.mitigations = Mitigations::Auto,
                 "mitigations=on" => options.mitigations = Mitigations::On,
                 "mitigations=off" => options.mitigations = Mitigations::Off,
-                word => {
-                    if let Some(("exit_port", port)) = word.split_once('=') {
-                        options.exit_port = parse_port(port);
-                    }
-                }
+                word => options.set(word),
             }
         }
         options
@@ -49,6 +45,34 @@ pub struct Options {
     pub exit_port: Option<u16>,
     /// What to do against speculative execution.
     pub mitigations: Mitigations,
+    /// Most cores that get a kernel instance.
+    pub cores: Option<usize>,
+    /// Bytes of the memory that all instances share.
+    pub pool: Option<u64>,
+}
+
+impl Options {
+    fn set(&mut self, word: &str) {
+        match word.split_once('=') {
+            Some(("exit_port", port)) => self.exit_port = parse_port(port),
+            Some(("cores", cores)) => self.cores = cores.parse().ok(),
+            Some(("pool", size)) => self.pool = parse_size(size),
+            _ => {}
+        }
+    }
+}
+
+/// A number of bytes, or of `K`, `M` or `G`.
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(['K', 'M', 'G']);
+    let shift = match &text[digits.len()..] {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// What to do against attacks by speculative execution.
@@ -90,6 +114,11 @@ mod tests {
         assert_eq!(options("mitigations=on quiet").mitigations, Mitigations::On);
         assert_eq!(options("mitigations=some").mitigations, Mitigations::Auto);
         assert_eq!(options("exit_port=244").exit_port, Some(244));
+        assert_eq!(options("cores=4").cores, Some(4));
+        assert_eq!(options("cores=-1").cores, None);
+        let sizes = ["pool=4096", "pool=3K", "pool=64M", "pool=2G", "pool=M", "pool=99999999999G"];
+        let parsed = sizes.map(|line| options(line).pool);
+        assert_eq!(parsed, [Some(4096), Some(3072), Some(64 << 20), Some(2 << 30), None, None]);
         assert_eq!(options("exit_port=0x1ffff").exit_port, None);
         assert_eq!(options("disquiet"), Options::default());
     }

@@ -1,21 +1,24 @@
 //! What belongs to one core: what its entry code needs at once, its descriptor tables, and its
 //! kernel instance. GS points at it while the kernel runs; it is the kernel's only global.
 
+use crate::address_space::{AddressSpace, SHOWN_TABLES, show_window};
 use crate::command_line::Options;
 use crate::hardware::Hardware;
 use crate::instructions::{read_msr, write_msr};
+use crate::irq_lines::VECTORS;
 use crate::layout;
 use crate::processor::{self, msr};
 use crate::segments::{self, Gates, InterruptStack, KERNEL_DATA, Segments, TaskState};
 use crate::symbols::SymbolTable;
 use crate::trap::Entries;
+use crate::window::{Table, WindowFull};
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::{MaybeUninit, offset_of};
 use core::ops::Range;
-use core::ptr::{self, addr_of_mut};
-use kernel_core::{Kernel, PhysAddr};
+use core::ptr;
 use kernel_core::objects::Context;
+use kernel_core::{Kernel, PhysAddr, Slot};
 
 const INTERRUPT_STACK: usize = 8192;
 
@@ -72,6 +75,10 @@ impl Window {
 pub(crate) struct Core {
     /// What entry code needs.
     pub(crate) window: Window,
+    /// What it is part of.
+    block: *mut Block,
+    /// Number of this core.
+    pub(crate) number: u32,
     /// Whether `kernel` holds an instance.
     pub(crate) running: bool,
     /// Whether the kernel has a page table of its own.
@@ -86,35 +93,63 @@ pub(crate) struct Core {
 
 const _: () = assert!(offset_of!(Core, window) == 0);
 
+/// Slots for the notification of every interrupt vector: memory of the kernel instance, which
+/// reaches it by its physical address.
+#[repr(C, align(32))]
+struct IrqSlots([[u8; size_of::<Slot>()]; VECTORS]);
+
 /// A core's memory.
 #[repr(C)]
-struct Block {
+pub(crate) struct Block {
     stacks: InterruptStacks,
     core: Core,
+    irq_slots: IrqSlots,
+    /// What user space shows of the kernel, where that has a page table of its own.
+    shown: ShownTables,
+}
+
+#[repr(C, align(4096))]
+struct ShownTables([Table; SHOWN_TABLES]);
+
+/// What the kernel keeps for a core other than the boot core, at the start of its private RAM. The
+/// first two are the boot core's to write before it starts the core.
+#[repr(C, align(4096))]
+pub(crate) struct OtherCore {
+    /// The page table that shows the stack.
+    pub(crate) stack_table: Table,
+    pub(crate) stack: [u8; layout::STACK_BYTES as usize],
+    pub(crate) block: Block,
 }
 
 /// A static whose contents are reached through raw pointers only.
 struct Place<T>(UnsafeCell<MaybeUninit<T>>);
 
-// SAFETY: what is in it is used by one core only, the one that `install` ran on.
+// SAFETY: what is in it is used by the boot core only.
 unsafe impl<T> Sync for Place<T> {}
 
 static BOOT_CORE: Place<Block> = Place(UnsafeCell::new(MaybeUninit::uninit()));
 
-/// Sets up the boot core: its structure, GS, descriptor tables, entries for every trap.
+/// The boot core's memory.
+pub(crate) fn boot_block() -> *mut Block {
+    BOOT_CORE.0.get().cast()
+}
+
+/// Sets up a core: its structure, GS, descriptor tables, entries for every trap. `stack` is where its
+/// kernel stack begins.
 ///
 /// # Safety
-/// Called once, first of all, on the boot core.
-pub(crate) unsafe fn install() -> &'static mut Core {
-    let block: *mut Block = BOOT_CORE.0.get().cast();
-    // SAFETY: only the field's address is taken, inside the static.
-    let core = unsafe { addr_of_mut!((*block).core) };
-    // SAFETY: the static is large enough and nobody else has a reference yet.
-    unsafe { write_core(core) };
+/// Called first of all, on the core that the block belongs to, and once after it has started.
+pub(crate) unsafe fn install(block: *mut Block, number: u32, stack: u64) -> &'static mut Core {
+    // SAFETY: the caller vouches for the block: nobody else has a reference into it.
+    unsafe { block.write_bytes(0, 1) };
+    // SAFETY: only the field's address is taken.
+    let core = unsafe { &raw mut (*block).core };
+    // SAFETY: as for the block.
+    unsafe { core.write(Core::new(block, number, stack)) };
     // SAFETY: just written, and only this core's code reaches it.
     let this = unsafe { &mut *core };
     let (segments, gates) = (&raw const this.window.segments, &raw const this.window.gates);
-    // SAFETY: the tables lie in a static; every gate leads to `trap`'s entries.
+    // SAFETY: the tables stay where they are; every gate leads to `trap`'s entries.
     unsafe { segments::load(segments, gates) };
     // SAFETY: GS is the kernel's; loading its selector just zeroed it.
     unsafe { write_msr(msr::GS_BASE, core.addr() as u64) };
@@ -123,62 +158,84 @@ pub(crate) unsafe fn install() -> &'static mut Core {
     this
 }
 
-/// # Safety
-/// `core` may be written.
-unsafe fn write_core(core: *mut Core) {
-    let address = core.addr() as u64;
-    let task = TaskState::new(|stack| address - Window::above_stack(stack) as u64);
-    let window = Window {
-        this: core,
-        stack: layout::stack().end,
-        context: ptr::null_mut(),
-        scratch: 0,
-        kernel_root: 0,
-        user_root: 0,
-        nmis: 0,
-        data_selector: KERNEL_DATA,
-        task,
-        segments: Segments::new(address + offset_of!(Window, task) as u64),
-        gates: Gates::new(&Entries::of(false)),
-    };
-    let value = Core {
-        window,
-        running: false,
-        separate: false,
-        options: Options::default(),
-        symbols: None,
-        kernel: MaybeUninit::uninit(),
-    };
-    // SAFETY: the caller vouches for the place.
-    unsafe { core.write(value) };
-}
-
 impl Core {
+    fn new(block: *mut Block, number: u32, stack: u64) -> Self {
+        let address = block.addr() + offset_of!(Block, core);
+        let task = TaskState::new(|stack| (address - Window::above_stack(stack)) as u64);
+        let window = Window {
+            this: ptr::with_exposed_provenance_mut(address),
+            stack,
+            context: ptr::null_mut(),
+            scratch: 0,
+            kernel_root: 0,
+            user_root: 0,
+            nmis: 0,
+            data_selector: KERNEL_DATA,
+            task,
+            segments: Segments::new((address + offset_of!(Window, task)) as u64),
+            gates: Gates::new(&Entries::of(false)),
+        };
+        Self {
+            window,
+            block,
+            number,
+            running: false,
+            separate: false,
+            options: Options::default(),
+            symbols: None,
+            kernel: MaybeUninit::uninit(),
+        }
+    }
+
     /// The core that this runs on, or null before [`install`].
     pub(crate) fn current() -> *const Self {
         // SAFETY: every processor with long mode has the register.
         unsafe { read_msr(msr::GS_BASE) as *const Self }
     }
 
-    /// Lets user mode enter by the variant for a page table of the kernel's own, at this root, or for a
-    /// shared one.
+    /// Its kernel stack.
+    pub(crate) fn stack_range(&self) -> Range<u64> {
+        self.window.stack - layout::STACK_BYTES..self.window.stack
+    }
+
+    /// Lets user mode enter by the variant for a page table of the kernel's own, or for a shared one. Returns the root that user address spaces share the upper half of.
+    ///
+    /// # Errors
+    /// If what user space shows needs more paging structures than there are.
     ///
     /// # Safety
-    /// The root is the kernel's, and user address spaces show what the variant needs.
-    pub(crate) unsafe fn choose_entries(&mut self, kernel_root: Option<PhysAddr>) {
-        self.separate = kernel_root.is_some();
-        self.window.kernel_root = kernel_root.unwrap_or_default().0;
-        let entries = Entries::of(self.separate);
+    /// The address space is the kernel's, and active.
+    pub(crate) unsafe fn choose_entries(
+        &mut self,
+        separate: bool,
+        space: &AddressSpace,
+    ) -> Result<PhysAddr, WindowFull> {
+        self.separate = separate;
+        self.window.kernel_root = space.root.0;
+        let entries = Entries::of(separate);
         self.window.gates = Gates::new(&entries);
         // SAFETY: the entry and the selectors are this kernel's.
         unsafe { processor::set_syscall_entry(entries.syscall, segments::STAR) };
+        if !separate {
+            return Ok(space.root);
+        }
+        // SAFETY: this is the only reference to what is part of the core's own block.
+        let tables = unsafe { &mut (*self.block).shown.0 };
+        show_window(tables, self.window_range(), space.flags)
     }
 
     /// What user address spaces show where the kernel has a page table of its own: the window and the
     /// interrupt stacks.
-    pub(crate) fn window_range(&self) -> Range<u64> {
+    fn window_range(&self) -> Range<u64> {
         let start = (&raw const self.window).addr() as u64;
         start - size_of::<InterruptStacks>() as u64..start + size_of::<Window>() as u64
+    }
+
+    /// Slots for its interrupts.
+    pub(crate) fn irq_slots(&self) -> PhysAddr {
+        // SAFETY: only the field's address is taken.
+        let slots = unsafe { &raw const (*self.block).irq_slots };
+        PhysAddr(layout::physical(slots.addr() as u64))
     }
 
     /// The kernel instance.

@@ -17,11 +17,11 @@ global_asm!(
 multiboot2_header:
     .long MULTIBOOT2, 0, multiboot2_end - multiboot2_header
     .long -(MULTIBOOT2 + (multiboot2_end - multiboot2_header))
-    # A framebuffer, if there is one: any size, 32 bits.
+    // A framebuffer, if there is one: any size, 32 bits.
     .short 5, 1
     .long 20, 0, 0, 32
     .balign 8
-    # Modules on page boundaries.
+    // Modules on page boundaries.
     .short 6, 0
     .long 8
     .short 0, 0
@@ -47,7 +47,11 @@ boot_entry:
     movl %eax, boot_time
     movl %edx, boot_time + 4
     movl $boot_stack_end, %esp
+    xorl %ebp, %ebp
 
+    // Other cores come here too, with 1 in EBP.
+    .global enter_long_mode
+enter_long_mode:
     movl $0x80000000, %eax
     cpuid
     cmpl $0x80000001, %eax
@@ -57,15 +61,18 @@ boot_entry:
     btl $29, %edx
     jnc no_long_mode
 
-    movl $0x20, %eax            # CR4: physical address extension
+    movl $0x20, %eax            // CR4: physical address extension
     movl %eax, %cr4
     movl $boot_root, %eax
     movl %eax, %cr3
-    movl $0xc0000080, %ecx      # EFER: long mode
-    movl $0x100, %eax
+    movl $0xc0000080, %ecx      // EFER: long mode, and pages that forbid execution where there
+    movl %edx, %eax             // are such (bit 20 of EDX, bit 11 of EFER)
+    shrl $9, %eax
+    andl $0x800, %eax
+    orl $0x100, %eax
     xorl %edx, %edx
     wrmsr
-    movl $0x80010033, %eax      # CR0: paging, write protection, numeric errors, protection
+    movl $0x80010033, %eax      // CR0: paging, write protection, numeric errors, protection
     movl %eax, %cr0
     lgdt boot_segments_pointer
     ljmp $8, $boot_long_mode
@@ -92,15 +99,18 @@ boot_long_mode:
     movl %eax, %ds
     movl %eax, %es
     movl %eax, %ss
+    testl %ebp, %ebp
+    jnz 1f
     movq $stack_top, %rsp
-    xorl %ebp, %ebp
-    movl %edi, %edi             # EAX at entry
-    movl %esi, %esi             # EBX at entry
+    movl %edi, %edi             // EAX at entry
+    movl %esi, %esi             // EBX at entry
     movl $boot_time, %edx
-    movq (%rdx), %rdx           # time stamp counter at entry
+    movq (%rdx), %rdx           // time stamp counter at entry
     movq ${start}, %rax
     call *%rax
     ud2
+1:  movabsq $trampoline_high, %rax
+    jmp *%rax
 
     .section .boot.data, "aw", @progbits
     .balign 4096
@@ -126,11 +136,14 @@ boot_directories:
     .quad page + LARGE_PAGE
     .set page, page + 0x200000
     .endr
+    .global boot_segments
 boot_segments:
     .quad 0
-    .quad 0x00209b0000000000
+    .quad 0x00209b0000000000    // 64-bit code
+    .quad 0x00cf9b000000ffff    // 32-bit code
+    .quad 0x00cf93000000ffff    // data
 boot_segments_pointer:
-    .short 15
+    .short 31
     .long boot_segments
     .balign 8
 boot_time:

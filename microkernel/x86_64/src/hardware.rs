@@ -1,20 +1,22 @@
 //! The machine of one core, as the kernel instance sees it: the [`Machine`] of real hardware.
 
-use crate::address_space::AddressSpace;
 use crate::core_local::Window;
+use crate::instance::Blueprint;
 use crate::instructions::{
     in8, in16, in32, invalidate_page, out8, out16, out32, stop, time_stamp, write_cr3, write_msr,
 };
 use crate::io_apic::IoApics;
-use crate::irq_lines::{Arrival, IrqLines, Pin};
+use crate::irq_lines::{IrqLines, Pin};
 use crate::layout;
 use crate::local_apic::LocalApic;
 use crate::processor::{Guards, disable_fpu, msr};
 use crate::serial::Serial;
 use core::arch::asm;
-use d3os_abi::{IRQ_VECTOR_BASE, TCB_FLAG_FPU_DISABLED};
+use d3os_abi::{FIRST_SIGNAL_VECTOR, IRQ_VECTOR_BASE, TCB_FLAG_FPU_DISABLED};
 use kernel_core::objects::{Context, FpuState, PageTable, Tcb};
-use kernel_core::{InterruptTrigger, KernelObject, Link, Machine, PhysAddr, PortWidth, Ref, Ticks};
+use kernel_core::{
+    CoreControl, InterruptTrigger, KernelObject, Link, Machine, PhysAddr, PortWidth, Ref, Ticks,
+};
 
 /// First entry of a page-table root that is the kernel's.
 const KERNEL_HALF: usize = 256;
@@ -23,6 +25,7 @@ const USER_ADDRESS: u64 = (1 << 47) - 1;
 
 /// The hardware of one core.
 pub(crate) struct Hardware {
+    blueprint: &'static Blueprint,
     ticks_per_microsecond: Ticks,
     /// A page-table root with what user space shows of the kernel's half.
     shown_root: PhysAddr,
@@ -48,18 +51,18 @@ pub(crate) struct Hardware {
 impl Hardware {
     /// On a core in the kernel's address space, with FS and GS base of user mode zero.
     pub(crate) fn new(
-        ticks_per_microsecond: Ticks,
-        space: &AddressSpace,
-        guards: Guards,
+        blueprint: &'static Blueprint,
+        shown_root: PhysAddr,
         local_apic: LocalApic,
         io_apics: IoApics,
     ) -> Self {
         Self {
-            ticks_per_microsecond,
-            shown_root: space.shown,
-            guards,
-            only_separate: guards.separate && !guards.prediction_barrier,
-            root: space.root,
+            blueprint,
+            ticks_per_microsecond: blueprint.megahertz.into(),
+            shown_root,
+            guards: blueprint.guards,
+            only_separate: blueprint.guards.separate && !blueprint.guards.prediction_barrier,
+            root: blueprint.space.root,
             local_apic,
             io_apics,
             lines: IrqLines::new(),
@@ -71,18 +74,23 @@ impl Hardware {
         }
     }
 
+    /// The core's local APIC.
+    pub(crate) fn apic(&self) -> u32 {
+        self.local_apic.id()
+    }
+
+    /// The local APIC of another core.
+    fn apic_of(&self, core: u32) -> Option<u32> {
+        Some(self.blueprint.partition.members.get(core as usize)?.apic)
+    }
+
     /// A user interrupt vector arrived: acknowledges it to the controllers. Whether the kernel
     /// instance is to hear of it.
     pub(crate) fn accept_interrupt(&mut self, vector: u8) -> bool {
-        let (hold, deliver) = match self.lines.arrive(vector) {
-            Arrival::Deliver { hold } => (hold, true),
-            Arrival::Keep { hold } => (hold, false),
-        };
-        if let Some(pin) = hold {
-            self.io_apics.set_masked(pin, true);
-        }
+        let arrival = self.lines.arrive(vector);
+        self.set_pin_masked(arrival.hold, true);
         self.local_apic.end_of_interrupt();
-        deliver
+        arrival.deliver
     }
 
     /// The timer's vector arrived. Whether the deadline has passed.
@@ -271,13 +279,33 @@ impl Machine for Hardware {
         let release = self.lines.unmask(vector);
         self.set_pin_masked(release.pin, false);
         if release.resend {
-            self.local_apic.send_to_self(IRQ_VECTOR_BASE + vector);
+            self.local_apic.send(self.apic(), IRQ_VECTOR_BASE + vector);
         }
     }
 
     fn mask_interrupt(&mut self, vector: u8) {
         let pin = self.lines.mask(vector);
         self.set_pin_masked(pin, true);
+    }
+
+    fn cores(&self) -> u32 {
+        self.blueprint.cores()
+    }
+
+    fn send_signal(&mut self, core: u32, line: u8) {
+        if let Some(apic) = self.apic_of(core) {
+            self.local_apic.send(apic, IRQ_VECTOR_BASE + FIRST_SIGNAL_VECTOR + line);
+        }
+    }
+
+    fn control_core(&mut self, core: u32, control: CoreControl) {
+        match (self.apic_of(core), control) {
+            (Some(apic), CoreControl::Stop) => self.local_apic.send_init(apic),
+            (Some(apic), CoreControl::Start) => {
+                self.local_apic.send_start(apic, self.blueprint.start_page);
+            }
+            (None, _) => {}
+        }
     }
 
     fn port_in(&mut self, port: u16, width: PortWidth) -> u32 {

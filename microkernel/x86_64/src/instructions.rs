@@ -58,6 +58,12 @@ pub(crate) unsafe fn write_msr(register: u32, value: u64) {
     unsafe { Msr::new(register).write(value) };
 }
 
+/// Lets every earlier write be seen, and every earlier read be done, before what follows.
+pub(crate) fn memory_fence() {
+    // SAFETY: only orders.
+    unsafe { asm!("mfence", "lfence", options(nostack, preserves_flags)) };
+}
+
 /// The address that the last page fault was about.
 pub(crate) fn fault_address() -> u64 {
     Cr2::read_raw()

@@ -4,13 +4,13 @@
 //! is let through once and remembered, and sent again when the vector is unmasked; only a second
 //! one masks the pin. A level stays, so its pin is masked before the interrupt is acknowledged.
 
-use d3os_abi::MAX_IRQ_VECTOR;
+use kernel_core::objects::IRQ_VECTORS;
 
+/// User vectors: devices' and signal lines'. Those between the two are never in use.
+pub const VECTORS: usize = IRQ_VECTORS;
 /// The last user vector.
-pub const LAST_VECTOR: u8 = 107;
-/// User vectors.
-pub const VECTORS: usize = LAST_VECTOR as usize + 1;
-const _: () = assert!(LAST_VECTOR as u64 == MAX_IRQ_VECTOR);
+pub const LAST_VECTOR: u8 = 127;
+const _: () = assert!(LAST_VECTOR as usize + 1 == VECTORS);
 
 /// An IOAPIC's pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,19 +23,13 @@ pub struct Pin {
     pub level: bool,
 }
 
-/// What to do with an interrupt that arrived; the pin is to be masked before it is acknowledged.
+/// What to do with an interrupt that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
-    /// The kernel is to hear of it.
-    Deliver {
-        /// Mask this pin.
-        hold: Option<Pin>,
-    },
-    /// It will be sent again when the vector is unmasked.
-    Keep {
-        /// Mask this pin.
-        hold: Option<Pin>,
-    },
+pub struct Arrival {
+    /// The kernel is to hear of it; else it will be sent again when the vector is unmasked.
+    pub deliver: bool,
+    /// Mask this pin before the interrupt is acknowledged.
+    pub hold: Option<Pin>,
 }
 
 /// What unmasking takes.
@@ -73,13 +67,13 @@ impl IrqLines {
         let pin = self.pin(vector);
         let level = pin.filter(|pin| pin.level);
         if self.masked & bit(vector) == 0 {
-            return Arrival::Deliver { hold: level };
+            return Arrival { deliver: true, hold: level };
         }
         let again = self.kept & bit(vector) != 0;
         if level.is_none() {
             self.kept |= bit(vector);
         }
-        Arrival::Keep { hold: if again { pin } else { level } }
+        Arrival { deliver: false, hold: if again { pin } else { level } }
     }
 
     /// Keeps `vector` back. Returns the pin to mask: a level's.
@@ -124,10 +118,10 @@ mod tests {
         let mut lines = IrqLines::new();
         lines.route(3, EDGE);
         assert_eq!(lines.unmask(3), Release { pin: Some(EDGE), resend: false });
-        assert_eq!(lines.arrive(3), Arrival::Deliver { hold: None });
+        assert_eq!(lines.arrive(3), Arrival { deliver: true, hold: None });
         assert_eq!(lines.mask(3), None);
-        assert_eq!(lines.arrive(3), Arrival::Keep { hold: None });
-        assert_eq!(lines.arrive(3), Arrival::Keep { hold: Some(EDGE) });
+        assert_eq!(lines.arrive(3), Arrival { deliver: false, hold: None });
+        assert_eq!(lines.arrive(3), Arrival { deliver: false, hold: Some(EDGE) });
         assert_eq!(lines.unmask(3), Release { pin: Some(EDGE), resend: true });
         assert_eq!(lines.unmask(3), Release { pin: Some(EDGE), resend: false });
     }
@@ -137,9 +131,9 @@ mod tests {
         let mut lines = IrqLines::new();
         lines.route(5, LEVEL);
         lines.unmask(5);
-        assert_eq!(lines.arrive(5), Arrival::Deliver { hold: Some(LEVEL) });
+        assert_eq!(lines.arrive(5), Arrival { deliver: true, hold: Some(LEVEL) });
         assert_eq!(lines.mask(5), Some(LEVEL));
-        assert_eq!(lines.arrive(5), Arrival::Keep { hold: Some(LEVEL) });
+        assert_eq!(lines.arrive(5), Arrival { deliver: false, hold: Some(LEVEL) });
         assert_eq!(lines.unmask(5), Release { pin: Some(LEVEL), resend: false });
     }
 
@@ -165,12 +159,12 @@ mod tests {
                     (masked, held, waiting) = (false, false, false);
                 } else if !held {
                     match lines.arrive(1) {
-                        Arrival::Deliver { .. } => {
+                        Arrival { deliver: true, .. } => {
                             prop_assert!(!masked);
                             lines.mask(1);
                             masked = true;
                         }
-                        Arrival::Keep { hold } => {
+                        Arrival { deliver: false, hold } => {
                             prop_assert!(masked);
                             waiting = true;
                             held = hold.is_some();

@@ -10,14 +10,25 @@ pub(crate) const PHYSMAP: u64 = 0xffff_8000_0000_0000;
 /// Registers of interrupt controllers, a page each, uncached.
 pub(crate) const DEVICES: u64 = 0xffff_ffff_c000_0000;
 
+/// log2 of the bytes of an area: the registers are in the first, and at the top of the area of each
+/// core other than the boot core is its stack, below which nothing is mapped.
+pub(crate) const AREA_BITS: u32 = 21;
+/// Bytes of a kernel stack.
+pub(crate) const STACK_BYTES: u64 = 64 << 10;
+
+/// Where the stack of a core other than the boot core begins.
+pub(crate) const fn stack_in_area(core: u32) -> u64 {
+    DEVICES + ((core as u64 + 1) << AREA_BITS)
+}
+
 /// Where RAM at `physical` is seen.
 pub(crate) const fn physmap(physical: u64) -> u64 {
     PHYSMAP + physical
 }
 
-/// Physical address of something in the kernel's image.
-pub(crate) fn image_physical<T: ?Sized>(place: *const T) -> u64 {
-    place.cast::<u8>().addr() as u64 - KERNEL_BASE
+/// Physical address of something in the kernel's image, or in RAM as the kernel sees it.
+pub(crate) const fn physical(address: u64) -> u64 {
+    if address >= KERNEL_BASE { address - KERNEL_BASE } else { address - PHYSMAP }
 }
 
 // The linker script's symbols: only their addresses mean anything.

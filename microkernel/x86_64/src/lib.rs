@@ -7,8 +7,10 @@
 //! | to find | look in |
 //! |---|---|
 //! | the first instruction, and the way to the first thread | `entry`, `start` |
+//! | the other cores' | `trampoline`, `others`, `instance` |
 //! | what boot loaders tell | [`boot_info`], [`pvh`], [`multiboot2`], [`command_line`], [`memory_map`] |
-//! | what firmware tells | [`acpi`] |
+//! | what firmware tells | [`acpi`], [`affinity`] |
+//! | which cores have an instance, and which memory | [`partition`] |
 //! | into the kernel and out of it | `trap`, `segments` |
 //! | one core's state, the machine as the kernel core sees it | `core_local`, `hardware` |
 //! | the kernel's half of every address space | `address_space`, [`window`], `layout` |
@@ -20,6 +22,7 @@
 #![cfg_attr(target_os = "none", feature(rust_preserve_none_cc))]
 
 pub mod acpi;
+pub mod affinity;
 pub mod boot_info;
 pub mod bytes;
 pub mod calibration;
@@ -27,6 +30,7 @@ pub mod command_line;
 pub mod irq_lines;
 pub mod memory_map;
 pub mod multiboot2;
+pub mod partition;
 pub mod pvh;
 pub mod symbols;
 pub mod window;
@@ -47,13 +51,16 @@ hardware_modules! {
     core_local: "keeps the core's state where entry code finds it",
     entry: "the first instructions are assembly",
     hardware: "reaches kernel objects by their physical addresses",
+    instance: "makes cores enter by what their address space shows",
     instructions: "wraps single instructions",
     io_apic: "reads and writes device registers",
     layout: "names the linker script's symbols",
     local_apic: "reads and writes device registers",
+    others: "runs on cores that have just begun",
     processor: "writes control registers",
     segments: "loads descriptor tables",
     start: "hands the machine from the boot loader to the kernel",
+    trampoline: "the first instructions are assembly",
     trap: "entry and exit are assembly",
 }
 

@@ -2,7 +2,7 @@
 //! acknowledgement, and the timer.
 
 use crate::calibration::{CalibrationError, Clocks, Reference, measure};
-use crate::instructions::{read_msr, time_stamp, write_msr};
+use crate::instructions::{memory_fence, read_msr, time_stamp, write_msr};
 use crate::processor::msr;
 
 /// CPU vector of the kernel's timer.
@@ -22,6 +22,7 @@ enum Register {
     Requested = 0x200,
     ErrorVector = 0x370,
     Command = 0x300,
+    CommandTarget = 0x310,
     TimerVector = 0x320,
     ThermalVector = 0x330,
     CounterVector = 0x340,
@@ -32,11 +33,19 @@ enum Register {
     Divide = 0x3e0,
 }
 
+/// Of the register that says where the controller is: it is used by model-specific registers.
+const X2APIC: u64 = 1 << 10;
 const MASKED: u32 = 1 << 16;
 const ENABLED: u32 = 1 << 8;
 const NMI: u32 = 4 << 8;
 const DEADLINE_MODE: u32 = 2 << 17;
-const TO_SELF: u32 = 1 << 18;
+const ASSERT: u32 = 1 << 14;
+const INITIALISE: u32 = 5 << 8 | ASSERT;
+const START: u32 = 6 << 8 | ASSERT;
+/// The last command is still being delivered.
+const DELIVERING: u32 = 1 << 12;
+/// Readings after which a command that is not delivered is given up.
+const DELIVERY_PATIENCE: u32 = 100_000;
 const DIVIDE_BY_1: u32 = 0xb;
 /// No deadline.
 const NEVER: u64 = u64::MAX;
@@ -53,14 +62,19 @@ enum Access {
 /// How the timer is programmed.
 #[derive(Clone, Copy)]
 enum Timer {
+    /// Not yet.
+    Stopped,
     /// With the time stamp counter's value at which to fire.
     Deadline,
     /// With a count; ticks of the timer per 2^32 ticks of the time stamp counter.
     Count(u64),
 }
 
-/// The local APIC.
+/// The local APIC. A copy serves another core, once that has enabled its own.
+#[derive(Clone, Copy)]
 pub(crate) struct LocalApic {
+    /// Where the registers are, physically.
+    physical: u64,
     access: Access,
     timer: Timer,
     /// When the timer is to fire.
@@ -71,54 +85,70 @@ pub(crate) struct LocalApic {
 }
 
 impl LocalApic {
-    /// Enables the controller, everything masked but NMI on line 1.
+    /// The boot core's controller, in the mode that firmware left it in.
     ///
     /// # Safety
     /// `mapped` is an uncached mapping of `physical`, where the controller's registers are, for
     /// good, or the controller is in x2APIC mode.
-    pub(crate) unsafe fn enable(physical: u64, mapped: u64) -> Self {
-        const GLOBAL_ENABLE: u64 = 1 << 11;
-        const X2APIC: u64 = 1 << 10;
-        const BOOT_CORE: u64 = 1 << 8;
+    pub(crate) unsafe fn find(physical: u64, mapped: u64) -> Self {
         // SAFETY: CPUID named a local APIC, so the register exists.
         let base = unsafe { read_msr(msr::APIC_BASE) };
         let access = if base & X2APIC != 0 { Access::Msr } else { Access::Memory(mapped) };
-        if base & X2APIC == 0 {
-            // SAFETY: the address is that of ACPI's table, the mode stays.
-            unsafe { write_msr(msr::APIC_BASE, physical | GLOBAL_ENABLE | base & BOOT_CORE) };
-        }
-        let apic =
-            Self { access, timer: Timer::Deadline, deadline: NEVER, programmed: NEVER };
-        apic.write(Register::TaskPriority, 0);
+        Self { physical, access, timer: Timer::Stopped, deadline: NEVER, programmed: NEVER }
+    }
+
+    /// Enables this core's controller, everything masked but NMI on line 1 and the timer.
+    pub(crate) fn enable(&mut self) {
+        const GLOBAL_ENABLE: u64 = 1 << 11;
+        const BOOT_CORE: u64 = 1 << 8;
+        // SAFETY: CPUID named a local APIC, so the register exists.
+        let base = unsafe { read_msr(msr::APIC_BASE) };
+        let mode = if matches!(self.access, Access::Msr) { X2APIC } else { 0 };
+        let base = self.physical | GLOBAL_ENABLE | mode | base & BOOT_CORE;
+        // SAFETY: the address is that of ACPI's table, the mode the boot core's, whose processor is
+        // like this one.
+        unsafe { write_msr(msr::APIC_BASE, base) };
+        (self.deadline, self.programmed) = (NEVER, NEVER);
+        self.write(Register::TaskPriority, 0);
         for vector in [Register::TimerVector, Register::Line0, Register::ErrorVector] {
-            apic.write(vector, MASKED);
+            self.write(vector, MASKED);
         }
-        let last_vector = apic.read(Register::Version, 0) >> 16 & 0xff;
+        let last_vector = self.read(Register::Version, 0) >> 16 & 0xff;
         for (index, vector) in [(4, Register::CounterVector), (5, Register::ThermalVector)] {
             if index <= last_vector {
-                apic.write(vector, MASKED);
+                self.write(vector, MASKED);
             }
         }
-        apic.write(Register::Line1, NMI);
-        apic.write(Register::Spurious, ENABLED | u32::from(SPURIOUS_VECTOR));
-        apic
+        self.write(Register::Line1, NMI);
+        self.write(Register::Spurious, ENABLED | u32::from(SPURIOUS_VECTOR));
+        self.arm_timer();
     }
 
     /// Starts the timer: by deadlines where the processor has them, else by counts, whose rate is
     /// measured.
     pub(crate) fn start_timer(&mut self, has_deadline: bool) -> Result<(), CalibrationError> {
-        if has_deadline {
-            self.timer = Timer::Deadline;
-            self.write(Register::TimerVector, DEADLINE_MODE | u32::from(TIMER_VECTOR));
-            return Ok(());
+        self.timer = Timer::Deadline;
+        if !has_deadline {
+            self.write(Register::Divide, DIVIDE_BY_1);
+            self.write(Register::InitialCount, u32::MAX);
+            self.timer = Timer::Count(self.measure_timer()?);
         }
-        self.write(Register::Divide, DIVIDE_BY_1);
-        self.write(Register::TimerVector, MASKED);
-        self.write(Register::InitialCount, u32::MAX);
-        self.timer = Timer::Count(self.measure_timer()?);
-        self.write(Register::InitialCount, 0);
-        self.write(Register::TimerVector, u32::from(TIMER_VECTOR));
+        self.arm_timer();
         Ok(())
+    }
+
+    fn arm_timer(&self) {
+        match self.timer {
+            Timer::Stopped => {}
+            Timer::Deadline => {
+                self.write(Register::TimerVector, DEADLINE_MODE | u32::from(TIMER_VECTOR));
+            }
+            Timer::Count(_) => {
+                self.write(Register::Divide, DIVIDE_BY_1);
+                self.write(Register::InitialCount, 0);
+                self.write(Register::TimerVector, u32::from(TIMER_VECTOR));
+            }
+        }
     }
 
     fn measure_timer(&mut self) -> Result<u64, CalibrationError> {
@@ -151,6 +181,7 @@ impl LocalApic {
     fn program(&mut self, deadline: u64) {
         self.programmed = deadline;
         match self.timer {
+            Timer::Stopped => {}
             // SAFETY: CPUID named the mode; zero would disarm, so the least is one.
             Timer::Deadline => unsafe { write_msr(msr::TSC_DEADLINE, deadline.max(1)) },
             Timer::Count(rate) => {
@@ -181,14 +212,36 @@ impl LocalApic {
         (1..8).any(|word| self.read(Register::Requested, word) != 0)
     }
 
-    /// Sends an interrupt to this core itself.
-    pub(crate) fn send_to_self(&self, vector: u8) {
-        const SELF_INTERRUPT: u32 = msr::X2APIC_FIRST + 0x3f;
-        match self.access {
-            Access::Memory(_) => self.write(Register::Command, TO_SELF | u32::from(vector)),
+    /// Sends an interrupt to the core with this controller. What this core wrote before is seen by
+    /// the other's handler.
+    pub(crate) fn send(&self, target: u32, vector: u8) {
+        self.command(target, ASSERT | u32::from(vector));
+    }
+
+    /// Stops another core: it waits to be started.
+    pub(crate) fn send_init(&self, target: u32) {
+        self.command(target, INITIALISE);
+    }
+
+    /// Starts another core that waits for it, in real mode at page `page` of the first MiB; one
+    /// that does not wait ignores it.
+    pub(crate) fn send_start(&self, target: u32, page: u8) {
+        self.command(target, START | u32::from(page));
+    }
+
+    fn command(&self, target: u32, command: u32) {
+        if matches!(self.access, Access::Msr) {
+            let value = u64::from(target) << 32 | u64::from(command);
+            // Unlike a write to memory, the register is not ordered after earlier ones.
+            memory_fence();
             // SAFETY: the register exists in x2APIC mode.
-            Access::Msr => unsafe { write_msr(SELF_INTERRUPT, vector.into()) },
+            unsafe { write_msr(x2apic_register(Register::Command as u64), value) };
+            return;
         }
+        let delivering = |_: &u32| self.read(Register::Command, 0) & DELIVERING != 0;
+        (0..DELIVERY_PATIENCE).take_while(delivering).for_each(|_| core::hint::spin_loop());
+        self.write(Register::CommandTarget, target << 24);
+        self.write(Register::Command, command);
     }
 
     #[inline]

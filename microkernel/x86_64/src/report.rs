@@ -4,12 +4,14 @@ use crate::core_local::Core;
 use crate::instructions::{out32, stop};
 use crate::layout;
 use crate::serial::Serial;
-use crate::symbols::SymbolTable;
+use crate::symbols::{Location, SymbolTable};
 use crate::trap::KernelFault;
 use core::arch::asm;
 use core::fmt::{self, Write};
+use core::ops::Range;
 use core::panic::PanicInfo;
 use kernel_core::Machine as _;
+use kernel_core::objects::Context;
 
 /// What is written to QEMU's exit port, whose status then is twice that and one: 255.
 const EXIT_VALUE: u32 = 0x7f;
@@ -30,6 +32,25 @@ pub(crate) fn cannot_start(reason: &dyn fmt::Display) -> ! {
     end()
 }
 
+/// Prints a line of the boot, unless the command line forbids.
+pub(crate) fn say(line: fmt::Arguments<'_>) {
+    if current_core().is_some_and(|core| !core.options.quiet) {
+        line!("{line}");
+    }
+}
+
+/// The system does without a core: prints why.
+pub(crate) fn without_core(core: u32, reason: &dyn fmt::Display) {
+    Serial.initialise();
+    line!("D3OS does without core {core}: {reason}");
+}
+
+/// This core cannot be used: prints why, and ends it. The others go on.
+pub(crate) fn core_cannot_start(core: u32, reason: &dyn fmt::Display) -> ! {
+    line!("D3OS cannot start core {core}: {reason}");
+    stop()
+}
+
 /// A broken promise inside the kernel: prints where, and ends.
 pub fn panic(info: &PanicInfo<'_>) -> ! {
     let frame_pointer: u64;
@@ -44,14 +65,9 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
 /// A fault of the kernel's own code: prints the registers, and ends.
 pub(crate) fn kernel_fault(fault: &KernelFault, fault_address: u64) -> ! {
     line!("\nD3OS kernel panic: {} in the kernel", fault.name());
-    line!(
-        "vector {} error {:#x} cr2 {fault_address:#018x} cs {:#x} ss {:#x}",
-        fault.vector,
-        fault.error_code,
-        fault.cs,
-        fault.ss
-    );
-    line!("rip {:#018x} rsp {:#018x} rflags {:#x}", fault.rip, fault.rsp, fault.rflags);
+    let KernelFault { vector, error_code, rip, cs, rflags, rsp, ss, .. } = fault;
+    line!("vector {vector} error {error_code:#x} cr2 {fault_address:#018x} cs {cs:#x} ss {ss:#x}");
+    line!("rip {rip:#018x} rsp {rsp:#018x} rflags {rflags:#x}");
     for (names, values) in KernelFault::NAMES.chunks(3).zip(fault.general.chunks(3)) {
         for (name, value) in names.iter().zip(values) {
             let _ = write!(Serial, "{name:>3} {value:#018x} ");
@@ -69,21 +85,20 @@ fn current_core() -> Option<&'static Core> {
     unsafe { Core::current().as_ref() }
 }
 
+/// The stack of the core that this runs on.
+pub(crate) fn current_stack() -> Range<u64> {
+    current_core().map_or_else(layout::stack, Core::stack_range)
+}
+
 fn print_thread() {
     let Some(core) = current_core().filter(|core| core.running) else { return };
     // SAFETY: `running` says that the instance is there.
     let kernel = unsafe { core.kernel.assume_init_ref() };
     let Some(thread) = kernel.current_thread() else { return };
     let name = kernel.thread_name(thread).escape_ascii();
-    let context = &kernel.machine.object(thread).context;
-    line!(
-        "thread {thread:?} \"{name}\": rip {:#x} rsp {:#x} rdx {:#x} rdi {:#x} rsi {:#x}",
-        context.rip,
-        context.rsp,
-        context.rdx,
-        context.rdi,
-        context.rsi
-    );
+    let Context { rip, rsp, rdx, rdi, rsi, .. } = kernel.machine.object(thread).context;
+    line!("thread {thread:?} \"{name}\" on core {}: rip {rip:#x} rsp {rsp:#x}", core.number);
+    line!("rdx {rdx:#x} rdi {rdi:#x} rsi {rsi:#x}");
 }
 
 fn print_backtrace(first: Option<u64>, frame_pointer: u64) {
@@ -95,14 +110,11 @@ fn print_backtrace(first: Option<u64>, frame_pointer: u64) {
 }
 
 fn print_frame(symbols: Option<SymbolTable<'_>>, address: u64) {
-    match symbols.and_then(|symbols| symbols.locate(address)) {
-        Some(place) => {
-            line!("  {address:#018x} {}+{:#x}", place.name, place.offset);
-        }
-        None => {
-            line!("  {address:#018x}");
-        }
-    }
+    let Some(Location { name, offset }) = symbols.and_then(|symbols| symbols.locate(address)) else {
+        line!("  {address:#018x}");
+        return;
+    };
+    line!("  {address:#018x} {name}+{offset:#x}");
 }
 
 /// Return addresses, by following frame pointers within the kernel's stack.
@@ -112,7 +124,7 @@ impl Iterator for Frames {
     type Item = u64;
 
     fn next(&mut self) -> Option<u64> {
-        let stack = layout::stack();
+        let stack = current_stack();
         let frame = self.0;
         if !frame.is_multiple_of(8) || frame < stack.start || frame > stack.end - 16 {
             return None;
@@ -126,9 +138,11 @@ impl Iterator for Frames {
     }
 }
 
-/// Leaves by QEMU's exit port if the command line names one, else stops.
+/// Leaves by QEMU's exit port if the command line names one and this is the boot core, else stops:
+/// another core's end is not the system's.
 fn end() -> ! {
-    if let Some(port) = current_core().and_then(|core| core.options.exit_port) {
+    let boot_core = current_core().filter(|core| core.number == 0);
+    if let Some(port) = boot_core.and_then(|core| core.options.exit_port) {
         out32(port, EXIT_VALUE);
     }
     stop()

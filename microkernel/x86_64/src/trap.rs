@@ -22,7 +22,6 @@
 use crate::core_local::{Core, Window};
 use crate::instructions::fault_address;
 use crate::irq_lines::LAST_VECTOR;
-use crate::layout;
 use crate::local_apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
 use crate::segments::{InterruptStack, TaskState, USER_CODE, USER_DATA};
 use core::arch::{asm, global_asm};
@@ -446,8 +445,9 @@ extern "C" fn on_trap<const SEPARATE: bool>(core: &mut Core, vector: u8, error_c
     match vector {
         PAGE_FAULT => on_page_fault::<SEPARATE>(core, fault_address(), error_code),
         0..32 => handle::<SEPARATE>(core, Event::Exception { vector, error_code }),
-        IRQ_VECTOR_BASE..=LAST_IRQ => on_irq::<SEPARATE>(core, vector - IRQ_VECTOR_BASE),
+        // Among the interrupts' vectors, in the gap between devices and signal lines.
         TIMER_VECTOR => on_timer::<SEPARATE>(core),
+        IRQ_VECTOR_BASE..=LAST_IRQ => on_irq::<SEPARATE>(core, vector - IRQ_VECTOR_BASE),
         SPURIOUS_VECTOR | 32.. => resume::<SEPARATE>(core),
     }
 }
@@ -603,7 +603,7 @@ impl KernelFault {
     }
 
     fn hit_guard(&self) -> bool {
-        let bottom = layout::stack().start;
+        let bottom = crate::report::current_stack().start;
         (bottom - 4096..bottom + 256).contains(&self.rsp)
     }
 }

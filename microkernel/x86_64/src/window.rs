@@ -25,7 +25,7 @@ pub struct Window<'a> {
 
 /// There is no memory for another paging structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no memory for another paging structure")]
+#[error("the kernel's entries and a core's window are to fit seven paging structures")]
 pub struct WindowFull;
 
 impl<'a> Window<'a> {

@@ -1,11 +1,11 @@
 //! BootInfo and its extra chunks, as bytes in the root task's frames.
 
 use super::image::PAGE_BYTES;
-use super::{BootInput, MAX_COMMAND_LINE};
+use super::{BootInput, MAX_COMMAND_LINE, Share};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::Ref;
-use d3os_abi::{SlotRegion, chunk};
+use d3os_abi::{FIRST_SIGNAL_VECTOR, MachineChunk, SIGNAL_LINES, SlotRegion, chunk};
 use heapless::Vec;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -22,6 +22,17 @@ pub(super) struct Page {
     pub(super) bytes: [u8; PAGE_BYTES],
 }
 
+/// What [`chunk::D3OS_MACHINE`] tells that is known only at the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Findings {
+    /// Bytes of RAM.
+    pub(super) ram: u64,
+    /// Bytes of it that the kernel keeps.
+    pub(super) kernel: u64,
+    /// Slot of the core control capability, or zero.
+    pub(super) core_control: u64,
+}
+
 impl<M: Machine> Kernel<M> {
     /// Writes words into a page.
     pub(super) fn put_words(&mut self, page: Ref<Page>, offset: usize, words: &[u64]) {
@@ -36,15 +47,15 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Writes extra BootInfo, which tells how much RAM there is and how much the kernel keeps.
+    /// Writes extra BootInfo.
     pub(super) fn write_extra(
         &mut self,
         pages: &Vec<Ref<Page>, MAX_EXTRA_PAGES>,
         input: &BootInput<'_>,
-        amounts: [u64; 2],
+        findings: Findings,
     ) {
         let mut offset = 0;
-        for_each_extra(input, amounts, |bytes| {
+        for_each_extra(input, findings, |bytes| {
             for &byte in bytes {
                 if let Some(&page) = pages.get(offset / PAGE_BYTES) {
                     self.get_mut(page).bytes[offset % PAGE_BYTES] = byte;
@@ -58,14 +69,14 @@ impl<M: Machine> Kernel<M> {
 /// Bytes of extra BootInfo.
 pub(super) fn extra_bytes(input: &BootInput<'_>) -> u64 {
     let mut length = 0;
-    for_each_extra(input, [0; 2], |bytes| length += bytes.len() as u64);
+    for_each_extra(input, Findings::default(), |bytes| length += bytes.len() as u64);
     length
 }
 
 /// Tells `put` the bytes of extra BootInfo in order. D3OS's own chunk comes first, padded, so that
 /// its words are aligned; the others have the lengths that readers of seL4's know.
-fn for_each_extra(input: &BootInput<'_>, amounts: [u64; 2], mut put: impl FnMut(&[u8])) {
-    machine_chunk(input, amounts, &mut put);
+fn for_each_extra(input: &BootInput<'_>, findings: Findings, mut put: impl FnMut(&[u8])) {
+    machine_chunk(input, findings, &mut put);
     if let Some(rsdp) = input.rsdp {
         put_header(chunk::ACPI_RSDP, rsdp.len(), &mut put);
         put(rsdp);
@@ -85,12 +96,16 @@ fn length_field(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-fn machine_chunk(input: &BootInput<'_>, [ram, kernel]: [u64; 2], put: &mut impl FnMut(&[u8])) {
+fn machine_chunk(input: &BootInput<'_>, findings: Findings, put: &mut impl FnMut(&[u8])) {
     let line = &input.command_line[..input.command_line.len().min(MAX_COMMAND_LINE)];
     let padding = line.len().next_multiple_of(8) - line.len();
-    put_header(chunk::D3OS_MACHINE, 32 + line.len() + padding, put);
+    put_header(chunk::D3OS_MACHINE, size_of::<MachineChunk>() + line.len() + padding, put);
     put([input.cores_present, length_field(line.len())].as_bytes());
-    put([input.boot_tsc, ram, kernel].as_bytes());
+    put([input.boot_tsc, findings.ram, findings.kernel].as_bytes());
+    let Share { apic_id, pool, private } = &input.share;
+    put([*apic_id, SIGNAL_LINES.into()].as_bytes());
+    put([FIRST_SIGNAL_VECTOR.into(), pool.start, pool.end - pool.start].as_bytes());
+    put([private.start, private.end - private.start, findings.core_control].as_bytes());
     put(line);
     put(&[0; 8][..padding]);
 }

@@ -1,7 +1,7 @@
 //! Making the root task: its capabilities, address space, image, thread and untyped memory.
 
 use super::image::{ImageError, PAGE, PAGE_BYTES, RootImage};
-use super::info::{self, MAX_EXTRA_PAGES, Page};
+use super::info::{self, Findings, MAX_EXTRA_PAGES, Page};
 use super::memory::Memory;
 use super::regions::{Piece, RegionList};
 use super::{BootError, BootInput};
@@ -119,8 +119,12 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         let (extra_pages, extra) = self.map_extra_pages()?;
         let image_frames = self.load_image()?;
         self.make_thread(ipc_buffer.address())?;
-        let amounts = self.amounts();
+        let mut findings = self.measure();
         let untyped = self.make_untypeds(boot_info);
+        if self.input.node_id == 0 && self.input.num_nodes > 1 {
+            findings.core_control = self.next_slot;
+            self.insert_next(Cap::CoreControl);
+        }
         let (empty, none) =
             (SlotRegion { start: self.next_slot, end: 1 << CNODE_BITS }, SlotRegion::default());
         let Self { kernel, input, plan: Plan { extra_bytes, ipc_buffer, .. }, .. } = self;
@@ -132,7 +136,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         kernel.put_words(boot_info, offset_of!(BootInfo, init_cnode_size_bits), &[cnode_bits, 0]);
         let regions = [sched_control, untyped];
         kernel.put_regions(boot_info, offset_of!(BootInfo, sched_control), &regions);
-        kernel.write_extra(&extra, input, amounts);
+        kernel.write_extra(&extra, input, findings);
         Ok(())
     }
 
@@ -312,11 +316,10 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         self.kernel.make_ready(thread, Place::Last);
     }
 
-    /// Bytes of RAM in the machine, and what the kernel keeps of them.
-    fn amounts(&self) -> [u64; 2] {
+    fn measure(&self) -> Findings {
         let ram = self.memory.ram_bytes;
         let free = self.memory.free.bytes() + self.memory.module.bytes();
-        [ram, ram - free - self.user_pages * PAGE]
+        Findings { ram, kernel: ram - free - self.user_pages * PAGE, core_control: 0 }
     }
 
     /// Makes a capability for every piece of memory that is left: device memory first. Where
@@ -324,14 +327,15 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     fn make_untypeds(&mut self, boot_info: Ref<Page>) -> SlotRegion {
         let Self { kernel, memory, cnode, next_slot, .. } = self;
         let start = *next_slot;
-        let Memory { free: ram, device, module, .. } = &mut **memory;
+        let Memory { free: ram, device, module, pool, .. } = &mut **memory;
         module.iter().for_each(|region| ram.insert(region));
         let (ram_most, device_most) = (MAX_RAM_UNTYPED_BITS, MAX_UNTYPED_BITS);
         let least = smallest_listed(ram, MIN_UNTYPED_BITS, ram_most, MAX_RAM_UNTYPEDS);
         let ram = || listed(ram, least, ram_most);
-        let room = MAX_UNTYPED_DESCRIPTORS - ram().count();
+        let pool = || listed(pool, FrameSize::Small.bits(), device_most);
+        let room = MAX_UNTYPED_DESCRIPTORS - ram().count() - pool().count();
         let least = smallest_listed(device, FrameSize::Small.bits(), device_most, room);
-        let pieces = listed(device, least, device_most).map(|piece| (piece, true));
+        let pieces = listed(device, least, device_most).chain(pool()).map(|piece| (piece, true));
         let pieces = pieces.chain(ram().map(|piece| (piece, false)));
         for (index, (piece, device)) in pieces.enumerate() {
             let (base, size_bits) = (PhysAddr(piece.base), piece.bits);

@@ -20,8 +20,10 @@ pub(super) struct Memory {
     pub(super) free: RegionList,
     /// RAM that the boot module leaves.
     pub(super) module: RegionList,
-    /// What is neither RAM nor reserved.
+    /// What is neither RAM nor reserved nor the pool.
     pub(super) device: RegionList,
+    /// The pool, apart from `device` so that no capability covers some of both.
+    pub(super) pool: RegionList,
 }
 
 impl Memory {
@@ -33,12 +35,15 @@ impl Memory {
         device.insert(0..PHYSICAL_END);
         device.remove_all(&free);
         device.remove_all(input.reserved);
+        let mut pool = RegionList::default();
+        pool.insert(input.share.pool.clone());
+        device.remove_all(&pool);
         let ram_bytes = free.bytes();
         free.remove_all(input.reserved);
         let mut module = free.clone();
         module.intersect(input.module_range.clone());
         free.remove(input.module_range.clone());
-        Self { ram_bytes, free, module, device }
+        Self { ram_bytes, free, module, device, pool }
     }
 
     /// 2^`bits` bytes, zeroed: the lowest above the first MiB, else the lowest of all.

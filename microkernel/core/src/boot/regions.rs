@@ -92,7 +92,7 @@ impl RegionList {
     }
 
     /// Keeps only what is inside `range`.
-    pub(super) fn intersect(&mut self, range: Range<u64>) {
+    pub fn intersect(&mut self, range: Range<u64>) {
         self.remove(0..range.start);
         self.remove(range.end..u64::MAX);
     }

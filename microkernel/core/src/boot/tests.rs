@@ -2,7 +2,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 
 use super::image::PAGE;
-use super::{BootError, BootInput, Framebuffer, ImageError, RegionList};
+use super::{BootError, BootInput, Framebuffer, ImageError, RegionList, Share};
 use crate::cap::{Asid, Cap, FrameRights, Mapping};
 use crate::invariants::SlotArray;
 use crate::kernel::{Event, Kernel, Next};
@@ -135,7 +135,13 @@ fn input<'a>(memory: &'a Lists, module: &'a [u8]) -> BootInput<'a> {
         boot_tsc: 123_456,
         node_id: 0,
         num_nodes: 1,
+        share: alone(),
     }
+}
+
+/// What an instance that has the machine for itself is told.
+fn alone() -> Share {
+    Share { apic_id: 7, pool: 0..0, private: RAM_BASE..RAM_END }
 }
 
 fn kernel() -> Kernel<SimulatedMachine> {
@@ -394,13 +400,16 @@ fn extra_boot_info_tells_what_the_loader_told() {
     let machine = chunk(chunk::D3OS_MACHINE);
     assert_eq!(machine[..8], [4, 0, 0, 0, 16, 0, 0, 0]);
     assert_eq!(machine[8..16], 123_456u64.to_le_bytes());
-    assert_eq!(&machine[32..48], b"quiet shared=64M");
+    assert_eq!(&machine[88..104], b"quiet shared=64M");
+    assert_eq!(machine[32..40], [7, 0, 0, 0, 16, 0, 0, 0]);
     let words = |at: usize| u64::from_le_bytes(machine[at..at + 8].try_into().unwrap());
     let free: u64 = root.untypeds().iter().filter(|u| !u.2).map(|u| 1 << u.1).sum();
     // The image, the IPC buffer, BootInfo and its extra page.
     let user = (8 + 3) * PAGE;
     let ram = RAM_PAGES as u64 * PAGE + 0x9_e000;
     assert_eq!((words(16), words(24)), (ram, ram - free - user));
+    let share = [112, 0, 0, RAM_BASE, RAM_END - RAM_BASE, 0];
+    assert_eq!(std::array::from_fn(|n| words(40 + 8 * n)), share);
 }
 
 #[test]
@@ -413,7 +422,7 @@ fn a_long_command_line_is_cut() {
     kernel.boot(&input).unwrap();
     let Next::Thread(thread) = kernel.start() else { panic!("nothing runs after boot") };
     let chunks = Root { kernel, thread }.chunks();
-    assert_eq!(chunks[0].1.len(), 32 + 2048);
+    assert_eq!(chunks[0].1.len(), 88 + 2048);
     assert_eq!(chunks[1].1.len(), 36);
 }
 

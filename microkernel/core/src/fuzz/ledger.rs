@@ -34,6 +34,8 @@ pub(super) enum Kind {
     IoPortControl,
     IoPort,
     Domain,
+    Signal,
+    CoreControl,
     /// The kernel's own: its table of interrupt slots.
     Interrupts,
 }
@@ -60,6 +62,8 @@ impl Kind {
             Cap::AsidPool { .. } => Self::AsidPool,
             Cap::IrqControl => Self::IrqControl,
             Cap::IrqHandler { .. } => Self::IrqHandler,
+            Cap::Signal { .. } => Self::Signal,
+            Cap::CoreControl => Self::CoreControl,
             Cap::IoPortControl => Self::IoPortControl,
             Cap::IoPort { .. } => Self::IoPort,
             Cap::Domain => Self::Domain,

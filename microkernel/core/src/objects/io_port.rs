@@ -66,6 +66,8 @@ impl<M: Machine> Kernel<M> {
     /// Checks an invocation of the I/O port control object.
     pub(crate) fn decode_io_port_control(&self, inv: &Invocation) -> Decoded<IoPortControlRequest> {
         inv.ensure_label(Label::IoPortControlIssue)?;
+        // Ports are the whole machine's: one instance hands them out.
+        ensure(self.core == 0, SyscallError::IllegalOperation)?;
         let [first, last, index, depth] = self.arguments(inv, 0)?;
         let (_, root) = self.extra_cap(inv, 0)?;
         let (first, last) = (check_port(first)?, check_port(last)?);

@@ -1,12 +1,25 @@
-//! Interrupts: the control object and handlers (manual, chapter 8.1).
+//! Interrupts: the control object and handlers (manual, chapter 8.1), signals between cores, and
+//! the control of the other cores.
 //!
 //! An interrupt that arrives is masked and signalled; the handler's acknowledgement unmasks it.
+//!
+//! A signal line is one interrupt vector of the core that it leads to. Its receiving end is a handler
+//! like any: a line that has delivered stays masked until it is acknowledged, and what arrives
+//! meanwhile is kept as one. Instances share nothing but the interrupt itself.
+//!
+//! A core that is stopped keeps nothing: starting it makes a new instance with a new root task, from
+//! the boot module. What others share with it (signal lines, pool memory) is for its owners to
+//! withdraw before. Only instance 0 can do it.
 
 use crate::{
-    Answer, Cap, Decoded, InterruptTrigger, Invocation, Kernel, Machine, Outcome, Ref, Slot,
-    SyscallError, ensure,
+    Answer, Cap, CoreControl, Decoded, InterruptTrigger, Invocation, Kernel, Machine, Outcome, Ref,
+    Slot, SyscallError, ensure,
 };
-use d3os_abi::{CapRights, Label, MAX_IRQ_VECTOR};
+use d3os_abi::{CapRights, FIRST_SIGNAL_VECTOR, Label, MAX_IRQ_VECTOR, SIGNAL_LINES};
+
+/// Interrupt vectors: devices', then (after a gap) the signal lines'.
+pub const IRQ_VECTORS: usize = FIRST_SIGNAL_VECTOR as usize + SIGNAL_LINES as usize;
+const _: () = assert!(IRQ_VECTORS <= u128::BITS as usize);
 
 /// State of the user interrupt vectors: a bit each.
 #[derive(Debug, Default)]
@@ -23,20 +36,13 @@ impl IrqTable {
     }
 }
 
-/// Where the interrupts of a new handler come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum IrqSource {
-    /// A pin of an I/O APIC.
-    IoApic(u8, u8, InterruptTrigger),
-    /// The device sends the vector by itself.
-    Msi,
-}
-
-/// A new handler.
+/// A new handler, or sending end of a signal line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IrqControlRequest {
-    source: IrqSource,
-    vector: u8,
+    cap: Cap,
+    /// The I/O APIC and its pin that a handler's interrupts come from; by itself a device or a core
+    /// sends the vector.
+    pin: Option<(u8, u8, InterruptTrigger)>,
     dest: Ref<Slot>,
 }
 
@@ -61,6 +67,10 @@ fn check_range(value: u64, max: u64) -> Decoded<u8> {
     u8::try_from(value).ok().filter(|_| value <= max).ok_or(error)
 }
 
+fn check_line(line: u64) -> Decoded<u8> {
+    check_range(line, u64::from(SIGNAL_LINES) - 1)
+}
+
 impl<M: Machine> Kernel<M> {
     /// The slot of the notification that vector `vector` signals.
     pub(crate) fn irq_slot(&self, vector: u8) -> Ref<Slot> {
@@ -69,52 +79,99 @@ impl<M: Machine> Kernel<M> {
 
     /// Checks an invocation of the interrupt control object.
     pub(crate) fn decode_irq_control(&self, inv: &Invocation) -> Decoded<IrqControlRequest> {
-        let is_msi = match inv.label()? {
-            Label::IrqControlGetIoApic => false,
-            Label::IrqControlGetMsi => true,
+        let (label, root) = (inv.label()?, || Ok(self.extra_cap(inv, 0)?.1));
+        let (cap, root, [index, depth]) = match label {
+            Label::IrqControlGetIoApic | Label::IrqControlGetMsi => {
+                let [index, depth, .., vector] = self.arguments::<7>(inv, 0)?;
+                let root = root()?;
+                let vector = check_range(vector, MAX_IRQ_VECTOR)?;
+                (Cap::IrqHandler { vector }, root, [index, depth])
+            }
+            Label::IrqControlGetSignal => {
+                let [line, place @ ..] = self.arguments::<3>(inv, 0)?;
+                let root = root()?;
+                let vector = FIRST_SIGNAL_VECTOR + check_line(line)?;
+                (Cap::IrqHandler { vector }, root, place)
+            }
+            Label::IrqControlIssueSignal => {
+                let [core, line, place @ ..] = self.arguments::<4>(inv, 0)?;
+                let root = root()?;
+                let core = self.check_core(core, 0)?;
+                (Cap::Signal { core, line: check_line(line)? }, root, place)
+            }
             _ => return Err(SyscallError::IllegalOperation),
         };
-        let [index, depth, .., vector] = self.arguments::<7>(inv, 0)?;
-        let (_, root) = self.extra_cap(inv, 0)?;
-        let vector = check_range(vector, MAX_IRQ_VECTOR)?;
-        ensure(!self.irqs.is_in_use(vector), SyscallError::RevokeFirst)?;
+        if let Cap::IrqHandler { vector } = cap {
+            ensure(!self.irqs.is_in_use(vector), SyscallError::RevokeFirst)?;
+        }
         let dest = self.empty_slot(root, index, depth)?;
-        let source = if is_msi { self.decode_msi(inv)? } else { self.decode_ioapic(inv)? };
-        Ok(IrqControlRequest { source, vector, dest })
+        let pin = match label {
+            Label::IrqControlGetIoApic => Some(self.decode_ioapic(inv)?),
+            Label::IrqControlGetMsi => self.check_msi(inv)?,
+            _ => None,
+        };
+        Ok(IrqControlRequest { cap, pin, dest })
     }
 
-    fn decode_ioapic(&self, inv: &Invocation) -> Decoded<IrqSource> {
+    fn decode_ioapic(&self, inv: &Invocation) -> Decoded<(u8, u8, InterruptTrigger)> {
+        ensure(self.core == 0, SyscallError::IllegalOperation)?;
+        let [ioapic, pin, level, polarity] = self.arguments(inv, 2)?;
         let ioapics = (0..u8::MAX).take_while(|&i| self.machine.ioapic_pins(i).is_some()).count();
         let last = (ioapics as u64).checked_sub(1).ok_or(SyscallError::IllegalOperation)?;
-        let ioapic = check_range(self.argument(inv, 2)?, last)?;
+        let ioapic = check_range(ioapic, last)?;
         let pins = self.machine.ioapic_pins(ioapic).ok_or(SyscallError::IllegalOperation)?;
-        let pin = check_range(self.argument(inv, 3)?, u64::from(pins).saturating_sub(1))?;
-        let level = check_range(self.argument(inv, 4)?, 1)? == 1;
-        let active_low = check_range(self.argument(inv, 5)?, 1)? == 1;
-        Ok(IrqSource::IoApic(ioapic, pin, InterruptTrigger { level, active_low }))
+        let pin = check_range(pin, u64::from(pins).saturating_sub(1))?;
+        let level = check_range(level, 1)? == 1;
+        let active_low = check_range(polarity, 1)? == 1;
+        Ok((ioapic, pin, InterruptTrigger { level, active_low }))
     }
 
     /// The device's address serves the caller's bookkeeping only; without an interrupt-remapping
     /// unit the kernel has no use for it.
-    fn decode_msi(&self, inv: &Invocation) -> Decoded<IrqSource> {
-        check_range(self.argument(inv, 2)?, 255)?;
-        check_range(self.argument(inv, 3)?, 31)?;
-        check_range(self.argument(inv, 4)?, 7)?;
-        Ok(IrqSource::Msi)
+    fn check_msi<T>(&self, inv: &Invocation) -> Decoded<Option<T>> {
+        let [bus, device, function] = self.arguments(inv, 2)?;
+        check_range(bus, 255)?;
+        check_range(device, 31)?;
+        check_range(function, 7)?;
+        Ok(None)
     }
 
-    /// Issues a handler.
+    /// Issues a handler, or a sending end.
     pub(crate) fn perform_irq_control(
         &mut self,
         inv: &Invocation,
         request: IrqControlRequest,
     ) -> Outcome {
-        let IrqControlRequest { source, vector, dest } = request;
-        self.irqs.in_use |= 1 << vector;
-        if let IrqSource::IoApic(ioapic, pin, trigger) = source {
-            self.machine.route_ioapic(ioapic, pin, trigger, vector);
+        if let Cap::IrqHandler { vector } = request.cap {
+            self.irqs.in_use |= 1 << vector;
+            if let Some((ioapic, pin, trigger)) = request.pin {
+                self.machine.route_ioapic(ioapic, pin, trigger, vector);
+            }
         }
-        self.insert_derived(dest, Cap::IrqHandler { vector }, inv.slot);
+        self.insert_derived(request.dest, request.cap, inv.slot);
+        Ok(Answer::Empty)
+    }
+
+    /// A core's number, from `least` on.
+    fn check_core(&self, core: u64, least: u32) -> Decoded<u32> {
+        let last = self.machine.cores().saturating_sub(1);
+        let range = SyscallError::Range { min: least.into(), max: last.into() };
+        u32::try_from(core).ok().filter(|core| (least..=last).contains(core)).ok_or(range)
+    }
+
+    /// Checks an invocation of core control.
+    pub(crate) fn decode_core_control(&self, inv: &Invocation) -> Decoded<(u32, CoreControl)> {
+        let control = match inv.label()? {
+            Label::CoreControlStop => CoreControl::Stop,
+            Label::CoreControlStart => CoreControl::Start,
+            _ => return Err(SyscallError::IllegalOperation),
+        };
+        Ok((self.check_core(self.argument(inv, 0)?, 1)?, control))
+    }
+
+    /// Stops or starts a core. Neither is waited for.
+    pub(crate) fn perform_core_control(&mut self, (core, control): (u32, CoreControl)) -> Outcome {
+        self.machine.control_core(core, control);
         Ok(Answer::Empty)
     }
 
@@ -185,7 +242,7 @@ impl<M: Machine> Kernel<M> {
     /// User interrupt `vector` has arrived: it stays masked until it is acknowledged.
     pub(crate) fn handle_interrupt(&mut self, vector: u8) {
         self.machine.mask_interrupt(vector);
-        if u64::from(vector) > MAX_IRQ_VECTOR || !self.irqs.is_in_use(vector) {
+        if usize::from(vector) >= IRQ_VECTORS || !self.irqs.is_in_use(vector) {
             return;
         }
         self.irqs.unacknowledged |= 1 << vector;
