@@ -86,8 +86,7 @@ impl Division<'_> {
     /// still wait for theirs.
     fn take(&mut self, core: usize, domain: Option<Domain>) -> Option<Range<u64>> {
         let free = self.within(domain);
-        let belongs =
-            |apic: &&u32| domain.is_none() || self.affinity.domain(**apic) == domain;
+        let belongs = |apic: &&u32| domain.is_none() || self.affinity.domain(**apic) == domain;
         let waiting = self.apics[core..].iter().chain(&self.apics[..1]);
         let part = free.bytes() / waiting.filter(belongs).count().max(1) as u64;
         let piece = highest(&free, part.max(LEAST_PRIVATE));

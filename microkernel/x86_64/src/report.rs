@@ -110,7 +110,8 @@ fn print_backtrace(first: Option<u64>, frame_pointer: u64) {
 }
 
 fn print_frame(symbols: Option<SymbolTable<'_>>, address: u64) {
-    let Some(Location { name, offset }) = symbols.and_then(|symbols| symbols.locate(address)) else {
+    let Some(Location { name, offset }) = symbols.and_then(|symbols| symbols.locate(address))
+    else {
         line!("  {address:#018x}");
         return;
     };
