@@ -223,7 +223,7 @@ impl List {
             Source::Interrupt(line) => Some(Hardware::Interrupt(line)),
             _ => None,
         };
-        let grant = Grant { kind, name: name.to_string(), slot, hardware };
+        let grant = Grant { kind, name: name.to_string(), slot, ring: None, hardware };
         self.0.push(Granted { grant, source, rights });
     }
 }

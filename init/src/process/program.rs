@@ -190,6 +190,7 @@ fn start_info(
         tsc_mhz,
         boot_tsc,
         grants: granted.iter().map(|granted| granted.grant.clone()).collect(),
+        bell: None,
     }
 }
 

@@ -32,12 +32,14 @@
 //! copied out before anybody decodes them.
 
 mod bells;
+mod directory;
 mod doorbell;
 mod error;
 mod layout;
 mod line;
 #[expect(unsafe_code, reason = "takes mapped memory as lines")]
 mod memory;
+mod pair;
 mod presence;
 mod receiver;
 mod sender;
@@ -54,11 +56,13 @@ mod model_tests;
 mod thread_tests;
 
 pub use bells::{CoreBell, NotificationBell};
+pub use directory::{Directory, RingEntry};
 pub use doorbell::{Doorbell, Polling};
 pub use error::{ReceiveError, RingError, SendError};
 pub use layout::{CONTROL_LINES, MIN_LINES};
 pub use line::{LINE_BYTES, Line, PAYLOAD_BYTES};
-pub use memory::Mapping;
+pub use memory::{Mapping, directory_at};
+pub use pair::{PAIR_LINES, Pair, Side};
 pub use receiver::{Received, Receiver};
 pub use sender::Sender;
 pub use transport::{RingServer, RingTransport};
