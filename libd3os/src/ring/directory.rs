@@ -134,7 +134,6 @@ const fn generation(state: u64) -> u32 {
     state as u32
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "takes the word apart")]
 const fn bell(state: u64) -> u32 {
     (state >> 32) as u32
 }

@@ -6,10 +6,12 @@ use super::{layout, presence};
 use crate::start::layout::RING_SPAN;
 
 /// Lines of a pair.
-pub const PAIR_LINES: usize = RING_SPAN as usize / LINE_BYTES;
+pub const PAIR_LINES: usize = 128;
 
 /// Lines of each of its rings.
 const RING_LINES: usize = PAIR_LINES / 2;
+
+const _: () = assert!((PAIR_LINES * LINE_BYTES) as u64 == RING_SPAN);
 
 /// One end of a pair: who holds it sends in one ring and receives from the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
