@@ -33,6 +33,8 @@ mod error;
 mod layout;
 #[path = "line.rs"]
 mod line;
+#[path = "patience.rs"]
+mod patience;
 #[path = "presence.rs"]
 mod presence;
 #[path = "receiver.rs"]

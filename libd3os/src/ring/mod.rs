@@ -40,6 +40,7 @@ mod line;
 #[expect(unsafe_code, reason = "takes mapped memory as lines")]
 mod memory;
 mod pair;
+mod patience;
 mod presence;
 mod receiver;
 mod sender;
