@@ -24,6 +24,8 @@ use libd3os::service::supervisor::{
     Exit, FaultReport, ProgramId, ProgramState, RunMode, StartFailure, SupervisorError,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::own;
 
 /// Pause before the first restart after a failure; it doubles with each further failure.
@@ -36,7 +38,9 @@ pub const RECOVERED_US: u64 = 10_000_000;
 pub const MOST_FAILURES: u32 = 8;
 
 /// A program of the manifest, counted from 1 in the manifest's order. It is what badges carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct ProgramNumber(NonZeroU32);
 
 impl ProgramNumber {
