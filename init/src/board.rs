@@ -205,7 +205,8 @@ mod tests {
     }
 
     fn status(value: u64, programs: usize) -> Status {
-        let memory = MemoryReport { ram_bytes: value, frames_used: value, ..MemoryReport::default() };
+        let memory =
+            MemoryReport { ram_bytes: value, frames_used: value, ..MemoryReport::default() };
         Status { memory, main_us: value, ticker_us: value, programs_us: vec![value; programs] }
     }
 

@@ -19,12 +19,12 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::ops::Range;
 
 use libd3os::abi::SIGNAL_LINES;
 use libd3os::region::Region;
 use libd3os::ring::Side;
+use libd3os::service::supervisor::RingShortage;
 use libd3os::start::layout::{RING_PLACES, RING_SPAN};
 
 use crate::board;
@@ -47,29 +47,6 @@ pub enum Action {
     /// Change a program's rings, where it runs.
     Change(RingChange),
 }
-
-/// Why a program cannot take part in rings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RingShortage {
-    /// All signal lines of its core are taken.
-    Lines,
-    /// The ring window of a program is full: its own, or that of a server.
-    Places,
-    /// The pool has no memory left.
-    Pool,
-}
-
-impl fmt::Display for RingShortage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Lines => "all signal lines of its core are taken",
-            Self::Places => "a ring window is full",
-            Self::Pool => "the shared pool has no memory left",
-        })
-    }
-}
-
-impl core::error::Error for RingShortage {}
 
 /// A program as it is about to run.
 #[derive(Clone, Debug)]
