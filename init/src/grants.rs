@@ -15,7 +15,8 @@ use libd3os::start::layout::RING_PLACES;
 use libd3os::start::{Grant, GrantKind, Hardware, RingGrant, signal_badge};
 
 use crate::badge::{Channel, INTERRUPT_BADGE, badge};
-use crate::message::Route;
+use crate::message::{Bell, Route};
+use crate::rings::Held;
 use crate::supervise::ProgramNumber;
 
 /// Services that init serves itself.
@@ -290,6 +291,24 @@ pub fn describe(manifest: &Manifest, granted: &Granted) -> CapabilityInfo {
     }
 }
 
+/// What `caps NAME` shows of a program's part in rings.
+#[must_use]
+pub fn describe_rings(manifest: &Manifest, spec: &ProgramSpec, held: Held) -> CapabilityInfo {
+    let slots = RingSlots::behind(count(spec));
+    let (slot, kind, detail, rights) = match held {
+        Held::Line(Bell { core, line }) => {
+            let detail = format!("signal line {line} of core {core}");
+            (slots.handler, "IRQ handler", detail, CapRights::ALL)
+        }
+        Held::Pair { place, client } => {
+            let program = manifest.programs.get(client.index()).map_or("", |spec| &spec.name);
+            let detail = format!("serves {program} on another core, place {place}");
+            (slots.bell(place), "rings", detail, CapRights::READ_WRITE)
+        }
+    };
+    CapabilityInfo { slot, kind: kind.to_string(), detail, rights: letters(rights) }
+}
+
 /// Rights as letters: r(ead), w(rite), g(rant), p (reply).
 #[must_use]
 pub fn letters(rights: CapRights) -> String {
@@ -454,6 +473,10 @@ mod tests {
             (0, ring, Source::Rings { place: 2 })
         );
         assert_eq!(describe(&manifest, uart).slot, 11);
+        let held = describe_rings(&manifest, spec, Held::Pair { place: 2, client: number });
+        assert_eq!((held.slot, &*held.detail), (11, "serves console on another core, place 2"));
+        let line = describe_rings(&manifest, spec, Held::Line(Bell { core: 3, line: 4 }));
+        assert_eq!((line.slot, &*line.detail), (7, "signal line 4 of core 3"));
         assert_eq!(RingSlots::behind(6).last(), 8 + u32::from(RING_PLACES));
         let slots = |list: &[Granted]| -> Vec<_> {
             let others = list.iter().filter(|granted| granted.grant.name != "uart");

@@ -48,6 +48,20 @@ pub enum Action {
     Change(RingChange),
 }
 
+/// Something that a program holds for its part in rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Its signal line.
+    Line(Bell),
+    /// A pair at this place, in which it serves `client`.
+    Pair {
+        /// Place in its ring window.
+        place: u16,
+        /// Who calls.
+        client: ProgramNumber,
+    },
+}
+
 /// A program as it is about to run.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -142,6 +156,16 @@ impl Rings {
         }
     }
 
+    /// What a program holds of rings beside its routes: its line, and the pairs in which it serves.
+    pub fn held_by(&self, program: ProgramNumber) -> impl Iterator<Item = Held> {
+        let line = self.seat(program).bell.map(Held::Line);
+        let served = self.connections.iter().filter(move |known| known.server.program == program);
+        let served = served.filter(|known| matches!(known.state, State::Open(_)));
+        let pairs = served
+            .map(|known| Held::Pair { place: known.server.place, client: known.client.program });
+        line.into_iter().chain(pairs)
+    }
+
     /// Whether [`Self::tick`] has something to do.
     #[must_use]
     pub fn has_closing(&self) -> bool {
@@ -226,11 +250,15 @@ impl Rings {
 
     /// Looks after pairs that lost a side. `has_ended` tells whether a side has said that it is
     /// done with a pair.
-    pub fn tick(&mut self, now_us: u64, has_ended: impl Fn(Region, Side) -> bool) -> Vec<Action> {
+    pub fn tick(
+        &mut self,
+        now_us: u64,
+        mut has_ended: impl FnMut(Region, Side) -> bool,
+    ) -> Vec<Action> {
         let mut actions = Vec::new();
         for index in 0..self.connections.len() {
             let mut known = self.connections[index].clone();
-            if !self.is_drained(&mut known, now_us, &has_ended) {
+            if !self.is_drained(&mut known, now_us, &mut has_ended) {
                 self.connections[index] = known;
                 continue;
             }
@@ -246,7 +274,7 @@ impl Rings {
         &self,
         known: &mut Connection,
         now_us: u64,
-        has_ended: impl Fn(Region, Side) -> bool,
+        mut has_ended: impl FnMut(Region, Side) -> bool,
     ) -> bool {
         let State::Closing { chunk, client_done, server_done, deadline_us } = &mut known.state
         else {

@@ -57,6 +57,10 @@ fn a_client_is_given_its_pair_with_its_start_and_the_server_after() {
     assert_eq!((server_s.program, client_s.program), (number(2), number(3)));
     assert_eq!((server_s.caller, client_s.place), (3, 1));
     assert_ne!(server_s.region, pair.region);
+    let held: Vec<_> = rings.held_by(number(2)).collect();
+    let line = Held::Line(Bell { core: 3, line: 1 });
+    assert_eq!(held, [line, Held::Pair { place: 0, client: number(3) }]);
+    assert_eq!(rings.held_by(number(3)).count(), 1, "its routes are its own");
 }
 
 #[test]
