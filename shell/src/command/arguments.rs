@@ -63,7 +63,7 @@ pub struct Flag {
 pub const ON_CORE: Flag = Flag {
     name: "--core",
     value: Argument {
-        name: "CORE",
+        name: "N",
         kind: Kind::Core,
         presence: Presence::Required,
         about: "the core to run it on",
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(values, [("NAME", "hello".into())]);
         assert_eq!(rest, ["-n", "&", "x"]);
         let (values, _) = check("run --core 3 hello").unwrap();
-        assert_eq!(values, [("CORE", "3".into()), ("NAME", "hello".into())]);
+        assert_eq!(values, [("N", "3".into()), ("NAME", "hello".into())]);
         let (values, _) = check("log --level warn -n 5").unwrap();
         assert_eq!(values, [("LEVEL", "warn".into()), ("N", "5".into())]);
     }

@@ -22,7 +22,7 @@ const CORE: Argument = Argument {
 
 pub(super) static CORES: Command = Command {
     name: "cores",
-    summary: "shows the processor cores and what runs on them; stops and restarts them",
+    summary: "shows, stops and restarts the cores",
     arguments: &[
         Argument {
             name: "ACTION",

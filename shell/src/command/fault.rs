@@ -38,7 +38,7 @@ pub(super) static FAULT: Command = Command {
 fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
     session.flush();
     let kind: [String; 1] = [arguments.required("KIND").to_string()];
-    let core = arguments.core("CORE");
+    let core = arguments.core("N");
     let death = Death::from_word(&kind[0]);
     let id = session.system.spawn(PROGRAM, &kind, RunMode::Foreground, core)?;
     match session.system.wait(id)? {

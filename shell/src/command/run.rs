@@ -40,7 +40,7 @@ fn run(
     arguments: &Arguments<'_>,
     place: Place,
 ) -> Result<(), CommandError> {
-    let (name, core) = (arguments.required("NAME"), arguments.core("CORE"));
+    let (name, core) = (arguments.required("NAME"), arguments.core("N"));
     // What was printed so far belongs before what the program prints.
     session.flush();
     if place == Place::Background {

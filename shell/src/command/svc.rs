@@ -22,7 +22,7 @@ const SHOWN_EVENTS: usize = 16;
 
 pub(super) static SVC: Command = Command {
     name: "svc",
-    summary: "lists services and operations, or documents one",
+    summary: "lists services, or documents one",
     arguments: &[Argument {
         name: "NAME",
         kind: Kind::Service,

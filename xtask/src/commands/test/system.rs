@@ -4,6 +4,7 @@
 //! it wants. Tests wait for what the screen shows, never for a time to pass; every wait has an
 //! end, so that a hang is a failure.
 
+mod cores;
 mod damage;
 mod editing;
 mod faults;
@@ -68,13 +69,14 @@ pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError>
 }
 
 fn all() -> impl Iterator<Item = Test> {
-    let groups: [&[Test]; 8] = [
+    let groups: [&[Test]; 9] = [
         &shell::TESTS,
         &editing::TESTS,
         &faults::TESTS,
         &restart::TESTS,
         &script::TESTS,
         &machines::TESTS,
+        &cores::TESTS,
         &firmware::TESTS,
         &damage::TESTS,
     ];
