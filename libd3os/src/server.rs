@@ -377,6 +377,8 @@ fn compose(answer: Result<Bytes, CallError>) -> MessageInfo {
 
 #[cfg(test)]
 mod ring_tests;
+#[cfg(test)]
+mod ring_thread_tests;
 
 #[cfg(test)]
 mod tests {

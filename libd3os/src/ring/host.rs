@@ -64,7 +64,7 @@ impl HostProgram {
     }
 
     /// What a signal on the program's line does.
-    fn ring(&self) {
+    pub(crate) fn ring(&self) {
         let mut waiting = self.waiting();
         if waiting.masked {
             waiting.pending = true;
@@ -112,6 +112,12 @@ impl HostProgram {
             return Some(Ok(core::mem::take(&mut waiting.bits)));
         }
         waiting.inbox.pop_front().map(Err)
+    }
+
+    /// Memory of the pair at this place.
+    pub(crate) fn memory(&self, place: u16) -> Memory {
+        let pairs = self.pairs.lock().expect("no thread panicked");
+        Arc::clone(pairs.get(&place.into()).expect("a pair is there"))
     }
 
     /// Takes a pair away from the program, as `init` may do once the program has ended its side.

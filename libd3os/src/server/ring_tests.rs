@@ -1,29 +1,21 @@
 //! A server with clients at its endpoint and on other cores, all at once.
 
-extern crate std;
-
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use core::time::Duration;
-use std::thread;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::call::{Error, Later, Transport, decode, encode};
+use crate::call::{Later, decode, encode};
 use crate::ring::host::{
-    Half, HostAnswer, HostBell, HostIpc, HostProgram, HostWindow, Ring, attach_client,
-    attach_service, kernel,
+    Half, HostAnswer, HostBell, HostIpc, HostProgram, HostWindow, Ring, attach_client, kernel,
 };
-use crate::ring::{Pair, Receiver, Sender, Services, Side};
-use crate::start::RingGrant;
+use crate::ring::{Pair, Receiver, Sender, Side};
 use crate::sys::host::with_kernel;
 
 /// Doubles numbers.
 #[libd3os::service(name = "work", version = 1)]
-trait Work {
+pub(super) trait Work {
     /// Twice the number.
     fn double(number: u64) -> Result<u64, String>;
 
@@ -33,7 +25,7 @@ trait Work {
 }
 
 #[derive(Default)]
-struct Process {
+pub(super) struct Process {
     log: BTreeMap<u64, Vec<u64>>,
     kept: Vec<(u64, Later<Result<u64, String>>)>,
 }
@@ -51,14 +43,14 @@ impl Work for Process {
 }
 
 impl Process {
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         self.kept.drain(..).for_each(|(number, later)| later.answer(&Ok(number)));
     }
 }
 
 const REPLIES: u64 = 4;
 
-fn serve(program: &Arc<HostProgram>) -> Server<HostWindow> {
+pub(super) fn serve(program: &Arc<HostProgram>) -> Server<HostWindow> {
     let objects = (0..REPLIES).map(|index| cap::Reply::new(Cptr::new(100 + index)));
     let window = HostWindow(Arc::clone(program));
     Server::new(cap::Endpoint::new(Cptr::new(1)), objects, Some(window)).expect("has replies")
