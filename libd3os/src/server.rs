@@ -131,16 +131,27 @@ impl Server {
             program::grant(GrantKind::Serves, service).map_err(ServerError::NotGranted)?;
         let slots = program::start_info().into_iter().flat_map(|info| info.replies());
         let replies = slots.map(|slot| cap::Reply::new(Cptr::new(u64::from(slot))));
-        Self::new(cap::Endpoint::new(endpoint), replies, ProgramWindow::open())
+        Self::with_rings(cap::Endpoint::new(endpoint), replies, ProgramWindow::open())
     }
-}
 
-impl<W: Window> Server<W> {
-    /// A server at this endpoint, with these reply objects, for the clients in this window.
+    /// A server at this endpoint, with these reply objects.
     ///
     /// # Errors
     /// [`ServerError::NoReplies`] where there are none.
     pub fn new(
+        endpoint: cap::Endpoint,
+        replies: impl IntoIterator<Item = cap::Reply>,
+    ) -> Result<Self, ServerError> {
+        Self::with_rings(endpoint, replies, None)
+    }
+}
+
+impl<W: Window> Server<W> {
+    /// A server at this endpoint, with these reply objects, and of the clients in this window.
+    ///
+    /// # Errors
+    /// [`ServerError::NoReplies`] where there are no reply objects.
+    pub fn with_rings(
         endpoint: cap::Endpoint,
         replies: impl IntoIterator<Item = cap::Reply>,
         window: Option<W>,
@@ -438,7 +449,7 @@ mod tests {
 
     fn server(replies: u64) -> Server {
         let objects = (0..replies).map(|index| cap::Reply::new(Cptr::new(100 + index)));
-        Server::new(cap::Endpoint::new(Cptr::new(1)), objects, None).expect("has replies")
+        Server::new(cap::Endpoint::new(Cptr::new(1)), objects).expect("has replies")
     }
 
     #[derive(Default)]
@@ -534,7 +545,7 @@ mod tests {
 
     #[test]
     fn a_server_needs_replies() {
-        let none = Server::<ProgramWindow>::new(cap::Endpoint::new(Cptr::new(1)), [], None);
+        let none = Server::new(cap::Endpoint::new(Cptr::new(1)), []);
         assert_eq!(none.err(), Some(ServerError::NoReplies));
     }
 

@@ -53,7 +53,8 @@ const REPLIES: u64 = 4;
 pub(super) fn serve(program: &Arc<HostProgram>) -> Server<HostWindow> {
     let objects = (0..REPLIES).map(|index| cap::Reply::new(Cptr::new(100 + index)));
     let window = HostWindow(Arc::clone(program));
-    Server::new(cap::Endpoint::new(Cptr::new(1)), objects, Some(window)).expect("has replies")
+    Server::with_rings(cap::Endpoint::new(Cptr::new(1)), objects, Some(window))
+        .expect("has replies")
 }
 
 const IDLE: u64 = 1 << 40;
