@@ -135,9 +135,10 @@ pub struct Grant {
 /// How a program reaches a service on another core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RingGrant {
-    /// Place of the pair of rings in the ring window and the ring directory.
+    /// Place that stands for the service in the [`crate::ring::Directory`].
     pub place: u16,
-    /// Slot of the [`crate::cap::Signal`] that wakes the server.
+    /// Slot of the [`crate::cap::Signal`] that wakes the server first attached there; the directory
+    /// tells of later ones.
     pub bell: u32,
 }
 
@@ -234,8 +235,7 @@ impl StartInfo {
         self.grant(GrantKind::Calls, service)?.ring
     }
 
-    /// Whether the pair of rings at this place leads from the program to a server; at other places
-    /// the program is the server.
+    /// Whether this place of the ring directory stands for a service that the program calls.
     #[must_use]
     pub fn calls_through(&self, place: u16) -> bool {
         self.grants.iter().any(|grant| grant.ring.is_some_and(|ring| ring.place == place))

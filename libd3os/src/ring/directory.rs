@@ -1,25 +1,33 @@
 //! The ring directory: what a program knows of the pairs of rings in its window.
 //!
-//! One page that `init` writes and the program reads. For each place of the ring window it says
-//! whether a pair of rings is attached there, which capability wakes the peer, and on whose behalf
-//! the peer calls. A place where the program is the client is one of a grant
-//! ([`crate::start::RingGrant`]); at all others it is the server.
+//! One page that `init` writes and the program reads. Each place of the ring window has an entry.
+//!
+//! - A place that a grant names ([`crate::start::RingGrant`]) stands for a *service* that the program
+//!   calls. Its entry says where in the window the pair of rings lies that leads there now: at that
+//!   place at first, elsewhere after the service was restarted.
+//! - At any other place that has an entry lies the pair of a *client* that the program serves.
+//!
+//! A place of the window holds one pair at most, whoever's it is.
 //!
 //! # Life of a pair
 //!
-//! 1. *Attach.* `init` clears the memory, maps it into both programs, puts the capabilities of the
-//!    bells into both, writes both directories, and rings both bells. A client's first pair is
-//!    attached before the client starts.
-//! 2. *Use.* The client sends from the first call on, the server as soon as it has seen its entry.
-//! 3. *Detach.* `init` clears the entry and rings the bell. A program that sees its entry cleared
-//!    or replaced drops its ends, which says so in the rings ([`super::Pair::has_ended`]); from then on it does
-//!    not touch the memory until an entry of another generation is there. Only then may `init`
-//!    unmap the memory, or clear it for the next attachment. A program that does not drop its ends
-//!    within a time that `init` sets faults when the memory is gone: its own loss.
-//! 4. A program that *ended* cannot drop its ends: `init` does it in its place
-//!    ([`super::Pair::end`]) and rings the peer's bell. The peer sees `Closed` and drops its ends too;
-//!    a client's calls answer `Restarted` until a pair of another generation is attached at the
-//!    same place, and `Unavailable` while the entry is cleared.
+//! 1. *Attach.* `init` takes a free place in each of the two windows, maps the memory, all zeros, there,
+//!    puts the capabilities of the bells into both programs, writes both entries, and rings both
+//!    bells. A client's services are attached before it starts, as far as they run.
+//! 2. *Use.* The client sends from its next call on; the server takes it in when its bell rings.
+//! 3. *End.* A side drops its ends when it sees that the other has ended or broken the protocol,
+//!    or that its own entry is cleared or of another generation; dropping says so in the rings
+//!    ([`super::Pair::has_ended`]). After that it does not touch this memory. For a program that ended
+//!    without dropping anything `init` says it ([`super::Pair::end`]) and rings the peer's bell.
+//! 4. *Detach.* `init` clears the entry at once where a program is no longer to be reached. It unmaps
+//!    the memory of a running program only when the program has ended its side (looking at it now
+//!    and then, for an idle client does so at its next call), and clears it for another use when both
+//!    are out. A program that holds on beyond a time that `init` sets faults: its own loss.
+//!
+//! So no memory goes away under a program that is in the middle of a call, and a service that was
+//! restarted is attached to clients that have not yet noticed, which is as it is with endpoints. A
+//! call that was under way answers `Restarted`, calls answer so until the service is attached anew,
+//! and `Unavailable` while the entry is cleared.
 
 use super::sync::{AtomicU64, Ordering, fence};
 use crate::start::layout::{PAGE_SIZE, RING_PLACES};
@@ -31,8 +39,9 @@ pub struct RingEntry {
     pub generation: u32,
     /// Slot of the [`crate::cap::Signal`] that wakes the peer.
     pub bell: u32,
-    /// Badge that the server knows the client by; of no meaning to a client.
-    pub caller: u64,
+    /// For a client: the badge that it is known by. For a service: the place in the window where
+    /// the pair lies.
+    pub peer: u64,
 }
 
 /// The directory page. There is one writer.
@@ -46,17 +55,17 @@ pub struct Directory {
 
 const _: () = assert!(size_of::<Directory>() as u64 <= PAGE_SIZE);
 
-/// One place: generation (odd while a pair is attached) and bell in one word, then the caller.
+/// One place: generation (odd while a pair is attached) and bell in one word, then the peer.
 #[derive(Debug)]
 #[repr(C)]
 struct Place {
     state: AtomicU64,
-    caller: AtomicU64,
+    peer: AtomicU64,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self { state: AtomicU64::new(0), caller: AtomicU64::new(0) }
+        Self { state: AtomicU64::new(0), peer: AtomicU64::new(0) }
     }
 }
 
@@ -68,17 +77,28 @@ impl Default for Directory {
 }
 
 impl Directory {
-    /// Says that a pair is attached at this place, whose other side is woken by the capability in
-    /// slot `bell` and known as `caller`. Tells its generation, which is not that of the place's
-    /// last pair; `None` where there is no such place.
-    pub fn attach(&self, place: u16, bell: u32, caller: u64) -> Option<u32> {
+    /// Says that a client's pair is attached at this place, that the capability in slot `bell` wakes
+    /// the client, and by what badge it is known. Tells the pair's generation, which is not that of
+    /// the last one here; `None` where there is no such place.
+    pub fn attach_client(&self, place: u16, bell: u32, caller: u64) -> Option<u32> {
+        self.attach(place, bell, caller)
+    }
+
+    /// Says that the service which this place stands for is reached over the pair at `pair`, and
+    /// that the capability in slot `bell` wakes the server. Tells the pair's generation, as
+    /// [`Self::attach_client`].
+    pub fn attach_service(&self, place: u16, bell: u32, pair: u16) -> Option<u32> {
+        self.attach(place, bell, pair.into())
+    }
+
+    fn attach(&self, place: u16, bell: u32, peer: u64) -> Option<u32> {
         let entry = self.places.get(usize::from(place))?;
         let last = generation(entry.state.load(Ordering::Relaxed));
         let next = last.wrapping_add(if is_attached(last) { 2 } else { 1 });
-        // A reader must not take the new caller for the old pair's: it sees neither meanwhile.
+        // A reader must not take the new peer for the old pair's: it sees neither meanwhile.
         entry.state.store(state(next.wrapping_sub(1), 0), Ordering::Relaxed);
         fence(Ordering::Release);
-        entry.caller.store(caller, Ordering::Relaxed);
+        entry.peer.store(peer, Ordering::Relaxed);
         entry.state.store(state(next, bell), Ordering::Release);
         self.changed();
         Some(next)
@@ -100,14 +120,14 @@ impl Directory {
     pub fn get(&self, place: u16) -> Option<RingEntry> {
         let entry = self.places.get(usize::from(place))?;
         let before = entry.state.load(Ordering::Acquire);
-        let caller = entry.caller.load(Ordering::Relaxed);
+        let peer = entry.peer.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         let after = entry.state.load(Ordering::Relaxed);
         let generation = generation(before);
         (before == after && is_attached(generation)).then(|| RingEntry {
             generation,
             bell: bell(before),
-            caller,
+            peer,
         })
     }
 
@@ -162,7 +182,7 @@ mod tests {
         let place = 0..RING_PLACES + 2;
         prop_oneof![
             (place.clone(), any::<u32>(), any::<u64>())
-                .prop_map(|(place, bell, caller)| Step::Attach(place, bell, caller)),
+                .prop_map(|(place, bell, peer)| Step::Attach(place, bell, peer)),
             place.prop_map(Step::Detach),
         ]
     }
@@ -177,10 +197,10 @@ mod tests {
             for step in steps {
                 let changes = directory.changes();
                 match step {
-                    Step::Attach(place, bell, caller) => match directory.attach(place, bell, caller) {
+                    Step::Attach(place, bell, peer) => match directory.attach_client(place, bell, peer) {
                         Some(generation) => {
                             prop_assert!(seen.insert((place, generation)));
-                            model.insert(place, RingEntry { generation, bell, caller });
+                            model.insert(place, RingEntry { generation, bell, peer });
                         }
                         None => prop_assert!(place >= RING_PLACES),
                     },
@@ -204,7 +224,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| {
                 for round in 0..rounds {
-                    directory.attach(1, round, u64::from(round) << 7);
+                    directory.attach_client(1, round, u64::from(round) << 7);
                     if round % 3 == 0 {
                         directory.detach(1);
                     }
@@ -213,7 +233,7 @@ mod tests {
             });
             while !stop.load(Ordering::Relaxed) {
                 if let Some(entry) = directory.get(1) {
-                    assert_eq!(entry.caller, u64::from(entry.bell) << 7);
+                    assert_eq!(entry.peer, u64::from(entry.bell) << 7);
                 }
             }
         });

@@ -9,7 +9,7 @@ use crate::start::layout::RING_SPAN;
 pub const PAIR_LINES: usize = 128;
 
 /// Lines of each of its rings.
-const RING_LINES: usize = PAIR_LINES / 2;
+pub(super) const RING_LINES: usize = PAIR_LINES / 2;
 
 const _: () = assert!((PAIR_LINES * LINE_BYTES) as u64 == RING_SPAN);
 
