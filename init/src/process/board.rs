@@ -12,7 +12,7 @@ use init::board::{HEADER_BYTES, LINK_BYTES, POST_BYTES, StatusPage, clear, post_
 use init::message::Link;
 use init::rings::INIT_LINE;
 use libd3os::abi::{CapRights, FrameSize};
-use libd3os::cap::{IrqHandler, Notification};
+use libd3os::cap::{IrqHandler, Signal};
 use libd3os::memory::{AddressSpace, MemoryError, RootCNode};
 use libd3os::ring::{CoreBell, Line, Mapping};
 use libd3os::start::layout::PAGE_SIZE;
@@ -143,5 +143,5 @@ pub(super) fn bell_of(
     IRQ_CONTROL
         .issue_signal(own_slot(slot), core, INIT_LINE.into())
         .doing("making the bell of another core")?;
-    Ok(CoreBell { peer: Notification::new(Cptr::new(slot)), own: shared.own_notification(), line })
+    Ok(CoreBell { peer: Signal::new(Cptr::new(slot)), own: shared.own_notification(), line })
 }

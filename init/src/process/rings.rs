@@ -53,8 +53,12 @@ impl Program {
             .issue_signal(self.slot(bell), pair.peer.core, pair.peer.line.into())
             .doing("granting a peer's bell")?;
         let directory = self.frame_for(PageUse::RingDirectory);
+        let is_client = pair.caller == u64::from(pair.program.number());
         window
-            .with_directory(directory, |entries| entries.attach(pair.place, bell, pair.caller))
+            .with_directory(directory, |entries| match is_client {
+                true => entries.attach_service(pair.place, bell, pair.place),
+                false => entries.attach_client(pair.place, bell, pair.caller),
+            })
             .doing("writing a ring directory")?;
         self.wake();
         Ok(())

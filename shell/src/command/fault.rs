@@ -22,7 +22,7 @@ pub(super) static FAULT: Command = Command {
         name: "KIND",
         kind: Kind::Choice(&Death::WORDS),
         presence: Presence::Required,
-        about: "what it dies of",
+        about: "its end",
     }],
     flags: &[ON_CORE],
     background: Background::Refused,
