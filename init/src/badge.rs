@@ -29,12 +29,16 @@ pub struct Signals {
     pub tick: bool,
     /// The console saw the interrupt key.
     pub interrupt: bool,
+    /// An init of another core rang.
+    pub line: bool,
 }
 
 /// Badge of the ticker's signal.
 pub const TICK_BADGE: u64 = signal_badge(0);
 /// Badge of the console's signal that the interrupt key was pressed.
 pub const INTERRUPT_BADGE: u64 = signal_badge(1);
+/// Badge of the signals of other cores' inits.
+pub const LINE_BADGE: u64 = signal_badge(2);
 
 /// Where a message to init came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,7 @@ pub fn signals(bits: u64) -> Signals {
     Signals {
         tick: bits & TICK_BADGE & !SIGNAL_FLAG != 0,
         interrupt: bits & INTERRUPT_BADGE & !SIGNAL_FLAG != 0,
+        line: bits & LINE_BADGE & !SIGNAL_FLAG != 0,
     }
 }
 
@@ -88,10 +93,12 @@ mod tests {
 
     #[test]
     fn signals_may_come_together() {
-        let both = Signals { tick: true, interrupt: true };
+        let none = Signals { tick: false, interrupt: false, line: false };
+        let both = Signals { tick: true, interrupt: true, ..none };
         assert_eq!(signals(TICK_BADGE | INTERRUPT_BADGE), both);
-        assert_eq!(signals(TICK_BADGE), Signals { tick: true, interrupt: false });
-        assert_eq!(signals(SIGNAL_FLAG), Signals { tick: false, interrupt: false });
+        assert_eq!(signals(TICK_BADGE), Signals { tick: true, ..none });
+        assert_eq!(signals(LINE_BADGE), Signals { line: true, ..none });
+        assert_eq!(signals(SIGNAL_FLAG), none);
     }
 
     #[test]

@@ -11,9 +11,12 @@ use core::fmt;
 use libd3os::abi::CapRights;
 use libd3os::image::{IrqLine, Manifest, PortRange, ProgramSpec};
 use libd3os::service::supervisor::CapabilityInfo;
-use libd3os::start::{Grant, GrantKind, Hardware, signal_badge};
+use libd3os::start::layout::RING_PLACES;
+use libd3os::start::{Grant, GrantKind, Hardware, RingGrant, signal_badge};
 
 use crate::badge::{Channel, INTERRUPT_BADGE, badge};
+use crate::message::{Bell, Route};
+use crate::rings::Held;
 use crate::supervise::ProgramNumber;
 
 /// Services that init serves itself.
@@ -41,6 +44,12 @@ pub enum Source {
         service: usize,
         /// Tells the server who calls.
         badge: u64,
+    },
+    /// A pair of rings to a program on another core. What is in the slot, while there is one, is the
+    /// capability that wakes that program.
+    Rings {
+        /// The pair's place in the ring window.
+        place: u16,
     },
     /// Send side of init's endpoint.
     CallInit {
@@ -123,7 +132,72 @@ pub fn waiter(manifest: &Manifest, name: &str) -> Option<(ProgramNumber, u64)> {
     })
 }
 
-/// The capabilities of one program, in slot order from 1 up.
+/// Slots behind those of a program's grants, for its part in rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSlots {
+    /// The handler of its signal line.
+    pub handler: u32,
+    /// Its notification.
+    pub notification: u32,
+}
+
+impl RingSlots {
+    /// Behind so many grants.
+    #[must_use]
+    pub const fn behind(grants: u32) -> Self {
+        Self { handler: grants + 1, notification: grants + 2 }
+    }
+
+    /// What wakes the other side of the pair at this place.
+    #[must_use]
+    pub const fn bell(self, place: u16) -> u32 {
+        self.notification + 1 + place as u32
+    }
+
+    /// The last of them.
+    #[must_use]
+    pub const fn last(self) -> u32 {
+        self.bell(RING_PLACES - 1)
+    }
+}
+
+/// What ties a program to the core of others, and why it cannot run on `core`: hardware, which
+/// only core 0 has, and signals, which do not leave a core. `core_of` tells where programs run.
+pub fn tie(
+    manifest: &Manifest,
+    spec: &ProgramSpec,
+    core: u32,
+    core_of: impl Fn(ProgramNumber) -> u32,
+) -> Option<(GrantKind, String)> {
+    let hardware = [GrantKind::Ports, GrantKind::Interrupts];
+    let hardware =
+        hardware.into_iter().flat_map(|kind| spec.names(kind).iter().map(move |n| (kind, n)));
+    let hardware = hardware.filter(|_| core != 0);
+    let signals = spec.signals.iter().filter(|name| match waiter(manifest, name) {
+        Some((waiter, _)) => core_of(waiter) != core,
+        None => core != 0,
+    });
+    let signallers = |name: &String| {
+        let all = numbered(manifest).filter(|(_, other)| other.signals.contains(name));
+        let elsewhere = all.filter(|(other, _)| core_of(*other) != core).count() > 0;
+        elsewhere || (core != 0 && [LOG_READY, PROGRAM_ENDED].contains(&name.as_str()))
+    };
+    let waits = spec.waits.iter().filter(|name| signallers(name));
+    let signals = signals.map(|name| (GrantKind::Signals, name));
+    let waits = waits.map(|name| (GrantKind::Waits, name));
+    hardware.chain(signals).chain(waits).next().map(|(kind, name)| (kind, name.clone()))
+}
+
+/// The services of other programs that a program calls, and those programs.
+pub fn called<'m>(
+    manifest: &'m Manifest,
+    spec: &'m ProgramSpec,
+) -> impl Iterator<Item = (&'m str, ProgramNumber)> {
+    services(manifest).filter(|(name, _)| spec.calls.iter().any(|called| called == name))
+}
+
+/// The capabilities of one program, in slot order from 1 up. Services of other cores are reached
+/// by `routes`.
 ///
 /// # Errors
 /// [`GrantError`] where the manifest names what does not exist.
@@ -131,7 +205,9 @@ pub fn grants(
     manifest: &Manifest,
     number: ProgramNumber,
     spec: &ProgramSpec,
+    routes: &[Route],
 ) -> Result<Vec<Granted>, GrantError> {
+    let slots = RingSlots::behind(count(spec));
     let mut list = List::default();
     for name in &spec.serves {
         let service = service_index(manifest, name)?;
@@ -143,7 +219,12 @@ pub fn grants(
         }
     }
     for name in &spec.calls {
-        list.add(GrantKind::Calls, name, call_source(manifest, number, name)?, CALL_RIGHTS);
+        match routes.iter().find(|route| route.service == *name) {
+            Some(route) => list.add_rings(name, route.place, slots),
+            None => {
+                list.add(GrantKind::Calls, name, call_source(manifest, number, name)?, CALL_RIGHTS);
+            }
+        }
     }
     for name in &spec.ports {
         let ports = manifest.resource(name).and_then(|resource| resource.ports);
@@ -166,6 +247,14 @@ pub fn grants(
     Ok(list.0)
 }
 
+/// How many capabilities [`grants`] lists.
+#[must_use]
+pub fn count(spec: &ProgramSpec) -> u32 {
+    let named: usize = GrantKind::NAMED.map(|kind| spec.names(kind).len()).iter().sum();
+    let replies = if spec.serves.is_empty() { 0 } else { spec.replies };
+    u32::try_from(named).unwrap_or(u32::MAX).saturating_add(replies)
+}
+
 /// A call needs no more than to send and to be replied to.
 const CALL_RIGHTS: CapRights = CapRights::WRITE.or(CapRights::GRANT_REPLY);
 
@@ -176,6 +265,9 @@ pub fn describe(manifest: &Manifest, granted: &Granted) -> CapabilityInfo {
     let (kind, detail) = match granted.source {
         Source::Serve { .. } => ("endpoint", format!("serves {name}")),
         Source::Call { badge, .. } => ("endpoint", format!("calls {name}, badge {badge:#x}")),
+        Source::Rings { place } => {
+            ("rings", format!("calls {name} on another core, place {place}"))
+        }
         Source::CallInit { badge } => {
             ("endpoint", format!("calls {name} (init), badge {badge:#x}"))
         }
@@ -192,11 +284,29 @@ pub fn describe(manifest: &Manifest, granted: &Granted) -> CapabilityInfo {
         Source::Reply(_) => ("reply", format!("answers callers of {name}")),
     };
     CapabilityInfo {
-        slot: granted.grant.slot,
+        slot: granted.grant.ring.map_or(granted.grant.slot, |ring| ring.bell),
         kind: kind.to_string(),
         detail,
         rights: letters(granted.rights),
     }
+}
+
+/// What `caps NAME` shows of a program's part in rings.
+#[must_use]
+pub fn describe_rings(manifest: &Manifest, spec: &ProgramSpec, held: Held) -> CapabilityInfo {
+    let slots = RingSlots::behind(count(spec));
+    let (slot, kind, detail, rights) = match held {
+        Held::Line(Bell { core, line }) => {
+            let detail = format!("signal line {line} of core {core}");
+            (slots.handler, "IRQ handler", detail, CapRights::ALL)
+        }
+        Held::Pair { place, client } => {
+            let program = manifest.programs.get(client.index()).map_or("", |spec| &spec.name);
+            let detail = format!("serves {program} on another core, place {place}");
+            (slots.bell(place), "rings", detail, CapRights::READ_WRITE)
+        }
+    };
+    CapabilityInfo { slot, kind: kind.to_string(), detail, rights: letters(rights) }
 }
 
 /// Rights as letters: r(ead), w(rite), g(rant), p (reply).
@@ -223,8 +333,17 @@ impl List {
             Source::Interrupt(line) => Some(Hardware::Interrupt(line)),
             _ => None,
         };
-        let grant = Grant { kind, name: name.to_string(), slot, hardware };
+        let grant = Grant { kind, name: name.to_string(), slot, ring: None, hardware };
         self.0.push(Granted { grant, source, rights });
+    }
+
+    /// Rings stand for an endpoint, whose slot stays empty.
+    fn add_rings(&mut self, name: &str, place: u16, slots: RingSlots) {
+        let ring = Some(RingGrant { place, bell: slots.bell(place) });
+        let name = name.to_string();
+        let grant = Grant { kind: GrantKind::Calls, name, slot: 0, ring, hardware: None };
+        let source = Source::Rings { place };
+        self.0.push(Granted { grant, source, rights: CapRights::READ_WRITE });
     }
 }
 
@@ -300,7 +419,7 @@ mod tests {
 
     fn of(manifest: &Manifest, index: usize) -> Result<Vec<Granted>, GrantError> {
         let number = ProgramNumber::from_index(index).expect("small");
-        grants(manifest, number, &manifest.programs[index])
+        grants(manifest, number, &manifest.programs[index], &[])
     }
 
     #[test]
@@ -335,6 +454,53 @@ mod tests {
         assert_eq!(call.source, Source::Call { service: 0, badge: 2 });
         assert_eq!(letters(call.rights), "wp");
         assert_eq!(letters(list[0].rights), "r");
+    }
+
+    #[test]
+    fn rings_stand_for_an_endpoint_and_no_slot_moves() {
+        let manifest = manifest();
+        let number = ProgramNumber::from_index(1).expect("small");
+        let route = Route { service: "uart".to_string(), place: 2, pair: None };
+        let spec = &manifest.programs[1];
+        let list = grants(&manifest, number, spec, &[route]).expect("sound");
+        let plain = of(&manifest, 1).expect("sound");
+        assert_eq!(list.len(), count(spec) as usize);
+        let uart = list.iter().find(|granted| granted.grant.name == "uart").expect("called");
+        // Six grants, the handler, the notification, and the bells from slot 9 on.
+        let ring = Some(RingGrant { place: 2, bell: 11 });
+        assert_eq!(
+            (uart.grant.slot, uart.grant.ring, uart.source),
+            (0, ring, Source::Rings { place: 2 })
+        );
+        assert_eq!(describe(&manifest, uart).slot, 11);
+        let held = describe_rings(&manifest, spec, Held::Pair { place: 2, client: number });
+        assert_eq!((held.slot, &*held.detail), (11, "serves console on another core, place 2"));
+        let line = describe_rings(&manifest, spec, Held::Line(Bell { core: 3, line: 4 }));
+        assert_eq!((line.slot, &*line.detail), (7, "signal line 4 of core 3"));
+        assert_eq!(RingSlots::behind(6).last(), 8 + u32::from(RING_PLACES));
+        let slots = |list: &[Granted]| -> Vec<_> {
+            let others = list.iter().filter(|granted| granted.grant.name != "uart");
+            others.map(|granted| granted.grant.slot).collect()
+        };
+        assert_eq!(slots(&list), slots(&plain));
+    }
+
+    #[test]
+    fn hardware_and_signals_tie_programs_to_a_core() {
+        let manifest = manifest();
+        let tie = |index: usize, core, others| {
+            let spec = &manifest.programs[index];
+            super::tie(&manifest, spec, core, |_| others)
+                .map(|(kind, name)| format!("{kind} {name}"))
+        };
+        assert_eq!((tie(0, 0, 0), tie(1, 0, 0)), (None, None));
+        assert_eq!(tie(0, 2, 2).as_deref(), Some("ports com1"));
+        assert_eq!(tie(0, 0, 2).as_deref(), Some("signals console-input"));
+        assert_eq!(tie(1, 2, 2).as_deref(), Some("signals interrupt"));
+        assert_eq!(tie(1, 0, 1).as_deref(), Some("waits console-input"));
+        let quiet = ProgramSpec { calls: strings(&["uart"]), ..ProgramSpec::default() };
+        assert_eq!(super::tie(&manifest, &quiet, 3, |_| 0), None);
+        assert!(called(&manifest, &quiet).map(|(name, _)| name).eq(["uart"]));
     }
 
     #[test]

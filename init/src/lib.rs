@@ -10,12 +10,16 @@ extern crate alloc;
 
 pub mod acpi;
 pub mod badge;
+pub mod board;
+pub mod cores;
 pub mod elf;
 pub mod fault;
 pub mod grants;
 pub mod log;
 pub mod machine;
 pub mod memory;
+pub mod message;
 pub mod own;
+pub mod rings;
 pub mod service;
 pub mod supervise;

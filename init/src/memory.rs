@@ -12,7 +12,10 @@ use core::ops::Range;
 
 use libd3os::abi::{FrameSize, ObjectType, RETYPE_FAN_OUT};
 use libd3os::image::ProgramSpec;
-use libd3os::start::layout::{HEAP_BASE, IPC_BUFFER, PAGE_SIZE, STACK_TOP, START_INFO};
+use libd3os::start::layout::{
+    HEAP_BASE, IPC_BUFFER, PAGE_SIZE, RING_DIRECTORY, RING_PLACES, RING_SPAN, RING_WINDOW,
+    STACK_TOP, START_INFO,
+};
 
 /// log2 of the smallest piece: pieces smaller than a page are not worth a slot.
 pub const SMALLEST_PIECE_BITS: u8 = 12;
@@ -61,6 +64,20 @@ pub struct Regions {
     pub start_info: Range<u64>,
     /// The IPC buffer.
     pub ipc_buffer: Range<u64>,
+    /// Where pairs of rings are mapped while the program runs: it has paging structures and no
+    /// frames.
+    pub ring_window: Range<u64>,
+    /// The ring directory.
+    pub ring_directory: Range<u64>,
+}
+
+/// Whether a program may take part in rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingRoom {
+    /// It neither serves nor calls another program, or all programs are on one core.
+    None,
+    /// It has a ring window and a directory.
+    Window,
 }
 
 impl Regions {
@@ -73,6 +90,7 @@ impl Regions {
         segments: &[(u64, u64)],
         start_info_bytes: u64,
         spec: &ProgramSpec,
+        rings: RingRoom,
     ) -> Result<Self, PlanError> {
         let image = merge_pages(segments)?;
         let stack_bytes = round_up(spec.stack_bytes)?;
@@ -80,18 +98,29 @@ impl Regions {
         if stack_bytes == 0 || stack_bytes > LARGEST_REGION || heap_bytes > LARGEST_REGION {
             return Err(PlanError::BadSize);
         }
+        let (ring_window, ring_directory) = match rings {
+            RingRoom::None => (0..0, 0..0),
+            RingRoom::Window => (
+                RING_WINDOW..RING_WINDOW + u64::from(RING_PLACES) * RING_SPAN,
+                RING_DIRECTORY..RING_DIRECTORY + PAGE_SIZE,
+            ),
+        };
         Ok(Self {
             image,
             heap: HEAP_BASE..HEAP_BASE + heap_bytes,
             stack: STACK_TOP - stack_bytes..STACK_TOP,
             start_info: START_INFO..START_INFO + round_up(start_info_bytes)?,
             ipc_buffer: IPC_BUFFER..IPC_BUFFER + PAGE_SIZE,
+            ring_window,
+            ring_directory,
         })
     }
 
-    /// Every range, ascending by address.
+    /// Every range that has frames, ascending by address.
     pub fn all(&self) -> impl Iterator<Item = &Range<u64>> {
-        self.image.iter().chain([&self.heap, &self.ipc_buffer, &self.start_info, &self.stack])
+        let rest =
+            [&self.heap, &self.ring_directory, &self.ipc_buffer, &self.start_info, &self.stack];
+        self.image.iter().chain(rest)
     }
 
     /// 4 KiB frames that all of it takes.
@@ -104,11 +133,16 @@ impl Regions {
     /// all of it takes: 21 for page tables, 30 for page directories, 39 for what lies above those.
     pub fn tables(&self, bits: u8) -> impl Iterator<Item = u64> {
         let mut next = 0;
-        let numbers = self.all().filter(|range| !range.is_empty()).flat_map(move |range| {
-            let first = next.max(range.start >> bits);
-            next = ((range.end - 1) >> bits) + 1;
-            first..next
-        });
+        let (low, high) = (self.image.iter().chain([&self.heap]), self.all());
+        let high = high.skip(self.image.len() + 1);
+        let numbers =
+            low.chain([&self.ring_window]).chain(high).filter(|range| !range.is_empty()).flat_map(
+                move |range| {
+                    let first = next.max(range.start >> bits);
+                    next = ((range.end - 1) >> bits) + 1;
+                    first..next
+                },
+            );
         numbers.map(move |number| number << bits)
     }
 
@@ -117,6 +151,7 @@ impl Regions {
         let image = self.image.iter().map(|range| (PageUse::Image, range));
         let rest = [
             (PageUse::Memory, &self.heap),
+            (PageUse::RingDirectory, &self.ring_directory),
             (PageUse::IpcBuffer, &self.ipc_buffer),
             (PageUse::StartInfo, &self.start_info),
             (PageUse::Memory, &self.stack),
@@ -140,6 +175,8 @@ pub enum PageUse {
     IpcBuffer,
     /// Start information: read-only.
     StartInfo,
+    /// The ring directory: read-only.
+    RingDirectory,
 }
 
 /// Largest heap or stack: half of what lies between the regions, and far more than 4 KiB frames
@@ -321,7 +358,8 @@ mod tests {
     #[test]
     fn a_small_program_is_laid_out() {
         let segments = [(0x40_0000, 0x1800), (0x40_1800, 0x900), (0x40_4000, 1)];
-        let regions = Regions::new(&segments, 100, &spec(0x2000, 0x1001)).expect("sound");
+        let regions =
+            Regions::new(&segments, 100, &spec(0x2000, 0x1001), RingRoom::None).expect("sound");
         assert_eq!(regions.image, [0x40_0000..0x40_3000, 0x40_4000..0x40_5000]);
         assert_eq!(regions.stack, 0x7ffe_ffff_e000..0x7fff_0000_0000);
         assert_eq!(regions.frames(), 4 + 2 + 1 + 1 + 2);
@@ -332,7 +370,7 @@ mod tests {
     #[test]
     fn impossible_programs_are_refused() {
         let plan = |segments: &[(u64, u64)], heap, stack| {
-            Regions::new(segments, 1, &spec(heap, stack)).err()
+            Regions::new(segments, 1, &spec(heap, stack), RingRoom::None).err()
         };
         assert_eq!(plan(&[], 0, 1), Some(PlanError::NoImage));
         assert_eq!(plan(&[(0, 1)], 0, 1), Some(PlanError::ImageOutOfPlace));
@@ -344,11 +382,13 @@ mod tests {
 
     #[test]
     fn pages_are_listed_in_the_order_of_frames() {
-        let regions = Regions::new(&[(0x40_0000, 1)], 1, &spec(0x1000, 0x1000)).expect("sound");
+        let spec = spec(0x1000, 0x1000);
+        let regions = Regions::new(&[(0x40_0000, 1)], 1, &spec, RingRoom::Window).expect("sound");
         let uses: Vec<_> = regions.pages().map(|(purpose, _)| purpose).collect();
         let expected = [
             PageUse::Image,
             PageUse::Memory,
+            PageUse::RingDirectory,
             PageUse::IpcBuffer,
             PageUse::StartInfo,
             PageUse::Memory,
@@ -373,7 +413,8 @@ mod tests {
         )
             .prop_map(|(segments, heap, stack, grants, replies)| {
                 let segments: Vec<_> = segments.iter().map(|&(a, n)| (a << 12, n + 1)).collect();
-                let regions = Regions::new(&segments, 99, &spec(heap, stack)).expect("sound");
+                let regions = Regions::new(&segments, 99, &spec(heap, stack), RingRoom::Window)
+                    .expect("sound");
                 Plan::new(&regions, grants, replies).expect("sound")
             })
     }
@@ -404,10 +445,14 @@ mod tests {
             starts in prop::collection::vec((1u64..0x8_0000, 0u64..0x80_0000), 1..5),
             heap in 0u64..0x100_0000,
             stack in 1u64..0x40_0000,
+            has_rings: bool,
         ) {
             let segments: Vec<_> = starts.iter().map(|&(page, bytes)| (page << 12, bytes + 1)).collect();
-            let regions = Regions::new(&segments, 9000, &spec(heap, stack)).expect("sound");
-            let above = regions.pages().flat_map(|(_, page)| Table::above(page.start, FrameSize::Small));
+            let rings = if has_rings { RingRoom::Window } else { RingRoom::None };
+            let regions = Regions::new(&segments, 9000, &spec(heap, stack), rings).expect("sound");
+            let window = regions.ring_window.clone().step_by(PAGE_SIZE as usize);
+            let pages = regions.pages().map(|(_, page)| page.start).chain(window);
+            let above = pages.flat_map(|page| Table::above(page, FrameSize::Small));
             let mapped: BTreeSet<Table> = above.collect();
             let planned: BTreeSet<Table> = regions.tables(39).map(|base| Table::Pdpt { base })
                 .chain(regions.tables(30).map(|base| Table::PageDirectory { base }))

@@ -23,14 +23,14 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// The line that it has among the programs.
+    /// The line that it has among the programs, on this core.
     #[must_use]
-    pub fn status(&self, uptime_us: u64) -> ProgramStatus {
+    pub fn status(&self, core: u32, uptime_us: u64) -> ProgramStatus {
         ProgramStatus {
             id: ProgramId(0),
             name: NAME.to_string(),
             thread: self.name.to_string(),
-            core: 0,
+            core,
             priority: self.priority,
             budget_us: self.share_us.0,
             period_us: self.share_us.1,
@@ -99,8 +99,9 @@ mod tests {
     #[test]
     fn a_thread_is_a_line_among_the_programs() {
         let ticker = Thread { name: "ticker", priority: 254, share_us: (1_000, 10_000), cpu_us: 7 };
-        let status = ticker.status(99);
+        let status = ticker.status(3, 99);
         assert_eq!((&*status.name, &*status.thread, status.uptime_us), ("init", "ticker", 99));
+        assert_eq!(status.core, 3);
         assert_eq!((status.budget_us, status.period_us, status.cpu_us), (1_000, 10_000, 7));
     }
 }

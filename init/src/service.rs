@@ -18,11 +18,14 @@ pub const SHELL: &str = "shell";
 /// Services (as counted by [`services`]) whose program does not run and is not about to.
 pub fn unserved<W>(manifest: &Manifest, supervisor: &Supervisor<W>) -> impl Iterator<Item = usize> {
     services(manifest).enumerate().filter_map(|(service, (_, number))| {
-        let state = supervisor.program(number)?.state();
-        let is_gone =
-            matches!(state, ProgramState::Stopped | ProgramState::Faulted | ProgramState::GivenUp);
-        is_gone.then_some(service)
+        is_gone(supervisor.program(number)?.state()).then_some(service)
     })
+}
+
+/// Whether a program in this state does not run and is not about to.
+#[must_use]
+pub const fn is_gone(state: ProgramState) -> bool {
+    matches!(state, ProgramState::Stopped | ProgramState::Faulted | ProgramState::GivenUp)
 }
 
 /// What can be done about a program that was given up.

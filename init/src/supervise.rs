@@ -24,6 +24,8 @@ use libd3os::service::supervisor::{
     Exit, FaultReport, ProgramId, ProgramState, RunMode, StartFailure, SupervisorError,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::own;
 
 /// Pause before the first restart after a failure; it doubles with each further failure.
@@ -36,7 +38,7 @@ pub const RECOVERED_US: u64 = 10_000_000;
 pub const MOST_FAILURES: u32 = 8;
 
 /// A program of the manifest, counted from 1 in the manifest's order. It is what badges carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProgramNumber(NonZeroU32);
 
 impl ProgramNumber {
@@ -285,6 +287,35 @@ impl<W> Supervisor<W> {
         actions
     }
 
+    /// The process cannot make the program now: its core does not run. It waits for
+    /// [`Self::release`].
+    pub fn hold(&mut self, number: ProgramNumber) {
+        if let Some(program) = self.programs.get_mut(number.index()) {
+            program.state = ProgramState::BackingOff;
+            program.due_us = None;
+        }
+    }
+
+    /// The core of this program takes programs again: one that was held is started.
+    pub fn release(&mut self, number: ProgramNumber) -> Option<Action<W>> {
+        let program = self.programs.get_mut(number.index())?;
+        let is_held = program.state == ProgramState::BackingOff && program.due_us.is_none();
+        is_held.then(|| {
+            program.state = ProgramState::Starting;
+            Action::Start(number)
+        })
+    }
+
+    /// The core that the program ran on was stopped, and the program with it.
+    pub fn core_stopped(
+        &mut self,
+        number: ProgramNumber,
+        core: u32,
+        now_us: u64,
+    ) -> Vec<Action<W>> {
+        self.ended(number, Exit::CoreStopped(core), now_us)
+    }
+
     /// The program ended itself.
     pub fn exited(&mut self, number: ProgramNumber, code: i32, now_us: u64) -> Vec<Action<W>> {
         self.ended(number, Exit::Code(code), now_us)
@@ -310,7 +341,8 @@ impl<W> Supervisor<W> {
         if program.is_live() {
             return Ok(self.ended(number, Exit::Killed, now_us));
         }
-        if program.due_us.take().is_some() {
+        if program.state == ProgramState::BackingOff {
+            program.due_us = None;
             program.state = ProgramState::Stopped;
             let notice = "stopped while waiting for its restart".to_string();
             return Ok(alloc::vec![Action::Notice(number, Level::Info, notice)]);
@@ -411,7 +443,7 @@ impl<W> Program<W> {
         let failed = match exit {
             Exit::Code(code) => *code != 0,
             Exit::Faulted(_) | Exit::NotStarted(_) => true,
-            Exit::Killed | Exit::Interrupted => false,
+            Exit::Killed | Exit::Interrupted | Exit::CoreStopped(_) => false,
         };
         self.count_failure(failed, now_us);
         self.last_exit = Some(exit.clone());
@@ -465,6 +497,7 @@ pub fn describe(exit: &Exit) -> String {
         Exit::Interrupted => "was interrupted".to_string(),
         Exit::Faulted(report) => describe_fault(report),
         Exit::NotStarted(failure) => format!("cannot be started: {failure}"),
+        Exit::CoreStopped(core) => format!("was stopped with core {core}"),
     }
 }
 
@@ -623,14 +656,15 @@ mod tests {
             Exit::Killed,
             Exit::Interrupted,
             Exit::Faulted(report()),
+            Exit::CoreStopped(1),
         ];
         let restarted = |policy| {
             let program = Program::<u32>::new(String::new(), policy);
             ends.clone().map(|exit| program.restarts_after(&exit))
         };
-        assert_eq!(restarted(RestartPolicy::Always), [true; 5]);
-        assert_eq!(restarted(RestartPolicy::OnFailure), [false, true, true, false, true]);
-        assert_eq!(restarted(RestartPolicy::Never), [false; 5]);
+        assert_eq!(restarted(RestartPolicy::Always), [true; 6]);
+        assert_eq!(restarted(RestartPolicy::OnFailure), [false, true, true, false, true, true]);
+        assert_eq!(restarted(RestartPolicy::Never), [false; 6]);
     }
 
     #[test]
@@ -683,6 +717,25 @@ mod tests {
         sut.kill("uart", 2).expect("it waits");
         assert_eq!((state(&sut, UART), sut.next_due_us()), (ProgramState::Stopped, None));
         assert_eq!(sut.kill("uart", 3), Err(SupervisorError::NotRunning("uart".to_string())));
+    }
+
+    #[test]
+    fn a_program_is_held_while_its_core_does_not_run() {
+        let mut sut = sut();
+        run(&mut sut, UART, RunMode::Background);
+        let actions = sut.core_stopped(number(UART), 3, 5);
+        let text = "was stopped with core 3; starts again in 10 ms".to_string();
+        assert_eq!(actions[1], Action::Notice(number(UART), Level::Info, text));
+        assert_eq!(sut.tick(5 + FIRST_PAUSE_US), [Action::Start(number(UART))]);
+        sut.hold(number(UART));
+        assert_eq!((state(&sut, UART), sut.next_due_us()), (ProgramState::BackingOff, None));
+        assert_eq!(sut.tick(1 << 40), []);
+        assert_eq!(sut.release(number(UART)), Some(Action::Start(number(UART))));
+        assert_eq!(sut.release(number(UART)), None);
+        assert_eq!(sut.programs[UART].restarts, 1);
+        sut.hold(number(UART));
+        sut.kill("uart", 9).expect("it waits");
+        assert_eq!((state(&sut, UART), sut.release(number(UART))), (ProgramState::Stopped, None));
     }
 
     #[test]

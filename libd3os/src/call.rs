@@ -250,6 +250,11 @@ impl<R> Later<R> {
         self.send(Err(error));
     }
 
+    /// Passes on an answer that was encoded elsewhere: for who hands calls on to another server.
+    pub fn pass_on(self, answer: Result<&[u8], CallError>) {
+        self.send(answer);
+    }
+
     /// A duty that answers to the [`Answer`] beside it: for tests of a server's logic.
     pub fn channel() -> (Self, Answer<R>) {
         let slot = Rc::new(Mailbox::default());

@@ -45,14 +45,6 @@ impl IpcTransport {
     pub const fn new(endpoint: Cptr) -> Self {
         Self { endpoint }
     }
-
-    /// Calls through the capability that the program was granted for `service`.
-    ///
-    /// # Errors
-    /// The manifest does not grant one.
-    pub fn to(service: &'static str) -> Result<Self, MissingGrant<'static>> {
-        crate::program::grant(GrantKind::Calls, service).map(Self::new)
-    }
 }
 
 impl Transport for IpcTransport {

@@ -13,6 +13,7 @@ extern crate self as libd3os;
 pub mod abi;
 pub mod call;
 pub mod cap;
+pub mod connection;
 #[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "hands memory to the allocator")]
 mod heap;

@@ -8,7 +8,7 @@ use alloc::string::ToString;
 use spin::Once;
 
 use crate::call::{self, Error, Transport};
-use crate::ipc::IpcTransport;
+use crate::connection::Connection;
 use crate::service::log::{LOG, Level, LogError};
 
 /// Takes a record: level, target, message.
@@ -58,7 +58,7 @@ fn deliver(level: Level, target: &str, message: &str) {
     let (target, message) = (cut(target, MAX_TARGET), cut(message, MAX_MESSAGE));
     if let Some(sink) = SINK.get() {
         sink(level, target, message);
-    } else if let Ok(transport) = IpcTransport::to(LOG.name) {
+    } else if let Ok(transport) = Connection::to(LOG.name) {
         // Nothing is left to tell of a failure with.
         let _ = append(&transport, level, target, message);
     }

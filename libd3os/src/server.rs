@@ -1,4 +1,4 @@
-//! The server's side of typed calls over kernel IPC.
+//! The server's side of typed calls: over kernel IPC, and over rings from other cores.
 //!
 //! A [`Server`] owns the receive side of an endpoint and some reply objects. Its loop is the
 //! program's: take the [`Server::next`] event, handle it, take the next. One reply object is in
@@ -8,6 +8,14 @@
 //!
 //! An answer given at once is kept until the next receive and goes out with it, in one system
 //! call. An answer given later is a system call of its own.
+//!
+//! # Rings
+//!
+//! A program that takes part in rings has its clients on other cores served in the same loop.
+//! The server sleeps at its endpoint, with its bell's notification bound to its thread, after it
+//! has asked every ring to ring the bell. Of clients that always have another call none waits for
+//! long: rings take turns, and after [`RING_CALLS_IN_A_ROW`] of their calls the endpoint and the
+//! signals are looked at.
 //!
 //! ```ignore
 //! let mut server = Server::serving("uart")?;
@@ -32,11 +40,15 @@ use crate::cap;
 use crate::cap::Capability;
 use crate::ipc::{MissingGrant, REQUEST_LABEL, pack, unpack};
 use crate::program;
-use crate::start::{GrantKind, SIGNAL_FLAG};
+use crate::ring::{Clients, ProgramWindow, TakenCall, Window};
+use crate::start::{GrantKind, RING_BELL, SIGNAL_FLAG};
 use crate::sys::{self, Cptr, Received};
 
 /// Most words of a [`Message`] that are kept: as many as the longest fault message has.
 pub const MESSAGE_WORDS: usize = 20;
+
+/// Calls that are taken from rings, if they always have one, before the endpoint is looked at.
+pub const RING_CALLS_IN_A_ROW: u32 = 16;
 
 /// Something that a server deals with.
 #[derive(Debug)]
@@ -86,21 +98,31 @@ impl fmt::Display for ServerError {
 impl core::error::Error for ServerError {}
 
 /// Receives calls and signals, and sends answers.
-pub struct Server {
+pub struct Server<W: Window = ProgramWindow> {
     endpoint: cap::Endpoint,
     pool: Rc<ReplyPool>,
     sink: Rc<dyn ReplySink>,
+    /// Clients on other cores, in a program that takes part in rings.
+    clients: Option<Clients<W>>,
+    /// Where the answer to the last call from a ring goes.
+    client: Rc<dyn ReplySink>,
+    /// Calls taken from rings since the endpoint was last looked at.
+    in_a_row: u32,
 }
 
-impl fmt::Debug for Server {
+impl<W: Window> fmt::Debug for Server<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        let Self { endpoint, clients, .. } = self;
+        f.debug_struct("Server")
+            .field("endpoint", endpoint)
+            .field("clients", clients)
+            .finish_non_exhaustive()
     }
 }
 
 impl Server {
     /// A server at the endpoint that this program was granted for `service`, with all of the
-    /// program's reply objects.
+    /// program's reply objects and rings.
     ///
     /// # Errors
     /// The manifest lacks `serves` or `replies`.
@@ -109,7 +131,7 @@ impl Server {
             program::grant(GrantKind::Serves, service).map_err(ServerError::NotGranted)?;
         let slots = program::start_info().into_iter().flat_map(|info| info.replies());
         let replies = slots.map(|slot| cap::Reply::new(Cptr::new(u64::from(slot))));
-        Self::new(cap::Endpoint::new(endpoint), replies)
+        Self::with_rings(cap::Endpoint::new(endpoint), replies, ProgramWindow::open())
     }
 
     /// A server at this endpoint, with these reply objects.
@@ -120,9 +142,24 @@ impl Server {
         endpoint: cap::Endpoint,
         replies: impl IntoIterator<Item = cap::Reply>,
     ) -> Result<Self, ServerError> {
+        Self::with_rings(endpoint, replies, None)
+    }
+}
+
+impl<W: Window> Server<W> {
+    /// A server at this endpoint, with these reply objects, and of the clients in this window.
+    ///
+    /// # Errors
+    /// [`ServerError::NoReplies`] where there are no reply objects.
+    pub fn with_rings(
+        endpoint: cap::Endpoint,
+        replies: impl IntoIterator<Item = cap::Reply>,
+        window: Option<W>,
+    ) -> Result<Self, ServerError> {
         let pool = Rc::new(ReplyPool::new(replies)?);
         let sink: Rc<dyn ReplySink> = pool.clone();
-        Ok(Self { endpoint, pool, sink })
+        let (clients, client) = (window.map(Clients::new), Rc::clone(&sink));
+        Ok(Self { endpoint, pool, sink, clients, client, in_a_row: 0 })
     }
 
     /// Sends the answer that is kept, if there is one, and waits for the next event.
@@ -131,10 +168,11 @@ impl Server {
     #[expect(clippy::should_implement_trait, reason = "an event borrows the server")]
     pub fn next(&mut self) -> Event<'_> {
         loop {
-            let received = self.receive();
-            if received.badge & SIGNAL_FLAG != 0 {
-                return Event::Signal(received.badge & !SIGNAL_FLAG);
-            }
+            let received = match self.next_of_all() {
+                Incoming::Ring(call) => return Event::Request(self.ring_request(call)),
+                Incoming::Signals(bits) => return Event::Signal(bits),
+                Incoming::Message(received) => received,
+            };
             let label = received.info.label();
             let Some(method) = label.checked_sub(REQUEST_LABEL) else {
                 return Event::Message(self.message(received));
@@ -154,12 +192,80 @@ impl Server {
         self.pool.parked.borrow().iter().filter(|parked| **parked).count()
     }
 
-    fn receive(&self) -> Received {
-        let reply = self.pool.current_object();
-        match self.pool.take_staged() {
-            Some(info) => self.endpoint.reply_recv(info, reply),
-            None => self.endpoint.recv(reply),
+    /// What comes next, from wherever.
+    fn next_of_all(&mut self) -> Incoming {
+        loop {
+            if let Some(incoming) = self.next_of_rings() {
+                return incoming;
+            }
+            let received =
+                if self.in_a_row >= RING_CALLS_IN_A_ROW { self.glance() } else { self.sleep() };
+            self.in_a_row = 0;
+            if let Some(incoming) = received.and_then(|received| self.sort(received)) {
+                return incoming;
+            }
         }
+    }
+
+    /// The next call of a client on another core, unless they had their turn; and what a wait for
+    /// an answer over a ring has left.
+    fn next_of_rings(&mut self) -> Option<Incoming> {
+        let clients = self.clients.as_mut()?;
+        let kept = clients.window().take_kept();
+        if kept != 0 {
+            return Some(Incoming::Signals(kept));
+        }
+        if self.in_a_row >= RING_CALLS_IN_A_ROW {
+            return None;
+        }
+        let call = clients.take()?;
+        self.in_a_row += 1;
+        // The caller at the endpoint does not wait for this one's answer.
+        self.pool.flush();
+        Some(Incoming::Ring(call))
+    }
+
+    /// What is at the endpoint, if anything is.
+    fn glance(&self) -> Option<Received> {
+        self.pool.flush();
+        let received = self.endpoint.nb_recv(self.pool.current_object());
+        Some(received).filter(|received| *received != Received::default())
+    }
+
+    /// Waits for something at the endpoint, unless something comes over a ring first.
+    fn sleep(&mut self) -> Option<Received> {
+        let Some(clients) = &mut self.clients else {
+            return Some(receive(self.endpoint, &self.pool));
+        };
+        // Who was just answered at the endpoint needs this core, so it is given up at once.
+        if !self.pool.has_staged() && clients.look() {
+            return None;
+        }
+        let received = (!clients.arm()).then(|| receive(self.endpoint, &self.pool));
+        clients.disarm();
+        received
+    }
+
+    /// Tells signals from messages. The bell is answered here, before the rings are looked at.
+    fn sort(&self, received: Received) -> Option<Incoming> {
+        let badge = received.badge;
+        if badge & SIGNAL_FLAG == 0 {
+            return Some(Incoming::Message(received));
+        }
+        let Some(clients) = &self.clients else {
+            return Some(Incoming::Signals(badge & !SIGNAL_FLAG));
+        };
+        if badge & RING_BELL != 0 {
+            clients.window().acknowledge();
+        }
+        let others = badge & !(SIGNAL_FLAG | RING_BELL);
+        (others != 0 || badge & RING_BELL == 0).then_some(Incoming::Signals(others))
+    }
+
+    fn ring_request(&mut self, call: TakenCall) -> Request<'_> {
+        let TakenCall { caller, method, bytes, sink, token } = call;
+        self.client = sink;
+        Request { caller, method, bytes, reply: Reply::new(&self.client, token) }
     }
 
     fn reply(&self) -> Reply<'_> {
@@ -174,6 +280,26 @@ impl Server {
         let words = (0..received.info.length().min(MESSAGE_WORDS)).map(sys::word).collect();
         let label = received.info.label();
         Message { badge: received.badge, label, words, reply: self.reply() }
+    }
+}
+
+/// What a server was woken by.
+#[expect(clippy::large_enum_variant, reason = "boxing would allocate for every call")]
+enum Incoming {
+    /// A call of a client on another core.
+    Ring(TakenCall),
+    /// Signals, without the flag and the bell.
+    Signals(u64),
+    /// A message at the endpoint.
+    Message(Received),
+}
+
+/// Sends the answer that is kept, and waits.
+fn receive(endpoint: cap::Endpoint, pool: &ReplyPool) -> Received {
+    let reply = pool.current_object();
+    match pool.take_staged() {
+        Some(info) => endpoint.reply_recv(info, reply),
+        None => endpoint.recv(reply),
     }
 }
 
@@ -207,6 +333,18 @@ impl ReplyPool {
     /// Composes the answer that is kept.
     fn take_staged(&self) -> Option<MessageInfo> {
         self.staged.borrow_mut().take().map(compose)
+    }
+
+    /// Whether an answer is kept.
+    fn has_staged(&self) -> bool {
+        self.staged.borrow().is_some()
+    }
+
+    /// Sends the answer that is kept, if there is one.
+    fn flush(&self) {
+        if let Some(info) = self.take_staged() {
+            self.current_object().send(info);
+        }
     }
 
     /// An object, other than the current one, that no call holds.
@@ -247,6 +385,11 @@ fn compose(answer: Result<Bytes, CallError>) -> MessageInfo {
         .and_then(|bytes| pack(0, &bytes))
         .unwrap_or_else(|error| MessageInfo::new(u64::from(error.number()), 0, 0, 0))
 }
+
+#[cfg(test)]
+mod ring_tests;
+#[cfg(test)]
+mod ring_thread_tests;
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,17 @@ pub mod layout {
     pub const START_INFO_MAX: usize = 0x1_0000;
     /// One past the highest byte of the stack, which grows down to an unmapped guard page.
     pub const STACK_TOP: u64 = 0x7fff_0000_0000;
+    /// The *ring window*: the pair of rings at place `i` lies `i` times [`RING_SPAN`] behind this
+    /// address. Unmapped where no pair is attached.
+    pub const RING_WINDOW: u64 = 0x6000_0000_0000;
+    /// Bytes of a pair of rings: two pages, one for each ring ([`crate::ring::Pair`]). A ring of a
+    /// page carries three of the longest messages, or 56 short ones; half a page could not carry one.
+    pub const RING_SPAN: u64 = 2 * PAGE_SIZE;
+    /// Places in the ring window.
+    pub const RING_PLACES: u16 = 64;
+    /// The [`crate::ring::Directory`] of the ring window, one page, read-only. Mapped in programs
+    /// that take part in rings.
+    pub const RING_DIRECTORY: u64 = 0x6fff_0000_0000;
     /// Where the boot archive lies in init's own address space.
     pub const ARCHIVE_BASE: u64 = 0x1000_0000;
     /// log2 of a page.
@@ -43,11 +54,16 @@ pub const SIGNAL_FLAG: u64 = 1 << 63;
 ///
 /// All names in one program's `waits` share one notification object, because a thread has one
 /// bound notification; each name has its own bit in the badge. Badges of signals that arrive
-/// together are or-ed, so several names may be told at once. There are 63 names at most.
+/// together are or-ed, so several names may be told at once. There are 62 names at most: the bit
+/// behind them is [`RING_BELL`].
 #[must_use]
 pub const fn signal_badge(index: u32) -> u64 {
-    SIGNAL_FLAG | 1 << (index % 63)
+    SIGNAL_FLAG | 1 << (index % 62)
 }
+
+/// Badge bit that says that a peer on another core rang: something happened in one of the
+/// program's rings, or in its ring directory.
+pub const RING_BELL: u64 = 1 << 62;
 
 /// What a granted capability lets the program do; also the words of manifest keys and of the
 /// programs' declared needs.
@@ -108,10 +124,33 @@ pub struct Grant {
     pub kind: GrantKind,
     /// Service, resource or signal; for reply objects the service that they answer for.
     pub name: String,
-    /// Its slot, from 1 up.
+    /// Its slot, from 1 up; 0 where [`Self::ring`] stands in its place.
     pub slot: u32,
+    /// For a service that runs on another core: the rings that lead there.
+    pub ring: Option<RingGrant>,
     /// For hardware, which: drivers have no addresses of their own.
     pub hardware: Option<Hardware>,
+}
+
+/// How a program reaches a service on another core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RingGrant {
+    /// Place that stands for the service in the [`crate::ring::Directory`].
+    pub place: u16,
+    /// Slot of the [`crate::cap::Signal`] that wakes the server first attached there; the directory
+    /// tells of later ones.
+    pub bell: u32,
+}
+
+/// How peers on other cores wake the program. Their signals arrive at its notification, with the
+/// badge [`SIGNAL_FLAG`] and [`RING_BELL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BellGrant {
+    /// Slot of the IRQ handler of the program's signal line, to be acknowledged after each signal.
+    pub handler: u32,
+    /// Slot of the program's notification, which is bound to its thread: to wait for the bell
+    /// alone.
+    pub notification: u32,
 }
 
 /// The hardware behind a grant, as the manifest describes it.
@@ -136,8 +175,10 @@ pub struct StartInfo {
     pub tsc_mhz: u32,
     /// Time stamp counter at the kernel's first instruction: zero of the machine's uptime.
     pub boot_tsc: u64,
-    /// Its capabilities, all of them.
+    /// Its capabilities, all but those of its bell.
     pub grants: Vec<Grant>,
+    /// Its own bell, if it takes part in rings.
+    pub bell: Option<BellGrant>,
 }
 
 /// Why start information could not be read or written.
@@ -181,10 +222,23 @@ impl StartInfo {
         postcard::from_bytes(bytes).map_err(|_| StartInfoError::Malformed)
     }
 
-    /// The slot of a grant, or `None` where the program was not given it.
+    /// The slot of a grant, or `None` where the program was not given it, or was given rings.
     #[must_use]
     pub fn slot(&self, kind: GrantKind, name: &str) -> Option<u32> {
-        self.grant(kind, name).map(|grant| grant.slot)
+        self.grant(kind, name).filter(|grant| grant.ring.is_none()).map(|grant| grant.slot)
+    }
+
+    /// The rings that lead to a service that the program calls, or `None` where it calls it by
+    /// an endpoint or not at all.
+    #[must_use]
+    pub fn ring(&self, service: &str) -> Option<RingGrant> {
+        self.grant(GrantKind::Calls, service)?.ring
+    }
+
+    /// Whether this place of the ring directory stands for a service that the program calls.
+    #[must_use]
+    pub fn calls_through(&self, place: u16) -> bool {
+        self.grants.iter().any(|grant| grant.ring.is_some_and(|ring| ring.place == place))
     }
 
     /// The slot of granted I/O ports, and which they are; `None` where the program was not given
@@ -223,7 +277,7 @@ mod tests {
     use alloc::string::ToString;
 
     fn grant(kind: GrantKind, name: &str, slot: u32) -> Grant {
-        Grant { kind, name: name.to_string(), slot, hardware: None }
+        Grant { kind, name: name.to_string(), slot, ring: None, hardware: None }
     }
 
     fn sample() -> StartInfo {
@@ -240,6 +294,7 @@ mod tests {
                 grant(GrantKind::Waits, "console-input", 4),
                 grant(GrantKind::Waits, "log-ready", 5),
             ],
+            bell: Some(BellGrant { handler: 6, notification: 7 }),
         }
     }
 
@@ -278,6 +333,24 @@ mod tests {
         let read = StartInfo::decode(&info.encode().expect("small")).expect("sound");
         assert_eq!(read.ports("com1"), Some((7, range)));
         assert_eq!((read.ports("nowhere"), read.ports("com2")), (None, None));
+    }
+
+    #[test]
+    fn a_service_is_reached_by_a_slot_or_by_rings() {
+        let ring = RingGrant { place: 3, bell: 9 };
+        let mut info = sample();
+        info.grants.push(grant(GrantKind::Calls, "log", 8));
+        info.grants.push(Grant { ring: Some(ring), ..grant(GrantKind::Calls, "uart", 0) });
+        let read = StartInfo::decode(&info.encode().expect("small")).expect("sound");
+        assert_eq!((read.slot(GrantKind::Calls, "uart"), read.ring("uart")), (None, Some(ring)));
+        assert_eq!((read.slot(GrantKind::Calls, "log"), read.ring("log")), (Some(8), None));
+        assert_eq!(read.ring("console"), None, "served, not called");
+        assert!(read.calls_through(3) && !read.calls_through(4));
+    }
+
+    #[test]
+    fn no_name_has_the_bell_s_bit() {
+        assert!((0..200).all(|index| signal_badge(index) & RING_BELL == 0));
     }
 
     #[test]

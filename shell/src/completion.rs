@@ -46,6 +46,9 @@ fn values(kind: Kind, system: &mut dyn System) -> Vec<String> {
         Kind::Service => {
             system.services().unwrap_or_default().into_iter().map(|s| s.name).collect()
         }
+        Kind::Core => {
+            system.cores().unwrap_or_default().into_iter().map(|c| c.core.to_string()).collect()
+        }
         Kind::Choice(words) => words.iter().map(|word| word.to_string()).collect(),
         Kind::Count | Kind::Text => Vec::new(),
     }

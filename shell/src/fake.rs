@@ -139,12 +139,14 @@ impl System for Fake {
         name: &str,
         args: &[String],
         mode: RunMode,
+        core: Option<u32>,
     ) -> Result<ProgramId, SystemError> {
         if name != "fault" && self.known(name)?.state == ProgramState::Running {
             let running = SupervisorError::AlreadyRunning(name.into());
             return Err(SystemError::Supervisor(running));
         }
-        self.done.push(format!("spawn {name} {args:?} {mode:?}"));
+        let place = core.map(|core| format!(" on core {core}")).unwrap_or_default();
+        self.done.push(format!("spawn {name} {args:?} {mode:?}{place}"));
         Ok(ProgramId(7))
     }
 
@@ -192,6 +194,7 @@ impl System for Fake {
         let service = |name: &str, program: &str, state| ServiceStatus {
             name: name.into(),
             program: program.into(),
+            core: 0,
             state,
             restarts: 1,
             uptime_us: 3_000_000,
@@ -211,10 +214,36 @@ impl System for Fake {
     }
 
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {
+        let core = |core, state, programs, heartbeat_us: Option<u64>| CoreStatus {
+            core,
+            state,
+            programs,
+            uptime_us: heartbeat_us.map_or(0, |_| 200_000_000),
+            heartbeat_us,
+            ram_bytes: heartbeat_us.map_or(0, |_| 256 << 20),
+            free_bytes: heartbeat_us.map_or(0, |_| 200 << 20),
+            restarts: core,
+        };
         Ok(vec![
-            CoreStatus { core: 0, state: CoreState::Running, programs: 4 },
-            CoreStatus { core: 1, state: CoreState::Parked, programs: 0 },
+            core(0, CoreState::Running, 4, Some(0)),
+            core(1, CoreState::Silent, 1, Some(7_000_000)),
+            core(2, CoreState::Parked, 0, None),
         ])
+    }
+
+    fn stop_core(&mut self, core: u32) -> Result<(), SystemError> {
+        match core {
+            0 => Err(SystemError::Supervisor(SupervisorError::Indispensable)),
+            1 => Ok(self.done.push("stop core 1".into())),
+            _ => Err(SystemError::Supervisor(SupervisorError::NoSuchCore(core))),
+        }
+    }
+
+    fn restart_core(&mut self, core: u32) -> Result<(), SystemError> {
+        match core {
+            1 => Ok(self.done.push("restart core 1".into())),
+            _ => Err(SystemError::Supervisor(SupervisorError::CoreDown(core))),
+        }
     }
 
     fn info(&mut self) -> Result<SystemInfo, SystemError> {

@@ -39,12 +39,13 @@ pub trait System {
     fn ready(&mut self);
     /// The programs of the image.
     fn programs(&mut self) -> Result<Vec<ProgramStatus>, SystemError>;
-    /// Starts a program.
+    /// Starts a program, on this core or where the manifest places it.
     fn spawn(
         &mut self,
         name: &str,
         args: &[String],
         mode: RunMode,
+        core: Option<u32>,
     ) -> Result<ProgramId, SystemError>;
     /// Waits until a started program has ended.
     fn wait(&mut self, id: ProgramId) -> Result<Exit, SystemError>;
@@ -61,6 +62,10 @@ pub trait System {
     fn activity(&mut self, service: &str) -> Result<Option<Activity>, SystemError>;
     /// The machine's cores.
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError>;
+    /// Stops a core and all that runs on it.
+    fn stop_core(&mut self, core: u32) -> Result<(), SystemError>;
+    /// Stops a core and starts it anew.
+    fn restart_core(&mut self, core: u32) -> Result<(), SystemError>;
     /// The system as a whole.
     fn info(&mut self) -> Result<SystemInfo, SystemError>;
     /// A part of the log.
@@ -245,8 +250,9 @@ where
         name: &str,
         args: &[String],
         mode: RunMode,
+        core: Option<u32>,
     ) -> Result<ProgramId, SystemError> {
-        Ok(self.supervisor.spawn(name.to_string(), args.to_vec(), mode)?)
+        Ok(self.supervisor.spawn(name.to_string(), args.to_vec(), mode, core)?)
     }
 
     fn wait(&mut self, id: ProgramId) -> Result<Exit, SystemError> {
@@ -279,6 +285,14 @@ where
 
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {
         all_pages(|from| self.supervisor.cores(from))
+    }
+
+    fn stop_core(&mut self, core: u32) -> Result<(), SystemError> {
+        Ok(self.supervisor.stop_core(core)?)
+    }
+
+    fn restart_core(&mut self, core: u32) -> Result<(), SystemError> {
+        Ok(self.supervisor.restart_core(core)?)
     }
 
     fn info(&mut self) -> Result<SystemInfo, SystemError> {

@@ -108,11 +108,11 @@ fn svc_lists_services_with_their_operations() {
     assert_eq!(
         table,
         "\
-SERVICE     PROGRAM   STATE     UP  RESTARTS
-log         init      running  3 s         1
-supervisor  init      running  3 s         1
-uart        uart      faulted              1
-mystery     stranger  running  3 s         1"
+SERVICE     PROGRAM   CORE  STATE     UP  RESTARTS
+log         init         0  running  3 s         1
+supervisor  init         0  running  3 s         1
+uart        uart         0  faulted              1
+mystery     stranger     0  running  3 s         1"
     );
     for interface in libd3os::service::INTERFACES.iter().filter(|i| i.name != "console") {
         for operation in interface.operations {
@@ -229,8 +229,15 @@ fn small_commands() {
     assert_eq!(output("uptime"), "up 3 min 20 s, time stamp counter at 2400 MHz\n");
     assert_eq!(
         output("cores"),
-        "CORE  STATE    PROGRAMS\n   0  running         4\n   1  parked          0\n"
+        "\
+CORE  STATE            UP     HEARD  PROGRAMS   MEMORY     FREE  RESTARTS
+   0  running  3 min 20 s  0 µs ago         4  256 MiB  200 MiB         0
+   1  silent   3 min 20 s   7 s ago         1  256 MiB  200 MiB         1
+   2  parked                                0                           2
+"
     );
+    assert_eq!(output("cores stop 1"), "core 1 was stopped\n");
+    assert_eq!(output("cores restart 1"), "core 1 was started anew\n");
     assert_eq!(output("echo a  'b  c' # d"), "a b  c\n");
     assert_eq!(output("echo"), "\n");
     assert_eq!(output("clear"), "");
@@ -267,9 +274,18 @@ fn errors_say_what_to_do_next() {
     assert_eq!(complaint("run uart"), "run: `uart` is running already\n  `kill uart` ends it\n");
     assert_eq!(complaint("kill hello"), "kill: `hello` is not running\n  `run hello` starts it\n");
     assert_eq!(
+        complaint("cores stop 9"),
+        "cores: no kernel runs on a core 9\n  `cores` lists the cores\n"
+    );
+    assert_eq!(
+        complaint("cores stop"),
+        "cores: CORE is missing (the core that it is about)\n  \
+         usage: cores [ACTION] [CORE]; `help cores` tells more\n"
+    );
+    assert_eq!(
         complaint("fault nul"),
         "fault: `nul` is no KIND; it is one of null, divide, illegal, stack, readonly, badcap, panic\n  \
-         usage: fault KIND; `help fault` tells more\n"
+         usage: fault [--core N] KIND; `help fault` tells more\n"
     );
     assert_eq!(
         complaint("ps &"),

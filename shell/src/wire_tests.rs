@@ -106,8 +106,9 @@ impl Supervisor for Server {
         name: String,
         args: Vec<String>,
         mode: RunMode,
+        core: Option<u32>,
     ) -> Result<ProgramId, SupervisorError> {
-        supervised(self.machine.spawn(&name, &args, mode))
+        supervised(self.machine.spawn(&name, &args, mode, core))
     }
 
     fn wait(&mut self, _: Caller, id: ProgramId, later: Later<Result<Exit, SupervisorError>>) {
@@ -141,6 +142,14 @@ impl Supervisor for Server {
 
     fn services(&mut self, _: Caller, from: u32) -> Result<Page<ServiceStatus>, SupervisorError> {
         paged(from, self.machine.services())
+    }
+
+    fn stop_core(&mut self, _: Caller, core: u32) -> Result<(), SupervisorError> {
+        supervised(self.machine.stop_core(core))
+    }
+
+    fn restart_core(&mut self, _: Caller, core: u32, later: Later<Result<(), SupervisorError>>) {
+        later.answer(&supervised(self.machine.restart_core(core)));
     }
 
     fn cores(&mut self, _: Caller, from: u32) -> Result<Page<CoreStatus>, SupervisorError> {

@@ -3,14 +3,17 @@
 
 use core::ops::Range;
 
+use init::grants::{Granted, Source};
 use init::memory::PageUse;
+use init::message::{Attachment, Route};
 use libd3os::abi::{CNodeCapData, CapRights, FrameSize, ObjectType, UserRegisters};
-use libd3os::cap::{Bandwidth, CNode, Error, Frame, SchedControl, Space, VSpace};
+use libd3os::cap::{Bandwidth, Error, Frame, SchedControl, Space};
 use libd3os::memory::{AddressSpace, MemoryError, RootCNode};
-use libd3os::start::layout::{HEAP_BASE, IPC_BUFFER, STACK_TOP, START_INFO};
+use libd3os::start::layout::{HEAP_BASE, IPC_BUFFER, RING_WINDOW, STACK_TOP, START_INFO};
 use libd3os::sys::Cptr;
 
 use super::kernel::{ASID_POOL, MEMORY, THREAD, make};
+use super::memory::Memory;
 use super::program::Program;
 use super::resources::Shared;
 use super::trouble::{Doing, Refused};
@@ -26,50 +29,78 @@ pub(super) struct Loader {
 /// Extra refills: as many as a scheduling context of [`init::memory::SCHED_CONTEXT_BITS`] holds.
 const EXTRA_REFILLS: u64 = 8;
 
+/// What a program is made with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outfit<'a> {
+    /// Its encoded start information.
+    pub(super) info: &'a [u8],
+    pub(super) granted: &'a [Granted],
+    /// Its signal line.
+    pub(super) line: Option<u8>,
+    pub(super) routes: &'a [Route],
+}
+
+impl Outfit<'_> {
+    fn pairs(&self) -> impl Iterator<Item = &Attachment> {
+        self.routes.iter().filter_map(|route| route.pair.as_ref())
+    }
+}
+
 impl Loader {
-    /// Makes the program and lets it run. `info` is its encoded start information. When this fails,
-    /// nothing of the program is left.
+    /// Makes the program and lets it run. When this fails, nothing of the program is left.
     pub(super) fn start(
         &self,
         window: &mut Window,
-        program: &Program,
-        info: &[u8],
+        memory: &mut Memory,
+        program: &mut Program,
+        outfit: Outfit<'_>,
     ) -> Result<(), Refused> {
-        let started = self.make(window, program, info);
+        let started = self.make(window, memory, program, outfit);
         if started.is_err() {
+            program.drop_rings(memory)?;
             program.reclaim()?;
         }
+        program.is_live = started.is_ok();
         started
     }
 
-    fn make(&self, window: &mut Window, program: &Program, info: &[u8]) -> Result<(), Refused> {
+    fn make(
+        &self,
+        window: &mut Window,
+        memory: &mut Memory,
+        program: &mut Program,
+        outfit: Outfit<'_>,
+    ) -> Result<(), Refused> {
         make_objects(program)?;
-        ASID_POOL.assign(vspace(program)).doing("naming its address space")?;
-        map_pages(window, program, info).doing("mapping its memory")?;
-        self.grant_capabilities(program)?;
-        self.start_thread(program, info.len())
+        ASID_POOL.assign(program.vspace()).doing("naming its address space")?;
+        map_pages(window, program, outfit.info).doing("mapping its memory")?;
+        self.grant_capabilities(program, outfit.granted)?;
+        if let Some(line) = outfit.line {
+            program.hang_bell(line, self.shared.notification(program.draft.number))?;
+        }
+        outfit.pairs().try_for_each(|pair| program.attach(pair, window, memory))?;
+        self.start_thread(program, outfit)
     }
 
-    fn grant_capabilities(&self, program: &Program) -> Result<(), Refused> {
-        let bits = program.draft.plan.cnode_bits;
+    fn grant_capabilities(&self, program: &Program, granted: &[Granted]) -> Result<(), Refused> {
         let replies = program.object(ObjectType::Reply);
-        for granted in &program.draft.grants {
-            let slot = cspace(program).slot(u64::from(granted.grant.slot), bits);
+        let in_slots = granted.iter().filter(|held| !matches!(held.source, Source::Rings { .. }));
+        for held in in_slots {
+            let slot = program.slot(held.grant.slot);
             let reply = |number| replies + u64::from(number);
             let number = program.draft.number;
-            self.shared.grant(number, granted.source, granted.rights, slot, reply)?;
+            self.shared.grant(number, held.source, held.rights, slot, reply)?;
         }
         Ok(())
     }
 
-    fn start_thread(&self, program: &Program, info_bytes: usize) -> Result<(), Refused> {
+    fn start_thread(&self, program: &Program, outfit: Outfit<'_>) -> Result<(), Refused> {
         let (thread, spec) = (program.thread(), &program.draft.spec);
         let guard = CNodeCapData::new(0, 64 - program.draft.plan.cnode_bits);
-        let space =
-            Space { cspace: cspace(program), cspace_data: guard.0, vspace: vspace(program) };
-        thread
-            .configure(space, IPC_BUFFER, ipc_frame(program))
-            .doing("giving the thread its spaces")?;
+        let (cspace, vspace) = (program.cspace(), program.vspace());
+        let space = Space { cspace, cspace_data: guard.0, vspace };
+        let ipc_frame = Frame::new(Cptr::new(program.frame_for(PageUse::IpcBuffer)));
+        thread.configure(space, IPC_BUFFER, ipc_frame).doing("giving the thread its spaces")?;
         let has_limit = spec.budget_us < spec.period_us;
         let bandwidth = Bandwidth {
             budget_us: spec.budget_us,
@@ -85,11 +116,13 @@ impl Loader {
         thread
             .set_sched_params(THREAD, priority, priority, program.context(), fault)
             .doing("setting its priority")?;
-        if !spec.waits.is_empty() {
+        if !spec.waits.is_empty() || outfit.line.is_some() {
             let notification = self.shared.notification(program.draft.number);
             thread.bind_notification(notification).doing("binding its notification")?;
         }
-        thread.write_registers(&entry_registers(program, info_bytes), true).doing("letting it run")
+        thread
+            .write_registers(&entry_registers(program, outfit.info.len()), true)
+            .doing("letting it run")
     }
 }
 
@@ -107,13 +140,19 @@ fn make_objects(program: &Program) -> Result<(), Refused> {
 /// Fills and maps every page, and with it the paging structures that it hangs from.
 fn map_pages(window: &mut Window, program: &Program, info: &[u8]) -> Result<(), MemoryError> {
     let first = program.object(FrameSize::Small.object_type());
-    let mut space = AddressSpace::new(vspace(program));
+    let mut space = AddressSpace::new(program.vspace());
     let mut tables = Tables::of(program);
+    if !program.draft.regions.ring_window.is_empty() {
+        // All of it lies under one page table.
+        let make = |_: &mut RootCNode, object| tables.next(object);
+        space.prepare(&mut { MEMORY }, make, RING_WINDOW, FrameSize::Small)?;
+    }
     for (slot, (purpose, page)) in (first..).zip(program.draft.regions.pages()) {
         let frame = Frame::new(Cptr::new(slot));
         let rights = match purpose {
             PageUse::Image => fill_image_page(window, program, frame, &page)?,
             PageUse::Memory | PageUse::IpcBuffer => CapRights::READ_WRITE,
+            PageUse::RingDirectory => CapRights::READ,
             PageUse::StartInfo => {
                 let done = usize::try_from(page.start - START_INFO).unwrap_or(usize::MAX);
                 window.write(frame, 0, info.get(done..).unwrap_or(&[]))?;
@@ -160,20 +199,6 @@ fn fill_image_page(
         }
     }
     Ok(rights)
-}
-
-fn vspace(program: &Program) -> VSpace {
-    VSpace::new(Cptr::new(program.object(ObjectType::Pml4)))
-}
-
-fn cspace(program: &Program) -> CNode {
-    CNode::new(Cptr::new(program.object(ObjectType::CNode)))
-}
-
-fn ipc_frame(program: &Program) -> Frame {
-    let before = program.draft.regions.pages().take_while(|(what, _)| *what != PageUse::IpcBuffer);
-    let first = program.object(FrameSize::Small.object_type());
-    Frame::new(Cptr::new(first + before.count() as u64))
 }
 
 /// The registers with which a program begins; see [`libd3os::start`].

@@ -1,8 +1,10 @@
 //! Init's memory: the library's allocators over what the kernel handed out.
 
-use libd3os::abi::{BootInfo, ObjectType};
+use libd3os::abi::{BootInfo, FrameSize, ObjectType};
 use libd3os::cap::{Frame, Untyped};
 use libd3os::memory::{MemoryError, Objects, SlotPool};
+use libd3os::region::Region;
+use libd3os::start::layout::PAGE_SIZE;
 use libd3os::sys::Cptr;
 
 use super::device::DeviceMemory;
@@ -14,13 +16,15 @@ use super::trouble::{Doing, Refused};
 pub(super) struct Memory {
     objects: Objects,
     device: DeviceMemory,
+    /// Where the shared pool begins.
+    pool_base: u64,
     /// Bytes of RAM that the kernel handed out.
     pub(super) total: u64,
 }
 
 impl Memory {
     /// What the kernel handed out.
-    pub(super) fn new(info: &BootInfo) -> Self {
+    pub(super) fn new(info: &BootInfo, pool_base: u64) -> Self {
         let mut objects = Objects::new(SlotPool::new(info.empty.start..info.empty.end));
         let mut device = DeviceMemory::default();
         let slots = info.untyped.start..info.untyped.end;
@@ -31,7 +35,7 @@ impl Memory {
             }
         }
         let total = objects.available();
-        Self { objects, device, total }
+        Self { objects, device, pool_base, total }
     }
 
     /// Bytes of RAM that are free.
@@ -42,6 +46,11 @@ impl Memory {
     /// The first of `count` empty slots in a row.
     pub(super) fn slots(&mut self, count: u64) -> Result<u64, MemoryError> {
         self.objects.slots().take_run(count)
+    }
+
+    /// Takes back slots that are empty again.
+    pub(super) fn give_back_slots(&mut self, first: u64, count: u64) {
+        self.objects.slots().give_back(first, count);
     }
 
     /// Makes an object of init's own, for good; tells its slot.
@@ -59,5 +68,25 @@ impl Memory {
     pub(super) fn device_frame(&mut self, paddr: u64) -> Result<Option<Frame>, Refused> {
         let frame = self.device.frame(&mut { MEMORY }, self.objects.slots(), paddr);
         frame.doing("making a device frame")
+    }
+
+    /// The frame of the shared pool that is `offset` bytes from its start. Init keeps this capability;
+    /// programs get copies.
+    pub(super) fn pool_frame(&mut self, offset: u64) -> Result<Frame, Refused> {
+        let frame = self.device_frame(self.pool_base + offset)?;
+        let missing = MemoryError::OutOfMemory { bits: FrameSize::Small.bits() };
+        frame.ok_or(missing).doing("looking for a page in the shared pool")
+    }
+
+    /// The frames of a region of the pool.
+    pub(super) fn pool_frames<const COUNT: usize>(
+        &mut self,
+        region: &Region,
+    ) -> Result<[Frame; COUNT], Refused> {
+        let mut frames = [Frame::new(Cptr::NULL); COUNT];
+        for (page, frame) in (0..).zip(&mut frames) {
+            *frame = self.pool_frame(region.range().start() + page * PAGE_SIZE)?;
+        }
+        Ok(frames)
     }
 }

@@ -1,13 +1,23 @@
 //! Init's process: carries out with kernel calls what the library decided.
 //!
-//! [`system::System`] is the whole state; [`run`] brings it up and then serves for ever. Init is
-//! the only program that never calls another, so nobody can hang it: it answers, signals and
-//! invokes kernel objects, nothing else.
+//! There is an init on every core. On core 0 [`system::System`] is the whole state; [`run`] brings it
+//! up and then serves for ever. On the others [`hand`] does what core 0's init wants. What both are
+//! made of, the programs of a core and the means to make them, is a [`site::Site`].
+//!
+//! Init is the only program that never calls another, so nobody can hang it: it answers, signals,
+//! writes to rings that it does not wait for, and invokes kernel objects, nothing else.
 
+#[expect(unsafe_code, reason = "takes the board, which it has mapped, as atomic words")]
+mod board;
+mod cores;
 mod device;
+mod hand;
 mod kernel;
+mod launch;
 mod loader;
 mod memory;
+mod opening;
+mod others;
 mod own;
 mod platform;
 mod power;
@@ -15,8 +25,10 @@ mod program;
 #[expect(unsafe_code, reason = "makes slices of what the kernel mapped before init ran")]
 mod raw;
 mod resources;
+mod rings;
 mod serial;
 mod serve;
+mod site;
 mod system;
 #[expect(unsafe_code, reason = "lends a static to a second thread as its stack")]
 mod ticker;
@@ -27,6 +39,7 @@ mod window;
 use core::convert::Infallible;
 
 use libd3os::abi::BootInfo;
+use libd3os::call::{CallError, Request};
 use libd3os::mark::{Phase, mark};
 use libd3os::server::{Event, Message, Server};
 use libd3os::service::log::Log;
@@ -40,41 +53,41 @@ use system::System;
 pub(crate) fn run(info: &'static BootInfo) -> Infallible {
     mark(Phase::InitEntered);
     if info.node_id != 0 {
-        rest();
+        hand::run(info);
     }
     let (mut system, mut server) = match system::bring_up(info) {
         Ok(up) => up,
         Err(failure) => power::stop_after(*failure),
     };
-    system.start_boot_programs();
-    mark(Phase::ProgramsStarted);
+    system.start_when_gathered();
     loop {
+        system.exchange();
         serve_one(&mut system, &mut server);
-    }
-}
-
-/// What init does on a core that nobody gives work to: nothing, for good.
-fn rest() -> ! {
-    loop {
-        // Suspending a thread of one's own cannot fail; if it did, time would pass all the same.
-        let _ = kernel::THREAD.suspend();
     }
 }
 
 fn serve_one(system: &mut System, server: &mut Server) {
     match server.next() {
-        Event::Request(request) => match origin(request.caller.0) {
-            Origin::Program(_, Channel::Supervisor) => Supervisor::dispatch(system, request),
-            Origin::Program(_, Channel::Log) => Log::dispatch(system, request),
-            _ => request.reply.fail(libd3os::call::CallError::Denied),
-        },
+        Event::Request(request) => dispatch(system, request),
         Event::Signal(bits) => signals(system, bits),
         Event::Message(message) => fault(system, message),
     }
 }
 
+/// A call of one of init's interfaces, by a program of this core or another.
+fn dispatch(system: &mut System, request: Request<'_>) {
+    match origin(request.caller.0) {
+        Origin::Program(_, Channel::Supervisor) => Supervisor::dispatch(system, request),
+        Origin::Program(_, Channel::Log) => Log::dispatch(system, request),
+        _ => request.reply.fail(CallError::Denied),
+    }
+}
+
 fn signals(system: &mut System, bits: u64) {
-    let Signals { tick, interrupt } = signals_in(bits);
+    let Signals { tick, interrupt, line } = signals_in(bits);
+    if line {
+        system.others.acknowledge();
+    }
     if interrupt {
         system.interrupt();
     }

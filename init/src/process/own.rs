@@ -11,6 +11,7 @@ use libd3os::service::supervisor::CapabilityInfo;
 use super::kernel::{CONTEXT, PRIORITY};
 use super::program::Program;
 use super::resources::Shared;
+use super::site::core_of;
 use super::ticker::Ticker;
 
 /// Init's own account.
@@ -19,6 +20,7 @@ pub(super) struct Own {
     untyped: SlotRegion,
     image: SlotRegion,
     sched_control: u64,
+    core: u32,
     main_us: u64,
 }
 
@@ -26,7 +28,8 @@ impl Own {
     /// From what the kernel told.
     pub(super) fn new(info: &BootInfo) -> Self {
         let (untyped, image) = (info.untyped, info.user_image_frames);
-        Self { untyped, image, sched_control: info.sched_control.start, main_us: 0 }
+        let sched_control = info.sched_control.start;
+        Self { untyped, image, sched_control, core: core_of(info), main_us: 0 }
     }
 
     /// Both threads.
@@ -45,7 +48,11 @@ impl Own {
         shared: &Shared,
         programs: &[Program],
     ) -> Vec<CapabilityInfo> {
-        let time = row(self.sched_control, "SchedControl", "the time of core 0".into());
+        let time = row(
+            self.sched_control,
+            "SchedControl",
+            alloc::format!("the time of core {}", self.core),
+        );
         let mut rows: Vec<_> = initial(self.untyped, self.image).chain([time]).collect();
         rows.push(row(
             shared.own_endpoint_slot(),
@@ -56,7 +63,8 @@ impl Own {
             row(shared.service_slot(number), "endpoint", alloc::format!("for the server of {name}"))
         }));
         rows.extend(shared.hardware());
-        rows.extend(programs.iter().map(|program| {
+        let equipped = programs.iter().filter(|program| program.is_equipped());
+        rows.extend(equipped.map(|program| {
             let count = program.draft.plan.slots();
             let detail =
                 alloc::format!("all that {} is made of, {count} in a row", program.draft.spec.name);

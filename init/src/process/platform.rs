@@ -42,7 +42,7 @@ impl Platform {
     /// What the kernel left to init.
     pub(super) fn new(info: &'static BootInfo) -> Self {
         let machine = Machine::parse(raw::extra_boot_info(info));
-        let mut memory = Memory::new(info);
+        let mut memory = Memory::new(info, machine.pool.start);
         let com1 = memory.slots(1).unwrap_or(0);
         let serial = Serial::take(com1).ok();
         if let Some(serial) = serial {

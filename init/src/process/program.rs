@@ -6,23 +6,28 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use init::elf;
-use init::grants::{Granted, grants};
-use init::memory::{Plan, Regions};
+use init::grants::{self, Granted, RingSlots, grants};
+use init::memory::{PageUse, Plan, Regions, RingRoom};
 use init::supervise::ProgramNumber;
-use libd3os::abi::{MessageInfo, ObjectType};
+use libd3os::abi::{FrameSize, MessageInfo, ObjectType};
 use libd3os::call::CallError;
-use libd3os::cap::{Reply, SchedContext, Tcb, Untyped};
+use libd3os::cap::{CNode, Notification, Reply, SchedContext, Slot, Tcb, Untyped, VSpace};
 use libd3os::image::{Archive, Manifest, ProgramSpec};
-use libd3os::start::{StartInfo, StartInfoError};
+use libd3os::start::{BellGrant, RING_BELL, StartInfo, StartInfoError};
 use libd3os::sys::Cptr;
 
 use super::kernel::own_slot;
 use super::memory::Memory;
+use super::platform::Platform;
+use super::resources::Shared;
+use super::rings::Attached;
 use super::trouble::{Doing, Refused, Unfit};
 
 /// Bytes of arguments for which every program has room in its start information: as many as
 /// a call to the supervisor can carry.
 const ARGUMENT_BYTES: usize = 1024;
+/// Bytes that rings in the place of an endpoint add to a program's start information at most.
+const ROUTE_BYTES: usize = 16;
 
 /// A program, not yet with memory.
 #[derive(Debug)]
@@ -30,7 +35,6 @@ pub(super) struct Draft {
     pub(super) number: ProgramNumber,
     pub(super) spec: ProgramSpec,
     pub(super) file: elf::Program<'static>,
-    pub(super) grants: Vec<Granted>,
     pub(super) regions: Regions,
     pub(super) plan: Plan,
     start_info_bytes: usize,
@@ -43,59 +47,137 @@ impl Draft {
         number: ProgramNumber,
         spec: &ProgramSpec,
         arguments: &[String],
+        cores: u64,
     ) -> Result<Self, Unfit> {
-        if spec.core != 0 {
-            return Err(Unfit::Core(spec.core));
-        }
         let bytes = archive.file(&spec.name).unwrap_or(&[]);
         let file = elf::Program::parse(bytes).map_err(Unfit::Elf)?;
-        let grants = grants(archive.manifest(), number, spec).map_err(Unfit::Grants)?;
-        let info = start_info(spec, &grants, arguments, 0, 0);
+        let grants = grants(archive.manifest(), number, spec, &[]).map_err(Unfit::Grants)?;
+        let rings = ring_room(archive.manifest(), spec, cores);
+        let info = start_info(spec, &grants, arguments, &Birth::default());
         let encoded = info.encode().map_err(Unfit::StartInfo)?.len();
-        let start_info_bytes = encoded + ARGUMENT_BYTES;
+        let start_info_bytes = encoded + ARGUMENT_BYTES + spec.calls.len() * ROUTE_BYTES;
         let segments: Vec<_> =
             file.segments.iter().map(|segment| (segment.address, segment.bytes)).collect();
         let regions =
-            Regions::new(&segments, start_info_bytes as u64, spec).map_err(Unfit::Plan)?;
-        let granted = u32::try_from(grants.len()).unwrap_or(u32::MAX);
-        let replies = grants
-            .iter()
-            .filter(|granted| matches!(granted.source, init::grants::Source::Reply(_)))
-            .count();
-        let replies = u32::try_from(replies).unwrap_or(u32::MAX);
-        let plan = Plan::new(&regions, granted, replies).map_err(Unfit::Plan)?;
-        Ok(Self { number, spec: spec.clone(), file, grants, regions, plan, start_info_bytes })
-    }
-
-    /// Sets memory and slots aside for it.
-    pub(super) fn equip(
-        self,
-        memory: &mut Memory,
-        fault_endpoint: Cptr,
-    ) -> Result<Program, Refused> {
-        let pieces = self.plan.pieces().into_iter().map(|bits| memory.piece(bits));
-        let pieces = pieces.collect::<Result<_, _>>().doing("setting memory aside")?;
-        let objects = memory.slots(self.plan.slots()).doing("setting slots aside")?;
-        let arguments = Vec::new();
-        Ok(Program { draft: self, pieces, objects, fault_endpoint, arguments, used_us: 0 })
+            Regions::new(&segments, start_info_bytes as u64, spec, rings).map_err(Unfit::Plan)?;
+        let granted = grants::count(spec);
+        let slots = match rings {
+            RingRoom::None => granted,
+            RingRoom::Window => RingSlots::behind(granted).last(),
+        };
+        let replies = if spec.serves.is_empty() { 0 } else { spec.replies };
+        let plan = Plan::new(&regions, slots, replies).map_err(Unfit::Plan)?;
+        Ok(Self { number, spec: spec.clone(), file, regions, plan, start_info_bytes })
     }
 }
 
-/// A program with the memory that it runs in.
+/// A program alone on its core, or one that talks to init only, needs no rings.
+fn ring_room(manifest: &Manifest, spec: &ProgramSpec, cores: u64) -> RingRoom {
+    let talks = !spec.serves.is_empty() || grants::called(manifest, spec).next().is_some();
+    if cores > 1 && talks { RingRoom::Window } else { RingRoom::None }
+}
+
+/// What distinguishes one start of a program from another.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Birth {
+    /// The core.
+    pub(super) core: u32,
+    /// It has a signal line.
+    pub(super) has_line: bool,
+    /// Ticks of the time stamp counter per microsecond.
+    pub(super) tsc_mhz: u32,
+    /// Zero of the machine's uptime.
+    pub(super) boot_tsc: u64,
+}
+
+/// A program, and the memory that it runs in.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) draft: Draft,
-    /// Untyped memory, as [`Plan::pieces`] lists it.
+    /// Untyped memory, as [`Plan::pieces`] lists it; none while nothing was set aside.
     pub(super) pieces: Vec<Untyped>,
     /// The first of the slots for its objects, in the plan's order.
     pub(super) objects: u64,
     pub(super) fault_endpoint: Cptr,
-    /// Arguments of its next start.
-    pub(super) arguments: Vec<String>,
+    /// Wakes it as a peer on another core does.
+    pub(super) bell: Notification,
+    /// Slot for the handler of its signal line; 0 where it cannot take part in rings.
+    pub(super) handler: u64,
+    /// Pairs of rings that are mapped in it.
+    pub(super) attached: Vec<Attached>,
+    /// Whether it runs.
+    pub(super) is_live: bool,
+    /// Whether it will run again, if it does not.
+    pub(super) is_expected: bool,
     used_us: u64,
 }
 
 impl Program {
+    /// A program without memory.
+    pub(super) fn new(draft: Draft) -> Self {
+        Self {
+            draft,
+            pieces: Vec::new(),
+            objects: 0,
+            fault_endpoint: Cptr::NULL,
+            bell: Notification::new(Cptr::NULL),
+            handler: 0,
+            attached: Vec::new(),
+            is_live: false,
+            is_expected: false,
+            used_us: 0,
+        }
+    }
+
+    /// Sets memory and slots aside for it, for good, unless that was done before.
+    pub(super) fn equip(&mut self, shared: &Shared, memory: &mut Memory) -> Result<(), Refused> {
+        if self.is_equipped() {
+            return Ok(());
+        }
+        let number = self.draft.number;
+        let pieces = self.draft.plan.pieces().into_iter().map(|bits| memory.piece(bits));
+        let pieces = pieces.collect::<Result<_, _>>().doing("setting memory aside")?;
+        self.fault_endpoint = shared.fault_endpoint(number, memory)?;
+        if !self.draft.regions.ring_window.is_empty() {
+            self.bell = shared.signaller(Some(number), RING_BELL, memory)?;
+            self.handler = memory.slots(1).doing("taking a slot")?;
+        }
+        self.objects = memory.slots(self.draft.plan.slots()).doing("setting slots aside")?;
+        self.pieces = pieces;
+        Ok(())
+    }
+
+    /// Whether memory is set aside for it.
+    pub(super) fn is_equipped(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
+    /// Its address space.
+    pub(super) fn vspace(&self) -> VSpace {
+        VSpace::new(Cptr::new(self.object(ObjectType::Pml4)))
+    }
+
+    /// A slot of its capability space.
+    pub(super) fn slot(&self, number: u32) -> Slot {
+        self.cspace().slot(number.into(), self.draft.plan.cnode_bits)
+    }
+
+    /// Its capability space.
+    pub(super) fn cspace(&self) -> CNode {
+        CNode::new(Cptr::new(self.object(ObjectType::CNode)))
+    }
+
+    /// The slots of its capability space that are for rings.
+    pub(super) fn ring_slots(&self) -> RingSlots {
+        RingSlots::behind(grants::count(&self.draft.spec))
+    }
+
+    /// Init's slot of the first frame for this purpose.
+    pub(super) fn frame_for(&self, purpose: PageUse) -> u64 {
+        let before = self.draft.regions.pages().take_while(|(what, _)| *what != purpose);
+        self.object(FrameSize::Small.object_type()) + before.count() as u64
+    }
+
     /// Init's slot of the program's first object of this type.
     pub(super) fn object(&self, object: ObjectType) -> u64 {
         self.objects + self.draft.plan.position(object)
@@ -119,41 +201,48 @@ impl Program {
 
     /// Bytes of memory set aside for it.
     pub(super) fn bytes(&self) -> u64 {
-        self.draft.plan.pieces().into_iter().map(|bits| 1u64 << bits).sum()
+        let pieces = self.draft.plan.pieces().into_iter().filter(|_| self.is_equipped());
+        pieces.map(|bits| 1u64 << bits).sum()
     }
 
-    /// Processor time over all of its runs, in microseconds.
-    pub(super) fn cpu_us(&mut self, is_live: bool) -> u64 {
-        if is_live {
+    /// Frames set aside for it.
+    pub(super) fn frames(&self) -> u64 {
+        if self.is_equipped() { self.draft.regions.frames() } else { 0 }
+    }
+
+    /// Processor time over all of its runs on this core, in microseconds.
+    pub(super) fn cpu_us(&mut self) -> u64 {
+        if self.is_live {
             // The kernel's figure begins anew with each question.
             self.used_us += self.context().consumed().unwrap_or(0);
         }
         self.used_us
     }
 
-    /// The start information for its next start.
+    /// The start information for a start with these arguments.
     ///
     /// # Errors
     /// The arguments are longer than what was set aside for them.
     pub(super) fn start_info(
         &self,
+        granted: &[Granted],
         arguments: &[String],
-        tsc_mhz: u32,
-        boot_tsc: u64,
+        birth: &Birth,
     ) -> Result<Vec<u8>, StartInfoError> {
-        let info = start_info(&self.draft.spec, &self.draft.grants, arguments, tsc_mhz, boot_tsc);
-        let bytes = info.encode()?;
+        let bytes = start_info(&self.draft.spec, granted, arguments, birth).encode()?;
         let fits = bytes.len() <= self.draft.start_info_bytes;
         if fits { Ok(bytes) } else { Err(StartInfoError::TooLarge) }
     }
 
     /// Takes the program apart: its callers are told, then everything it was made of is untyped
     /// memory again.
-    pub(super) fn destroy(&mut self) -> Result<(), Refused> {
-        self.cpu_us(true);
+    pub(super) fn destroy(&mut self, platform: &mut Platform) -> Result<(), Refused> {
+        self.cpu_us();
+        self.is_live = false;
         // A stopped thread cannot take up a call between the answers and its end.
         self.thread().suspend().doing("stopping a thread")?;
         self.answer_callers();
+        self.drop_rings(&mut platform.memory)?;
         self.reclaim()
     }
 
@@ -180,16 +269,18 @@ fn start_info(
     spec: &ProgramSpec,
     granted: &[Granted],
     arguments: &[String],
-    tsc_mhz: u32,
-    boot_tsc: u64,
+    birth: &Birth,
 ) -> StartInfo {
+    let slots = RingSlots::behind(grants::count(spec));
+    let bell = BellGrant { handler: slots.handler, notification: slots.notification };
     StartInfo {
         name: spec.name.to_string(),
         args: arguments.to_vec(),
-        core: spec.core,
-        tsc_mhz,
-        boot_tsc,
+        core: birth.core,
+        tsc_mhz: birth.tsc_mhz,
+        boot_tsc: birth.boot_tsc,
         grants: granted.iter().map(|granted| granted.grant.clone()).collect(),
+        bell: birth.has_line.then_some(bell),
     }
 }
 

@@ -37,13 +37,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Makes all that the manifest names. `com1` is the slot of the serial port's capability, which
+    /// Makes all that the manifest names but hardware. `com1` is the slot of the serial port's capability, which
     /// init has for itself already, or 0.
     pub(super) fn make(
         manifest: &Manifest,
         memory: &mut Memory,
         com1: u64,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, Refused> {
         let mut make = |object| memory.make(object, 0).doing("making endpoints and notifications");
         let services = services(manifest).map(|_| make(ObjectType::Endpoint));
         let services = services.collect::<Result<_, _>>()?;
@@ -61,10 +61,16 @@ impl Shared {
             let IoPortRange { first, last } = serial::PORTS;
             shared.ports.push((PortRange { first, last }, com1));
         }
-        for resource in &manifest.resources {
-            shared.take_resource(resource, memory)?;
-        }
         Ok(shared)
+    }
+
+    /// Takes the hardware that the manifest names: on core 0, which alone has it.
+    pub(super) fn take_hardware(
+        &mut self,
+        manifest: &Manifest,
+        memory: &mut Memory,
+    ) -> Result<(), Trouble> {
+        manifest.resources.iter().try_for_each(|resource| self.take_resource(resource, memory))
     }
 
     /// Where init receives calls and faults.
@@ -116,7 +122,7 @@ impl Shared {
         of: Option<ProgramNumber>,
         badge: u64,
         memory: &mut Memory,
-    ) -> Result<Notification, Trouble> {
+    ) -> Result<Notification, Refused> {
         let index = of.and_then(|program| self.notifications.get(program.index()).copied());
         let source = own_slot(index.unwrap_or(self.notification));
         let slot = memory.slots(1).doing("taking a slot")?;
@@ -130,7 +136,7 @@ impl Shared {
         &self,
         program: ProgramNumber,
         memory: &mut Memory,
-    ) -> Result<Cptr, Trouble> {
+    ) -> Result<Cptr, Refused> {
         let slot = memory.slots(1).doing("taking a slot")?;
         let rights = CapRights::WRITE.or(CapRights::GRANT).or(CapRights::GRANT_REPLY);
         let badge = badge(program, Channel::Fault);
@@ -160,6 +166,8 @@ impl Shared {
             Source::SignalInit { badge } => (self.notification, Some(badge)),
             Source::Wait { badge } => (self.notification_slot(program), Some(badge)),
             Source::Reply(number) => (reply(number), None),
+            // What wakes the other side comes and goes with the pair.
+            Source::Rings { .. } => return Ok(()),
         };
         let from = own_slot(from);
         let granted = match badge {

@@ -4,28 +4,42 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use init::badge::{Origin, origin};
-use init::grants::{OWN_SERVICES, describe, services};
-use init::own;
+use init::grants::{OWN_SERVICES, describe, describe_rings, grants, services};
+use init::own::{self, Thread};
 use init::supervise::{self, ProgramNumber};
 use libd3os::call::{CallError, Caller, Later};
+use libd3os::image::ProgramSpec;
 use libd3os::service::Page;
 use libd3os::service::log::{Level, Log, LogError, LogPage};
 use libd3os::service::supervisor::{
-    CapabilityInfo, CoreState, CoreStatus, MemoryReport, ProgramId, ProgramState, ProgramStatus,
-    RunMode, ServiceStatus, Supervisor, SupervisorError, SystemInfo,
+    CapabilityInfo, CoreStatus, MemoryReport, ProgramId, ProgramState, ProgramStatus, RunMode,
+    ServiceStatus, Supervisor, SupervisorError, SystemInfo,
 };
 
+use super::cores::CoreWaiter;
 use super::power::End;
-use super::program::Program;
 use super::system::{System, Waiter};
 
 impl Supervisor for System {
     fn programs(&mut self, _: Caller, from: u32) -> Result<Page<ProgramStatus>, SupervisorError> {
-        let now_us = self.platform.now_us();
-        let own = self.own.threads(&mut self.ticker).map(|thread| thread.status(now_us));
-        let all = self.supervisor.programs().zip(&mut self.programs);
-        let all = all.map(|((_, known), program)| status(known, program, now_us));
-        Ok(Page::fill(from, own.into_iter().chain(all)))
+        let now_us = self.site.platform.now_us();
+        let own = self.site.own.threads(&mut self.site.ticker);
+        let others: Vec<_> = self.others.cores().filter_map(|core| self.status_of(core)).collect();
+        let [main, ticker] = own;
+        let inits = others.iter().flat_map(|(core, status)| {
+            let main = Thread { cpu_us: status.main_us, ..main };
+            let ticker = Thread { cpu_us: status.ticker_us, ..ticker };
+            let uptime_us = self.cores.uptime_us(*core, now_us);
+            [main, ticker].map(|thread| thread.status(*core, uptime_us))
+        });
+        let all = self.supervisor.programs().zip(&mut self.site.programs).zip(&self.runs);
+        let all = all.map(|(((number, known), program), run)| {
+            let used = others.iter().filter_map(|(_, s)| s.programs_us.get(number.index()));
+            let cpu_us = program.cpu_us() + used.sum::<u64>();
+            status(known, &program.draft.spec, run.core, cpu_us, now_us)
+        });
+        let own = own.map(|thread| thread.status(0, now_us));
+        Ok(Page::fill(from, own.into_iter().chain(inits).chain(all)))
     }
 
     fn spawn(
@@ -34,8 +48,9 @@ impl Supervisor for System {
         name: String,
         args: Vec<String>,
         mode: RunMode,
+        core: Option<u32>,
     ) -> Result<ProgramId, SupervisorError> {
-        System::spawn(self, &name, args, mode)
+        System::spawn(self, &name, args, mode, core)
     }
 
     fn wait(&mut self, caller: Caller, id: ProgramId, later: Waiter) {
@@ -47,14 +62,14 @@ impl Supervisor for System {
     }
 
     fn kill(&mut self, _: Caller, name: String) -> Result<(), SupervisorError> {
-        let actions = self.supervisor.kill(&name, self.platform.now_us())?;
+        let actions = self.supervisor.kill(&name, self.site.platform.now_us())?;
         self.carry_out(actions);
         Ok(())
     }
 
     fn exit(&mut self, caller: Caller, code: i32, later: Later<Result<(), SupervisorError>>) {
         let Some(caller) = program_of(caller) else { return later.fail(CallError::Denied) };
-        let actions = self.supervisor.exited(caller, code, self.platform.now_us());
+        let actions = self.supervisor.exited(caller, code, self.site.platform.now_us());
         self.carry_out(actions);
         // The caller is gone; its reply object is free again once this is dropped.
         drop(later);
@@ -71,50 +86,46 @@ impl Supervisor for System {
         from: u32,
     ) -> Result<Page<CapabilityInfo>, SupervisorError> {
         if name == own::NAME {
-            let rows = self.own.capabilities(&self.manifest, &self.loader.shared, &self.programs);
+            let rows = self.site.own.capabilities(
+                &self.site.manifest,
+                &self.site.loader.shared,
+                &self.site.programs,
+            );
             return Ok(Page::fill(from, rows));
         }
         let number = self.supervisor.find(&name)?;
-        let grants = self.programs.get(number.index()).map(|program| &program.draft.grants);
-        let rows = grants.into_iter().flatten().map(|granted| describe(&self.manifest, granted));
-        Ok(Page::fill(from, rows))
+        let Some(spec) = self.site.manifest.programs.get(number.index()) else {
+            return Ok(Page::fill(from, []));
+        };
+        let routes = self.runs.get(number.index()).map_or(&[][..], |run| &run.routes);
+        // That the manifest can be granted was found out when the system came up.
+        let granted = grants(&self.site.manifest, number, spec, routes).unwrap_or_default();
+        let rows = granted.iter().map(|granted| describe(&self.site.manifest, granted));
+        let rings = self.rings.iter().flat_map(|rings| rings.held_by(number));
+        let rings = rings.map(|held| describe_rings(&self.site.manifest, spec, held));
+        Ok(Page::fill(from, rows.chain(rings)))
     }
 
     fn memory(&mut self, _: Caller, from: u32) -> Result<Page<MemoryReport>, SupervisorError> {
-        let live: Vec<bool> =
-            self.supervisor.programs().map(|(_, program)| program.is_live()).collect();
-        let frames = |wanted: bool| {
-            let programs = self.programs.iter().zip(&live).filter(|(_, live)| **live == wanted);
-            programs.map(|(program, _)| program.draft.regions.frames()).sum()
-        };
-        let machine = &self.platform.machine;
-        let report = MemoryReport {
-            core: 0,
-            ram_bytes: machine.ram_bytes,
-            kernel_bytes: machine.kernel_bytes,
-            untyped_total: self.platform.memory.total,
-            untyped_free: self.platform.memory.available(),
-            frames_used: frames(true),
-            frames_free: frames(false),
-            programs_bytes: self.programs.iter().map(Program::bytes).sum(),
-        };
-        Ok(Page::fill(from, [report]))
+        Ok(Page::fill(from, self.memory_reports()))
     }
 
     fn services(&mut self, _: Caller, from: u32) -> Result<Page<ServiceStatus>, SupervisorError> {
-        let now_us = self.platform.now_us();
+        let now_us = self.site.platform.now_us();
         let own = OWN_SERVICES.into_iter().map(|(name, _)| ServiceStatus {
             name: name.to_string(),
             program: "init".to_string(),
+            core: 0,
             state: ProgramState::Running,
             restarts: 0,
             uptime_us: now_us,
         });
-        let others = services(&self.manifest).filter_map(|(name, number)| {
+        let others = services(&self.site.manifest).filter_map(|(name, number)| {
             let program = self.supervisor.program(number)?;
             Some(ServiceStatus {
                 name: name.to_string(),
                 program: program.name().to_string(),
+                core: self.core_of(number),
                 state: program.state(),
                 restarts: program.restarts(),
                 uptime_us: program.uptime_us(now_us),
@@ -124,23 +135,27 @@ impl Supervisor for System {
     }
 
     fn cores(&mut self, _: Caller, from: u32) -> Result<Page<CoreStatus>, SupervisorError> {
-        let live = self.supervisor.programs().filter(|(_, program)| program.is_live()).count();
-        // Init itself is a program of core 0, too.
-        let running = u32::try_from(live + 1).unwrap_or(u32::MAX);
-        let cores = (0..self.platform.machine.cores_present.max(1)).map(|core| match core {
-            0 => CoreStatus { core, state: CoreState::Running, programs: running },
-            _ => CoreStatus { core, state: CoreState::Parked, programs: 0 },
-        });
-        Ok(Page::fill(from, cores))
+        Ok(Page::fill(from, self.core_statuses()))
+    }
+
+    fn stop_core(&mut self, _: Caller, core: u32) -> Result<(), SupervisorError> {
+        let actions = self.cores.stop(core)?;
+        self.deal_with_cores(actions);
+        Ok(())
+    }
+
+    fn restart_core(&mut self, _: Caller, core: u32, later: CoreWaiter) {
+        let actions = self.cores.restart(core, self.site.platform.now_us(), later);
+        self.deal_with_cores(actions);
     }
 
     fn system(&mut self, _: Caller) -> Result<SystemInfo, SupervisorError> {
-        let machine = &self.platform.machine;
+        let machine = &self.site.platform.machine;
         Ok(SystemInfo {
             version: env!("CARGO_PKG_VERSION").to_string(),
-            image: self.manifest.name.clone(),
+            image: self.site.manifest.name.clone(),
             tsc_mhz: machine.tsc_mhz,
-            uptime_us: self.platform.now_us(),
+            uptime_us: self.site.platform.now_us(),
             cores_present: machine.cores_present,
             ram_bytes: machine.ram_bytes,
             command_line: machine.command_line.chars().take(SHOWN_COMMAND_LINE).collect(),
@@ -192,15 +207,19 @@ fn program_of(caller: Caller) -> Option<ProgramNumber> {
     }
 }
 
-fn status(known: &supervise::Program<Waiter>, program: &mut Program, now_us: u64) -> ProgramStatus {
-    let cpu_us = program.cpu_us(known.is_live());
-    let spec = &program.draft.spec;
+fn status(
+    known: &supervise::Program<Waiter>,
+    spec: &ProgramSpec,
+    core: u32,
+    cpu_us: u64,
+    now_us: u64,
+) -> ProgramStatus {
     ProgramStatus {
         id: known.run(),
         name: spec.name.clone(),
         // Every program has one thread so far.
         thread: "main".to_string(),
-        core: spec.core,
+        core,
         priority: spec.priority,
         budget_us: spec.budget_us,
         period_us: spec.period_us,

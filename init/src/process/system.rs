@@ -5,162 +5,123 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use init::badge::{Signals, TICK_BADGE, signals};
-use init::fault;
+use init::badge::signals;
+use init::cores::Cores;
 use init::grants::{LOG_READY, PROGRAM_ENDED, waiter};
 use init::log::LogRing;
-use init::service::{Remedy, SHELL, remedy, unserved};
+use init::rings::Rings;
+use init::service::{Remedy, remedy, unserved};
 use init::supervise::{Action, ProgramNumber, Supervisor};
-use libd3os::abi::{BootInfo, MessageInfo, ObjectType};
-use libd3os::call::{CallError, Later};
-use libd3os::cap::{Notification, Reply};
-use libd3os::image::{Archive, BootConfig, Manifest, StartPolicy};
-use libd3os::mark::{Phase, mark};
-use libd3os::memory::MemoryError;
+use libd3os::abi::BootInfo;
+use libd3os::call::Later;
+use libd3os::cap::{CoreControl, Notification};
+use libd3os::image::{BootConfig, Manifest, StartPolicy};
 use libd3os::server::Server;
 use libd3os::service::log::Level;
-use libd3os::service::supervisor::{Exit, ProgramState, RunMode, StartFailure, SupervisorError};
-use libd3os::start::SIGNAL_FLAG;
+use libd3os::service::supervisor::{Exit, ProgramId, ProgramState, RunMode, SupervisorError};
 use libd3os::sys::Cptr;
 
-use super::kernel::{THREAD, sched_control};
-use super::loader::Loader;
+use super::cores::CoreWaiter;
+use super::launch::Run;
 use super::memory::Memory;
-use super::own::Own;
+use super::opening::{Opening, boot_arguments, placed};
+use super::others::Others;
 use super::platform::Platform;
 use super::power::{Closing, End, FAILED, Failure};
-use super::program::{Draft, Program};
-use super::raw;
+use super::program::Program;
 use super::resources::Shared;
-use super::ticker::Ticker;
-use super::trouble::{Doing, Refused, Trouble};
-use super::window::Window;
-
-/// Calls to init that can wait for their answers at a time, plus one.
-const OWN_REPLIES: u64 = 32;
+use super::site::Site;
+use super::ticker::Pace;
+use super::trouble::{Refused, Trouble};
 
 /// Answers a program that waits for another's end.
 pub(super) type Waiter = Later<Result<Exit, SupervisorError>>;
 
 /// The program that shows the log, and how it is told of new records.
 #[derive(Debug)]
-struct LogReader {
-    program: ProgramNumber,
+pub(super) struct LogReader {
+    pub(super) program: ProgramNumber,
     ready: Notification,
 }
 
 /// The whole state of init.
 #[derive(Debug)]
 pub(super) struct System {
-    pub(super) platform: Platform,
-    pub(super) manifest: Manifest,
-    pub(super) programs: Vec<Program>,
+    pub(super) site: Site,
     pub(super) supervisor: Supervisor<Waiter>,
+    /// By program.
+    pub(super) runs: Vec<Run>,
+    pub(super) cores: Cores<CoreWaiter>,
+    pub(super) others: Others,
+    /// Between programs of different cores: none on a machine with one core.
+    pub(super) rings: Option<Rings>,
     pub(super) log: LogRing,
-    pub(super) own: Own,
-    config: BootConfig,
-    pub(super) loader: Loader,
-    pub(super) ticker: Ticker,
+    pub(super) config: BootConfig,
     closing: Option<Closing>,
-    log_reader: Option<LogReader>,
+    pub(super) log_reader: Option<LogReader>,
     /// Tells whoever wants to know that a program has ended.
-    ended: Option<Notification>,
+    pub(super) ended: Option<Notification>,
     /// Log records before this one have been shown.
-    shown: u64,
+    pub(super) shown: u64,
     /// The log reader has been started: from then on it shows the log, not init.
-    handed_over: bool,
+    pub(super) handed_over: bool,
     /// The boot is over: a program that does not run now may never.
-    booted: bool,
-    /// Answers those who call services that nobody serves.
-    absent: Reply,
+    pub(super) booted: bool,
+    /// The first programs wait so long for the cores at most.
+    pub(super) gathering_until_us: Option<u64>,
 }
 
 /// Brings up everything but the programs.
 pub(super) fn bring_up(info: &'static BootInfo) -> Result<(System, Server), Box<Failure>> {
     let mut platform = Platform::new(info);
     match prepare(info, &mut platform) {
-        Ok(parts) => Ok(parts.assemble(platform)),
+        Ok(parts) => Ok(parts.assemble(info, platform)),
         Err(trouble) => Err(Box::new(Failure { platform, trouble })),
     }
 }
 
 /// What a system is made of besides the platform.
 struct Parts {
+    settled: super::opening::Settled,
     manifest: Manifest,
     config: BootConfig,
-    programs: Vec<Program>,
-    own: Own,
-    loader: Loader,
-    ticker: Ticker,
+    others: Others,
     log_reader: Option<LogReader>,
     ended: Option<Notification>,
-    absent: Reply,
-    server: Server,
 }
 
 fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Trouble> {
-    // The window first: without it a machine that cannot be brought up cannot be switched off.
-    platform.window = Some(Window::open(&mut platform.memory)?);
-    let bytes = raw::archive(info).map_err(Trouble::Archive)?;
-    let archive = Archive::parse(bytes).map_err(Trouble::Archive)?;
-    let (manifest, config) = (archive.manifest().clone(), archive.boot_config().clone());
-    platform.exit_port = config.exit_port;
-    mark(Phase::ManifestRead);
-    let drafts = draft_programs(&archive)?;
+    let mut opening = Opening::new(info, platform)?;
+    let (manifest, config) = (opening.manifest().clone(), opening.config().clone());
+    // The others wait for the board: the sooner it is there, the more of the boot is done at once.
+    let others = meet_others(info, &opening.shared, platform)?;
     let memory = &mut platform.memory;
-    let shared = Shared::make(&manifest, memory, platform.com1)?;
-    let server = own_server(&shared, memory)?;
-    let tick = shared.signaller(None, TICK_BADGE, memory)?;
-    let ticker = Ticker::start(memory, sched_control(info), tick)?;
-    let log_reader = log_reader(&manifest, &shared, memory)?;
-    let absent = reply(memory)?;
-    let ended = signaller(&manifest, PROGRAM_ENDED, &shared, memory)?.map(|(_, ended)| ended);
-    let programs = equip(drafts, &shared, memory)?;
-    let loader = Loader { shared, time: sched_control(info) };
-    let own = Own::new(info);
-    Ok(Parts { manifest, config, programs, own, loader, ticker, log_reader, ended, absent, server })
+    opening.shared.take_hardware(&manifest, memory)?;
+    let log_reader = log_reader(&manifest, &opening.shared, memory)?;
+    let ended = signaller(&manifest, PROGRAM_ENDED, &opening.shared, memory)?;
+    let ended = ended.map(|(_, ended)| ended);
+    let settled = opening.settle(info, platform)?;
+    Ok(Parts { settled, manifest, config, others, log_reader, ended })
 }
 
-fn draft_programs(archive: &Archive<'static>) -> Result<Vec<Draft>, Trouble> {
-    let numbered = (1..).map_while(ProgramNumber::new).zip(&archive.manifest().programs);
-    numbered
-        .map(|(number, spec)| {
-            let arguments = longest_boot_arguments(&spec.name, archive.boot_config());
-            Draft::new(archive, number, spec, &arguments)
-                .map_err(|unfit| Trouble::Program(spec.name.clone(), unfit))
-        })
-        .collect()
-}
-
-/// Sets aside what every program takes. That it does not suffice is told for all of them at once.
-fn equip(
-    drafts: Vec<Draft>,
+fn meet_others(
+    info: &BootInfo,
     shared: &Shared,
-    memory: &mut Memory,
-) -> Result<Vec<Program>, Trouble> {
-    let pieces = drafts.iter().flat_map(|draft| draft.plan.pieces());
-    let needed = pieces.map(|bits| 1u64 << bits).sum();
-    let available = memory.available();
-    let equipped = drafts.into_iter().map(|draft| {
-        let fault_endpoint = shared.fault_endpoint(draft.number, memory)?;
-        draft.equip(memory, fault_endpoint).map_err(|refused| match refused.error {
-            MemoryError::OutOfMemory { .. } => Trouble::Memory { needed, available },
-            _ => Trouble::Refused(refused),
-        })
-    });
-    equipped.collect()
+    platform: &mut Platform,
+) -> Result<Others, Trouble> {
+    let cores = instances(info);
+    if cores < 2 {
+        return Ok(Others::none());
+    }
+    let control = platform.machine.core_control.map(|slot| CoreControl::new(Cptr::new(slot)));
+    let others = Others::meet(cores, control, shared, &mut platform.memory)?;
+    others.cores().for_each(|core| others.invite(core));
+    Ok(others)
 }
 
-/// Init's endpoint with its reply objects; its notification ends waiting there.
-fn own_server(shared: &Shared, memory: &mut Memory) -> Result<Server, Trouble> {
-    THREAD.bind_notification(shared.own_notification()).doing("binding init's notification")?;
-    let replies = (0..OWN_REPLIES).map(|_| reply(memory)).collect::<Result<Vec<_>, _>>()?;
-    Server::new(shared.own_endpoint(), replies).map_err(Trouble::Server)
-}
-
-fn reply(memory: &mut Memory) -> Result<Reply, Refused> {
-    let made = memory.make(ObjectType::Reply, 0).doing("making reply objects")?;
-    Ok(Reply::new(Cptr::new(made)))
+/// Instances of the kernel.
+fn instances(info: &BootInfo) -> u32 {
+    u32::try_from(info.num_nodes).unwrap_or(u32::MAX)
 }
 
 fn log_reader(
@@ -178,41 +139,40 @@ fn signaller(
     name: &str,
     shared: &Shared,
     memory: &mut Memory,
-) -> Result<Option<(ProgramNumber, Notification)>, Trouble> {
+) -> Result<Option<(ProgramNumber, Notification)>, Refused> {
     let Some((program, badge)) = waiter(manifest, name) else { return Ok(None) };
     Ok(Some((program, shared.signaller(Some(program), badge, memory)?)))
 }
 
-/// The script's lines for the shell. The other arguments of the boot are short.
-fn longest_boot_arguments(program: &str, config: &BootConfig) -> Vec<String> {
-    match &config.script {
-        Some(script) if program == SHELL => alloc::vec!["--run".to_string(), script.clone()],
-        _ => Vec::new(),
-    }
-}
-
 impl Parts {
-    fn assemble(self, platform: Platform) -> (System, Server) {
-        let policies = self.manifest.programs.iter().map(|spec| (spec.name.clone(), spec.restart));
+    fn assemble(self, info: &BootInfo, platform: Platform) -> (System, Server) {
+        let programs = &self.manifest.programs;
+        let policies = programs.iter().map(|spec| (spec.name.clone(), spec.restart));
+        let run = |spec| Run { core: placed(spec, info.num_nodes), ..Run::default() };
+        let pool_bytes = platform.machine.pool.end - platform.machine.pool.start;
+        let cores = instances(info);
+        let rings = (cores > 1).then(|| Rings::new(programs.len(), cores, pool_bytes));
+        let now_us = platform.now_us();
+        let (supervisor, runs) = (Supervisor::new(policies), programs.iter().map(run).collect());
+        let (site, server) = self.settled.on(platform);
         let system = System {
-            supervisor: Supervisor::new(policies),
-            platform,
-            programs: self.programs,
+            site,
+            supervisor,
+            runs,
+            cores: Cores::new(cores, now_us),
+            others: self.others,
+            rings,
             log: LogRing::default(),
-            own: self.own,
             config: self.config,
-            loader: self.loader,
-            ticker: self.ticker,
             closing: None,
             log_reader: self.log_reader,
             ended: self.ended,
             shown: 0,
             handed_over: false,
             booted: false,
-            absent: self.absent,
-            manifest: self.manifest,
+            gathering_until_us: None,
         };
-        (system, self.server)
+        (system, server)
     }
 }
 
@@ -220,15 +180,23 @@ impl System {
     /// Starts what the manifest starts with the system, in its order.
     pub(super) fn start_boot_programs(&mut self) {
         self.introduce();
-        for spec in self.manifest.programs.clone() {
+        for (index, spec) in self.site.manifest.programs.clone().iter().enumerate() {
+            let core = self.runs.get(index).map_or(0, |run| run.core);
+            if core != spec.core {
+                let (name, wanted) = (&spec.name, spec.core);
+                self.note(
+                    Level::Warn,
+                    format_args!(
+                        "{name} belongs on core {wanted}, which is not there: core {core} takes it"
+                    ),
+                );
+            }
             if spec.start == StartPolicy::Boot {
-                let arguments = longest_boot_arguments(&spec.name, &self.config);
+                let arguments = boot_arguments(&spec.name, &self.config);
                 // None of them runs yet and each is in the manifest.
-                let _ = self.spawn(&spec.name, arguments, RunMode::Background);
+                let _ = self.spawn(&spec.name, arguments, RunMode::Background, Some(core));
             }
         }
-        self.booted = true;
-        self.set_clock();
     }
 
     /// Starts a program; tells the id of its run.
@@ -237,15 +205,24 @@ impl System {
         name: &str,
         arguments: Vec<String>,
         mode: RunMode,
-    ) -> Result<libd3os::service::supervisor::ProgramId, SupervisorError> {
+        core: Option<u32>,
+    ) -> Result<ProgramId, SupervisorError> {
         let number = self.supervisor.find(name)?;
-        if let Some(program) = self.programs.get_mut(number.index()) {
-            program.start_info(&arguments, 0, 0).map_err(|_| SupervisorError::ArgumentsTooLong)?;
-            if self.supervisor.program(number).is_some_and(|program| !program.is_live()) {
-                program.arguments = arguments;
-            }
+        let spec = self.site.manifest.program(name);
+        let core =
+            core.unwrap_or_else(|| spec.map_or(0, |spec| placed(spec, self.cores.count().into())));
+        if core >= self.cores.count() {
+            return Err(SupervisorError::NoSuchCore(core));
         }
+        if self.booted && !self.cores.takes_programs(core) {
+            return Err(SupervisorError::CoreDown(core));
+        }
+        self.site.check_arguments(number, &arguments)?;
         let (run, actions) = self.supervisor.spawn(name, mode)?;
+        if let Some(known) = self.runs.get_mut(number.index()) {
+            known.arguments = arguments;
+            known.core = core;
+        }
         self.carry_out(actions);
         let started = self.supervisor.program(number);
         match started.and_then(init::supervise::Program::start_failure).cloned() {
@@ -275,7 +252,7 @@ impl System {
 
     /// The interrupt key was pressed.
     pub(super) fn interrupt(&mut self) {
-        let actions = self.supervisor.interrupt(self.platform.now_us());
+        let actions = self.supervisor.interrupt(self.site.platform.now_us());
         self.carry_out(actions);
     }
 
@@ -283,34 +260,28 @@ impl System {
     pub(super) fn tick(&mut self) {
         if let Some(closing) = &mut self.closing {
             // Whatever ends now stays ended.
-            closing.tick(&mut self.platform);
+            closing.tick(&mut self.site.platform);
             return;
         }
-        let actions = self.supervisor.tick(self.platform.now_us());
+        self.tend_cores();
+        let actions = self.supervisor.tick(self.site.platform.now_us());
         self.carry_out(actions);
-        if self.answer_for_the_absent().interrupt {
+        self.tend_rings();
+        let taken = signals(self.site.answer_for_the_absent(|server| self.is_gone(server)));
+        if taken.line {
+            self.others.acknowledge();
+        }
+        if taken.interrupt {
             self.interrupt();
         }
+        self.set_clock();
     }
 
-    /// Answers everyone who waits for a service that nobody serves. Looking there takes signals of
-    /// init's own notification, too: they are handed back. Their senders' ticks go on.
-    fn answer_for_the_absent(&self) -> Signals {
-        let mut taken = 0;
-        let unavailable = MessageInfo::new(u64::from(CallError::Unavailable.number()), 0, 0, 0);
-        for service in unserved(&self.manifest, &self.supervisor) {
-            let endpoint = self.loader.shared.service_endpoint(service);
-            loop {
-                let received = endpoint.nb_recv(self.absent);
-                match received.badge {
-                    0 => break,
-                    bits if bits & SIGNAL_FLAG != 0 => taken |= bits,
-                    // None of them runs before init waits again, so this comes to an end.
-                    _ => self.absent.send(unavailable),
-                }
-            }
-        }
-        signals(taken)
+    /// Whether callers on this core wait for a program in vain: it does not run and is not about
+    /// to, or it runs on another core.
+    fn is_gone(&self, server: ProgramNumber) -> bool {
+        use init::service::is_gone;
+        is_gone(self.state_of(server)) || self.core_of(server) != 0
     }
 
     /// Says what can be done about a program that was given up. Where nobody can give a command
@@ -318,39 +289,36 @@ impl System {
     /// cannot go on ends the machine.
     fn advise(&mut self, number: ProgramNumber) {
         let name = self.name(number);
-        if remedy(&self.manifest, number) == Remedy::Command {
+        if remedy(&self.site.manifest, number) == Remedy::Command {
             self.note(Level::Error, format_args!("`run {name}` starts {name} again"));
             return;
         }
         let text = alloc::format!("no command can be given without {name}: reset the machine");
         self.note(Level::Error, format_args!("{text}"));
         if self.config.quiet {
-            self.platform.print(format_args!("init: {name} has failed too often; {text}\n"));
+            self.site.platform.print(format_args!("init: {name} has failed too often; {text}\n"));
         }
         if self.config.script.is_some() {
             self.close(End::Off(FAILED));
         }
     }
 
-    /// A program's thread did something that it may not.
+    /// A thread of one of this core's programs did something that it may not.
     pub(super) fn fault(&mut self, number: ProgramNumber, label: u64, words: &[u64]) {
-        let Some(program) = self.programs.get(number.index()) else { return };
-        let draft = &program.draft;
-        let symbol = |address| draft.file.symbol(address);
-        let report = fault::report(&draft.spec.name, label, words, &draft.regions.stack, symbol);
-        let actions = self.supervisor.faulted(number, report, self.platform.now_us());
+        let Some(report) = self.site.fault(number, label, words) else { return };
+        let actions = self.supervisor.faulted(number, report, self.site.platform.now_us());
         self.carry_out(actions);
     }
 
     /// Ends the machine's run, as soon as the output so far has left.
     pub(super) fn close(&mut self, end: End) {
-        self.closing = Some(Closing::new(end, self.platform.now_us()));
+        self.closing = Some(Closing::new(end, self.site.platform.now_us()));
         self.set_clock();
     }
 
     /// Adds a record to the log, tells who shows it, and shows it while nobody else does.
     pub(super) fn append(&mut self, program: &str, level: Level, target: &str, message: &str) {
-        let now_us = self.platform.now_us();
+        let now_us = self.site.platform.now_us();
         let record = self.log.append(now_us, program, level, target, message);
         let next = record.seq + 1;
         if !self.is_shown_by_another() {
@@ -358,7 +326,7 @@ impl System {
             if !self.config.quiet {
                 let (seconds, rest) = (now_us / 1_000_000, now_us % 1_000_000);
                 let text = format_args!("[{seconds:5}.{rest:06}] {program}: {message}\n");
-                self.platform.print(text);
+                self.site.platform.print(text);
             }
         }
         if let Some(reader) = &self.log_reader {
@@ -375,101 +343,32 @@ impl System {
 
     /// A program's name.
     pub(super) fn name(&self, number: ProgramNumber) -> String {
-        super::program::name(&self.manifest, number).to_string()
+        super::program::name(&self.site.manifest, number).to_string()
     }
 
-    fn note(&mut self, level: Level, message: fmt::Arguments<'_>) {
+    pub(super) fn note(&mut self, level: Level, message: fmt::Arguments<'_>) {
         self.append("init", level, "init", &message.to_string());
     }
 
     fn introduce(&mut self) {
-        let machine = self.platform.machine.clone();
-        let cores = machine.cores_present;
+        let machine = self.site.platform.machine.clone();
+        let (name, cores) = (self.site.manifest.name.clone(), self.cores_in_words());
         self.note(
             Level::Info,
             format_args!(
-                "D3OS {}, image `{}`: {cores} core{} present, {} MiB of RAM, {} MHz",
+                "D3OS {}, image `{name}`: {cores}, {} MiB of RAM, {} MHz",
                 env!("CARGO_PKG_VERSION"),
-                self.manifest.name.clone(),
-                if cores == 1 { "" } else { "s" },
                 machine.ram_bytes >> 20,
                 machine.tsc_mhz,
             ),
         );
-        let free = self.platform.memory.available() >> 10;
-        let programs: u64 = self.programs.iter().map(Program::bytes).sum();
-        let count = self.programs.len();
+        let free = self.site.platform.memory.available() >> 10;
+        let programs: u64 = self.site.programs.iter().map(Program::bytes).sum();
+        let count = self.site.programs.len();
         self.note(
             Level::Info,
             format_args!("{count} programs, {} KiB set aside, {free} KiB free", programs >> 10),
         );
-    }
-
-    fn start(&mut self, number: ProgramNumber) {
-        let made = self.try_start(number);
-        let now_us = self.platform.now_us();
-        match made {
-            Ok(()) => {
-                self.supervisor.started(number, now_us);
-                self.tell_started(number);
-            }
-            Err(failure) => {
-                let actions = self.supervisor.start_failed(number, failure);
-                self.carry_out(actions);
-            }
-        }
-    }
-
-    fn try_start(&mut self, number: ProgramNumber) -> Result<(), StartFailure> {
-        let arguments = self.start_arguments(number);
-        // The supervisor's programs are these; there is no other.
-        let Some(program) = self.programs.get(number.index()) else { return Ok(()) };
-        let machine = &self.platform.machine;
-        let info = program
-            .start_info(&arguments, machine.tsc_mhz, machine.boot_tsc)
-            .map_err(StartFailure::StartInfo)?;
-        let window = self.platform.window.as_mut().ok_or(StartFailure::TooEarly)?;
-        Ok(self.loader.start(window, program, &info)?)
-    }
-
-    /// What was asked for, and for the program that shows the log where to begin, and whether to
-    /// show it at all.
-    fn start_arguments(&self, number: ProgramNumber) -> Vec<String> {
-        let Some(program) = self.programs.get(number.index()) else { return Vec::new() };
-        let mut arguments = program.arguments.clone();
-        if self.log_reader.as_ref().is_some_and(|reader| reader.program == number) {
-            arguments.extend(["--log-from".to_string(), self.shown.to_string()]);
-            if self.config.quiet {
-                arguments.push("--quiet".to_string());
-            }
-        }
-        arguments
-    }
-
-    /// A first start is an event of the boot, and tells in whose hands the log now is.
-    fn tell_started(&mut self, number: ProgramNumber) {
-        // From its own first start on, the reader shows the log: it was told where to begin.
-        self.handed_over |= self.log_reader.as_ref().is_some_and(|reader| reader.program == number);
-        let name = self.name(number);
-        let restarts =
-            self.supervisor.program(number).map_or(0, init::supervise::Program::restarts);
-        let is_boot = self.manifest.program(&name).is_some_and(|s| s.start == StartPolicy::Boot);
-        if restarts > 0 {
-            self.note(Level::Info, format_args!("{name} was started again"));
-        } else if is_boot {
-            self.note(Level::Info, format_args!("{name} was started"));
-        }
-    }
-
-    fn destroy(&mut self, number: ProgramNumber) {
-        let Some(program) = self.programs.get_mut(number.index()) else { return };
-        if let Err(refused) = program.destroy() {
-            self.note(Level::Error, format_args!("{refused}"));
-        }
-        // Before it may be started again: whoever is told then knows of no call of the new one.
-        if let Some(ended) = self.ended {
-            ended.signal();
-        }
     }
 
     /// Whether the log's reader shows it. One that was given up does not, nor does one whose own
@@ -487,17 +386,24 @@ impl System {
     }
 
     fn lacks_a_server(&self, client: ProgramNumber) -> bool {
-        let Some(spec) = self.manifest.programs.get(client.index()) else { return true };
-        init::grants::services(&self.manifest)
-            .any(|(name, server)| spec.calls.iter().any(|c| c == name) && self.is_given_up(server))
+        let manifest = &self.site.manifest;
+        let Some(spec) = manifest.programs.get(client.index()) else { return true };
+        init::grants::called(manifest, spec).any(|(_, server)| self.is_given_up(server))
     }
 
-    /// The clock ticks while something waits for time to pass.
-    fn set_clock(&self) {
-        let has_absent = || unserved(&self.manifest, &self.supervisor).next().is_some();
-        let needed = self.supervisor.next_due_us().is_some()
+    /// The clock ticks while something waits for time to pass, and for the other cores' hearts.
+    pub(super) fn set_clock(&mut self) {
+        self.tell_given_up();
+        let has_absent = || unserved(&self.site.manifest, &self.supervisor).next().is_some();
+        let is_pressing = self.supervisor.next_due_us().is_some()
             || self.closing.is_some()
+            || self.cores.has_changes()
+            || self.rings.as_ref().is_some_and(Rings::has_closing)
             || (self.booted && has_absent());
-        self.ticker.set_running(needed);
+        self.site.ticker.set_pace(match () {
+            () if is_pressing => Pace::Fast,
+            () if self.cores.count() > 1 => Pace::Slow,
+            () => Pace::Still,
+        });
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! There is no timer driver this early, and init may not wait for one: it restarts drivers. So a
 //! thread with a scheduling context of its own yields, which puts it to sleep until its next
-//! period, and then signals init. While nobody needs it, it waits on a notification and costs
-//! nothing.
+//! period, and then signals init, or does so once in so many periods. While nobody needs it, it
+//! waits on a notification and costs nothing.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
+use init::cores::BEAT_US;
 use init::own::Thread;
 use libd3os::abi::{MessageInfo, ObjectType, Syscall, UserRegisters};
 use libd3os::cap::{Bandwidth, Notification, SchedContext, SchedControl, Space, Tcb};
@@ -27,7 +28,8 @@ const STACK_BYTES: usize = 4096;
 /// log2 of the scheduling context's bytes.
 const CONTEXT_BITS: u8 = 7;
 
-static RUNNING: AtomicBool = AtomicBool::new(false);
+/// Periods from tick to tick; 0 while nobody needs any.
+static PACE: AtomicU64 = AtomicU64::new(0);
 /// Capability addresses that the thread reads before anything else: where it waits, whom it tells.
 static GATE: AtomicU64 = AtomicU64::new(0);
 static TICK: AtomicU64 = AtomicU64::new(0);
@@ -39,6 +41,27 @@ struct Stack(UnsafeCell<[u8; STACK_BYTES]>);
 unsafe impl Sync for Stack {}
 
 static STACK: Stack = Stack(UnsafeCell::new([0; STACK_BYTES]));
+
+/// How often the clock ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Not at all.
+    Still,
+    /// For heartbeats.
+    Slow,
+    /// Every period: something waits for time to pass.
+    Fast,
+}
+
+impl Pace {
+    const fn periods(self) -> u64 {
+        match self {
+            Self::Still => 0,
+            Self::Slow => BEAT_US / PERIOD_US,
+            Self::Fast => 1,
+        }
+    }
+}
 
 /// Init's side of the clock.
 #[derive(Debug)]
@@ -81,9 +104,9 @@ impl Ticker {
         Thread { name: "ticker", priority: PRIORITY, share_us, cpu_us: self.used_us }
     }
 
-    /// Ticks from now on, or stops.
-    pub(super) fn set_running(&self, running: bool) {
-        if RUNNING.swap(running, Ordering::Relaxed) != running && running {
+    /// Ticks at this pace from now on.
+    pub(super) fn set_pace(&self, pace: Pace) {
+        if PACE.swap(pace.periods(), Ordering::Relaxed) == 0 && pace != Pace::Still {
             self.gate.signal();
         }
     }
@@ -110,9 +133,14 @@ extern "C" fn tick_for_ever() -> ! {
     };
     loop {
         let _ = sys::raw(Syscall::Wait, gate);
-        while RUNNING.load(Ordering::Relaxed) {
+        let mut passed = 0;
+        while PACE.load(Ordering::Relaxed) != 0 {
             let _ = sys::raw(Syscall::Yield, Registers::default());
-            let _ = sys::raw(Syscall::Send, tick);
+            passed += 1;
+            if passed >= PACE.load(Ordering::Relaxed) {
+                passed = 0;
+                let _ = sys::raw(Syscall::Send, tick);
+            }
         }
     }
 }

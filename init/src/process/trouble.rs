@@ -57,8 +57,6 @@ pub(super) enum Unfit {
     Grants(GrantError),
     /// Its start information.
     StartInfo(StartInfoError),
-    /// It is to run on a core that this kernel does not have.
-    Core(u32),
 }
 
 impl fmt::Display for Unfit {
@@ -68,7 +66,6 @@ impl fmt::Display for Unfit {
             Self::Plan(error) => error.fmt(f),
             Self::Grants(error) => error.fmt(f),
             Self::StartInfo(error) => error.fmt(f),
-            Self::Core(core) => write!(f, "it is to run on core {core}, which is not started"),
         }
     }
 }
@@ -91,6 +88,8 @@ pub(super) enum Trouble {
     Server(ServerError),
     /// Hardware that the manifest names could not be had.
     Resource(String, cap::Error),
+    /// The other cores cannot be met.
+    Board(&'static str),
     /// Something failed that should not.
     Refused(Refused),
 }
@@ -114,6 +113,7 @@ impl fmt::Display for Trouble {
             ),
             Self::Server(error) => error.fmt(f),
             Self::Resource(name, error) => write!(f, "resource `{name}` is not to be had: {error}"),
+            Self::Board(why) => f.write_str(why),
             Self::Refused(refused) => refused.fmt(f),
         }
     }

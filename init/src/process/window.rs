@@ -1,12 +1,18 @@
-//! A page of init's own address space through which it fills and reads other frames.
+//! A part of init's own address space through which it fills and reads other frames, and looks after
+//! the rings and ring directories of programs.
 #![expect(clippy::cast_possible_truncation, reason = "addresses have 64 bits on both sides")]
 
-use libd3os::abi::{CapRights, FrameSize, VmAttributes};
-use libd3os::cap::{Error, Frame};
-use libd3os::memory::{AddressSpace, RootCNode};
-use libd3os::start::layout::PAGE_SIZE;
+use core::ptr::NonNull;
 
-use super::kernel::{MEMORY, VSPACE};
+use libd3os::abi::{CapRights, FrameSize, VmAttributes};
+use libd3os::cap::{Capability, Error, Frame};
+use libd3os::memory::{AddressSpace, RootCNode};
+use libd3os::region::Region;
+use libd3os::ring::{Directory, Mapping, Pair, RingError, directory_at};
+use libd3os::start::layout::{PAGE_SIZE, RING_SPAN};
+use libd3os::sys::Cptr;
+
+use super::kernel::{MEMORY, VSPACE, own_slot};
 use super::memory::Memory;
 use super::trouble::{Doing, Refused};
 
@@ -14,9 +20,15 @@ use super::trouble::{Doing, Refused};
 const ADDRESS: u64 = 0x6000_0000_0000;
 const BYTES: usize = PAGE_SIZE as usize;
 
+/// Frames of a pair of rings.
+pub(super) const PAIR_FRAMES: usize = (RING_SPAN / PAGE_SIZE) as usize;
+
 /// The window. There is one, and only while a method of it runs is anything mapped there.
 #[derive(Debug)]
-pub(super) struct Window(());
+pub(super) struct Window {
+    /// A slot for a second capability to a frame that is mapped elsewhere.
+    spare: u64,
+}
 
 impl Window {
     /// Makes the paging structures over the window.
@@ -25,7 +37,62 @@ impl Window {
         AddressSpace::new(VSPACE)
             .prepare(&mut { MEMORY }, make, ADDRESS, FrameSize::Small)
             .doing("making the copy window")?;
-        Ok(Self(()))
+        Ok(Self { spare: memory.slots(1).doing("taking a slot")? })
+    }
+
+    /// Fills a frame that is mapped nowhere with zeros.
+    pub(super) fn clear(&mut self, frame: Frame) -> Result<(), Error> {
+        frame.map(VSPACE, ADDRESS, CapRights::READ_WRITE, VmAttributes::default())?;
+        let target = core::ptr::with_exposed_provenance_mut::<u8>(ADDRESS as usize);
+        // SAFETY: `frame` is mapped writable at ADDRESS and has so many bytes; nothing else in this
+        // program refers to the window.
+        unsafe { core::ptr::write_bytes(target, 0, BYTES) };
+        frame.unmap()
+    }
+
+    /// Works on a program's ring directory, in the frame whose capability is in this slot.
+    pub(super) fn with_directory<R>(
+        &mut self,
+        slot: u64,
+        work: impl FnOnce(&Directory) -> R,
+    ) -> Result<R, Error> {
+        let spare = own_slot(self.spare);
+        spare.copy_from(own_slot(slot), CapRights::READ_WRITE)?;
+        let frame = Frame::from_cptr(Cptr::new(self.spare));
+        let mapped = frame.map(VSPACE, ADDRESS, CapRights::READ_WRITE, VmAttributes::default());
+        let result = mapped.and_then(|()| {
+            // SAFETY: the frame was zeros when it was made, is mapped writable until `work` is done,
+            // and is used as a directory only.
+            let directory = unsafe { directory_at(window()) };
+            directory.map(work).map_err(|_| Error::Alignment)
+        });
+        // Deleting the capability unmaps the frame.
+        spare.delete()?;
+        result
+    }
+
+    /// Works on the pair of rings in these frames, which this instance has mapped nowhere by these
+    /// capabilities.
+    pub(super) fn with_pair<R>(
+        &mut self,
+        region: Region,
+        frames: [Frame; PAIR_FRAMES],
+        work: impl FnOnce(&Pair<'_>) -> R,
+    ) -> Result<R, Error> {
+        for (page, frame) in (0..).zip(frames) {
+            let address = ADDRESS + page * PAGE_SIZE;
+            frame.map(VSPACE, address, CapRights::READ_WRITE, VmAttributes::default())?;
+        }
+        // SAFETY: the region's frames are mapped writable until `work` is done; everyone reaches
+        // the memory through atomic words only.
+        let mapping = unsafe { Mapping::new(region, window()) };
+        let result = mapping.and_then(|mapping| Pair::new(mapping.lines()).map(|pair| work(&pair)));
+        for frame in frames {
+            frame.unmap()?;
+        }
+        result.map_err(|error| match error {
+            RingError::TooSmall | RingError::Misaligned | RingError::Denied => Error::Alignment,
+        })
     }
 
     /// Writes `bytes` into `frame` from `offset` on. What does not fit in the page is left out.
@@ -55,4 +122,10 @@ impl Window {
         unsafe { core::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), fit) };
         frame.unmap()
     }
+}
+
+fn window() -> NonNull<u8> {
+    const PLACE: core::num::NonZeroUsize =
+        core::num::NonZeroUsize::new(ADDRESS as usize).expect("the window is not at address 0");
+    NonNull::with_exposed_provenance(PLACE)
 }

@@ -96,18 +96,18 @@ fn client(interface: &Interface) -> TokenStream {
     quote! {
         #[doc = #doc]
         #[derive(Clone, Copy, Debug)]
-        #vis struct #client<T = ::libd3os::ipc::IpcTransport> {
+        #vis struct #client<T = ::libd3os::connection::Connection> {
             transport: T,
         }
 
         impl #client {
-            /// A client over the capability that this program was granted under the service's
-            /// own name.
+            /// A client over what this program was granted under the service's own name: an
+            /// endpoint, or rings to another core.
             ///
             /// # Errors
             /// The manifest does not grant one.
             #vis fn connect() -> ::core::result::Result<Self, ::libd3os::ipc::MissingGrant<'static>> {
-                ::libd3os::ipc::IpcTransport::to(#document.name).map(Self::new)
+                ::libd3os::connection::Connection::to(#document.name).map(Self::new)
             }
         }
 

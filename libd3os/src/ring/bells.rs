@@ -1,7 +1,7 @@
 //! Doorbells over the kernel's objects.
 
 use super::Doorbell;
-use crate::cap::{IrqHandler, Notification};
+use crate::cap::{IrqHandler, Notification, Signal};
 
 /// Wakes a peer on the same core, and waits, through notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +29,8 @@ impl Doorbell for NotificationBell {
 /// be acknowledged before the next comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoreBell {
-    /// The sending end of the line to the peer's core: a capability that is signalled like a
-    /// notification.
-    pub peer: Notification,
+    /// The sending end of the line to the peer's core.
+    pub peer: Signal,
     /// What this side waits for: the notification that the line from the peer's core is bound to.
     pub own: Notification,
     /// The receiving end of that line.
@@ -40,7 +39,7 @@ pub struct CoreBell {
 
 impl Doorbell for CoreBell {
     fn signal(&self) {
-        self.peer.signal();
+        self.peer.send();
     }
 
     fn wait(&self) {

@@ -35,6 +35,8 @@ mod error;
 mod layout;
 #[path = "line.rs"]
 mod line;
+#[path = "patience.rs"]
+mod patience;
 #[path = "presence.rs"]
 mod presence;
 #[path = "receiver.rs"]
@@ -186,5 +188,125 @@ fn a_receiver_that_ends_wakes_the_sender() {
         let closed = sent.filter(|outcome| *outcome == Err(SendError::Closed)).count();
         assert!(closed > 0, "two lines and one that was taken do not hold five messages");
         peer.join().expect("the receiver ended");
+    });
+}
+
+/// A signal line of a core and the notification that it is bound to: masked from a signal to the
+/// acknowledgement, with one bit for the signals that come meanwhile.
+#[derive(Default)]
+struct SignalLine {
+    state: Mutex<LineState>,
+    signalled: Condvar,
+}
+
+#[derive(Default)]
+struct LineState {
+    masked: bool,
+    pending: bool,
+    notified: bool,
+}
+
+impl SignalLine {
+    fn signal(&self) {
+        let mut state = self.state.lock().expect("no thread panicked");
+        if state.masked {
+            state.pending = true;
+        } else {
+            (state.masked, state.notified) = (true, true);
+            self.signalled.notify_one();
+        }
+    }
+
+    /// Two steps, as a program takes them: signals may come between them.
+    fn wait_and_acknowledge(&self) {
+        let mut state = self.state.lock().expect("no thread panicked");
+        while !state.notified {
+            state = self.signalled.wait(state).expect("no thread panicked");
+        }
+        state.notified = false;
+        drop(state);
+        let mut state = self.state.lock().expect("no thread panicked");
+        let pending = core::mem::take(&mut state.pending);
+        (state.masked, state.notified) = (pending, pending);
+    }
+}
+
+/// Wakes the peer by its line, waits for the own.
+#[derive(Clone)]
+struct LineBell {
+    own: Arc<SignalLine>,
+    peer: Arc<SignalLine>,
+}
+
+impl LineBell {
+    fn pair() -> (Self, Self) {
+        let (own, peer) = (Arc::new(SignalLine::default()), Arc::new(SignalLine::default()));
+        (Self { own: Arc::clone(&own), peer: Arc::clone(&peer) }, Self { own: peer, peer: own })
+    }
+}
+
+impl Doorbell for LineBell {
+    fn signal(&self) {
+        self.peer.signal();
+    }
+
+    fn wait(&self) {
+        self.own.wait_and_acknowledge();
+    }
+}
+
+#[test]
+fn no_wake_up_is_lost_between_signal_and_acknowledgement() {
+    const COUNT: u8 = 3;
+    check(2, || {
+        let (left, right) = LineBell::pair();
+        let (mut sender, mut receiver) = ring(left, right);
+        let peer = thread::spawn(move || {
+            for number in 0..COUNT {
+                sender.send(number.into(), &[number; 9]).expect("the receiver waits for it");
+            }
+        });
+        let mut buffer = [0; 16];
+        for number in 0..COUNT {
+            let received = receiver.receive(&mut buffer).expect("an honest peer");
+            expect(received, &buffer, number);
+        }
+        assert_eq!(receiver.receive(&mut buffer), Err(ReceiveError::Closed));
+        peer.join().expect("the sender ended");
+    });
+}
+
+/// What a server does: arms all of its rings, sleeps if none has anything, looks at all of them.
+#[test]
+fn one_line_wakes_for_every_ring() {
+    check(2, || {
+        let server = Arc::new(SignalLine::default());
+        let client = || LineBell { own: Arc::default(), peer: Arc::clone(&server) };
+        let serves = || LineBell { own: Arc::clone(&server), peer: Arc::default() };
+        let pairs = [ring(client(), serves()), ring(client(), serves())];
+        let [(first, mine), (second, yours)] = pairs;
+        let peers = [first, second].map(|mut sender| {
+            thread::spawn(move || {
+                sender.try_send(1, &[1; 9]).expect("room");
+                // Its end wakes.
+            })
+        });
+        let (mut receivers, mut next) = ([mine, yours], [1_u8; 2]);
+        let mut buffer = [0; 16];
+        while next != [2; 2] {
+            // A ring that has come to its end is looked at no more, as a server drops it.
+            let open = receivers.iter_mut().filter(|receiver| !receiver.is_closed());
+            if !open.fold(false, |news, receiver| receiver.arm() || news) {
+                server.wait_and_acknowledge();
+            }
+            receivers.iter_mut().for_each(Receiver::disarm);
+            for (receiver, next) in receivers.iter_mut().zip(&mut next) {
+                while receiver.try_receive(&mut buffer).expect("an honest peer").is_some() {
+                    assert_eq!(buffer[..9], [*next; 9]);
+                    *next += 1;
+                }
+            }
+        }
+        peers.into_iter().for_each(|peer| peer.join().expect("the sender ended"));
     });
 }

@@ -89,12 +89,22 @@ impl<M: Deref<Target = [Line]>> Ring<M> {
     }
 
     pub(super) fn receiver_state(&self) -> &AtomicU64 {
-        &self.memory[RECEIVER_STATE].header
+        receiver_state(&self.memory)
     }
 
     pub(super) fn sender_state(&self) -> &AtomicU64 {
-        &self.memory[SENDER_STATE].header
+        sender_state(&self.memory)
     }
+}
+
+/// Whether the receiver sleeps, in a ring's memory.
+pub(super) fn receiver_state(memory: &[Line]) -> &AtomicU64 {
+    &memory[RECEIVER_STATE].header
+}
+
+/// Whether the sender sleeps, in a ring's memory.
+pub(super) fn sender_state(memory: &[Line]) -> &AtomicU64 {
+    &memory[SENDER_STATE].header
 }
 
 /// A place in the stream of lines: which line, in which round.

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 use core::slice;
 
-use super::{LINE_BYTES, Line, RingError};
+use super::{Directory, LINE_BYTES, Line, RingError};
 use crate::region::{ByteRange, Region, RegionError, Rights};
 
 // A line's header and payload fill it.
@@ -70,6 +70,24 @@ impl<'m> Mapping<'m> {
         let (low, high) = self.lines.split_at_checked(middle).ok_or(RegionError::Outside)?;
         Ok((Self { region: first, lines: low }, Self { region: second, lines: high }))
     }
+}
+
+/// The directory in the page that is mapped at `page`.
+///
+/// # Errors
+/// [`RingError::Misaligned`] where no directory can begin there.
+///
+/// # Safety
+/// A page that began as zeros is mapped there for `'m`, writable if the directory is written to,
+/// and reached by everyone as a directory only.
+pub unsafe fn directory_at<'m>(page: NonNull<u8>) -> Result<&'m Directory, RingError> {
+    let directory = page.cast::<Directory>();
+    if !directory.is_aligned() {
+        return Err(RingError::Misaligned);
+    }
+    // SAFETY: mapped for 'm (the caller's promise), aligned (checked), and a directory is only
+    // atomic words, which are valid whatever they contain and whoever changes them.
+    Ok(unsafe { directory.as_ref() })
 }
 
 /// Whole lines in so many bytes, if memory can have so many and there is one.

@@ -32,18 +32,28 @@
 //! copied out before anybody decodes them.
 
 mod bells;
+mod clients;
+mod directory;
 mod doorbell;
 mod error;
 mod layout;
 mod line;
 #[expect(unsafe_code, reason = "takes mapped memory as lines")]
 mod memory;
+mod pair;
+mod patience;
 mod presence;
+#[expect(unsafe_code, reason = "reaches the memory that init maps at fixed addresses")]
+mod program_window;
 mod receiver;
 mod sender;
+mod services;
 mod sync;
 mod transport;
+mod window;
 
+#[cfg(test)]
+pub(crate) mod host;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
@@ -54,11 +64,17 @@ mod model_tests;
 mod thread_tests;
 
 pub use bells::{CoreBell, NotificationBell};
+pub use clients::Clients;
+pub use directory::{Directory, RingEntry};
 pub use doorbell::{Doorbell, Polling};
 pub use error::{ReceiveError, RingError, SendError};
 pub use layout::{CONTROL_LINES, MIN_LINES};
 pub use line::{LINE_BYTES, Line, PAYLOAD_BYTES};
-pub use memory::Mapping;
+pub use memory::{Mapping, directory_at};
+pub use pair::{PAIR_LINES, Pair, Side};
+pub use program_window::{ProgramBell, ProgramWindow, WindowMemory};
 pub use receiver::{Received, Receiver};
 pub use sender::Sender;
-pub use transport::{RingServer, RingTransport};
+pub use services::Services;
+pub use transport::{RingServer, RingTransport, TakenCall};
+pub use window::Window;

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::patience::Patience;
 use super::{CONTROL_LINES, Line, MIN_LINES, PAYLOAD_BYTES, Polling};
 use super::{ReceiveError, Received, Receiver, RingError, SendError, Sender};
 
@@ -216,4 +217,24 @@ fn a_sender_learns_that_its_receiver_is_gone() {
     // Full, and nobody will ever make room: waiting ends too.
     while sender.try_send(1, b"").is_ok() {}
     assert_eq!(sender.send(1, b"unread"), Err(SendError::Closed));
+}
+
+fn looks(patience: &mut Patience, found_at: u32) -> u32 {
+    let mut looks = 0;
+    let found = patience.look(|| {
+        looks += 1;
+        looks > found_at
+    });
+    assert_eq!(found, looks > found_at);
+    looks
+}
+
+#[test]
+fn looking_in_vain_becomes_short_and_success_is_found_again() {
+    let mut patience = Patience::default();
+    let vain: u32 = (0..100).map(|_| looks(&mut patience, u32::MAX)).sum();
+    assert!(vain < 100 * 100, "{vain} looks");
+    let found = (0..16).filter(|_| looks(&mut patience, 200) > 200).count();
+    assert!(found > 0, "a probe finds that it pays");
+    assert_eq!((0..9).filter(|_| looks(&mut patience, 200) > 200).count(), 9);
 }

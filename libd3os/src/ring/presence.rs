@@ -55,8 +55,13 @@ impl Presence {
 
 /// Says that this side has ended. The peer is signalled whether it sleeps or not.
 pub(super) fn leave<D: Doorbell>(own: &AtomicU64, bell: &D) {
-    own.store(GONE, Ordering::Release);
+    end(own);
     bell.signal();
+}
+
+/// Says that the side whose word it is has ended.
+pub(super) fn end(own: &AtomicU64) {
+    own.store(GONE, Ordering::Release);
 }
 
 /// Whether the peer has ended. What it wrote to the ring before is then there to be seen.

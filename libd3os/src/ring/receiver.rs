@@ -7,8 +7,9 @@ use super::doorbell::Doorbell;
 use super::error::{ReceiveError, RingError};
 use super::layout::{Cursor, Ring, lines_for};
 use super::line::{Header, Line, PAYLOAD_BYTES, PAYLOAD_LENGTH};
+use super::patience::Patience;
 use super::presence::{self, Presence};
-use super::sync::{LOOKS_BEFORE_SLEEP, Ordering, spin_loop};
+use super::sync::Ordering;
 
 /// What a message is beside its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub struct Receiver<M: Deref<Target = [Line]>, D: Doorbell> {
     ring: Ring<M>,
     bell: D,
     presence: Presence,
+    patience: Patience,
     cursor: Cursor,
     /// Lines taken, in all.
     taken: u64,
@@ -40,8 +42,15 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
     /// [`RingError::TooSmall`] for fewer than [`super::MIN_LINES`].
     pub fn new(memory: M, bell: D) -> Result<Self, RingError> {
         let ring = Ring::new(memory)?;
-        let presence = Presence::default();
-        Ok(Self { ring, bell, presence, cursor: Cursor::START, taken: 0, acknowledged: 0 })
+        Ok(Self {
+            ring,
+            bell,
+            presence: Presence::default(),
+            patience: Patience::default(),
+            cursor: Cursor::START,
+            taken: 0,
+            acknowledged: 0,
+        })
     }
 
     /// Bytes of the longest message.
@@ -99,11 +108,8 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
     /// # Errors
     /// [`ReceiveError::Closed`].
     pub fn wait(&mut self) -> Result<(), ReceiveError> {
-        for _ in 0..LOOKS_BEFORE_SLEEP {
-            if self.is_ready() {
-                return Ok(());
-            }
-            spin_loop();
+        if self.looks_ready() {
+            return Ok(());
         }
         self.acknowledge();
         if D::SLEEPS {
@@ -113,6 +119,14 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
             self.disarm();
         }
         if self.is_closed() { Err(ReceiveError::Closed) } else { Ok(()) }
+    }
+
+    /// Looks for a message as long as it is worth it.
+    fn looks_ready(&mut self) -> bool {
+        let mut patience = self.patience;
+        let found = patience.look(|| self.is_ready());
+        self.patience = patience;
+        found
     }
 
     /// Whether the next [`Self::try_receive`] finds a message, or finds the ring corrupt.

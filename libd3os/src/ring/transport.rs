@@ -15,39 +15,57 @@ use crate::call::{Bytes, CallError, Caller, MAX_BYTES, Reply, ReplySink, Request
 #[derive(Debug)]
 pub struct RingTransport<M: Deref<Target = [Line]>, D: Doorbell>(RefCell<Link<M, D>>);
 
-#[derive(Debug)]
-struct Link<M: Deref<Target = [Line]>, D: Doorbell> {
-    requests: Sender<M, D>,
-    answers: Receiver<M, D>,
-}
-
 impl<M: Deref<Target = [Line]>, D: Doorbell + Clone> RingTransport<M, D> {
     /// Calls the [`RingServer`] at the other end of these rings.
     ///
     /// # Errors
     /// [`RingError::TooSmall`] where one of the rings cannot carry [`MAX_BYTES`].
     pub fn new(requests: M, answers: M, bell: D) -> Result<Self, RingError> {
-        let requests = Sender::new(requests, bell.clone())?;
-        let answers = Receiver::new(answers, bell)?;
-        check(requests.longest(), answers.longest())?;
-        Ok(Self(RefCell::new(Link { requests, answers })))
+        Link::new(requests, answers, bell).map(|link| Self(RefCell::new(link)))
     }
 }
 
 impl<M: Deref<Target = [Line]>, D: Doorbell> Transport for RingTransport<M, D> {
     fn call(&self, method: u16, request: &[u8]) -> Result<Bytes, CallError> {
-        if request.len() > MAX_BYTES {
-            return Err(CallError::TooLarge);
-        }
-        self.0.borrow_mut().call(method, request)
+        self.0.borrow_mut().call(method, request).map_err(|failed| match failed {
+            Failed::Call(error) | Failed::Link(error) => error,
+        })
+    }
+}
+
+/// The client's ends of a pair of rings.
+#[derive(Debug)]
+pub(super) struct Link<M: Deref<Target = [Line]>, D: Doorbell> {
+    requests: Sender<M, D>,
+    answers: Receiver<M, D>,
+}
+
+/// Why a call over a link failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// The server said so, or the request was never sent. The next call may succeed.
+    Call(CallError),
+    /// The server is gone or has broken the protocol. No other call will succeed.
+    Link(CallError),
+}
+
+impl<M: Deref<Target = [Line]>, D: Doorbell + Clone> Link<M, D> {
+    pub(super) fn new(requests: M, answers: M, bell: D) -> Result<Self, RingError> {
+        let requests = Sender::new(requests, bell.clone())?;
+        let answers = Receiver::new(answers, bell)?;
+        check(requests.longest(), answers.longest())?;
+        Ok(Self { requests, answers })
     }
 }
 
 impl<M: Deref<Target = [Line]>, D: Doorbell> Link<M, D> {
-    fn call(&mut self, method: u16, request: &[u8]) -> Result<Bytes, CallError> {
+    pub(super) fn call(&mut self, method: u16, request: &[u8]) -> Result<Bytes, Failed> {
+        if request.len() > MAX_BYTES {
+            return Err(Failed::Call(CallError::TooLarge));
+        }
         if self.answers.is_ready() {
             // An answer to nothing: it would be taken for this call's.
-            return Err(CallError::Malformed);
+            return Err(Failed::Link(CallError::Malformed));
         }
         self.requests.send(method, request).map_err(not_sent)?;
         let mut bytes = Bytes::from_array([0; MAX_BYTES]);
@@ -55,33 +73,43 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Link<M, D> {
         bytes.truncate(answer.length);
         match answer.tag {
             0 => Ok(bytes),
-            number => Err(CallError::from_number(number.into())),
+            number => Err(Failed::Call(CallError::from_number(number.into()))),
         }
     }
 }
 
-const fn not_sent(error: SendError) -> CallError {
-    match error {
+const fn not_sent(error: SendError) -> Failed {
+    Failed::Link(match error {
         SendError::Full => CallError::Busy,
         SendError::TooLong => CallError::TooLarge,
         SendError::Corrupt => CallError::Malformed,
         SendError::Closed => CallError::Restarted,
-    }
+    })
 }
 
-const fn not_answered(error: ReceiveError) -> CallError {
-    match error {
+const fn not_answered(error: ReceiveError) -> Failed {
+    Failed::Link(match error {
         ReceiveError::TooLong { .. } => CallError::TooLarge,
         ReceiveError::Corrupt => CallError::Malformed,
         ReceiveError::Closed => CallError::Restarted,
-    }
+    })
+}
+
+/// A call that was taken from a ring, and where its answer goes: what a [`Request`] is made of.
+pub struct TakenCall {
+    pub(crate) caller: Caller,
+    pub(crate) method: u16,
+    pub(crate) bytes: Bytes,
+    pub(crate) sink: Rc<dyn ReplySink>,
+    pub(crate) token: u32,
 }
 
 /// The server's end of a pair of rings: one client's calls.
 ///
 /// One call may be put off ([`Reply::later`]) while others are served; honest clients have no
 /// second one. A client never makes its server wait: an answer that finds no room, because the
-/// client has not taken earlier ones, is dropped.
+/// client has not taken earlier ones, is dropped. Dropping the server ends both rings, also where
+/// a call that was put off has not been answered.
 pub struct RingServer<M: Deref<Target = [Line]>, D: Doorbell> {
     requests: Receiver<M, D>,
     calls: Rc<Calls<M, D>>,
@@ -99,7 +127,7 @@ impl<M: Deref<Target = [Line]> + 'static, D: Doorbell + Clone + 'static> RingSer
         let requests = Receiver::new(requests, bell.clone())?;
         let answers = Sender::new(answers, bell)?;
         check(requests.longest(), answers.longest())?;
-        let calls = Rc::new(Calls { answers: RefCell::new(answers), open: Cell::default() });
+        let calls = Rc::new(Calls { answers: RefCell::new(Some(answers)), open: Cell::default() });
         let sink: Rc<dyn ReplySink> = calls.clone();
         Ok(Self { requests, calls, sink, caller })
     }
@@ -112,7 +140,7 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> RingServer<M, D> {
     /// # Errors
     /// [`ReceiveError::Corrupt`].
     pub fn poll(&mut self) -> Result<Option<Request<'_>>, ReceiveError> {
-        Ok(self.take()?.map(|(method, bytes)| self.request(method, bytes)))
+        Ok(self.take()?.map(|call| self.request(call)))
     }
 
     /// Waits for a request.
@@ -122,8 +150,8 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> RingServer<M, D> {
     #[expect(clippy::should_implement_trait, reason = "a request borrows the server")]
     pub fn next(&mut self) -> Result<Request<'_>, ReceiveError> {
         loop {
-            if let Some((method, bytes)) = self.take()? {
-                return Ok(self.request(method, bytes));
+            if let Some(call) = self.take()? {
+                return Ok(self.request(call));
             }
             self.requests.wait()?;
         }
@@ -134,28 +162,37 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> RingServer<M, D> {
         &mut self.requests
     }
 
-    fn take(&mut self) -> Result<Option<(u16, Bytes)>, ReceiveError> {
+    /// The next call, if there is one.
+    pub(super) fn take(&mut self) -> Result<Option<TakenCall>, ReceiveError> {
         let mut bytes = Bytes::from_array([0; MAX_BYTES]);
         match self.requests.try_receive(&mut bytes) {
             Ok(None) => Ok(None),
             Ok(Some(Received { tag, length })) => {
                 bytes.truncate(length);
-                Ok(Some((tag, bytes)))
+                let (sink, token) = (Rc::clone(&self.sink), self.calls.begin());
+                Ok(Some(TakenCall { caller: self.caller, method: tag, bytes, sink, token }))
             }
             Err(ReceiveError::TooLong { .. }) => self.refuse().map(|()| None),
             Err(error) => Err(error),
         }
     }
 
-    fn request(&self, method: u16, bytes: Bytes) -> Request<'_> {
-        let reply = Reply::new(&self.sink, self.calls.begin());
-        Request { caller: self.caller, method, bytes, reply }
+    fn request(&self, call: TakenCall) -> Request<'_> {
+        let TakenCall { caller, method, bytes, token, .. } = call;
+        Request { caller, method, bytes, reply: Reply::new(&self.sink, token) }
     }
 
     fn refuse(&mut self) -> Result<(), ReceiveError> {
         self.requests.discard()?;
         self.calls.answer(self.calls.begin(), Err(CallError::TooLarge));
         Ok(())
+    }
+}
+
+/// Whoever still has a call to answer must not reach for the memory any more.
+impl<M: Deref<Target = [Line]>, D: Doorbell> Drop for RingServer<M, D> {
+    fn drop(&mut self) {
+        drop(self.calls.answers.take());
     }
 }
 
@@ -171,7 +208,8 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> fmt::Debug for RingServer<M, D> {
 
 /// The calls that were not yet answered, and where answers go.
 struct Calls<M: Deref<Target = [Line]>, D: Doorbell> {
-    answers: RefCell<Sender<M, D>>,
+    /// `None` after the server's end.
+    answers: RefCell<Option<Sender<M, D>>>,
     open: Cell<Open>,
 }
 
@@ -203,6 +241,7 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Calls<M, D> {
 
     fn send(&self, tag: u16, bytes: &[u8]) {
         let mut answers = self.answers.borrow_mut();
+        let Some(answers) = answers.as_mut() else { return };
         // A client that is gone, or does not take its answers, gets none.
         let _dropped = answers.try_send(tag, bytes).and_then(|()| answers.flush());
     }

@@ -8,20 +8,27 @@ use serde::{Deserialize, Serialize};
 
 use super::Page;
 use crate::memory::MemoryError;
-use crate::start::StartInfoError;
+use crate::start::{GrantKind, StartInfoError};
 
 /// Starts, watches and ends programs, and tells what they hold.
 ///
 /// Init serves it: if it ever stopped, so would the system, hence no caller sees `Restarted`.
-#[crate::service(name = "supervisor", version = 1)]
+#[crate::service(name = "supervisor", version = 2)]
 pub trait Supervisor {
     /// Init's threads, then the programs of the image, and the state of each, from the `from`-th
     /// on.
     #[retryable]
     fn programs(from: u32) -> Result<Page<ProgramStatus>, SupervisorError>;
 
-    /// Starts a program of the image. In the foreground it is the one that ^C ends.
-    fn spawn(name: String, args: Vec<String>, mode: RunMode) -> Result<ProgramId, SupervisorError>;
+    /// Starts a program of the image on this core, else on the one that its manifest entry names.
+    /// In the foreground it is the one that ^C ends. A program on another core is started after
+    /// the answer; that it could not be made is told to who waits for its end.
+    fn spawn(
+        name: String,
+        args: Vec<String>,
+        mode: RunMode,
+        core: Option<u32>,
+    ) -> Result<ProgramId, SupervisorError>;
 
     /// Waits until a program has ended, and tells how. Answers at once if it has already.
     #[deferred]
@@ -55,6 +62,14 @@ pub trait Supervisor {
     /// The machine's cores, from the `from`-th on.
     #[retryable]
     fn cores(from: u32) -> Result<Page<CoreStatus>, SupervisorError>;
+
+    /// Stops a core at once, and with it every program that runs there.
+    fn stop_core(core: u32) -> Result<(), SupervisorError>;
+
+    /// Stops a core and starts it anew; answers when it is up. Programs that ran there are started
+    /// again where their manifest entries say so.
+    #[deferred]
+    fn restart_core(core: u32) -> Result<(), SupervisorError>;
 
     /// The system as a whole.
     #[retryable]
@@ -157,16 +172,28 @@ pub enum Exit {
     Faulted(FaultReport),
     /// It could not even be made.
     NotStarted(StartFailure),
+    /// The core that it ran on was stopped.
+    CoreStopped(u32),
 }
 
-/// Why a program could not be made. Its memory is set aside when the machine starts, so that it
-/// cannot lack.
+/// Why a program could not be made. Memory for a run on the core that its manifest entry names is
+/// set aside when the machine starts; on another core it may lack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StartFailure {
     /// Its arguments do not go into its start information.
     StartInfo(StartInfoError),
     /// Init itself is not up far enough to fill a program's memory.
     TooEarly,
+    /// It cannot take part in rings, without which it does not reach other cores.
+    Rings(RingShortage),
+    /// It signals, or waits to be signalled by, a program on another core, or uses hardware that
+    /// only core 0 has.
+    BoundToCore {
+        /// The kind of the grant, as the manifest's word.
+        kind: GrantKind,
+        /// What it is about.
+        name: String,
+    },
     /// The kernel refused something that it should not.
     Refused {
         /// What init was doing.
@@ -181,10 +208,37 @@ impl fmt::Display for StartFailure {
         match self {
             Self::StartInfo(error) => error.fmt(f),
             Self::TooEarly => f.write_str("init has not come up yet"),
+            Self::Rings(shortage) => shortage.fmt(f),
+            Self::BoundToCore { kind, name } => {
+                write!(f, "`{kind}` `{name}` ties it to another core")
+            }
             Self::Refused { step, error } => write!(f, "{step}: {error}"),
         }
     }
 }
+
+/// Why a program cannot take part in rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RingShortage {
+    /// All signal lines of its core are taken.
+    Lines,
+    /// The ring window of a program is full: its own, or that of a server.
+    Places,
+    /// The pool has no memory left.
+    Pool,
+}
+
+impl fmt::Display for RingShortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lines => "all signal lines of its core are taken",
+            Self::Places => "a ring window is full",
+            Self::Pool => "the shared pool has no memory left",
+        })
+    }
+}
+
+impl core::error::Error for RingShortage {}
 
 /// What a program did that it may not, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -290,6 +344,8 @@ pub struct ServiceStatus {
     pub name: String,
     /// The program that serves it.
     pub program: String,
+    /// Core that it runs on, or would.
+    pub core: u32,
     /// How that program is doing.
     pub state: ProgramState,
     /// Times it was started again.
@@ -301,9 +357,17 @@ pub struct ServiceStatus {
 /// What a core is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CoreState {
-    /// Runs a kernel instance.
+    /// Runs a kernel instance and an init, which takes commands.
     Running,
-    /// Present and not started.
+    /// Coming up.
+    Starting,
+    /// Came up, and its init has not been heard of for seconds.
+    Silent,
+    /// Stopped by command.
+    Stopped,
+    /// Did not come up, or broke down.
+    Failed,
+    /// Present and without a kernel instance.
     Parked,
 }
 
@@ -311,6 +375,10 @@ impl fmt::Display for CoreState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Running => "running",
+            Self::Starting => "starting",
+            Self::Silent => "silent",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
             Self::Parked => "parked",
         })
     }
@@ -325,6 +393,16 @@ pub struct CoreStatus {
     pub state: CoreState,
     /// Programs that run on it.
     pub programs: u32,
+    /// Microseconds since it came up; 0 where it is not up.
+    pub uptime_us: u64,
+    /// Microseconds since its init was last heard of; `None` where there is none to hear of.
+    pub heartbeat_us: Option<u64>,
+    /// Bytes of RAM that are its own.
+    pub ram_bytes: u64,
+    /// Of that, not used for anything.
+    pub free_bytes: u64,
+    /// Times that it was started anew.
+    pub restarts: u32,
 }
 
 /// The system as a whole.
@@ -364,10 +442,14 @@ pub enum SupervisorError {
         /// Why.
         failure: StartFailure,
     },
-    /// The program is init itself, which starts and ends the others.
+    /// The program is init itself, which starts and ends the others, or the core is its.
     Indispensable,
     /// The arguments are too long.
     ArgumentsTooLong,
+    /// The machine has no such core, or the kernel does not use it.
+    NoSuchCore(u32),
+    /// The core is stopped, or did not come up.
+    CoreDown(u32),
     /// The machine does not offer this (no way to power off is known).
     Unsupported,
 }
@@ -382,8 +464,10 @@ impl fmt::Display for SupervisorError {
             Self::NotStarted { name, failure } => {
                 write!(f, "`{name}` could not be started: {failure}")
             }
-            Self::Indispensable => f.write_str("init is what starts and ends the others"),
+            Self::Indispensable => f.write_str("init on core 0 is what starts and ends the others"),
             Self::ArgumentsTooLong => f.write_str("the arguments are too long"),
+            Self::NoSuchCore(core) => write!(f, "no kernel runs on a core {core}"),
+            Self::CoreDown(core) => write!(f, "core {core} does not run"),
             Self::Unsupported => f.write_str("this machine does not offer that"),
         }
     }

@@ -78,8 +78,9 @@ pub struct Registers {
     pub r13: u64,
 }
 
-/// What a receiving call brought; the words lie in the IPC buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a receiving call brought; the words lie in the IPC buffer. All zero where a call that does
+/// not wait brought nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
     /// Badge of the sender's capability, or of the signals.
     pub badge: u64,

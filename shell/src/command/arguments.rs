@@ -33,6 +33,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A whole number above 0.
     Count,
+    /// A core's number. Whether there is one the supervisor says.
+    Core,
     /// Anything.
     Text,
 }
@@ -57,6 +59,17 @@ pub struct Flag {
     pub value: Argument,
 }
 
+/// Where a program is to run.
+pub const ON_CORE: Flag = Flag {
+    name: "--core",
+    value: Argument {
+        name: "N",
+        kind: Kind::Core,
+        presence: Presence::Required,
+        about: "the core to run it on",
+    },
+};
+
 impl Argument {
     /// How it stands in the usage line.
     pub fn usage(&self) -> String {
@@ -71,6 +84,7 @@ impl Argument {
         let fits = match self.kind {
             Kind::Choice(words) => words.contains(&word),
             Kind::Count => word.parse::<u64>().is_ok_and(|count| count > 0),
+            Kind::Core => word.parse::<u32>().is_ok(),
             Kind::Command => find(word).is_some(),
             Kind::Program | Kind::Service | Kind::Text => true,
         };
@@ -130,6 +144,7 @@ fn misfit(f: &mut fmt::Formatter<'_>, argument: &Argument, word: &str) -> fmt::R
             write!(f, "`{word}` is no {}; it is one of {}", argument.name, words.join(", "))
         }
         Kind::Count => write!(f, "`{word}` is not a number above 0"),
+        Kind::Core => write!(f, "`{word}` is not a core's number"),
         Kind::Command => write!(f, "there is no command `{word}`"),
         Kind::Program | Kind::Service | Kind::Text => write!(f, "`{word}` does not fit"),
     }
@@ -179,6 +194,11 @@ impl<'a> Arguments<'a> {
 
     /// The value of a [`Kind::Count`].
     pub fn count(&self, name: &str) -> Option<u64> {
+        self.get(name).and_then(|word| word.parse().ok())
+    }
+
+    /// The value of a [`Kind::Core`].
+    pub fn core(&self, name: &str) -> Option<u32> {
         self.get(name).and_then(|word| word.parse().ok())
     }
 
@@ -286,6 +306,8 @@ mod tests {
         let (values, rest) = check("run hello -n & x").unwrap();
         assert_eq!(values, [("NAME", "hello".into())]);
         assert_eq!(rest, ["-n", "&", "x"]);
+        let (values, _) = check("run --core 3 hello").unwrap();
+        assert_eq!(values, [("N", "3".into()), ("NAME", "hello".into())]);
         let (values, _) = check("log --level warn -n 5").unwrap();
         assert_eq!(values, [("LEVEL", "warn".into()), ("N", "5".into())]);
     }
@@ -302,6 +324,8 @@ mod tests {
             problem("log --level loud"),
             "`loud` is no LEVEL; it is one of error, warn, info, debug, trace"
         );
+        assert_eq!(problem("run --core x hello"), "`x` is not a core's number");
+        assert_eq!(problem("cores halt"), "`halt` is no ACTION; it is one of stop, restart");
         assert_eq!(problem("help hlp"), "there is no command `hlp`");
     }
 }

@@ -139,6 +139,8 @@ fn supervisor_hint(error: &SupervisorError, session: &mut Session<'_>) -> Option
         SupervisorError::NotStarted { .. } => "`log` has what led to it".to_string(),
         SupervisorError::ArgumentsTooLong => "use shorter arguments".to_string(),
         SupervisorError::Unsupported => "use the machine's own switch".to_string(),
+        SupervisorError::NoSuchCore(_) => "`cores` lists the cores".to_string(),
+        SupervisorError::CoreDown(core) => format!("`cores restart {core}` starts it anew"),
         SupervisorError::NoSuchRun(_) | SupervisorError::Indispensable => return None,
     };
     Some(hint)
@@ -158,6 +160,7 @@ pub fn ending(program: &str, exit: &Exit) -> String {
         Exit::Killed => format!("`{program}` was killed"),
         Exit::Interrupted => format!("`{program}` was interrupted"),
         Exit::Faulted(report) => fault(program, report),
+        Exit::CoreStopped(core) => format!("`{program}` was stopped with core {core}"),
         Exit::NotStarted(failure) => format!("`{program}` could not be started: {failure}"),
     }
 }

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use libd3os::program::Death;
 use libd3os::service::supervisor::{Exit, RunMode};
 
+use super::arguments::ON_CORE;
 use super::error::ending;
 use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence};
 use crate::parser::Place;
@@ -21,9 +22,9 @@ pub(super) static FAULT: Command = Command {
         name: "KIND",
         kind: Kind::Choice(&Death::WORDS),
         presence: Presence::Required,
-        about: "what it dies of",
+        about: "its end",
     }],
-    flags: &[],
+    flags: &[ON_CORE],
     background: Background::Refused,
     help: "Runs the program `fault`, which dereferences a null pointer (null), divides by zero \
            (divide), executes an illegal instruction (illegal), overflows its stack (stack), \
@@ -37,8 +38,9 @@ pub(super) static FAULT: Command = Command {
 fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
     session.flush();
     let kind: [String; 1] = [arguments.required("KIND").to_string()];
+    let core = arguments.core("N");
     let death = Death::from_word(&kind[0]);
-    let id = session.system.spawn(PROGRAM, &kind, RunMode::Foreground)?;
+    let id = session.system.spawn(PROGRAM, &kind, RunMode::Foreground, core)?;
     match session.system.wait(id)? {
         exit if death.is_some_and(|death| death.explains(&exit)) => {
             session.painted_line(Role::Warning, &ending(PROGRAM, &exit));

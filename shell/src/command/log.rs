@@ -17,7 +17,7 @@ const DEFAULT_COUNT: u64 = 40;
 
 pub(super) static LOG: Command = Command {
     name: "log",
-    summary: "shows the latest records of the system's log",
+    summary: "shows the log's latest records",
     arguments: &[],
     flags: &[
         Flag {

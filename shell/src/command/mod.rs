@@ -116,10 +116,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_argument_is_optional_or_repeated() {
+    fn optional_arguments_come_last_and_only_the_last_is_repeated() {
         for command in COMMANDS {
             let all_but_last = command.arguments.split_last().map_or(&[][..], |(_, rest)| rest);
-            assert!(all_but_last.iter().all(|a| a.presence == Presence::Required));
+            assert!(all_but_last.iter().all(|a| a.presence != Presence::Repeated));
+            let is_required = |a: &Argument| a.presence == Presence::Required;
+            assert!(command.arguments.is_sorted_by_key(|a| !is_required(a)), "{}", command.name);
         }
     }
 
@@ -135,11 +137,11 @@ mod tests {
                 "caps NAME",
                 "svc [NAME]",
                 "log [-n N] [--level LEVEL]",
-                "run NAME [ARGUMENT…] [&]",
+                "run [--core N] NAME [ARGUMENT…] [&]",
                 "kill NAME",
-                "fault KIND",
+                "fault [--core N] KIND",
                 "uptime",
-                "cores",
+                "cores [ACTION] [CORE]",
                 "echo [TEXT…]",
                 "clear",
                 "version",

@@ -2,6 +2,7 @@
 
 use libd3os::service::supervisor::{Exit, RunMode};
 
+use super::arguments::ON_CORE;
 use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence};
 use crate::parser::Place;
 use crate::session::Session;
@@ -23,11 +24,12 @@ pub(super) static RUN: Command = Command {
             about: "handed to the program as it is",
         },
     ],
-    flags: &[],
+    flags: &[ON_CORE],
     background: Background::Possible,
     help: "In the foreground the shell waits until the program ends; ^C ends it. It succeeds if the \
            program's exit code is 0; otherwise it says how the program ended: its exit code, \
            killed, interrupted, or the fault it died of.\n\n\
+           It runs on the core that the image's manifest names, or on the one that `--core` does.\n\n\
            With `&` the program runs in the background and the shell goes on; `ps` shows how it is \
            doing and `kill` ends it.",
     run,
@@ -38,15 +40,15 @@ fn run(
     arguments: &Arguments<'_>,
     place: Place,
 ) -> Result<(), CommandError> {
-    let name = arguments.required("NAME");
+    let (name, core) = (arguments.required("NAME"), arguments.core("N"));
     // What was printed so far belongs before what the program prints.
     session.flush();
     if place == Place::Background {
-        let id = session.system.spawn(name, arguments.rest(), RunMode::Background)?;
+        let id = session.system.spawn(name, arguments.rest(), RunMode::Background, core)?;
         session.line(format_args!("`{name}` runs in the background (run {id})"));
         return Ok(());
     }
-    let id = session.system.spawn(name, arguments.rest(), RunMode::Foreground)?;
+    let id = session.system.spawn(name, arguments.rest(), RunMode::Foreground, core)?;
     match session.system.wait(id)? {
         Exit::Code(0) => Ok(()),
         exit => Err(CommandError::Ended { program: name.into(), exit }),

@@ -22,7 +22,7 @@ const SHOWN_EVENTS: usize = 16;
 
 pub(super) static SVC: Command = Command {
     name: "svc",
-    summary: "lists services and operations, or documents one",
+    summary: "lists services, or documents one",
     arguments: &[Argument {
         name: "NAME",
         kind: Kind::Service,
@@ -69,6 +69,7 @@ fn overview(session: &mut Session<'_>, services: &[ServiceStatus]) {
     let mut table = Table::new([
         Column::left("SERVICE"),
         Column::left("PROGRAM"),
+        Column::right("CORE"),
         Column::left("STATE"),
         Column::right("UP"),
         Column::right("RESTARTS"),
@@ -77,6 +78,7 @@ fn overview(session: &mut Session<'_>, services: &[ServiceStatus]) {
         table.row([
             Cell::new(Role::Name, service.name.as_str()),
             service.program.as_str().into(),
+            format!("{}", service.core).into(),
             ps::state(service.state),
             uptime(service).into(),
             format!("{}", service.restarts).into(),

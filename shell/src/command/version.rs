@@ -7,7 +7,7 @@ use crate::units::{bytes, counted};
 
 pub(super) static VERSION: Command = Command {
     name: "version",
-    summary: "tells which system, image and machine this is",
+    summary: "tells the system, image and machine",
     arguments: &[],
     flags: &[],
     background: Background::Refused,

@@ -138,10 +138,9 @@ fn every_bad_one_is_refused_with_file_table_and_key() {
             "program `console`, key `start`: true is not \"boot\" or \"manual\"",
         ),
         (
-            "start = \"boot\"",
-            "core = 1",
-            "program `console`, key `core`: 1 is not a core that runs programs \
-             (only core 0 does so far)",
+            "priority = 200",
+            "priority = 200\ncore = 1",
+            "program `uart`, key `core`: 1 is not core 0, which alone has ports and interrupts",
         ),
         ("priority = 200", "", "program `uart`, key `priority`: missing"),
         (

@@ -5,6 +5,7 @@
 //! end, so that a hang is a failure.
 
 mod clock;
+mod cores;
 mod damage;
 mod editing;
 mod faults;
@@ -69,7 +70,7 @@ pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError>
 }
 
 fn all() -> impl Iterator<Item = Test> {
-    let groups: [&[Test]; 9] = [
+    let groups: [&[Test]; 10] = [
         &shell::TESTS,
         &editing::TESTS,
         &faults::TESTS,
@@ -77,6 +78,7 @@ fn all() -> impl Iterator<Item = Test> {
         &script::TESTS,
         &machines::TESTS,
         &clock::TESTS,
+        &cores::TESTS,
         &firmware::TESTS,
         &damage::TESTS,
     ];

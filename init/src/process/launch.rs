@@ -1,0 +1,247 @@
+//! Starting and ending programs, on whichever core: what core 0's init does about each.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use init::grants::{called, tie};
+use init::message::{Absence, Command, RingChange, Route, Start};
+use init::rings::{Action, Candidate, Seating};
+use init::supervise::{Program, ProgramNumber};
+use libd3os::image::StartPolicy;
+use libd3os::region::Region;
+use libd3os::ring::{Pair, Side};
+use libd3os::service::log::Level;
+use libd3os::service::supervisor::{ProgramState, StartFailure};
+
+use super::platform::Platform;
+use super::system::System;
+use super::trouble::{Doing, Refused};
+use super::window::PAIR_FRAMES;
+
+/// What is known of a program's latest start, or next one.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    /// The core.
+    pub(super) core: u32,
+    /// The arguments.
+    pub(super) arguments: Vec<String>,
+    /// How it reaches services on other cores.
+    pub(super) routes: Vec<Route>,
+    /// Number of the start.
+    pub(super) serial: u32,
+}
+
+/// Where the making of a program takes place.
+enum Made {
+    /// Here: it is done.
+    Here,
+    /// On another core, which will tell.
+    Elsewhere,
+}
+
+impl System {
+    /// The core that a program runs on, or would.
+    pub(super) fn core_of(&self, number: ProgramNumber) -> u32 {
+        self.runs.get(number.index()).map_or(0, |run| run.core)
+    }
+
+    /// Starts a program now, or when its core is up.
+    pub(super) fn start(&mut self, number: ProgramNumber) {
+        let core = self.core_of(number);
+        if core != 0 && !self.cores.takes_commands(core) {
+            self.supervisor.hold(number);
+            return;
+        }
+        match self.try_start(number) {
+            Ok(Made::Here) => self.has_started(number),
+            Ok(Made::Elsewhere) => {}
+            Err(failure) => self.has_not_started(number, failure),
+        }
+    }
+
+    /// A program runs.
+    pub(super) fn has_started(&mut self, number: ProgramNumber) {
+        self.supervisor.started(number, self.site.platform.now_us());
+        self.tell_started(number);
+    }
+
+    /// A program could not be made.
+    pub(super) fn has_not_started(&mut self, number: ProgramNumber, failure: StartFailure) {
+        self.leave_rings(number);
+        let actions = self.supervisor.start_failed(number, failure);
+        self.carry_out(actions);
+    }
+
+    /// Ends a program, which the supervisor says is gone.
+    pub(super) fn destroy(&mut self, number: ProgramNumber) {
+        let core = self.core_of(number);
+        if core == 0 {
+            if let Err(refused) = self.site.destroy(number) {
+                self.note(Level::Error, format_args!("{refused}"));
+            }
+        } else if self.cores.takes_commands(core) {
+            let is_back = self.state_of(number) == ProgramState::BackingOff;
+            let absence = if is_back { Absence::Passing } else { Absence::Lasting };
+            self.others.command(core, &Command::Kill(number, absence));
+        }
+        self.leave_rings(number);
+        // Before it may be started again: whoever is told then knows of no call of the new one.
+        if let Some(ended) = self.ended {
+            ended.signal();
+        }
+    }
+
+    /// How a program is doing.
+    pub(super) fn state_of(&self, number: ProgramNumber) -> ProgramState {
+        self.supervisor.program(number).map_or(ProgramState::Stopped, Program::state)
+    }
+
+    /// Looks after the rings of programs that ended.
+    pub(super) fn tend_rings(&mut self) {
+        let Some(rings) = self.rings.as_mut().filter(|rings| rings.has_closing()) else { return };
+        let platform = &mut self.site.platform;
+        let now_us = platform.now_us();
+        let has_ended = |region, side: Side| {
+            // Where the memory cannot be looked at, nothing in it keeps anyone waiting.
+            with_pair(platform, region, |pair| pair.has_ended(side)).unwrap_or(true)
+        };
+        let actions = rings.tick(now_us, has_ended);
+        self.change_rings(actions);
+    }
+
+    /// Tells the rings of programs that will not come back after all.
+    pub(super) fn tell_given_up(&mut self) {
+        let Some(rings) = &mut self.rings else { return };
+        for (number, program) in self.supervisor.programs() {
+            if !program.is_live() && program.state() != ProgramState::BackingOff {
+                rings.given_up(number);
+            }
+        }
+    }
+
+    fn try_start(&mut self, number: ProgramNumber) -> Result<Made, StartFailure> {
+        let core = self.core_of(number);
+        let seating = self.seat(number, core)?;
+        let arguments = self.start_arguments(number);
+        let Some(run) = self.runs.get_mut(number.index()) else { return Ok(Made::Here) };
+        run.serial = run.serial.wrapping_add(1);
+        run.routes.clone_from(&seating.routes);
+        let (line, routes) = (seating.line, seating.routes);
+        let start = Start { program: number, serial: run.serial, arguments, line, routes };
+        self.change_rings(seating.before);
+        let made = if core == 0 {
+            self.site.start(&start)?;
+            Made::Here
+        } else {
+            self.others.command(core, &Command::Start(start));
+            Made::Elsewhere
+        };
+        self.change_rings(seating.after);
+        Ok(made)
+    }
+
+    /// Line and rings for a start on this core.
+    fn seat(&mut self, number: ProgramNumber, core: u32) -> Result<Seating, StartFailure> {
+        let manifest = &self.site.manifest;
+        let Some(spec) = manifest.programs.get(number.index()) else {
+            return Ok(Seating::default());
+        };
+        let core_of = |other| self.core_of(other);
+        if let Some((kind, name)) = tie(manifest, spec, core, core_of) {
+            return Err(StartFailure::BoundToCore { kind, name });
+        }
+        let elsewhere = called(manifest, spec).filter(|(_, server)| core_of(*server) != core);
+        let candidate = Candidate {
+            program: number,
+            core,
+            serves: !spec.serves.is_empty(),
+            calls: elsewhere.map(|(name, server)| (name.to_string(), server)).collect(),
+        };
+        match &mut self.rings {
+            Some(rings) => rings.start(&candidate).map_err(StartFailure::Rings),
+            None => Ok(Seating::default()),
+        }
+    }
+
+    /// What was asked for, and for the program that shows the log where to begin, and whether to
+    /// show it at all.
+    fn start_arguments(&self, number: ProgramNumber) -> Vec<String> {
+        let Some(run) = self.runs.get(number.index()) else { return Vec::new() };
+        let mut arguments = run.arguments.clone();
+        if self.log_reader.as_ref().is_some_and(|reader| reader.program == number) {
+            arguments.extend(["--log-from".to_string(), self.shown.to_string()]);
+            if self.config.quiet {
+                arguments.push("--quiet".to_string());
+            }
+        }
+        arguments
+    }
+
+    /// A first start is an event of the boot, and tells in whose hands the log now is.
+    fn tell_started(&mut self, number: ProgramNumber) {
+        // From its own first start on, the reader shows the log: it was told where to begin.
+        self.handed_over |= self.log_reader.as_ref().is_some_and(|reader| reader.program == number);
+        let name = self.name(number);
+        let restarts = self.supervisor.program(number).map_or(0, Program::restarts);
+        let spec = self.site.manifest.program(&name);
+        if restarts > 0 {
+            self.note(Level::Info, format_args!("{name} was started again"));
+        } else if spec.is_some_and(|spec| spec.start == StartPolicy::Boot) {
+            self.note(Level::Info, format_args!("{name} was started"));
+        }
+    }
+
+    fn leave_rings(&mut self, number: ProgramNumber) {
+        let returns = self.state_of(number) == ProgramState::BackingOff;
+        let now_us = self.site.platform.now_us();
+        let actions = self.rings.as_mut().map(|rings| rings.ended(number, returns, now_us));
+        self.change_rings(actions.unwrap_or_default());
+    }
+
+    fn change_rings(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            let changed = match action {
+                Action::Clear(region) => self.clear(&region),
+                Action::End(region, side) => {
+                    with_pair(&mut self.site.platform, region, |pair| pair.end(side))
+                }
+                Action::Change(change) => self.change(change),
+            };
+            if let Err(refused) = changed {
+                self.note(Level::Error, format_args!("{refused}"));
+            }
+        }
+    }
+
+    fn change(&mut self, change: RingChange) -> Result<(), Refused> {
+        let core = self.core_of(change.program());
+        if core == 0 {
+            return self.site.change(change);
+        }
+        if self.cores.takes_commands(core) {
+            self.others.command(core, &Command::Rings(change));
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, region: &Region) -> Result<(), Refused> {
+        let Platform { memory, window: Some(window), .. } = &mut self.site.platform else {
+            return Ok(());
+        };
+        for frame in memory.pool_frames::<PAIR_FRAMES>(region)? {
+            window.clear(frame).doing("clearing memory of the pool")?;
+        }
+        Ok(())
+    }
+}
+
+fn with_pair<R>(
+    platform: &mut Platform,
+    region: Region,
+    work: impl FnOnce(&Pair<'_>) -> R,
+) -> Result<R, Refused> {
+    let frames = platform.memory.pool_frames(&region)?;
+    let window = platform.window.as_mut().ok_or(libd3os::cap::Error::IllegalOperation);
+    let done = window.and_then(|window| window.with_pair(region, frames, work));
+    done.doing("looking at rings")
+}
