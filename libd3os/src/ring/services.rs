@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem;
 
 use super::RingEntry;
 use super::transport::{Failed, Link};
@@ -60,8 +61,10 @@ impl<W: Window> Services<W> {
     fn seat(&mut self, ring: RingGrant) -> Result<&mut Seat<W>, CallError> {
         let entry = self.window.directory().get(ring.place);
         let generation = entry.map(|entry| entry.generation);
-        // What is no longer attached goes, and says so in the memory that it had.
-        self.seats.retain(|seat| seat.place != ring.place || Some(seat.generation) == generation);
+        let is_over =
+            |seat: &mut Seat<W>| seat.place == ring.place && Some(seat.generation) != generation;
+        // Forgotten, not dropped: the memory is not there any more, or is another pair's already.
+        self.seats.extract_if(.., is_over).for_each(|seat| mem::forget(seat.link));
         let entry = entry.ok_or(CallError::Unavailable)?;
         let known = self.seats.iter().position(|seat| seat.place == ring.place);
         let index = known.map_or_else(|| self.take_seat(ring.place, entry), Ok)?;
