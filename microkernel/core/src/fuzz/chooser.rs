@@ -1,6 +1,6 @@
 //! Chooses what a thread asks for: mostly what can be carried out, with now and then something wrong.
 
-use super::instance::{FIRST_FREE, Instance, ROOT_CONTEXT, ROOT_THREAD};
+use super::instance::{CORES, FIRST_FREE, Instance, ROOT_CONTEXT, ROOT_THREAD};
 use super::ledger::Kind;
 use super::random::Random;
 use crate::cap::{Cap, TableLevel};
@@ -78,6 +78,10 @@ const WEIGHTS: &[(Label, u64)] = &[
     (Label::IoPortOut32, 2),
     (Label::IrqControlGetIoApic, 5),
     (Label::IrqControlGetMsi, 5),
+    (Label::IrqControlIssueSignal, 5),
+    (Label::IrqControlGetSignal, 5),
+    (Label::CoreControlStop, 1),
+    (Label::CoreControlStart, 1),
 ];
 
 /// A slot, as a CNode invocation names it.
@@ -336,7 +340,7 @@ impl Chooser<'_> {
     /// A slot that is not empty: of any kind, each as likely as the others; rarely one of those
     /// that everything came from.
     fn full_slot(&mut self) -> Option<u64> {
-        const KINDS: [Kind; 15] = [
+        const KINDS: [Kind; 16] = [
             Kind::Untyped,
             Kind::Endpoint,
             Kind::Notification,
@@ -350,6 +354,7 @@ impl Chooser<'_> {
             Kind::VSpace,
             Kind::AsidPool,
             Kind::IrqHandler,
+            Kind::Signal,
             Kind::IoPort,
             Kind::SchedControl,
         ];
@@ -730,6 +735,19 @@ impl Chooser<'_> {
                 let device = self.random.below(32);
                 let words = [place.index, place.depth, 1, device, 3, 0, vector];
                 plain(self.any(Kind::IrqControl)?, &words, &[place.node])
+            }
+            Label::IrqControlIssueSignal => {
+                let (core, line) = (self.random.below(CORES.into()), self.random.below(16));
+                let words = [core, line, place.index, place.depth];
+                plain(self.any(Kind::IrqControl)?, &words, &[place.node])
+            }
+            Label::IrqControlGetSignal => {
+                let words = [self.random.below(16), place.index, place.depth];
+                plain(self.any(Kind::IrqControl)?, &words, &[place.node])
+            }
+            Label::CoreControlStop | Label::CoreControlStart => {
+                let core = self.random.below(CORES.into());
+                plain(self.any(Kind::CoreControl)?, &[core], &[])
             }
             Label::IrqControlGet => {
                 let words = [vector, place.index, place.depth];

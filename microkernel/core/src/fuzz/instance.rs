@@ -10,11 +10,13 @@ use crate::cap::{Asid, Cap, FrameRights};
 use crate::invariants::SlotArray;
 use crate::kernel::{Event, Kernel, Next};
 use crate::memory::{Link, PhysAddr, Ref};
-use crate::objects::{AsidPool, Context, PageTable, SchedContext, Tcb, TcbSlot, ThreadState};
+use crate::objects::{
+    AsidPool, Context, IRQ_VECTORS, PageTable, SchedContext, Tcb, TcbSlot, ThreadState,
+};
 use crate::refill::Parameters;
 use crate::simulation::{Change, RAM_BASE, SimulatedMachine};
 use crate::slot::{Slot, TCB_SLOTS};
-use d3os_abi::{CapRights, FrameSize, Label, MAX_IRQ_VECTOR, MessageInfo, ObjectType, Syscall};
+use d3os_abi::{CapRights, FrameSize, Label, MessageInfo, ObjectType, Syscall};
 use std::collections::HashMap;
 
 /// System calls that pass messages.
@@ -62,10 +64,13 @@ mod first {
     pub(super) const CNODE: u64 = 2;
     pub(super) const SPACE: u64 = 3;
     pub(super) const CONTROL: u64 = 4;
-    pub(super) const UNTYPED: u64 = 12;
+    pub(super) const UNTYPED: u64 = 13;
 }
 /// First slot of the first CNode that is empty at the start.
 pub(super) const FIRST_FREE: u64 = first::UNTYPED + UNTYPEDS.len() as u64;
+
+/// Instances that each believes there are.
+pub(super) const CORES: u32 = 4;
 
 /// Threads that there are at the start, beside the first.
 const THREADS: u64 = 7;
@@ -106,7 +111,9 @@ pub(super) struct Instance {
 impl Instance {
     /// A kernel with some threads, which can name everything.
     pub(super) fn new(core: u32) -> Self {
-        let mut kernel = Kernel::new(SimulatedMachine::new(PAGES), core, PhysAddr(RAM_BASE));
+        let mut machine = SimulatedMachine::new(PAGES);
+        machine.cores = CORES;
+        let mut kernel = Kernel::new(machine, core, PhysAddr(RAM_BASE));
         kernel.machine.now = 1_000_000;
         insert_first(&mut kernel, core);
         start_first(&mut kernel);
@@ -305,7 +312,7 @@ impl Instance {
     fn interrupt(&self, random: &mut Random) -> Event {
         let unmasked: Vec<u8> = self.kernel.machine.unmasked.iter().copied().collect();
         let spurious = unmasked.is_empty() || random.one_in(4);
-        let last = u8::try_from(MAX_IRQ_VECTOR).unwrap();
+        let last = u8::try_from(IRQ_VECTORS - 1).unwrap();
         Event::Interrupt(if spurious { last } else { random.pick(&unmasked) })
     }
 
@@ -482,7 +489,7 @@ impl Instance {
     /// Checks all that there is.
     pub(super) fn check(&self) {
         let roots = [
-            SlotArray { first: Ref::at(PhysAddr(RAM_BASE)), count: MAX_IRQ_VECTOR + 1 },
+            SlotArray { first: Ref::at(PhysAddr(RAM_BASE)), count: IRQ_VECTORS as u64 },
             SlotArray { first: Ref::at(ROOT_CNODE), count: 1 << ROOT_RADIX },
             SlotArray { first: ROOT_THREAD.cast(), count: TCB_SLOTS },
         ];
@@ -547,6 +554,7 @@ fn insert_first(kernel: &mut Kernel<SimulatedMachine>, core: u32) {
         Cap::Domain,
         Cap::SchedContext { object: context, size_bits: 9 },
         root_frame(),
+        Cap::CoreControl,
     ];
     for (index, cap) in (1..).zip(caps) {
         kernel.insert_root(root_slot(index), cap);
