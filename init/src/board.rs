@@ -29,7 +29,9 @@ pub const POOL: RegionId = RegionId(0);
 /// Bytes of the pair of rings between core 0 and another one.
 pub const LINK_BYTES: u64 = 32 << 10;
 /// Bytes of a core's heartbeat and status.
-pub const STATUS_BYTES: u64 = 8 << 10;
+pub const STATUS_BYTES: u64 = STATUS_LENGTH as u64;
+/// The same, as a length in memory.
+const STATUS_LENGTH: usize = 8 << 10;
 /// Bytes of a core's post.
 pub const POST_BYTES: u64 = LINK_BYTES + STATUS_BYTES;
 /// Bytes of the header.
@@ -143,7 +145,7 @@ impl<'m> StatusPage<'m> {
 
     /// Writes the status. One that does not fit leaves the last one there.
     pub fn publish(&self, status: &Status) {
-        let mut bytes = [0; STATUS_BYTES as usize];
+        let mut bytes = [0; STATUS_LENGTH];
         let Ok(used) = postcard::to_slice(status, &mut bytes) else { return };
         let length = used.len();
         let body = &self.words[STATUS_AT..];

@@ -100,7 +100,7 @@ impl IrqControl {
     /// Makes the sending end of signal line `line` of core `core` (of this one, too).
     ///
     /// # Errors
-    /// [`Error::RangeError`] where there is no such core or line, and the rest of the kernel's.
+    /// [`Error::Range`] where there is no such core or line, and the rest of the kernel's.
     pub fn issue_signal(self, destination: Slot, core: u32, line: u32) -> Result<(), Error> {
         let depth = u64::from(destination.depth);
         let words = [core.into(), line.into(), destination.index, depth];
@@ -128,7 +128,7 @@ impl CoreControl {
     /// Stops a core at once, whatever it does; it stays so until it is started.
     ///
     /// # Errors
-    /// [`Error::RangeError`] where there is no such core, or it is this one.
+    /// [`Error::Range`] where there is no such core, or it is this one.
     pub fn stop(self, core: u32) -> Result<(), Error> {
         invoke(self.cptr(), Label::CoreControlStop, &[core.into()], &[])
     }
@@ -136,7 +136,7 @@ impl CoreControl {
     /// Starts a stopped core anew, from an empty instance. Leave it 10 ms after the stop.
     ///
     /// # Errors
-    /// [`Error::RangeError`] where there is no such core, or it is this one.
+    /// [`Error::Range`] where there is no such core, or it is this one.
     pub fn start(self, core: u32) -> Result<(), Error> {
         invoke(self.cptr(), Label::CoreControlStart, &[core.into()], &[])
     }

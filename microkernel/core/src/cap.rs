@@ -550,7 +550,7 @@ impl RawCap {
         device: bool,
     ) -> Self {
         let FrameRights { read, write } = rights;
-        let rights = u64::from(read) * CapRights::READ.word() | u64::from(write);
+        let rights = (u64::from(read) * CapRights::READ.word()) | u64::from(write);
         let device = u64::from(device) * FRAME_DEVICE;
         Self::new(tag::FRAME, rights | (size as u64) << FRAME_SIZE_SHIFT | device, base, 0)
     }

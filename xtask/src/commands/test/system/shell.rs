@@ -15,7 +15,7 @@ pub(crate) const TESTS: [Test; 6] = [
 
 /// Every command that ends, with what its output must hold.
 const COMMANDS: [(&str, &[&str]); 14] = [
-    ("help", &["help [COMMAND]", "fault KIND", "poweroff"]),
+    ("help", &["help [COMMAND]", "fault [--core N] KIND", "poweroff"]),
     (
         "ps",
         &["PROGRAM", "BUDGET/PERIOD", "uart", "console", "shell", "running", "hello", "stopped"],
@@ -78,7 +78,7 @@ fn mistakes_have_hints(lab: &Lab<'_>) -> Outcome {
     contains(&session.run("hlep")?, &["there is no command `hlep`", "did you mean `help`?"])?;
     contains(&session.run("run helo")?, &["did you mean `hello`?"])?;
     contains(&session.run("svc urt")?, &["there is no service `urt`", "did you mean `uart`?"])?;
-    contains(&session.run("fault slowly")?, &["usage: fault KIND"])?;
+    contains(&session.run("fault slowly")?, &["usage: fault [--core N] KIND"])?;
     contains(&session.run("caps")?, &["usage: caps NAME"])
 }
 
