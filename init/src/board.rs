@@ -243,8 +243,8 @@ mod tests {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
-                for value in 0..20_000u64 {
-                    page.publish(&status(value << (value % 50), value as usize % 40));
+                for (value, programs) in (0..20_000u64).zip((0..40).cycle()) {
+                    page.publish(&status(value << (value % 50), programs));
                 }
                 done.store(true, Ordering::Release);
             });

@@ -450,7 +450,7 @@ mod tests {
             let segments: Vec<_> = starts.iter().map(|&(page, bytes)| (page << 12, bytes + 1)).collect();
             let rings = if has_rings { RingRoom::Window } else { RingRoom::None };
             let regions = Regions::new(&segments, 9000, &spec(heap, stack), rings).expect("sound");
-            let window = regions.ring_window.clone().step_by(PAGE_SIZE as usize);
+            let window = regions.ring_window.clone().step_by(4096);
             let pages = regions.pages().map(|(_, page)| page.start).chain(window);
             let above = pages.flat_map(|page| Table::above(page, FrameSize::Small));
             let mapped: BTreeSet<Table> = above.collect();

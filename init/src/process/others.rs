@@ -155,7 +155,7 @@ impl Others {
     /// Asks every core to wake this init with its next report. `true` where there is one already.
     pub(super) fn arm(&mut self) -> bool {
         let links = self.hands.iter_mut().filter_map(|hand| hand.link.as_mut());
-        links.fold(false, |any, link| link.arm() || any)
+        links.map(|link| link.arm()).filter(|news| *news).count() > 0
     }
 
     /// A core's heartbeat and status.

@@ -324,7 +324,7 @@ impl Bench {
     fn serve_ipc(&mut self) -> Result<(), TestCaseError> {
         for (number, method, answer) in core::mem::take(&mut self.ipc_unserved) {
             let result = answer.take();
-            let parks = self.ipc_parked.len() < REPLIES as usize - 1;
+            let parks = (self.ipc_parked.len() as u64) < REPLIES - 1;
             if method == Method::Later && parks {
                 prop_assert_eq!(result, None);
                 self.ipc_served.push(number);

@@ -168,12 +168,12 @@ pub(crate) fn show_window(
 pub(crate) unsafe fn map_stack(
     core: u32,
     table: &mut Table,
-    stack: &[u8; layout::STACK_BYTES as usize],
+    stack: &[u8; layout::STACK_LENGTH],
     flags: Flags,
 ) {
     *table = [0; 512];
-    let pages = stack.len() / PAGE as usize;
-    for (entry, page) in table[512 - pages..].iter_mut().zip(stack.chunks(PAGE as usize)) {
+    let pages = stack.len() / index(PAGE);
+    for (entry, page) in table[512 - pages..].iter_mut().zip(stack.chunks(index(PAGE))) {
         *entry = layout::physical(page.as_ptr().addr() as u64) | flags.data;
     }
     // SAFETY: after `build` only the boot core's calls of this function reach the tables, and
@@ -237,7 +237,7 @@ fn map_ram(tables: &mut Tables, plan: &Plan<'_>) -> Result<Range<u64>, MappingEr
     let directories = find_pages(plan, extra)?;
     for gibibyte in (0..gibibytes).filter(|gibibyte| plan.has_ram(gibibyte * HUGE_PAGE, HUGE_PAGE)) {
         let entry = if plan.huge_pages {
-            gibibyte * HUGE_PAGE | LARGE | plan.flags.data
+            (gibibyte * HUGE_PAGE) | LARGE | plan.flags.data
         } else {
             let physical = match tables.low_directories.get(index(gibibyte)) {
                 Some(directory) => place(directory),

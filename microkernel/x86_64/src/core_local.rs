@@ -117,7 +117,7 @@ struct ShownTables([Table; SHOWN_TABLES]);
 pub(crate) struct OtherCore {
     /// The page table that shows the stack.
     pub(crate) stack_table: Table,
-    pub(crate) stack: [u8; layout::STACK_BYTES as usize],
+    pub(crate) stack: [u8; layout::STACK_LENGTH],
     pub(crate) block: Block,
 }
 

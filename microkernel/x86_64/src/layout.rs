@@ -14,7 +14,9 @@ pub(crate) const DEVICES: u64 = 0xffff_ffff_c000_0000;
 /// core other than the boot core is its stack, below which nothing is mapped.
 pub(crate) const AREA_BITS: u32 = 21;
 /// Bytes of a kernel stack.
-pub(crate) const STACK_BYTES: u64 = 64 << 10;
+pub(crate) const STACK_BYTES: u64 = STACK_LENGTH as u64;
+/// The same, as a length in memory.
+pub(crate) const STACK_LENGTH: usize = 64 << 10;
 
 /// Where the stack of a core other than the boot core begins.
 pub(crate) const fn stack_in_area(core: u32) -> u64 {

@@ -103,9 +103,10 @@ pub(crate) unsafe extern "C" fn arrive(number: u32) -> ! {
         arrival.store(time_stamp().max(1), Ordering::Release);
     }
     // SAFETY: the boot core wrote it before it started this one.
-    let blueprint = unsafe { (*BLUEPRINT.0.get()).assume_init_ref() };
+    let blueprint = unsafe { &*BLUEPRINT.0.get().cast::<Blueprint>() };
+    let kept = blueprint.other_core(number);
     // SAFETY: only the field's address is taken.
-    let block = unsafe { &raw mut (*blueprint.other_core(number)).block };
+    let block = unsafe { &raw mut (*kept).block };
     // SAFETY: the block is this core's; whatever ran on the core before is gone.
     let core = unsafe { core_local::install(block, number, layout::stack_in_area(number)) };
     // SAFETY: the kernel's address space was built for these features.

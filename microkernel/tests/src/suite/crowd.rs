@@ -526,6 +526,8 @@ fn a_million_system_calls(arena: &mut Arena) -> Outcome {
         good += answered;
     }
     arena.note(alloc::format!("{calls} calls, {good} answered by 0, seeds 1 to {seed}"));
-    check!(good * 100 >= calls * 30, "only {good} of {calls} calls were answered by 0");
+    // Usually a third. But members may keep each other turning in circles until the watchdog's time,
+    // which a busy host stretches: then calls are many, and only the calls wanted count.
+    check!(good * 10 >= enough, "only {good} of {calls} calls were answered by 0");
     check_life_goes_on(arena)
 }
