@@ -234,14 +234,20 @@ impl System for Fake {
     fn stop_core(&mut self, core: u32) -> Result<(), SystemError> {
         match core {
             0 => Err(SystemError::Supervisor(SupervisorError::Indispensable)),
-            1 => Ok(self.done.push("stop core 1".into())),
+            1 => {
+                self.done.push("stop core 1".into());
+                Ok(())
+            }
             _ => Err(SystemError::Supervisor(SupervisorError::NoSuchCore(core))),
         }
     }
 
     fn restart_core(&mut self, core: u32) -> Result<(), SystemError> {
         match core {
-            1 => Ok(self.done.push("restart core 1".into())),
+            1 => {
+                self.done.push("restart core 1".into());
+                Ok(())
+            }
             _ => Err(SystemError::Supervisor(SupervisorError::CoreDown(core))),
         }
     }
