@@ -15,7 +15,7 @@ use crate::workshop::Workshop;
 const KERNEL: [&str; 4] = ["d3os-abi", "kernel-core", "kernel-x86_64", "microkernel"];
 /// Lines of code that the kernel may have. It should have 10,000 at most: since it runs an instance on
 /// every core it has more, and this is what it has; lower it whenever the kernel has lost some.
-const LIMIT: usize = 10_565;
+const LIMIT: usize = 10_560;
 
 /// Counts and prints.
 pub(crate) fn check(workshop: &Workshop) -> Result<Findings, TidyError> {
