@@ -9,7 +9,7 @@
 //! the timer's interrupt). And the thread that goes on is known: the other one, if nobody that is ready
 //! has a higher priority.
 
-use crate::objects::{Endpoint, Reply, SchedContext, Tcb, ThreadState, Waiting};
+use crate::objects::{Endpoint, Queue, Reply, SchedContext, Tcb, ThreadState, Waiting};
 use crate::{Kernel, Link, Machine, PhysAddr, Ref};
 use d3os_abi::{CapRights, MessageInfo, Syscall};
 
@@ -55,10 +55,11 @@ impl<M: Machine> Kernel<M> {
         }
         let root = self.next_address_space(server)?;
 
-        self.get_mut(endpoint).remove_first_receiver(next);
-        if let Some(next) = next.get() {
-            self.get_mut(next).waiting.prev = Link::NONE;
-            self.get_mut(server).waiting.next = Link::NONE;
+        if next.is_none() {
+            self.get_mut(endpoint).set_queue(Waiting::Receivers, Queue::EMPTY);
+        } else {
+            let queue = self.remove_waiting(queue, server);
+            self.get_mut(endpoint).set_queue(Waiting::Receivers, queue);
         }
         self.lend_through(reply, caller, lent);
         let tcb = self.get_mut(caller);

@@ -7,11 +7,13 @@
 use crate::cap::{RawCap, tag};
 use crate::objects::{SchedContext, Tcb};
 use crate::{Cap, Decoded, Kernel, Link, Machine, Preempted, Ref, Slot, SyscallError, ensure};
-use core::array;
 use d3os_abi::{Label, MAX_EXTRA_CAPS};
 
 /// Slots of the capabilities that a message carries, in order.
 pub(crate) type SentCaps = [Link<Slot>; MAX_EXTRA_CAPS];
+
+/// The message carries none.
+pub(crate) const NO_CAPS: SentCaps = [Link::NONE; MAX_EXTRA_CAPS];
 
 /// A message to a kernel object; words are fetched on demand with `Kernel::argument`.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +87,11 @@ impl<M: Machine> Kernel<M> {
         first: usize,
     ) -> Decoded<[u64; N]> {
         ensure(first + N <= inv.length, SyscallError::TruncatedMessage)?;
-        Ok(array::from_fn(|i| self.message_word(inv.thread, first + i).unwrap_or(0)))
+        let mut words = [0; N];
+        for (word, index) in words.iter_mut().zip(first..) {
+            *word = self.message_word(inv.thread, index).unwrap_or(0);
+        }
+        Ok(words)
     }
 
     /// The capability that was invoked.

@@ -1,7 +1,7 @@
 //! One kernel instance: its state, and the entry that every trap takes.
 
 use crate::fault::Fault;
-use crate::objects::{AsidPool, DomainSchedule, IoPorts, IrqTable, Tcb, ThreadState};
+use crate::objects::{AsidPool, Cancellation, DomainSchedule, IoPorts, IrqTable, Tcb, ThreadState};
 use crate::scheduler::Scheduler;
 use crate::{KernelObject, Link, Machine, PhysAddr, Ref, Slot};
 use d3os_abi::ASID_POOL_COUNT;
@@ -50,6 +50,8 @@ pub struct Kernel<M> {
     pub(crate) work: u32,
     /// Who runs, who is ready, who waits for budget.
     pub(crate) scheduler: Scheduler,
+    /// A cancellation of sends that was preempted.
+    pub(crate) cancellation: Cancellation,
     /// ASID pools in use.
     pub(crate) asid_pools: [Link<AsidPool>; ASID_POOL_COUNT],
     /// Slots that hold the notification capability of each user interrupt vector.
@@ -78,6 +80,7 @@ impl<M: Machine> Kernel<M> {
             machine,
             core,
             work: 0,
+            cancellation: Cancellation::default(),
             scheduler,
             asid_pools: [Link::NONE; ASID_POOL_COUNT],
             irq_slots: Ref::at(irq_slots),

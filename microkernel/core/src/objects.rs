@@ -22,7 +22,7 @@ pub use asid::AsidPool;
 pub use domain::DOMAINS;
 pub(crate) use domain::DomainSchedule;
 pub use endpoint::Endpoint;
-pub(crate) use endpoint::Waiting;
+pub(crate) use endpoint::{Cancellation, Waiting};
 pub(crate) use io_port::IoPorts;
 pub(crate) use irq::IrqTable;
 pub use notification::Notification;

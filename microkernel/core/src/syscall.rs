@@ -2,7 +2,7 @@
 
 use crate::cap::tag;
 use crate::fault::{Fault, Phase};
-use crate::invocation::SentCaps;
+use crate::invocation::NO_CAPS;
 use crate::ipc::SendMode;
 use crate::objects::{Context, SendTerms, Tcb, ThreadState};
 use crate::{
@@ -70,32 +70,37 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Sends the thread's message to what `cptr` names.
-    #[inline]
     fn invoke(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) -> Invoked {
         let info = MessageInfo(self.get(thread).context.rsi);
-        match self.look_up_message(thread, cptr, info) {
-            Ok((slot, _)) if self.send_message(thread, slot, mode) => Invoked::Done,
-            Ok((slot, extra)) => {
-                let (label, length) = (info.label(), self.message_length(thread, info));
-                self.invoke_object(&Invocation { label, length, slot, extra, thread }, mode)
-            }
-            Err((cptr, failure)) => {
-                self.send_fault(thread, mode, Fault::Cap { cptr, phase: Phase::Send, failure });
-                Invoked::Done
-            }
+        let slot = match self.lookup(thread, cptr) {
+            Ok(slot) => slot,
+            Err(failure) => return self.send_astray(thread, mode, cptr, failure),
+        };
+        let length = self.message_length(thread, info);
+        let mut inv = Invocation { label: info.label(), length, slot, extra: NO_CAPS, thread };
+        if let Err((cptr, failure)) = self.find_sent_caps(thread, info, &mut inv.extra) {
+            return self.send_astray(thread, mode, cptr, failure);
         }
+        if self.send_message(thread, slot, mode) {
+            return Invoked::Done;
+        }
+        self.invoke_object(&inv, mode)
     }
 
-    /// What a message is for, and the capabilities that it carries.
-    #[inline]
-    fn look_up_message(
-        &self,
+    /// The message names a capability that is not there: a fault, where the sender waits; otherwise
+    /// the message is dropped.
+    #[cold]
+    fn send_astray(
+        &mut self,
         thread: Ref<Tcb>,
+        mode: SendMode,
         cptr: u64,
-        info: MessageInfo,
-    ) -> Result<(Ref<Slot>, SentCaps), (u64, LookupFailure)> {
-        let slot = self.lookup(thread, cptr).map_err(|failure| (cptr, failure))?;
-        Ok((slot, self.sent_caps(thread, info)?))
+        failure: LookupFailure,
+    ) -> Invoked {
+        if mode.blocks {
+            self.raise_fault(thread, Fault::Cap { cptr, phase: Phase::Send, failure });
+        }
+        Invoked::Done
     }
 
     /// Sends the thread's message to another thread, if that is what the capability in `slot` is for.
@@ -127,13 +132,6 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// A fault in a send is raised only where the sender waits; otherwise the message is dropped.
-    fn send_fault(&mut self, thread: Ref<Tcb>, mode: SendMode, fault: Fault) {
-        if mode.blocks {
-            self.raise_fault(thread, fault);
-        }
-    }
-
     /// Answers a `Call` of an object that has no answer of its own.
     fn confirm(&mut self, thread: Ref<Tcb>, mode: SendMode) {
         if mode.is_call && self.get(thread).state == ThreadState::RUNNING {
@@ -141,6 +139,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    #[inline]
     fn invoke_object(&mut self, inv: &Invocation, mode: SendMode) -> Invoked {
         let kind = self.invoked(inv).tag();
         let refused_first = matches!(kind, tag::THREAD | tag::CNODE | tag::SCHED_CONTEXT);

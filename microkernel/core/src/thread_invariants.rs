@@ -133,6 +133,12 @@ impl<M: Machine> Kernel<M> {
             next = tcb.waiting.next;
         }
         assert_eq!(queue.tail, previous);
+        for run in members.chunk_by(|one, two| self.get(*one).priority == self.get(*two).priority) {
+            if let [first, .., last] = run {
+                assert_eq!(self.get(*first).run, Link::to(*last), "a run's end is unknown");
+                assert_eq!(self.get(*last).run, Link::to(*first), "a run's beginning is unknown");
+            }
+        }
         members
     }
 

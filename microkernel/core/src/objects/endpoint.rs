@@ -1,6 +1,6 @@
 //! Endpoints: synchronous message passing (manual, chapter 4).
 
-use crate::objects::{Neighbours, Queue, Tcb, ThreadState};
+use crate::objects::{Queue, Tcb, ThreadState};
 use crate::{Kernel, Link, Machine, PhysAddr, Preempted, Ref};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -64,15 +64,6 @@ impl Endpoint {
         self.head_and_kind != 0 && self.head_and_kind & RECEIVERS == 0
     }
 
-    /// Lets the second receiver, if there is one, be the first.
-    #[inline]
-    pub(crate) fn remove_first_receiver(&mut self, next: Link<Tcb>) {
-        self.head_and_kind = next.get().map_or(0, |next| next.address().0) | RECEIVERS;
-        if next.is_none() {
-            self.tail = Link::NONE;
-        }
-    }
-
     /// Replaces the queue.
     #[inline]
     pub(crate) fn set_queue(&mut self, kind: Waiting, queue: Queue) {
@@ -82,23 +73,38 @@ impl Endpoint {
     }
 }
 
+/// How far the sends through capabilities with a badge were cancelled when that was preempted last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cancellation {
+    /// The sender to go on with, in the endpoint that it waits in; when it leaves that, the next.
+    pub(crate) next: Link<Tcb>,
+    badge: u64,
+}
+
 impl<M: Machine> Kernel<M> {
     /// The endpoint is going away: whoever waits in it repeats its system call, and finds out.
-    pub(crate) fn finalise_endpoint(&mut self, endpoint: Ref<Endpoint>) {
-        let (_, queue) = self.get(endpoint).queue();
-        self.get_mut(endpoint).set_queue(Waiting::Senders, Queue::EMPTY);
-        let mut next = queue.head;
-        while let Some(thread) = next.get() {
-            next = self.get(thread).waiting.next;
-            self.get_mut(thread).waiting = Neighbours::default();
-            self.send_back(thread);
+    ///
+    /// # Errors
+    /// `Preempted`: some do, the others still wait.
+    pub(crate) fn finalise_endpoint(&mut self, endpoint: Ref<Endpoint>) -> Result<(), Preempted> {
+        while let Some(thread) = self.get(endpoint).queue().1.head.get() {
+            self.send_back(endpoint, thread);
+            self.preemption_point()?;
         }
-        self.reschedule();
+        Ok(())
+    }
+
+    /// Takes a thread out of those that wait in an endpoint.
+    pub(crate) fn leave_endpoint(&mut self, endpoint: Ref<Endpoint>, thread: Ref<Tcb>) {
+        let (kind, queue) = self.get(endpoint).queue();
+        let queue = self.remove_waiting(queue, thread);
+        self.get_mut(endpoint).set_queue(kind, queue);
     }
 
     /// Takes a thread out of waiting in an endpoint: it repeats its system call, or stops if it
     /// waited to tell a fault.
-    fn send_back(&mut self, thread: Ref<Tcb>) {
+    fn send_back(&mut self, endpoint: Ref<Endpoint>, thread: Ref<Tcb>) {
+        self.leave_endpoint(endpoint, thread);
         if let Some(reply) = self.get(thread).reply.get() {
             self.unlink_reply(reply, thread);
         }
@@ -106,6 +112,7 @@ impl<M: Machine> Kernel<M> {
         if tcb.fault.label == 0 {
             tcb.state = ThreadState::RESTART;
             self.wake_with_refills(thread);
+            self.reschedule();
         } else {
             tcb.state = ThreadState::INACTIVE;
         }
@@ -114,25 +121,26 @@ impl<M: Machine> Kernel<M> {
     /// Sends back whoever waits to send through a capability with this badge.
     ///
     /// # Errors
-    /// `Preempted`: some were, the others still wait.
+    /// `Preempted`: some were, the others still wait. Started again, it goes on where it was.
     pub(crate) fn cancel_badged_sends(
         &mut self,
         endpoint: Ref<Endpoint>,
         badge: u64,
     ) -> Result<(), Preempted> {
         let (Waiting::Senders, queue) = self.get(endpoint).queue() else { return Ok(()) };
-        let mut next = queue.head;
-        while let Some(thread) = next.get() {
-            next = self.get(thread).waiting.next;
+        let unfinished = self.cancellation.next.get().filter(|thread| {
+            self.cancellation.badge == badge && self.get(*thread).blocked_on == endpoint.address()
+        });
+        self.cancellation = Cancellation { next: unfinished.map_or(queue.head, Link::to), badge };
+        while let Some(thread) = self.cancellation.next.get() {
+            self.cancellation.next = self.get(thread).waiting.next;
             if self.get(thread).sending.badge == badge {
-                let (kind, queue) = self.get(endpoint).queue();
-                let queue = self.remove_waiting(queue, thread);
-                self.get_mut(endpoint).set_queue(kind, queue);
-                self.send_back(thread);
+                self.send_back(endpoint, thread);
             }
-            self.preemption_point()?;
+            if !self.cancellation.next.is_none() {
+                self.preemption_point()?;
+            }
         }
-        self.reschedule();
         Ok(())
     }
 }

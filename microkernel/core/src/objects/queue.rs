@@ -1,5 +1,9 @@
 //! Queues of threads: doubly linked lists through the threads themselves. A thread has links for two
 //! of them, the scheduler's and that of the object it waits on.
+//!
+//! The latter is in order of priority. However many threads wait, a place in it is found in as many
+//! steps as there are priorities: the first and the last thread of a *run*, of those that are next to
+//! each other with the same priority, have links to each other.
 
 use crate::objects::Tcb;
 use crate::{Kernel, Link, Machine, Ref};
@@ -75,10 +79,16 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn insert_waiting(&mut self, queue: Queue, thread: Ref<Tcb>) -> Queue {
         let priority = self.get(thread).priority;
         let mut at = Neighbours { prev: queue.tail, next: Link::NONE };
-        while let Some(lower) = at.prev.get()
-            && self.get(lower).priority < priority
+        while let Some(last) = at.prev.get()
+            && self.get(last).priority <= priority
         {
-            at = Neighbours { prev: self.get(lower).waiting.prev, next: at.prev };
+            let first = self.first_of_run(last);
+            if self.get(last).priority == priority {
+                self.get_mut(first).run = Link::to(thread);
+                self.get_mut(thread).run = Link::to(first);
+                break;
+            }
+            at = Neighbours { prev: self.get(first).waiting.prev, next: Link::to(first) };
         }
         self.link(queue, thread, at, |tcb| &mut tcb.waiting)
     }
@@ -86,6 +96,34 @@ impl<M: Machine> Kernel<M> {
     /// Takes a thread out of those that wait on an object.
     #[inline]
     pub(crate) fn remove_waiting(&mut self, queue: Queue, thread: Ref<Tcb>) -> Queue {
+        let Neighbours { prev, next } = self.get(thread).waiting;
+        if self.cancellation.next == Link::to(thread) {
+            self.cancellation.next = next;
+        }
+        // The end of a run leaves its place to the thread beside it.
+        match (self.if_in_run(thread, prev), self.if_in_run(thread, next)) {
+            (None, Some(end)) | (Some(end), None) => self.link_run(end, self.get(thread).run),
+            _ => {}
+        }
         self.unlink(queue, thread, |tcb| &mut tcb.waiting)
+    }
+
+    /// Where the run begins that ends with `last`.
+    fn first_of_run(&self, last: Ref<Tcb>) -> Ref<Tcb> {
+        let tcb = self.get(last);
+        self.if_in_run(last, tcb.waiting.prev).and_then(|_| tcb.run.get()).unwrap_or(last)
+    }
+
+    /// A neighbour of `thread`, if it has the same priority.
+    fn if_in_run(&self, thread: Ref<Tcb>, neighbour: Link<Tcb>) -> Option<Ref<Tcb>> {
+        let priority = self.get(thread).priority;
+        neighbour.get().filter(|other| self.get(*other).priority == priority)
+    }
+
+    fn link_run(&mut self, end: Ref<Tcb>, other: Link<Tcb>) {
+        self.get_mut(end).run = other;
+        if let Some(other) = other.get() {
+            self.get_mut(other).run = Link::to(end);
+        }
     }
 }

@@ -4,7 +4,7 @@ mod invocations;
 
 use crate::objects::{Endpoint, Neighbours, Notification, Queue, Reply, SchedContext};
 use crate::scheduler::Place;
-use crate::{Kernel, Link, Machine, PhysAddr, Ref, Slot};
+use crate::{Kernel, Link, Machine, PhysAddr, Ref, Slot, Ticks};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The slots at the start of a TCB.
@@ -188,8 +188,12 @@ pub struct Tcb {
     pub(crate) ipc_buffer_writable: u64,
     /// Its neighbours in the ready or release queue.
     pub(crate) scheduled: Neighbours,
+    /// In the release queue: until when.
+    pub(crate) release_time: Ticks,
     /// Its neighbours in an endpoint's or notification's queue.
     pub(crate) waiting: Neighbours,
+    /// There, for the first thread of a run of the same priority the last one, and the reverse.
+    pub(crate) run: Link<Tcb>,
     /// The fault it has not recovered from.
     pub(crate) fault: FaultRecord,
     /// Its priority.

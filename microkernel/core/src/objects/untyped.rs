@@ -21,6 +21,9 @@ use d3os_abi::{
 /// log2 of the bytes that are cleared between two preemption points: a microsecond's work. Progress
 /// is counted in granules and has 28 bits, so RAM may be given out in untypeds of at most 2^40 bytes.
 const GRANULE_BITS: u8 = 12;
+/// Words of the message: which slot is the first, how many objects.
+const OFFSET_WORD: usize = 4;
+const COUNT_WORD: usize = 5;
 /// log2 of the largest untyped of RAM, for the boot code to observe.
 pub(crate) const MAX_RAM_UNTYPED_BITS: u8 = GRANULE_BITS + 28;
 
@@ -31,6 +34,7 @@ pub(crate) struct RetypeRequest {
     user_size: u8,
     start: PhysAddr,
     count: u64,
+    offset: u64,
     dest: Ref<Slot>,
     device: bool,
     /// The untyped has no children left: it begins at its start.
@@ -42,8 +46,17 @@ impl RetypeRequest {
         self.kind.size_bits(self.user_size)
     }
 
+    fn object(&self, index: u64) -> PhysAddr {
+        self.start.offset(index << self.object_bits())
+    }
+
     fn end(&self) -> PhysAddr {
-        self.start.offset(self.count << self.object_bits())
+        self.object(self.count)
+    }
+
+    /// Whether the memory must be zero before objects are made of it.
+    fn clears(&self) -> bool {
+        !self.device && self.kind != ObjectType::Untyped
     }
 }
 
@@ -70,7 +83,7 @@ impl<M: Machine> Kernel<M> {
         let device = untyped.is_device();
         ensure(!device || may_be_device_memory(kind), SyscallError::InvalidArgument(1))?;
         let start = untyped.address().offset(free.next_multiple_of(1 << object_bits));
-        Ok(RetypeRequest { kind, user_size, start, count, dest, device, reset })
+        Ok(RetypeRequest { kind, user_size, start, count, offset, dest, device, reset })
     }
 
     /// Makes the objects of a checked retype.
@@ -78,18 +91,45 @@ impl<M: Machine> Kernel<M> {
         if request.reset {
             self.reset_untyped(inv.slot);
         }
-        let end = request.end();
-        if !request.device && request.kind != ObjectType::Untyped {
-            self.clear_untyped(inv.slot, request.start, end)?;
+        if request.clears() {
+            self.clear_untyped(inv.slot, request.start, request.end())?;
         }
-        let untyped = self.invoked(inv);
-        self.update_cap(inv.slot, untyped.with_free(end.0 - untyped.address().0));
-        for i in 0..request.count {
-            let object = request.start.offset(i << request.object_bits());
-            let cap = self.create_object(&request, object);
-            self.insert_derived(request.dest.index(i), cap, inv.slot);
+        self.use_memory(inv.slot, request.end());
+        for made in 0..request.count {
+            if made > 0
+                && self.preemption_point().is_err()
+                && self.ask_for_rest(inv, &request, made)
+            {
+                return Err(Preempted);
+            }
+            let cap = self.create_object(&request, request.object(made));
+            self.insert_derived(request.dest.index(made), cap, inv.slot);
         }
         Ok(Answer::Empty)
+    }
+
+    /// Lets a preempted retype go on behind the objects that it has `made`, as the processor's
+    /// repeated instructions do: the message that is sent again asks for the rest. False if the
+    /// message cannot be changed; then there must be no preemption.
+    fn ask_for_rest(&mut self, inv: &Invocation, request: &RetypeRequest, made: u64) -> bool {
+        let writable = self.set_message_word(inv.thread, OFFSET_WORD, request.offset + made)
+            && self.set_message_word(inv.thread, COUNT_WORD, request.count - made);
+        if writable {
+            let base = self.invoked(inv).address().0;
+            self.use_memory(inv.slot, request.object(made));
+            if request.clears() {
+                let granules = (request.end().0 - base) >> GRANULE_BITS;
+                let raw = &mut self.get_mut(inv.slot).raw;
+                *raw = raw.with_cleared(granules);
+            }
+        }
+        writable
+    }
+
+    /// The memory of an untyped up to `end` is used.
+    fn use_memory(&mut self, slot: Ref<Slot>, end: PhysAddr) {
+        let raw = &mut self.get_mut(slot).raw;
+        *raw = raw.with_free(end.0 - raw.address().0);
     }
 
     /// The CNode that takes the new capabilities: `root` itself at depth 0.
