@@ -86,6 +86,7 @@ impl<M: Machine> Kernel<M> {
         if self.machine.interrupt_pending() { Err(Preempted) } else { Ok(()) }
     }
 
+    #[inline(always)]
     fn delete_step(&mut self, target: Ref<Slot>) -> Result<Step, Preempted> {
         let cap = self.get(target).raw;
         match cap.tag() {
@@ -114,6 +115,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Undoes what the capability in `slot` stands for, if it is the last one to its object. What
     /// comes back is to take its place; with `None` the slot is to be emptied.
+    #[inline(always)]
     fn finalise(&mut self, slot: Ref<Slot>) -> Result<Option<Zombie>, Preempted> {
         let cap = self.get(slot).raw;
         if cap.tag() == tag::FRAME {
@@ -124,6 +126,7 @@ impl<M: Machine> Kernel<M> {
         Ok(None)
     }
 
+    #[inline(never)]
     fn finalise_object(
         &mut self,
         slot: Ref<Slot>,

@@ -41,9 +41,10 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         match Syscall::from_number(number) {
-            Some(Syscall::Call) => self.send(thread, rdi, SendMode::CALL),
-            Some(Syscall::Send) => self.send(thread, rdi, SendMode::SEND),
-            Some(Syscall::NBSend) => self.send(thread, rdi, SendMode::NB_SEND),
+            // A preempted invocation has left the thread to restart its system call.
+            Some(Syscall::Call) => drop(self.invoke(thread, rdi, SendMode::CALL)),
+            Some(Syscall::Send) => drop(self.send(thread, rdi, SendMode::SEND)),
+            Some(Syscall::NBSend) => drop(self.send(thread, rdi, SendMode::NB_SEND)),
             Some(Syscall::ReplyRecv) => self.send_receive(thread, r12, rdi, ReplyUse::InR12),
             Some(Syscall::NBSendRecv) => self.send_receive(thread, r13, rdi, ReplyUse::InR12),
             Some(Syscall::NBSendWait) => self.send_receive(thread, r12, rdi, ReplyUse::Without),
@@ -57,19 +58,21 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn send(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) {
-        // A preempted invocation has left the thread to restart its system call.
-        let _ = self.invoke(thread, cptr, mode);
+    /// As `invoke`, which is a part of `Call`, as this is how kernel objects are invoked.
+    #[inline(never)]
+    fn send(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) -> Invoked {
+        self.invoke(thread, cptr, mode)
     }
 
     /// A send that does not wait, then a receive. What goes wrong with the send is not told.
     fn send_receive(&mut self, thread: Ref<Tcb>, to: u64, from: u64, reply: ReplyUse) {
-        if self.invoke(thread, to, SendMode::FIRST_PHASE) != Invoked::Preempted {
+        if self.send(thread, to, SendMode::FIRST_PHASE) != Invoked::Preempted {
             self.receive(thread, from, Blocking::Wait, reply);
         }
     }
 
     /// Sends the thread's message to what `cptr` names.
+    #[inline(always)]
     fn invoke(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) -> Invoked {
         let info = MessageInfo(self.get(thread).context.rsi);
         let slot = match self.lookup(thread, cptr) {
@@ -139,7 +142,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn invoke_object(&mut self, inv: &Invocation, mode: SendMode) -> Invoked {
         let kind = self.invoked(inv).tag();
         let refused_first = matches!(kind, tag::THREAD | tag::CNODE | tag::SCHED_CONTEXT);
@@ -147,7 +150,7 @@ impl<M: Machine> Kernel<M> {
             return Invoked::Done;
         }
         self.get_mut(inv.thread).state = ThreadState::RESTART;
-        let outcome = match self.perform(inv) {
+        let outcome = match self.perform(kind, inv) {
             Ok(Err(Preempted)) => return Invoked::Preempted,
             Ok(Ok(reply)) => Ok(reply),
             Err(error) => Err(error),
