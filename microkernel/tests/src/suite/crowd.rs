@@ -517,17 +517,23 @@ fn round(arena: &mut Arena, seed: u64) -> Result<[u64; 2], Failure> {
 fn a_million_system_calls(arena: &mut Arena) -> Outcome {
     // The kernel with several domains is the one for debugging.
     let enough = if arena.domains() > 1 { CALLS_WITH_DEBUGGING } else { CALLS };
-    let (mut calls, mut good, mut seed) = (0, 0, 0);
+    let (mut calls, mut good, mut in_circles, mut seed) = (0, 0, 0, 0);
     while calls < enough {
         seed += 1;
         let [made, answered] = round(arena, seed)?;
         check!(made > 0, "nobody ran in the round of seed {seed}");
+        // More calls than lines: members kept each other at the same lines until the watchdog's time,
+        // which a busy host stretches. Such a round does not count.
+        if made > MEMBERS * LINES as u64 {
+            in_circles += made;
+            continue;
+        }
         calls += made;
         good += answered;
     }
-    arena.note(alloc::format!("{calls} calls, {good} answered by 0, seeds 1 to {seed}"));
-    // Usually a third. But members may keep each other turning in circles until the watchdog's time,
-    // which a busy host stretches: then calls are many, and only the calls wanted count.
-    check!(good * 10 >= enough, "only {good} of {calls} calls were answered by 0");
+    arena.note(alloc::format!(
+        "{calls} calls, {good} answered by 0, seeds 1 to {seed}; {in_circles} more in circles"
+    ));
+    check!(good * 100 >= calls * 30, "only {good} of {calls} calls were answered by 0");
     check_life_goes_on(arena)
 }
