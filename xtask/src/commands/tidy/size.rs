@@ -13,9 +13,11 @@ use crate::workshop::Workshop;
 
 /// The kernel's packages.
 const KERNEL: [&str; 4] = ["d3os-abi", "kernel-core", "kernel-x86_64", "microkernel"];
-/// Lines of code that the kernel may have. It should have 10,000 at most: since it runs an instance on
-/// every core it has more, and this is what it has; lower it whenever the kernel has lost some.
-const LIMIT: usize = 10_560;
+/// Lines of code that the kernel may have.
+const LIMIT: usize = 10_000;
+/// Lines above the limit that it has had since it runs an instance on every core. They are owed: no more
+/// may come, and this goes down with every line that goes.
+const OWED: usize = 560;
 
 /// Counts and prints.
 pub(crate) fn check(workshop: &Workshop) -> Result<Findings, TidyError> {
@@ -23,10 +25,11 @@ pub(crate) fn check(workshop: &Workshop) -> Result<Findings, TidyError> {
     for package in KERNEL.into_iter().filter_map(|name| workshop.metadata.package(name)) {
         lines += package_lines(&package.dir().join("src"))?;
     }
-    println!("        the kernel has {lines} lines of code (limit {LIMIT})");
-    match lines <= LIMIT {
+    let over = lines.saturating_sub(LIMIT);
+    println!("        the kernel has {lines} lines of code (limit {LIMIT}: {over} too many)");
+    match over <= OWED {
         true => Ok(Findings::new()),
-        false => Ok(vec![format!("{} lines too many", lines - LIMIT)]),
+        false => Ok(vec![format!("{} lines more than the {OWED} that are owed", over - OWED)]),
     }
 }
 
