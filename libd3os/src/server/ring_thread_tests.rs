@@ -214,7 +214,11 @@ fn a_client_that_waits_for_a_server_that_died_is_told() {
     let memory = server.memory(at_server);
     thread::scope(|scope| {
         let calls = scope.spawn(|| WorkClient::new(OverRings::from(&client, service)).later(1));
-        thread::sleep(Duration::from_millis(5));
+        let requests = Pair::new(&memory).expect("a pair").requests();
+        let asked = crate::ring::Receiver::new(requests, crate::ring::Polling).expect("a ring");
+        while !asked.is_ready() {
+            thread::yield_now();
+        }
         // There is no server at all: whoever supervised it says so in its place.
         Pair::new(&memory).expect("a pair").end(Side::Server);
         client.ring();
