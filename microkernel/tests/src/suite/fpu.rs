@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 use libd3os::abi::FaultLabel;
-use libd3os::cap::Capability;
+use libd3os::cap::{Bandwidth, Capability};
 use libd3os::sys;
 
 use super::tests;
@@ -56,7 +56,9 @@ fn registers_survive_preemption(arena: &mut Arena) -> Outcome {
     let flag = Arc::new(AtomicU64::new(0));
     let results = Arc::new(AtomicU64::new(0));
     let (seen, count) = (Arc::clone(&flag), Arc::clone(&results));
-    let spinner = arena.worker(100, move |_| {
+    let turn = Bandwidth { budget_us: 1000, period_us: 1000, ..Bandwidth::default() };
+    let options = Options { bandwidth: Some(turn), ..Options::priority(100) };
+    let spinner = arena.spawn(options, move |_| {
         let same = machine::fpu_over_spin(values(1), &seen) == values(1);
         count.fetch_add(u64::from(same), Ordering::Relaxed);
     })?;

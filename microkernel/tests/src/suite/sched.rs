@@ -3,7 +3,7 @@
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
-use libd3os::abi::{CapRights, FaultLabel, ObjectType};
+use libd3os::abi::{CapRights, FaultLabel, Label, ObjectType};
 use libd3os::cap::{Bandwidth, Capability, Error, SchedContext, Server};
 use libd3os::sys::{self, Cptr};
 
@@ -230,16 +230,25 @@ fn time_used_is_counted(arena: &mut Arena) -> Outcome {
     Ok(())
 }
 
+/// Both are equals, and the one that yields has the core for an hour: it alone can end its turn.
 fn yielding_to_a_thread_lets_it_run(arena: &mut Arena) -> Outcome {
     let ran = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&ran);
-    let options = Options { priority: 255, maximum: 255, ..Options::default() };
-    let target = arena.spawn(options, move |_| {
-        count.store(1, Ordering::Relaxed);
+    let seen = Arc::new([const { AtomicU64::new(u64::MAX) }; 2]);
+    let (count, notes) = (Arc::clone(&ran), Arc::clone(&seen));
+    let target = Options { start: false, ..Options::priority(100) };
+    let target = arena.spawn(target, move |_| count.store(1, Ordering::Relaxed))?;
+    let (tcb, context) = (target.tcb.cptr(), target.context.cptr());
+    let invoke = |cptr, label: Label| raw::call(cptr, raw::info(label.number(), 0), [0; 4]);
+    let yielder = Options { maximum: 100, ..Options::priority(100) };
+    let yielder = arena.spawn(yielder, move |_| {
+        invoke(tcb, Label::TcbResume);
+        notes[0].store(ran.load(Ordering::Relaxed), Ordering::Relaxed);
+        invoke(context, Label::SchedContextYieldTo);
+        notes[1].store(ran.load(Ordering::Relaxed), Ordering::Relaxed);
     })?;
-    check_eq!(ran.load(Ordering::Relaxed), 0, "an equal ran before the test's slice was over");
-    target.context.yield_to()?;
-    check_eq!(ran.load(Ordering::Relaxed), 1, "yielding did not let it run");
+    yielder.join();
+    check_eq!(seen[0].load(Ordering::Relaxed), 0, "an equal ran before the other's turn was over");
+    check_eq!(seen[1].load(Ordering::Relaxed), 1, "yielding did not let it run");
     let own = SchedContext::new(Cptr::new(libd3os::abi::slot::SCHED_CONTEXT)).yield_to();
     check_eq!(own.err(), Some(Error::IllegalOperation), "yielding to itself");
     Ok(())
@@ -248,7 +257,8 @@ fn yielding_to_a_thread_lets_it_run(arena: &mut Arena) -> Outcome {
 fn a_deleted_context_stops_its_thread(arena: &mut Arena) -> Outcome {
     let turns = spinner(arena, with(50, share(1000, 1000)))?;
     let seen = Arc::clone(&turns);
-    let worker = arena.worker(50, move |_| {
+    // The two take turns.
+    let worker = arena.spawn(with(50, share(1000, 1000)), move |_| {
         let before = seen.load(Ordering::Relaxed);
         while seen.load(Ordering::Relaxed) == before {
             core::hint::spin_loop();
