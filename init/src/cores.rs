@@ -32,6 +32,10 @@ pub const COME_UP_US: u64 = 10_000_000;
 /// Time between a core's stop and its start: the processor needs 10 ms.
 pub const PAUSE_US: u64 = 20_000;
 
+/// How long a core may take to come up before its start is asked for again: a start that comes too
+/// early after the stop is lost, and one that comes twice does nothing.
+pub const START_AGAIN_US: u64 = 1_000_000;
+
 /// What the process has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<W> {
@@ -43,6 +47,8 @@ pub enum Action<W> {
     Withdraw(u32),
     /// Clear the core's post and start the core.
     Launch(u32),
+    /// Start the core once more, which may not have come to its start.
+    LaunchAgain(u32),
     /// The core takes commands: start what waits for it.
     Resume(u32),
     /// Tell one who waits how the restart went.
@@ -53,7 +59,7 @@ pub enum Action<W> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Starting { until_us: u64 },
+    Starting { until_us: u64, again_us: u64 },
     Running { is_silent: bool },
     Stopping { launch_us: u64 },
     Stopped,
@@ -92,7 +98,8 @@ impl<W> Cores<W> {
         let until_us = now_us + COME_UP_US;
         let cores = (0..instances.max(1)).map(|core| match core {
             0 => Core::new(Phase::Running { is_silent: false }),
-            _ => Core::new(Phase::Starting { until_us }),
+            // The kernel started these and knows that they came to their start.
+            _ => Core::new(Phase::Starting { until_us, again_us: u64::MAX }),
         });
         Self { cores: cores.collect() }
     }
@@ -150,6 +157,14 @@ impl<W> Cores<W> {
             }
             _ => 0,
         }
+    }
+
+    /// Microseconds since a core was last heard of, whose last heartbeat was then: by that, or by
+    /// its word that it is up, which may be the later.
+    #[must_use]
+    pub fn heard_us(&self, core: u32, last_beat_us: u64, now_us: u64) -> u64 {
+        let since_us = self.core(core).map_or(0, |core| core.since_us);
+        now_us.saturating_sub(last_beat_us.max(since_us))
     }
 
     /// Whether every core has come up, or failed to.
@@ -239,15 +254,23 @@ impl<W> Cores<W> {
         let mut actions = Vec::new();
         for (number, core) in (0..).zip(&mut self.cores).skip(1) {
             match core.phase {
-                Phase::Starting { until_us } if now_us >= until_us => {
+                Phase::Starting { until_us, .. } if now_us >= until_us => {
                     core.phase = Phase::Failed;
                     let text = format!("core {number} has not come up");
                     actions.push(Action::Notice(Level::Error, text));
                     actions.extend(core.answers(&Err(SupervisorError::CoreDown(number))));
                 }
-                Phase::Starting { .. } => actions.push(Action::Invite(number)),
+                Phase::Starting { until_us, again_us } => {
+                    if now_us >= again_us {
+                        let again_us = now_us + START_AGAIN_US;
+                        core.phase = Phase::Starting { until_us, again_us };
+                        actions.push(Action::LaunchAgain(number));
+                    }
+                    actions.push(Action::Invite(number));
+                }
                 Phase::Stopping { launch_us } if now_us >= launch_us => {
-                    core.phase = Phase::Starting { until_us: now_us + COME_UP_US };
+                    let (until_us, again_us) = (now_us + COME_UP_US, now_us + START_AGAIN_US);
+                    core.phase = Phase::Starting { until_us, again_us };
                     core.restarts += 1;
                     actions.push(Action::Launch(number));
                 }
@@ -350,6 +373,29 @@ mod tests {
         let actions = sut.ready(1, 90_000);
         assert_eq!(actions[2..], [Action::Answer(7, Ok(())), Action::Answer(8, Ok(()))]);
         assert_eq!((sut.restarts(1), sut.state(1)), (1, CoreState::Running));
+    }
+
+    #[test]
+    fn a_start_that_was_lost_is_asked_for_again_and_one_of_the_kernels_is_not() {
+        let mut sut = Sut::new(3, 0);
+        sut.ready(1, 10);
+        assert_eq!(sut.tick(COME_UP_US - 1, |_| COME_UP_US), [Action::Invite(2)]);
+        sut.restart(1, COME_UP_US, 7);
+        let launched_us = COME_UP_US + PAUSE_US;
+        assert!(sut.tick(launched_us, |_| 0).contains(&Action::Launch(1)));
+        let late_us = launched_us + START_AGAIN_US;
+        assert_eq!(sut.tick(late_us - 1, |_| 0), [Action::Invite(1)]);
+        assert_eq!(sut.tick(late_us, |_| 0), [Action::LaunchAgain(1), Action::Invite(1)]);
+        assert_eq!(sut.tick(late_us + 1, |_| 0), [Action::Invite(1)], "not at every tick");
+        assert!(sut.ready(1, late_us + 2).contains(&Action::Answer(7, Ok(()))));
+    }
+
+    #[test]
+    fn a_core_is_heard_of_no_later_than_it_came_up() {
+        let mut sut = Sut::new(2, 0);
+        sut.ready(1, 500);
+        assert_eq!((sut.heard_us(1, 400, 700), sut.heard_us(1, 600, 700)), (200, 100));
+        assert!(sut.heard_us(1, 0, 700) <= sut.uptime_us(1, 700));
     }
 
     #[test]

@@ -52,6 +52,12 @@ impl Machine {
         machine
     }
 
+    /// Bytes of the memory that all instances share.
+    #[must_use]
+    pub fn pool_bytes(&self) -> u64 {
+        self.pool.end.saturating_sub(self.pool.start)
+    }
+
     /// Microseconds since the machine started, at this reading of the time stamp counter.
     #[must_use]
     pub fn uptime_us(&self, tsc: u64) -> u64 {

@@ -33,6 +33,8 @@ pub(crate) struct Fake {
     pub(crate) log_start: u64,
     /// Whether output arrives.
     pub(crate) deaf: bool,
+    /// The memory that its cores share: with none it has one core.
+    pub(crate) pool_bytes: u64,
 }
 
 impl Default for Fake {
@@ -51,6 +53,7 @@ impl Default for Fake {
             log: (0..8).map(record).collect(),
             log_start: 0,
             deaf: false,
+            pool_bytes: 0,
         }
     }
 }
@@ -178,8 +181,8 @@ impl System for Fake {
     }
 
     fn memory(&mut self) -> Result<Vec<MemoryReport>, SystemError> {
-        Ok(vec![MemoryReport {
-            core: 0,
+        let report = |core| MemoryReport {
+            core,
             ram_bytes: 512 << 20,
             kernel_bytes: 2 << 20,
             untyped_total: 510 << 20,
@@ -187,7 +190,8 @@ impl System for Fake {
             frames_used: 523,
             frames_free: 17,
             programs_bytes: 8 << 20,
-        }])
+        };
+        Ok((0..if self.pool_bytes == 0 { 1 } else { 2 }).map(report).collect())
     }
 
     fn services(&mut self) -> Result<Vec<ServiceStatus>, SystemError> {
@@ -259,7 +263,9 @@ impl System for Fake {
             tsc_mhz: 2400,
             uptime_us: 200_000_000,
             cores_present: 2,
-            ram_bytes: 512 << 20,
+            ram_bytes: self.memory()?.iter().map(|core| core.ram_bytes).sum::<u64>()
+                + self.pool_bytes,
+            pool_bytes: self.pool_bytes,
             command_line: "quiet".into(),
         })
     }

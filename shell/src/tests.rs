@@ -90,6 +90,20 @@ CORE  MEMORY      TOTAL    USED     FREE  WHAT IT IS
 }
 
 #[test]
+fn memory_of_several_cores_is_theirs_and_what_they_share() {
+    let mut fake = Fake { pool_bytes: 256 << 20, ..Fake::default() };
+    let (text, outcome) = run_on(&mut fake, Mode::Script, "mem; version");
+    assert_eq!(outcome, Outcome::Success, "{text}");
+    let wanted = [
+        "   1  RAM       512 MiB                   the core's own\n",
+        " all  pool      256 MiB                   RAM that the cores share\n",
+        " all  RAM       1.2 GiB                   in the machine\n",
+        ", 1.2 GiB of RAM\n",
+    ];
+    assert!(wanted.iter().all(|row| text.contains(row)), "{text}");
+}
+
+#[test]
 fn caps() {
     assert_eq!(
         output("caps shell"),

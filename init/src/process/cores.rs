@@ -70,6 +70,9 @@ impl System {
                 Action::Launch(core) => {
                     self.control("starting", core, |others| others.launch(core));
                 }
+                Action::LaunchAgain(core) => {
+                    self.control("starting", core, |others| others.launch_again(core));
+                }
                 Action::Withdraw(core) => self.withdraw(core),
                 Action::Resume(core) => self.resume(core),
                 Action::Answer(waiter, result) => waiter.answer(&result),
@@ -98,6 +101,13 @@ impl System {
         core::iter::once(self.site.memory()).chain(others)
     }
 
+    /// RAM of the machine, as far as its cores have come up to tell of theirs.
+    pub(super) fn ram_bytes(&self) -> u64 {
+        let machine = &self.site.platform.machine;
+        let others = self.others.cores().map(|core| self.others.ram_bytes(core));
+        machine.ram_bytes + machine.pool_bytes() + others.sum::<u64>()
+    }
+
     fn core_status(&self, core: u32) -> CoreStatus {
         let now_us = self.site.platform.now_us();
         let state = self.cores.state(core);
@@ -108,14 +118,14 @@ impl System {
         let memory = memory.filter(|_| is_up).unwrap_or_default();
         let post = self.others.post(core).filter(|_| is_up);
         let last_beat_us = post.map(|post| post.status.last_beat_us());
-        let own_beat_us = (core == 0).then_some(now_us);
+        let heard_us = last_beat_us.map(|beat_us| self.cores.heard_us(core, beat_us, now_us));
         CoreStatus {
             core,
             state,
             // Init itself is a program, too.
             programs: u32::try_from(programs).unwrap_or(u32::MAX) + u32::from(is_up),
             uptime_us: self.cores.uptime_us(core, now_us),
-            heartbeat_us: last_beat_us.or(own_beat_us).map(|last| now_us.saturating_sub(last)),
+            heartbeat_us: heard_us.or((core == 0).then_some(0)),
             ram_bytes: memory.ram_bytes,
             free_bytes: memory.untyped_free,
             restarts: self.cores.restarts(core),
@@ -140,6 +150,7 @@ impl System {
     fn take_report(&mut self, core: u32, report: Report) {
         match report {
             Report::Ready => {
+                self.others.note_ram(core);
                 let actions = self.cores.ready(core, self.site.platform.now_us());
                 self.deal_with_cores(actions);
                 if !self.booted {

@@ -45,8 +45,9 @@ struct Hand {
 /// Serves core 0's init for ever.
 pub(super) fn run(info: &'static BootInfo) -> Infallible {
     let Ok((mut hand, mut server)) = come_up(info) else { rest() };
-    hand.report(&Report::Ready);
+    // Its status is there when core 0 hears of it.
     hand.tick();
+    hand.report(&Report::Ready);
     loop {
         if hand.exchange().is_err() {
             // Core 0 finds the same out, or sees that the heart has stopped.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use init::grants::{called, tie};
 use init::message::{Absence, Command, RingChange, Route, Start};
 use init::rings::{Action, Candidate, Seating};
+use init::service::is_gone;
 use init::supervise::{Program, ProgramNumber};
 use libd3os::image::StartPolicy;
 use libd3os::region::Region;
@@ -29,6 +30,8 @@ pub(super) struct Run {
     pub(super) routes: Vec<Route>,
     /// Number of the start.
     pub(super) serial: u32,
+    /// The init of its core was told that it ended and will be started again.
+    pub(super) is_expected: bool,
 }
 
 /// Where the making of a program takes place.
@@ -79,10 +82,9 @@ impl System {
             if let Err(refused) = self.site.destroy(number) {
                 self.note(Level::Error, format_args!("{refused}"));
             }
-        } else if self.cores.takes_commands(core) {
+        } else {
             let is_back = self.state_of(number) == ProgramState::BackingOff;
-            let absence = if is_back { Absence::Passing } else { Absence::Lasting };
-            self.others.command(core, &Command::Kill(number, absence));
+            self.tell_end(number, if is_back { Absence::Passing } else { Absence::Lasting });
         }
         self.leave_rings(number);
         // Before it may be started again: whoever is told then knows of no call of the new one.
@@ -109,13 +111,33 @@ impl System {
         self.change_rings(actions);
     }
 
-    /// Tells the rings of programs that will not come back after all.
+    /// Tells rings, and callers on their cores, of programs that will not come back after all.
     pub(super) fn tell_given_up(&mut self) {
-        let Some(rings) = &mut self.rings else { return };
-        for (number, program) in self.supervisor.programs() {
-            if !program.is_live() && program.state() != ProgramState::BackingOff {
+        let programs = self.supervisor.programs();
+        let gone: Vec<_> =
+            programs.filter(|(_, program)| is_gone(program.state())).map(|(n, _)| n).collect();
+        for number in gone {
+            if let Some(rings) = &mut self.rings {
                 rings.given_up(number);
             }
+            self.withdraw_expectation(number);
+        }
+    }
+
+    /// A program does not come back where it was expected: it will not at all, or elsewhere.
+    pub(super) fn withdraw_expectation(&mut self, number: ProgramNumber) {
+        if self.runs.get(number.index()).is_some_and(|run| run.is_expected) {
+            self.tell_end(number, Absence::Lasting);
+        }
+    }
+
+    /// Tells the init of a program's core that it ends, or has ended, and what its callers there
+    /// have to expect.
+    fn tell_end(&mut self, number: ProgramNumber, absence: Absence) {
+        let Some(run) = self.runs.get_mut(number.index()) else { return };
+        run.is_expected = absence == Absence::Passing;
+        if self.cores.takes_commands(run.core) {
+            self.others.command(run.core, &Command::Kill(number, absence));
         }
     }
 

@@ -26,6 +26,8 @@ struct Hand {
     bell: CoreBell,
     link: Option<InitLink>,
     mail: Rc<Mail>,
+    /// RAM of its core, as it told when it last came up.
+    ram_bytes: u64,
 }
 
 /// What waits to be sent to a core. Answers to its programs' calls come here from wherever they
@@ -90,7 +92,7 @@ impl Others {
         let hands = (1..cores).map(|core| {
             let post = board.post(memory, core)?;
             let bell = bell_of(core, line, shared, memory)?;
-            let mut hand = Hand { post, bell, link: None, mail: Rc::default() };
+            let mut hand = Hand { post, bell, link: None, mail: Rc::default(), ram_bytes: 0 };
             hand.lay_out();
             Ok(hand)
         });
@@ -163,6 +165,20 @@ impl Others {
         self.hand(core).map(|hand| hand.post)
     }
 
+    /// Keeps how much RAM a core has, which has come up: it has it also while it is stopped.
+    pub(super) fn note_ram(&mut self, core: u32) {
+        if let Some(hand) = self.hand_mut(core)
+            && let Some(status) = hand.post.status.read()
+        {
+            hand.ram_bytes = status.memory.ram_bytes;
+        }
+    }
+
+    /// Bytes of RAM of a core; 0 of one that never came up.
+    pub(super) fn ram_bytes(&self, core: u32) -> u64 {
+        self.hand(core).map_or(0, |hand| hand.ram_bytes)
+    }
+
     /// Stops a core. What waited for it is dropped.
     pub(super) fn stop(&mut self, core: u32) -> Result<(), Error> {
         if let Some(hand) = self.hand_mut(core) {
@@ -177,6 +193,11 @@ impl Others {
         if let Some(hand) = self.hand_mut(core) {
             hand.lay_out();
         }
+        self.launch_again(core)
+    }
+
+    /// Starts a core once more that was to be started and has not said that it is up.
+    pub(super) fn launch_again(&self, core: u32) -> Result<(), Error> {
         self.control.map_or(Ok(()), |control| control.start(core))
     }
 

@@ -157,7 +157,8 @@ impl Supervisor for System {
             tsc_mhz: machine.tsc_mhz,
             uptime_us: self.site.platform.now_us(),
             cores_present: machine.cores_present,
-            ram_bytes: machine.ram_bytes,
+            ram_bytes: self.ram_bytes(),
+            pool_bytes: machine.pool_bytes(),
             command_line: machine.command_line.chars().take(SHOWN_COMMAND_LINE).collect(),
         })
     }

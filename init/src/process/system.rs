@@ -149,7 +149,7 @@ impl Parts {
         let programs = &self.manifest.programs;
         let policies = programs.iter().map(|spec| (spec.name.clone(), spec.restart));
         let run = |spec| Run { core: placed(spec, info.num_nodes), ..Run::default() };
-        let pool_bytes = platform.machine.pool.end - platform.machine.pool.start;
+        let pool_bytes = platform.machine.pool_bytes();
         let cores = instances(info);
         let rings = (cores > 1).then(|| Rings::new(programs.len(), cores, pool_bytes));
         let now_us = platform.now_us();
@@ -219,6 +219,9 @@ impl System {
         }
         self.site.check_arguments(number, &arguments)?;
         let (run, actions) = self.supervisor.spawn(name, mode)?;
+        if core != self.core_of(number) {
+            self.withdraw_expectation(number);
+        }
         if let Some(known) = self.runs.get_mut(number.index()) {
             known.arguments = arguments;
             known.core = core;
@@ -358,7 +361,7 @@ impl System {
             format_args!(
                 "D3OS {}, image `{name}`: {cores}, {} MiB of RAM, {} MHz",
                 env!("CARGO_PKG_VERSION"),
-                machine.ram_bytes >> 20,
+                self.ram_bytes() >> 20,
                 machine.tsc_mhz,
             ),
         );

@@ -13,7 +13,7 @@ use crate::start::{GrantKind, StartInfoError};
 /// Starts, watches and ends programs, and tells what they hold.
 ///
 /// Init serves it: if it ever stopped, so would the system, hence no caller sees `Restarted`.
-#[crate::service(name = "supervisor", version = 2)]
+#[crate::service(name = "supervisor", version = 3)]
 pub trait Supervisor {
     /// Init's threads, then the programs of the image, and the state of each, from the `from`-th
     /// on.
@@ -321,7 +321,7 @@ pub struct CapabilityInfo {
 pub struct MemoryReport {
     /// The core.
     pub core: u32,
-    /// RAM in the machine.
+    /// RAM that is the core's own; with one core, all that the machine has.
     pub ram_bytes: u64,
     /// RAM that the kernel keeps for itself.
     pub kernel_bytes: u64,
@@ -418,8 +418,10 @@ pub struct SystemInfo {
     pub uptime_us: u64,
     /// Processors in the machine.
     pub cores_present: u32,
-    /// Bytes of RAM in the machine.
+    /// Bytes of RAM in the machine: of every core that has come up, and the pool.
     pub ram_bytes: u64,
+    /// Of that, the pool, which all cores share.
+    pub pool_bytes: u64,
     /// The kernel's command line.
     pub command_line: String,
 }

@@ -1,9 +1,9 @@
 //! `mem`: where the memory is.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
-use libd3os::service::supervisor::MemoryReport;
+use libd3os::service::supervisor::{MemoryReport, SystemInfo};
 
 use super::{Arguments, Background, Command, CommandError};
 use crate::parser::Place;
@@ -21,7 +21,8 @@ pub(super) static MEM: Command = Command {
     arguments: &[],
     flags: &[],
     background: Background::Refused,
-    help: "RAM is what the machine has; kernel is what the kernel instance of the core keeps for \
+    help: "RAM is what belongs to the core, and on a machine with several, what all of them share and \
+           have together; kernel is what the kernel instance of the core keeps for \
            itself; untyped is what it handed out at the start, from which init makes every other \
            object. Of that, the part set aside for programs is `programs`, and within it `frames` \
            are the pages (4 KiB) that hold their code, data, heaps and stacks.",
@@ -37,24 +38,36 @@ fn run(session: &mut Session<'_>, _: &Arguments<'_>, _: Place) -> Result<(), Com
         Column::right("FREE"),
         Column::elastic("WHAT IT IS"),
     ]);
-    for report in session.system.memory()? {
-        for row in rows(&report) {
-            table.row(row);
-        }
+    let info = session.system.info()?;
+    let reports = session.system.memory()?;
+    let own = if reports.len() > 1 { "the core's own" } else { "in the machine" };
+    for row in reports.iter().flat_map(|report| rows(report, own)).chain(shared(&info)) {
+        table.row(row);
     }
     session.table(&table);
     Ok(())
 }
 
-fn rows(report: &MemoryReport) -> [[Cell; 6]; 5] {
+/// What is no core's: nothing on a machine with one.
+fn shared(info: &SystemInfo) -> impl Iterator<Item = [Cell; 6]> {
+    let row = |name, total, about: &str| row("all", name, [Some(total), None, None], about.into());
+    let rows = [
+        row("pool", info.pool_bytes, "RAM that the cores share"),
+        row("RAM", info.ram_bytes, "in the machine"),
+    ];
+    rows.into_iter().filter(|_| info.pool_bytes > 0)
+}
+
+fn rows(report: &MemoryReport, own: &str) -> [[Cell; 6]; 5] {
     let &MemoryReport { core, untyped_total, untyped_free, frames_used, frames_free, .. } = report;
-    let whole = |name, total, about| row(core, name, [Some(total), None, None], about);
+    let core = core.to_string();
+    let whole = |name, total, about| row(&core, name, [Some(total), None, None], about);
     let divided = |name, used: u64, free: u64, about| {
-        row(core, name, [Some(used.saturating_add(free)), Some(used), Some(free)], about)
+        row(&core, name, [Some(used.saturating_add(free)), Some(used), Some(free)], about)
     };
     let untyped_used = untyped_total.saturating_sub(untyped_free);
     [
-        whole("RAM", report.ram_bytes, "in the machine".into()),
+        whole("RAM", report.ram_bytes, own.into()),
         whole("kernel", report.kernel_bytes, "kept by the kernel".into()),
         divided("untyped", untyped_used, untyped_free, "handed out by the kernel".into()),
         whole("programs", report.programs_bytes, "untyped set aside for programs".into()),
@@ -62,10 +75,10 @@ fn rows(report: &MemoryReport) -> [[Cell; 6]; 5] {
     ]
 }
 
-fn row(core: u32, name: &str, amounts: [Option<u64>; 3], about: String) -> [Cell; 6] {
+fn row(core: &str, name: &str, amounts: [Option<u64>; 3], about: String) -> [Cell; 6] {
     let [total, used, free] = amounts.map(|amount| amount.map(bytes).unwrap_or_default());
     let about = Cell::new(Role::Faint, about);
-    [format!("{core}").into(), name.into(), total.into(), used.into(), free.into(), about]
+    [core.into(), name.into(), total.into(), used.into(), free.into(), about]
 }
 
 fn pages(count: u64) -> u64 {

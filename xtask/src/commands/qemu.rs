@@ -4,6 +4,7 @@ pub(crate) mod script;
 
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::process::{Child, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -106,11 +107,16 @@ impl Args {
             }
             None => {
                 let module = build::image(&workshop, &self.image)?;
-                let boot = Boot::Direct { kernel, module, command_line: String::new() };
-                let machine = Machine { on_reset: OnReset::Restart, ..self.machine(boot) };
-                interactive(&machine, self.timeout)
+                interactive(&self.interactive_machine(kernel, module), self.timeout)
             }
         }
+    }
+
+    /// The machine of a session. A system in it that cannot start, or dies, ends it with a status.
+    fn interactive_machine(&self, kernel: PathBuf, module: PathBuf) -> Machine {
+        let command_line = format!("exit_port={EXIT_PORT:#x}");
+        let boot = Boot::Direct { kernel, module, command_line };
+        Machine { on_reset: OnReset::Restart, ..self.machine(boot) }
     }
 
     fn machine(&self, boot: Boot) -> Machine {
@@ -136,9 +142,17 @@ fn interactive(machine: &Machine, timeout: Option<u64>) -> Result<ExitCode, Qemu
     let mut child = qemu.spawn().map_err(|source| CommandError::NotStarted { line, source })?;
     let status = wait(&mut child, timeout);
     terminal.restore();
-    match status? {
-        status if status.success() => Ok(ExitCode::SUCCESS),
-        _ => Ok(ExitCode::FAILURE),
+    end_of_session(status?)
+}
+
+/// What the end of a session means. Who switches the machine off ends QEMU with 0; the exit device,
+/// which only a system uses that cannot go on, with an odd number of 3 or more.
+fn end_of_session(status: ExitStatus) -> Result<ExitCode, QemuError> {
+    match status.code() {
+        Some(0) => Ok(ExitCode::SUCCESS),
+        // QEMU itself has said why.
+        Some(1) | None => Ok(ExitCode::FAILURE),
+        Some(_) => Err(script::GuestDeath::Dead.into()),
     }
 }
 
@@ -172,6 +186,33 @@ impl Terminal {
         if let Some(modes) = self.0 {
             // A terminal that has gone away needs no restoring.
             let _gone = termios::tcsetattr(io::stdin(), SetArg::TCSADRAIN, &modes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_session_that_cannot_start_fails() {
+        let Line { args } = Line::try_parse_from(["qemu", "--smp", "4"]).expect("a sound line");
+        let machine = args.interactive_machine("kernel".into(), "module".into());
+        let Boot::Direct { command_line, .. } = &machine.boot else { panic!("no CD") };
+        assert_eq!((command_line.as_str(), machine.cores), ("exit_port=0xf4", 4));
+        let end = |code: i32| end_of_session(ExitStatus::from_raw(code << 8));
+        assert!(matches!(end(0), Ok(ExitCode::SUCCESS)));
+        assert!(matches!(end(1), Ok(ExitCode::FAILURE)));
+        for died in [3, 255] {
+            assert!(matches!(end(died), Err(QemuError::Guest(script::GuestDeath::Dead))));
         }
     }
 }
