@@ -46,6 +46,11 @@ impl Console {
         Self { serial, exit }
     }
 
+    /// Nowhere: the ports are the first instance's.
+    pub(crate) const fn absent() -> Self {
+        Self { serial: IoPort::new(Cptr::NULL), exit: IoPort::new(Cptr::NULL) }
+    }
+
     /// The serial port.
     pub(crate) fn serial(self) -> IoPort {
         self.serial

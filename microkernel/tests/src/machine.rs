@@ -26,6 +26,20 @@ pub(crate) fn write(address: u64, value: u64) {
     unsafe { asm!("mov [{}], {}", in(reg) address, in(reg) value, options(nostack)) };
 }
 
+/// Reads a register of a device that a test mapped.
+pub(crate) fn read32(address: u64) -> u32 {
+    let value;
+    // SAFETY: no memory of the compiler's is there.
+    unsafe { asm!("mov {:e}, [{}]", out(reg) value, in(reg) address, options(nostack)) };
+    value
+}
+
+/// Writes a register of a device that a test mapped.
+pub(crate) fn write32(address: u64, value: u32) {
+    // SAFETY: no memory of the compiler's is there, and the device writes to none.
+    unsafe { asm!("mov [{}], {:e}", in(reg) address, in(reg) value, options(nostack)) };
+}
+
 /// Calls the code at an address that may well fault.
 pub(crate) fn execute(address: u64) {
     // SAFETY: a test put a return instruction there, or the thread faults and goes no further.

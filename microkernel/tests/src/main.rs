@@ -8,6 +8,9 @@
 //! Each test gets an arena of memory, slots and addresses; everything made of it is revoked after
 //! the test, so no test sees another's leftovers. Other threads run beside the test (`worker`),
 //! below its priority unless a test says otherwise: they run when the test waits.
+//!
+//! On a machine with several cores the same root task runs on each. The first core's tests the others
+//! (group `multikernel`), which do what it tells them to (`peer`).
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -17,6 +20,8 @@ mod check;
 mod console;
 #[expect(unsafe_code, reason = "tests registers, memory and faults, which takes instructions")]
 mod machine;
+mod mailbox;
+mod peer;
 mod raw;
 mod suite;
 mod worker;
@@ -39,16 +44,21 @@ struct Test {
 }
 
 fn run(boot: &'static BootInfo) -> i32 {
-    let console = Console::new(boot);
     let domains = option(boot, "domains=").and_then(|word| word.parse().ok()).unwrap_or(1);
+    if boot.node_id != 0 {
+        peer::serve(boot, domains);
+    }
+    let console = Console::new(boot);
     let mut arena = Arena::new(boot, console, domains);
     let filter = option(boot, "filter=").unwrap_or("");
-    let several_domains = arena.domains() > 1;
+    let (several_domains, several_cores) = (arena.domains() > 1, boot.num_nodes > 1);
     let (mut passed, mut failed) = (0, 0);
     for (group, tests) in suite::GROUPS {
         for test in *tests {
             let name = alloc::format!("{group}::{}", test.name);
-            if name.contains(filter) && (several_domains || *group != suite::DOMAINS) {
+            let possible = (several_domains || *group != suite::DOMAINS)
+                && (several_cores == (*group == suite::SEVERAL_CORES));
+            if possible && name.contains(filter) {
                 let ok = report(console, &name, &mut arena, test);
                 *(if ok { &mut passed } else { &mut failed }) += 1;
             }
@@ -80,7 +90,8 @@ fn report(console: Console, name: &str, arena: &mut Arena, test: &Test) -> bool 
 }
 
 /// What the kernel's command line says after `name`: `filter=TEXT`, only tests whose name contains it;
-/// `domains=N`, how many the kernel has.
+/// `domains=N`, how many the kernel has; `second_node=ADDRESS` (decimal), where the memory of the second
+/// of two nodes begins.
 fn option(boot: &'static BootInfo, name: &str) -> Option<&'static str> {
     let machine = machine::boot_info_chunks(boot).find(|(id, _)| *id == chunk::D3OS_MACHINE);
     let line = machine.and_then(|(_, bytes)| bytes.get(size_of::<MachineChunk>()..));

@@ -14,6 +14,7 @@ mod frame;
 mod hostile;
 mod io_port;
 mod irq;
+mod multikernel;
 mod notification;
 mod reply;
 mod sched;
@@ -36,6 +37,10 @@ use tests;
 /// The group that only a kernel with several domains can pass.
 pub(crate) const DOMAINS: &str = "domain";
 
+/// The group that only a machine with several cores can pass; there it is the only one, as all memory
+/// and all the time are not the first core's.
+pub(crate) const SEVERAL_CORES: &str = "multikernel";
+
 /// Tests by group, in the order in which they run: what later ones rely on comes first.
 pub(crate) const GROUPS: &[(&str, &[Test])] = &[
     ("boot", boot::TESTS),
@@ -54,6 +59,7 @@ pub(crate) const GROUPS: &[(&str, &[Test])] = &[
     (DOMAINS, domain::TESTS),
     ("fpu", fpu::TESTS),
     ("irq", irq::TESTS),
+    (SEVERAL_CORES, multikernel::TESTS),
     ("debug", debug::TESTS),
     ("hostile", hostile::TESTS),
     ("crowd", crowd::TESTS),

@@ -3,8 +3,10 @@
 //! It prints `test NAME ... ok` or `test NAME ... FAILED: WHY` for each test, at last
 //! `kernel tests: N passed, N failed`, and ends the machine through the exit device. It runs
 //! with the kernel that ships, sharing its page table with user space and not, and with the kernel
-//! that checks itself and has four domains.
+//! that checks itself and has four domains: all tests but those of several instances on one core,
+//! those on two, four and eight, with memory in two nodes and a device that sends messages.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -28,6 +30,17 @@ const MEMORY: &str = "3G";
 /// Real time that all tests of one kernel may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The tests of several instances, and on which machines they run: kernel, mitigations, cores.
+const SEVERAL: &str = "multikernel";
+const SEVERAL_CORES: [(Profile, &str, u32); 4] = [
+    (Profile::Release, "off", 2),
+    (Profile::Release, "on", 4),
+    (Profile::Release, "off", 8),
+    (Profile::Debug, "on", 4),
+];
+/// MiB of RAM with several cores, half in each of two nodes.
+const SEVERAL_MEMORY: u64 = 1024;
+
 /// Domains of the kernel that checks itself (its feature `four-domains`).
 const CHECKED_DOMAINS: u8 = 4;
 
@@ -42,8 +55,11 @@ pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError>
         progress::step(&format!(
             "kernel tests on the {profile:?} kernel, mitigations {mitigations}"
         ));
-        let options = format!("mitigations={mitigations} domains={}", domains(profile));
-        tally += run_on(&kernel, &module, &options, filter)?;
+        let machine = Setting { mitigations, domains: domains(profile), cores: 1 };
+        if filter.is_empty() || !filter.starts_with(SEVERAL) {
+            tally += run_on(&kernel, &module, machine, filter)?;
+        }
+        tally += run_on_several(&kernel, &module, (profile, mitigations), filter)?;
     }
     // What lies at target/d3os/kernel.elf afterwards is the kernel that ships.
     build::kernel(workshop, Profile::Release)?;
@@ -58,14 +74,91 @@ fn domains(profile: Profile) -> u8 {
     }
 }
 
-fn run_on(kernel: &Path, module: &Path, options: &str, filter: &str) -> Result<Tally, TestError> {
+/// What tests are run on.
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    mitigations: &'static str,
+    domains: u8,
+    cores: u32,
+}
+
+impl Setting {
+    fn options(self) -> String {
+        let Self { mitigations, domains, cores } = self;
+        let options =
+            format!("exit_port={EXIT_PORT:#x} mitigations={mitigations} domains={domains}");
+        if cores == 1 {
+            return options;
+        }
+        format!("{options} second_node={}", SEVERAL_MEMORY << 20 >> 1)
+    }
+
+    fn memory(self) -> String {
+        if self.cores == 1 { MEMORY.into() } else { format!("{SEVERAL_MEMORY}M") }
+    }
+
+    /// With several cores: two nodes, and a device that sends messages.
+    fn devices(self) -> Vec<OsString> {
+        if self.cores == 1 {
+            return Vec::new();
+        }
+        let (half, last) = (self.cores / 2, self.cores - 1);
+        let mut arguments = vec!["-device".to_owned(), "edu".to_owned()];
+        for (node, cpus) in [(0, format!("0-{}", half - 1)), (1, format!("{half}-{last}"))] {
+            let size = SEVERAL_MEMORY / 2;
+            arguments.push("-object".into());
+            arguments.push(format!("memory-backend-ram,id=ram{node},size={size}M"));
+            arguments.push("-numa".into());
+            arguments.push(format!("node,nodeid={node},cpus={cpus},memdev=ram{node}"));
+        }
+        arguments.into_iter().map(OsString::from).collect()
+    }
+}
+
+/// The tests of several instances on the machines that are this kernel's, if they are asked for.
+fn run_on_several(
+    kernel: &Path,
+    module: &Path,
+    (profile, mitigations): (Profile, &'static str),
+    filter: &str,
+) -> Result<Tally, TestError> {
+    let mut tally = Tally::default();
+    let Some(filter) = several_filter(filter) else { return Ok(tally) };
+    for (_, _, cores) in SEVERAL_CORES.into_iter().filter(|m| (m.0, m.1) == (profile, mitigations))
+    {
+        progress::step(&format!("tests of {cores} instances"));
+        let machine = Setting { mitigations, domains: domains(profile), cores };
+        tally += run_on(kernel, module, machine, filter)?;
+    }
+    Ok(tally)
+}
+
+/// What is asked for among the tests of several instances.
+fn several_filter(filter: &str) -> Option<&str> {
+    if SEVERAL.contains(filter) {
+        return Some(SEVERAL);
+    }
+    filter.starts_with(SEVERAL).then_some(filter)
+}
+
+fn run_on(
+    kernel: &Path,
+    module: &Path,
+    setting: Setting,
+    filter: &str,
+) -> Result<Tally, TestError> {
     let filter = if filter.is_empty() { String::new() } else { format!(" filter={filter}") };
     let boot = Boot::Direct {
         kernel: kernel.into(),
         module: module.into(),
-        command_line: format!("exit_port={EXIT_PORT:#x} {options}{filter}"),
+        command_line: format!("{}{filter}", setting.options()),
     };
-    let machine = Machine { cores: 1, memory: MEMORY.into(), ..Machine::new(boot) };
+    let machine = Machine {
+        cores: setting.cores,
+        memory: setting.memory(),
+        extra: setting.devices(),
+        ..Machine::new(boot)
+    };
     let guest = Guest::start(machine.command()?)?;
     let mut transcript = Transcript::default();
     let ending = guest.watch(PATIENCE, &mut transcript);
@@ -116,6 +209,23 @@ mod tests {
 
     fn tally(text: &str, ending: &Ending) -> String {
         Transcript(text.as_bytes().to_vec()).tally(ending).to_string()
+    }
+
+    #[test]
+    fn several_instances_are_tried_unless_others_are_asked_for() {
+        assert_eq!(several_filter(""), Some(SEVERAL));
+        assert_eq!(several_filter("multi"), Some(SEVERAL));
+        assert_eq!(several_filter("multikernel::tokens"), Some("multikernel::tokens"));
+        assert_eq!(several_filter("endpoint"), None);
+    }
+
+    #[test]
+    fn nodes_share_cores_and_memory() {
+        let setting = Setting { mitigations: "on", domains: 1, cores: 4 };
+        let devices = setting.devices().join(&OsString::from(" "));
+        let devices = devices.to_string_lossy();
+        assert!(devices.contains("nodeid=1,cpus=2-3,memdev=ram1"), "{devices}");
+        assert!(setting.options().ends_with("second_node=536870912"));
     }
 
     #[test]
