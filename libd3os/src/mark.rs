@@ -18,8 +18,16 @@ pub enum Phase {
     ShellPrompt = 4,
     /// A loop that is measured begins or ends. Unlike the others this one counts every time.
     Lap = Self::FIRST_REPEATED,
-    /// Everything that is measured has been.
+    /// All operations have been measured.
     Measured = Self::FIRST_REPEATED + 1,
+    /// A long operation begins or ends.
+    Long = Self::FIRST_REPEATED + 2,
+    /// An interrupt was let in during a long operation.
+    Interrupted = Self::FIRST_REPEATED + 3,
+    /// All long operations have been measured.
+    LongMeasured = Self::FIRST_REPEATED + 4,
+    /// A part of a round that is also counted apart begins or ends. The mark itself is not counted.
+    Apart = Self::FIRST_REPEATED + 5,
 }
 
 impl Phase {
@@ -58,6 +66,10 @@ pub fn mark(phase: Phase) {
         Phase::ShellPrompt => mark_instruction!(Phase::ShellPrompt),
         Phase::Lap => mark_instruction!(Phase::Lap),
         Phase::Measured => mark_instruction!(Phase::Measured),
+        Phase::Long => mark_instruction!(Phase::Long),
+        Phase::Interrupted => mark_instruction!(Phase::Interrupted),
+        Phase::LongMeasured => mark_instruction!(Phase::LongMeasured),
+        Phase::Apart => mark_instruction!(Phase::Apart),
     }
 }
 
@@ -83,7 +95,8 @@ pub enum Operation {
     MapUnmap,
     /// A page fault, answered, and met again.
     Fault,
-    /// `Wait`, idling, an interrupt, its acknowledgement.
+    /// `Wait`, idling, an interrupt, and the waiter runs; apart from that its acknowledgement,
+    /// between two [`Phase::Apart`] marks.
     Interrupt,
     /// A capability copied and deleted.
     CopyDelete,
@@ -112,6 +125,73 @@ impl Operation {
     ];
 }
 
+/// What `xtask bench kernel` looks for the kernel's longest stretch in: operations with more work
+/// than it may do before it asks whether an interrupt waits. The root task passes a [`Phase::Long`]
+/// mark before and after each, and [`Phase::Interrupted`] marks for interrupts meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LongOperation {
+    /// A frame of 1 GiB made, which clears it.
+    RetypeHugeFrame,
+    /// 256 frames of 2 MiB made by one invocation.
+    RetypeLargeFrames,
+    /// The same of 4 KiB.
+    RetypeFrames,
+    /// 256 threads.
+    RetypeThreads,
+    /// 256 CNodes of 16 slots.
+    RetypeCNodes,
+    /// 256 endpoints.
+    RetypeEndpoints,
+    /// 256 roots of address spaces.
+    RetypeVSpaces,
+    /// A capability revoked that 10,000 were derived from.
+    Revoke,
+    /// The last capability deleted to a CNode of 16,384 slots with 10,000 capabilities.
+    DeleteCNode,
+    /// The same to a CNode that holds the last to another, and so on, 1,000 deep.
+    DeleteNestedCNodes,
+    /// 1,000 callers with one badge sent back from an endpoint.
+    CancelBadgedSends,
+    /// An endpoint deleted that 1,000 callers wait at.
+    DeleteEndpoint,
+    /// A notification deleted that 1,000 threads wait for.
+    DeleteNotification,
+    /// A page table with 512 pages unmapped, mapped again, and deleted.
+    DeletePageTable,
+    /// The root deleted of an address space with 1,280 tables.
+    DeleteVSpace,
+    /// A pool of identifiers deleted that 512 address spaces have theirs from.
+    DeleteAsidPool,
+    /// The reply objects deleted of 1,000 calls, each made by the server of the one before.
+    DeleteReplies,
+    /// 1,000 threads whose budgets come back in the same microsecond.
+    Release,
+}
+
+impl LongOperation {
+    /// Every operation, in the order in which they are measured.
+    pub const ALL: [Self; 18] = [
+        Self::RetypeHugeFrame,
+        Self::RetypeLargeFrames,
+        Self::RetypeFrames,
+        Self::RetypeThreads,
+        Self::RetypeCNodes,
+        Self::RetypeEndpoints,
+        Self::RetypeVSpaces,
+        Self::Revoke,
+        Self::DeleteCNode,
+        Self::DeleteNestedCNodes,
+        Self::CancelBadgedSends,
+        Self::DeleteEndpoint,
+        Self::DeleteNotification,
+        Self::DeletePageTable,
+        Self::DeleteVSpace,
+        Self::DeleteAsidPool,
+        Self::DeleteReplies,
+        Self::Release,
+    ];
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,12 +201,16 @@ mod tests {
         // That this returns at all shows that the bytes are an instruction.
         Phase::BOOT.into_iter().for_each(mark);
         assert_eq!(Phase::BOOT.map(|phase| phase as u16), [1, 2, 3, 4]);
-        [Phase::Lap, Phase::Measured].into_iter().for_each(mark);
+        [Phase::Lap, Phase::Measured, Phase::Long].into_iter().for_each(mark);
+        [Phase::Interrupted, Phase::LongMeasured, Phase::Apart].into_iter().for_each(mark);
     }
 
     #[test]
     fn every_operation_is_measured_once() {
         for (index, operation) in Operation::ALL.into_iter().enumerate() {
+            assert_eq!(operation as usize, index);
+        }
+        for (index, operation) in LongOperation::ALL.into_iter().enumerate() {
             assert_eq!(operation as usize, index);
         }
     }

@@ -1,9 +1,15 @@
-//! Interrupts: the interval timer wakes a thread while the core idles.
+//! Interrupts: the interval timer wakes a thread while the core idles, or while it works.
 
-use libd3os::cap::{Error, IoPort, IoPortRange, IrqHandler, IrqPin};
+use libd3os::cap::{Error, IoPort, IoPortRange, IrqHandler, IrqPin, Notification};
+use libd3os::mark::{Phase, mark};
+use libd3os::sys::Cptr;
 
 use crate::checked_laps;
-use crate::workbench::{IO_PORT_CONTROL, IRQ_CONTROL, Workbench, slot_of};
+use crate::peer::{Peer, Terms};
+use crate::workbench::{IO_PORT_CONTROL, IRQ_CONTROL, VSPACE, Workbench, slot_of};
+
+/// Of the thread that takes interrupts while another works.
+const HIGHEST: u8 = 255;
 
 const TIMER_PORTS: IoPortRange = IoPortRange { first: 0x40, last: 0x43 };
 const CHANNEL_0: u16 = 0x40;
@@ -18,25 +24,77 @@ const PERIOD: u16 = 100;
 const PIN: IrqPin = IrqPin { io_apic: 0, pin: 2, level_triggered: false, active_low: false };
 const VECTOR: u64 = 0;
 
-/// A wait, idling, the interrupt, and its acknowledgement.
+/// Ticks between two interrupts that long operations are to let in: 20 microseconds.
+const SHORT_PERIOD: u16 = 24;
+
+/// A wait, idling, and the interrupt; apart from that, its acknowledgement.
 pub(crate) fn interrupt(bench: &mut Workbench) -> Result<(), Error> {
-    let notification = bench.notification()?;
-    let (port, handler) = (bench.empty_slot(), bench.empty_slot());
-    IO_PORT_CONTROL.issue(TIMER_PORTS, slot_of(port))?;
-    IRQ_CONTROL.get_io_apic(slot_of(handler), PIN, VECTOR)?;
-    let (port, handler) = (IoPort::new(port), IrqHandler::new(handler));
-    handler.set_notification(notification)?;
-    start_timer(port)?;
+    let timer = Timer::new(bench)?;
+    timer.start(PERIOD)?;
     checked_laps(|| {
-        let _ = notification.wait();
-        handler.ack()
+        let _ = timer.tick.wait();
+        mark(Phase::Apart);
+        let result = timer.handler.ack();
+        mark(Phase::Apart);
+        result
     })?;
-    port.out8(COMMAND, ONCE)
+    timer.stop()
 }
 
-fn start_timer(port: IoPort) -> Result<(), Error> {
-    let [low, high] = PERIOD.to_le_bytes();
-    port.out8(COMMAND, PERIODIC)?;
-    port.out8(CHANNEL_0, low)?;
-    port.out8(CHANNEL_0, high)
+/// The interval timer, and what its interrupt signals.
+#[derive(Clone, Copy)]
+struct Timer {
+    port: IoPort,
+    handler: IrqHandler,
+    tick: Notification,
+}
+
+impl Timer {
+    fn new(bench: &mut Workbench) -> Result<Self, Error> {
+        let tick = bench.notification()?;
+        let (port, handler) = (bench.empty_slot(), bench.empty_slot());
+        IO_PORT_CONTROL.issue(TIMER_PORTS, slot_of(port))?;
+        IRQ_CONTROL.get_io_apic(slot_of(handler), PIN, VECTOR)?;
+        let (port, handler) = (IoPort::new(port), IrqHandler::new(handler));
+        handler.set_notification(tick)?;
+        Ok(Self { port, handler, tick })
+    }
+
+    /// Lets it interrupt every so many of its ticks.
+    fn start(self, period: u16) -> Result<(), Error> {
+        let [low, high] = period.to_le_bytes();
+        self.port.out8(COMMAND, PERIODIC)?;
+        self.port.out8(CHANNEL_0, low)?;
+        self.port.out8(CHANNEL_0, high)
+    }
+
+    fn stop(self) -> Result<(), Error> {
+        self.port.out8(COMMAND, ONCE)
+    }
+}
+
+/// Interrupts one after the other, which a thread of the highest priority takes and marks.
+pub(crate) struct Ticker(Timer);
+
+impl Ticker {
+    /// Starts the thread and the timer.
+    pub(crate) fn start(bench: &mut Workbench) -> Result<Self, Error> {
+        let timer = Timer::new(bench)?;
+        let terms = Terms { priority: HIGHEST, space: VSPACE, fault_endpoint: Cptr::NULL };
+        Peer::start(bench, terms, move || {
+            loop {
+                let _ = timer.tick.wait();
+                mark(Phase::Interrupted);
+                // It cannot be refused; if it were, no more marks would tell so.
+                let _ = timer.handler.ack();
+            }
+        })?;
+        timer.start(SHORT_PERIOD)?;
+        Ok(Self(timer))
+    }
+
+    /// Stops the timer.
+    pub(crate) fn stop(self) -> Result<(), Error> {
+        self.0.stop()
+    }
 }

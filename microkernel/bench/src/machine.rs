@@ -1,6 +1,6 @@
 //! What takes instructions or addresses of its own.
 
-use core::arch::asm;
+use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 
 use libd3os::abi::IpcBuffer;
@@ -40,4 +40,26 @@ impl Stack {
         let top = self.0.get().addr() + Self::BYTES;
         top as u64 - 8
     }
+}
+
+// What a thread of a crowd executes: the system call that its registers are set for, and then one
+// with RBX and R13, for ever.
+global_asm!(
+    ".text",
+    "crowd_begin:",
+    "syscall",
+    "2: mov rdx, r13",
+    "mov rdi, rbx",
+    "xor esi, esi",
+    "syscall",
+    "jmp 2b",
+);
+
+unsafe extern "C" {
+    safe fn crowd_begin() -> !;
+}
+
+/// The first instruction of a thread of a crowd.
+pub(crate) fn crowd_entry() -> u64 {
+    (crowd_begin as extern "C" fn() -> !) as usize as u64
 }

@@ -1,5 +1,6 @@
 //! The root task that `cargo xtask bench kernel` counts: it repeats each operation of
-//! [`Operation`] between marks and prints nothing unless something goes wrong.
+//! [`Operation`] between marks, then carries out each [`LongOperation`], and prints nothing unless
+//! something goes wrong.
 //!
 //! An operation is repeated N and then 2N times, so that what the difference of both counts tells is
 //! free of what happens once. The first loop ends where the second begins: three marks an operation.
@@ -9,19 +10,22 @@
 extern crate alloc;
 
 mod capabilities;
+mod crowd;
 mod devices;
+mod long;
 #[expect(unsafe_code, reason = "faults on purpose, and keeps what other threads are given")]
 mod machine;
 mod messages;
 mod peer;
 mod signals;
+mod spaces;
 mod workbench;
 
 use libd3os::abi::BootInfo;
 use libd3os::cap::Error;
-use libd3os::mark::{Operation, Phase, mark};
+use libd3os::mark::{LongOperation, Operation, Phase, mark};
 
-use crate::workbench::Workbench;
+use crate::workbench::{TCB, Workbench};
 
 libd3os::root! { main: run, heap: 512 << 10, stack: 64 << 10 }
 
@@ -35,6 +39,12 @@ fn run(boot: &'static BootInfo) -> Result<(), Error> {
         bench.clear()?;
     }
     mark(Phase::Measured);
+    for operation in LongOperation::ALL {
+        TCB.set_priority(TCB, long::PRIORITY)?;
+        long::measure(&mut bench, operation)?;
+        bench.clear()?;
+    }
+    mark(Phase::LongMeasured);
     Ok(())
 }
 

@@ -6,9 +6,9 @@ use core::any::Any;
 
 use libd3os::abi::{BootInfo, CapRights, ObjectType, VmAttributes, slot};
 use libd3os::cap::{
-    AsidPool, CNode, Capability, Endpoint, Error, Frame, IoPortControl, IrqControl, LookupFailure,
-    Notification, PageDirectory, PageTable, Pdpt, Reply, SchedControl, Slot, SlotRun, Tcb, Untyped,
-    VSpace,
+    AsidControl, AsidPool, CNode, Capability, Endpoint, Error, Frame, IoPortControl, IrqControl,
+    LookupFailure, Notification, PageDirectory, PageTable, Pdpt, Reply, SchedControl, Slot,
+    SlotRun, Tcb, Untyped, VSpace,
 };
 use libd3os::sys::Cptr;
 
@@ -19,17 +19,20 @@ pub(crate) const VSPACE: VSpace = VSpace::new(Cptr::new(slot::VSPACE));
 pub(crate) const IRQ_CONTROL: IrqControl = IrqControl::new(Cptr::new(slot::IRQ_CONTROL));
 pub(crate) const IO_PORT_CONTROL: IoPortControl =
     IoPortControl::new(Cptr::new(slot::IO_PORT_CONTROL));
-const ASID_POOL: AsidPool = AsidPool::new(Cptr::new(slot::ASID_POOL));
+pub(crate) const ASID_CONTROL: AsidControl = AsidControl::new(Cptr::new(slot::ASID_CONTROL));
+pub(crate) const ASID_POOL: AsidPool = AsidPool::new(Cptr::new(slot::ASID_POOL));
 
 /// Bits of an address in the root task's capability space.
 const DEPTH: u8 = 64;
 /// log2 of the memory for one operation.
-const MEMORY_BITS: u8 = 22;
+const MEMORY_BITS: u8 = 24;
 /// Addresses that nothing of the image is near to.
 const WINDOW: u64 = 0x2000_0000_0000;
 /// Where the linker script puts the image; it has no gaps.
 const IMAGE: u64 = 0x40_0000;
 const PAGE: u64 = 4096;
+/// Objects that one invocation makes at most.
+pub(crate) const FAN_OUT: u64 = 256;
 
 /// Memory, slots and addresses for one operation after the other.
 pub(crate) struct Workbench {
@@ -45,9 +48,14 @@ pub(crate) fn slot_of(cptr: Cptr) -> Slot {
     CNODE.slot(cptr.address(), DEPTH)
 }
 
+/// The `n`th of capabilities in a row.
+pub(crate) fn nth(first: Cptr, n: u64) -> Cptr {
+    Cptr::new(first.address() + n)
+}
+
 impl Workbench {
     pub(crate) fn new(boot: &'static BootInfo) -> Self {
-        let memory = smallest_ram(boot).expect("4 MiB of RAM in one piece");
+        let memory = smallest_ram(boot, MEMORY_BITS).expect("16 MiB of RAM in one piece");
         let next_slot = boot.empty.start;
         Self { boot, memory, next_slot, next_address: WINDOW, kept: Vec::new() }
     }
@@ -74,16 +82,40 @@ impl Workbench {
 
     /// An empty slot.
     pub(crate) fn empty_slot(&mut self) -> Cptr {
-        self.next_slot += 1;
-        Cptr::new(self.next_slot - 1)
+        self.empty_slots(1)
+    }
+
+    /// The first of `count` empty slots.
+    pub(crate) fn empty_slots(&mut self, count: u64) -> Cptr {
+        self.next_slot += count;
+        Cptr::new(self.next_slot - count)
+    }
+
+    /// The memory that everything is made of.
+    pub(crate) fn memory(&self) -> Untyped {
+        self.memory
+    }
+
+    /// RAM of at least 2^`bits` bytes; the operation that uses it takes it back.
+    pub(crate) fn ram(&self, bits: u8) -> Option<Untyped> {
+        smallest_ram(self.boot, bits)
     }
 
     /// Makes an object.
     pub(crate) fn make(&mut self, kind: ObjectType, size_bits: u8) -> Result<Cptr, Error> {
-        let cptr = self.empty_slot();
-        let run = SlotRun::within(CNODE, cptr.address());
-        self.memory.retype(kind, size_bits, run, 1)?;
-        Ok(cptr)
+        self.make_many(kind, size_bits, 1)
+    }
+
+    /// Makes objects; the first capability of those in a row.
+    pub(crate) fn make_many(
+        &mut self,
+        kind: ObjectType,
+        size_bits: u8,
+        count: u64,
+    ) -> Result<Cptr, Error> {
+        let first = self.empty_slots(count);
+        retype_many(self.memory, kind, size_bits, first, count)?;
+        Ok(first)
     }
 
     pub(crate) fn endpoint(&mut self) -> Result<Endpoint, Error> {
@@ -154,10 +186,29 @@ impl Workbench {
     }
 }
 
-fn smallest_ram(boot: &'static BootInfo) -> Option<Untyped> {
+/// Makes objects of `memory` whose capabilities lie in a row from `first` on.
+pub(crate) fn retype_many(
+    memory: Untyped,
+    kind: ObjectType,
+    size_bits: u8,
+    first: Cptr,
+    count: u64,
+) -> Result<(), Error> {
+    let mut done = 0;
+    while done < count {
+        let step = FAN_OUT.min(count - done);
+        let run = SlotRun::within(CNODE, nth(first, done).address());
+        memory.retype(kind, size_bits, run, step)?;
+        done += step;
+    }
+    Ok(())
+}
+
+/// The smallest RAM of at least 2^`bits` bytes in one piece.
+fn smallest_ram(boot: &'static BootInfo, bits: u8) -> Option<Untyped> {
     let caps = (boot.untyped.start..boot.untyped.end).map(|cptr| Untyped::new(Cptr::new(cptr)));
     caps.zip(&boot.untyped_list)
-        .filter(|(_, about)| about.is_device == 0 && about.size_bits >= MEMORY_BITS)
+        .filter(|(_, about)| about.is_device == 0 && about.size_bits >= bits)
         .min_by_key(|(_, about)| about.size_bits)
         .map(|(untyped, _)| untyped)
 }

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::OnceLock;
 
-use crate::counter::{Counter, Side};
+use crate::counter::{APART, Counter, Side};
 use crate::mark;
 
 /// The interface's version that this build claims: QEMU up to 8 knows 1 at most, QEMU from 9 on
@@ -77,6 +77,7 @@ unsafe extern "C" {
 /// What the command line said, and the count.
 struct Session {
     entry: u64,
+    poll: u64,
     last: u32,
     out: String,
     copying: bool,
@@ -108,7 +109,7 @@ unsafe extern "C" fn qemu_plugin_install(
         unsafe { CStr::from_ptr(argument) }.to_string_lossy().into_owned()
     });
     let Some(session) = Session::from_arguments(arguments, version >= COPYING_VERSION) else {
-        eprintln!("boot-counter: needs entry=0xADDRESS,last=N,out=FILE");
+        eprintln!("boot-counter: needs entry=0xADDRESS,poll=0xADDRESS,last=N,out=FILE");
         return 1;
     };
     // A second installation would count everything twice.
@@ -122,18 +123,20 @@ unsafe extern "C" fn qemu_plugin_install(
 
 impl Session {
     fn from_arguments(arguments: impl Iterator<Item = String>, copying: bool) -> Option<Self> {
-        let (mut entry, mut last, mut out) = (None, None, None);
+        let (mut entry, mut poll, mut last, mut out) = (None, None, None, None);
         for argument in arguments {
             let (key, value) = argument.split_once('=')?;
             match key {
-                "entry" => entry = u64::from_str_radix(value.strip_prefix("0x")?, 16).ok(),
+                "entry" => entry = address(value),
+                "poll" => poll = address(value),
                 "last" => last = value.parse().ok(),
                 "out" => out = Some(value.to_owned()),
                 _ => return None,
             }
         }
         let counter = Counter::default();
-        Some(Self { entry: entry?, last: last?, out: out?, copying, counter })
+        let (entry, poll, last, out) = (entry?, poll?, last?, out?);
+        Some(Self { entry, poll, last, out, copying, counter })
     }
 
     fn finish(&self) -> ! {
@@ -141,6 +144,10 @@ impl Session {
         // SAFETY: ends the process at once. QEMU's own clean-up would wait for this very thread.
         unsafe { _exit(c_int::from(written.is_err())) }
     }
+}
+
+fn address(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
 /// Called for each block before it runs first: asks to be called for each instruction.
@@ -151,13 +158,7 @@ unsafe extern "C" fn translated(_id: PluginId, block: *mut Block) {
     for index in 0..count {
         // SAFETY: the index is below the block's count.
         let instruction = unsafe { qemu_plugin_tb_get_insn(block, index) };
-        let (callback, data): (ExecuteCallback, usize) = match phase(session, instruction) {
-            Some(phase) => (marked, phase as usize),
-            None => match side(instruction) {
-                Side::User => (executed_by_user, 0),
-                Side::Kernel => (executed_by_kernel, 0),
-            },
-        };
+        let (callback, data) = callback(session, instruction);
         // SAFETY: the instruction belongs to the block being translated; the data is a number.
         unsafe {
             qemu_plugin_register_vcpu_insn_exec_cb(
@@ -170,26 +171,43 @@ unsafe extern "C" fn translated(_id: PluginId, block: *mut Block) {
     }
 }
 
-fn phase(session: &Session, instruction: *const Instruction) -> Option<u32> {
-    // SAFETY: the caller passes an instruction of the block being translated.
-    if unsafe { qemu_plugin_insn_vaddr(instruction) } == session.entry {
-        return Some(0);
-    }
-    // SAFETY: as above.
-    let size = unsafe { qemu_plugin_insn_size(instruction) }.min(LONGEST);
-    let mut copy = [0; LONGEST];
-    // SAFETY: as above; a copying version writes at most `size` bytes, which the copy has.
-    let pointer = unsafe { qemu_plugin_insn_data(instruction, copy.as_mut_ptr(), size) };
-    if session.copying {
-        return mark::phase(&copy[..size]);
-    }
-    // SAFETY: an older version returns a pointer to the instruction's bytes, valid in this call.
-    mark::phase(unsafe { std::slice::from_raw_parts(pointer, size) })
-}
-
-fn side(instruction: *const Instruction) -> Side {
+/// What is called before an instruction is executed, and with which data.
+fn callback(session: &Session, instruction: *const Instruction) -> (ExecuteCallback, usize) {
     // SAFETY: the caller passes an instruction of the block being translated.
     let address = unsafe { qemu_plugin_insn_vaddr(instruction) };
+    let mut copy = [0; LONGEST];
+    let bytes = bytes(session, instruction, &mut copy);
+    if address == session.entry {
+        return (marked, 0);
+    }
+    if let Some(phase) = mark::phase(bytes) {
+        return (marked, phase as usize);
+    }
+    match side(address) {
+        Side::User => (executed_by_user, 0),
+        Side::Kernel if address == session.poll => (asked, 0),
+        Side::Kernel if mark::leaves_kernel(bytes) => (left, 0),
+        Side::Kernel => (executed_by_kernel, 0),
+    }
+}
+
+fn bytes<'a>(
+    session: &Session,
+    instruction: *const Instruction,
+    copy: &'a mut [u8; LONGEST],
+) -> &'a [u8] {
+    // SAFETY: the caller passes an instruction of the block being translated.
+    let size = unsafe { qemu_plugin_insn_size(instruction) }.min(LONGEST);
+    // SAFETY: as above; a copying version writes at most `size` bytes, which the copy has.
+    let pointer = unsafe { qemu_plugin_insn_data(instruction, copy.as_mut_ptr(), size) };
+    if !session.copying {
+        // SAFETY: an older version returns a pointer to the instruction's bytes, valid in this call.
+        copy[..size].copy_from_slice(unsafe { std::slice::from_raw_parts(pointer, size) });
+    }
+    &copy[..size]
+}
+
+fn side(address: u64) -> Side {
     if address.cast_signed() < 0 { Side::Kernel } else { Side::User }
 }
 
@@ -207,12 +225,30 @@ unsafe extern "C" fn executed_by_kernel(_cpu: c_uint, _data: *mut c_void) {
     }
 }
 
+/// Called before the kernel asks whether an interrupt waits.
+unsafe extern "C" fn asked(_cpu: c_uint, _data: *mut c_void) {
+    if let Some(session) = SESSION.get() {
+        session.counter.end_stretch();
+        session.counter.instruction(Side::Kernel);
+    }
+}
+
+/// Called before each instruction that leaves the kernel.
+unsafe extern "C" fn left(_cpu: c_uint, _data: *mut c_void) {
+    if let Some(session) = SESSION.get() {
+        session.counter.instruction(Side::Kernel);
+        session.counter.end_stretch();
+    }
+}
+
 /// Called before each instruction that begins a phase, with the phase as data.
 unsafe extern "C" fn marked(_cpu: c_uint, data: *mut c_void) {
     let Some(session) = SESSION.get() else { return };
     let phase = u32::try_from(data.addr()).unwrap_or(u32::MAX);
     session.counter.reach(phase);
-    session.counter.instruction(Side::User);
+    if phase != APART {
+        session.counter.instruction(Side::User);
+    }
     if phase == session.last {
         session.finish();
     }

@@ -2,11 +2,15 @@
 //! and tells those of the kernel's half of the address space apart: what `cargo xtask bench`
 //! measures with.
 //!
-//! Arguments: `entry=0xADDRESS` (the kernel's first instruction), `last=N` (the mark that ends
-//! the run), `out=FILE`. At the last mark the plugin writes a line `PHASE INSTRUCTIONS KERNEL` for
-//! the entry (phase 0) and each mark, and ends QEMU. Instructions are counted one by one, because a
-//! translated block may be left in its middle; a repeated string instruction counts once per
-//! repetition, and `hlt` counts once however long it waits.
+//! Arguments: `entry=0xADDRESS` (the kernel's first instruction), `poll=0xADDRESS` (where it asks
+//! whether an interrupt waits), `last=N` (the mark that ends the run), `out=FILE`. At the last mark
+//! the plugin writes a line for the entry (phase 0) and each mark, which `Counter::report`
+//! describes, and ends QEMU. Instructions are counted one by one, because a translated block may be
+//! left in its middle; a repeated string instruction counts once per repetition, and `hlt` counts
+//! once however long it waits.
+//!
+//! A *stretch* is what the kernel executes without letting an interrupt in: from an entry or a
+//! question whether one waits to the next question or exit (SYSRET, IRETQ, HLT).
 
 mod counter;
 #[cfg(not(test))]

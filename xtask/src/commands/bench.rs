@@ -4,6 +4,7 @@
 mod boot;
 mod counting;
 mod kernel;
+mod long;
 mod plugin;
 mod ring;
 mod witness;
@@ -29,7 +30,7 @@ pub(crate) struct Args {
 enum What {
     /// Executed instructions from the kernel's first to the shell's prompt, split by phase.
     Boot(boot::Args),
-    /// Executed instructions of the kernel's operations, beside seL4's.
+    /// Executed instructions of the kernel's operations, beside seL4's, and of its longest stretches.
     Kernel(kernel::Args),
     /// Nanoseconds per message between two threads of this host, beside other queues.
     Ring(ring::Args),
@@ -59,6 +60,9 @@ pub(crate) enum BenchError {
     /// The kernel's file does not say where it is entered.
     #[error("the kernel has no PVH entry")]
     NoEntry,
+    /// The kernel's file does not say where it asks for interrupts.
+    #[error("the kernel has no function `{0}`")]
+    NoPoll(&'static str),
     /// The kernel's file cannot be read.
     #[error("the kernel's ELF file")]
     Kernel(#[from] ElfError),

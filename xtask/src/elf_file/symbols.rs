@@ -27,6 +27,12 @@ pub(crate) fn table(file: &[u8]) -> Result<Vec<u8>, ElfError> {
     Ok(encode(&functions(file)?))
 }
 
+/// Where the function with this demangled name begins, if the file has it.
+pub(crate) fn address(file: &[u8], name: &str) -> Result<Option<u64>, ElfError> {
+    let functions = functions(file)?;
+    Ok(functions.into_iter().find_map(|(address, known)| (known == name).then_some(address)))
+}
+
 /// Functions by address; of several names for one address the first by alphabet.
 fn functions(file: &[u8]) -> Result<BTreeMap<u64, String>, ElfError> {
     let elf = ElfBytes::<LittleEndian>::minimal_parse(file)?;
@@ -86,6 +92,14 @@ mod tests {
         expected.extend([0, 0x20, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 13, 0, 0, 0]);
         expected.extend(b"_startkernel::entry");
         assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn a_function_is_found_by_its_name() {
+        let functions = &[(0x2000, 16, "_ZN6kernel5entry17h0123456789abcdefE")];
+        let file = sample::elf(Sample { functions, ..Sample::default() });
+        assert_eq!(address(&file, "kernel::entry").expect("readable"), Some(0x2000));
+        assert_eq!(address(&file, "kernel::exit").expect("readable"), None);
     }
 
     #[test]

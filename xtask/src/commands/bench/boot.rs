@@ -129,16 +129,16 @@ fn spread(totals: impl Iterator<Item = u64> + Clone) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counting::parse;
     use super::*;
 
     #[test]
     fn counts_become_phases() {
-        let run =
-            measured(&parse("0 0 0\n1 100 9\n2 250 9\n3 1000 9\n4 1234 9\n")).expect("all marks");
+        let mark = |phase, executed| Passed { phase, executed, ..Passed::default() };
+        let marks = [mark(0, 0), mark(1, 100), mark(2, 250), mark(3, 1000), mark(4, 1234)];
+        let run = measured(&marks).expect("all marks");
         let lengths: Vec<u64> = run.phases.iter().map(|phase| phase.instructions).collect();
         assert_eq!((run.total, lengths), (1234, vec![100, 150, 750, 234]));
-        let error = measured(&parse("0 0 0\n1 100 9\n4 1234 9\n")).expect_err("a mark is missing");
+        let error = measured(&[marks[0], marks[1], marks[4]]).expect_err("a mark is missing");
         assert!(matches!(error, BenchError::NoMark(2)));
     }
 

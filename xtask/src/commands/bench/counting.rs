@@ -7,25 +7,36 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{BenchError, plugin};
-use crate::elf_file::pvh;
+use crate::elf_file::{pvh, symbols};
 use crate::process::{self, CommandError};
 use crate::vm::{Boot, Machine};
 use crate::workshop::Workshop;
 
 /// Real time that a machine may take, in seconds: counting makes emulation slow.
-const PATIENCE: u64 = 600;
+const PATIENCE: u64 = 900;
+/// The kernel's function that asks whether an interrupt waits.
+const POLL: &str = "<kernel_x86_64::local_apic::LocalApic>::interrupt_requested";
 
 /// Everything that a counted run needs.
 pub(super) struct Counted {
     machine: Machine,
     plugin: PathBuf,
-    entry: u64,
+    places: Places,
     counts: PathBuf,
     last: u32,
 }
 
-/// A mark that was passed, and the instructions executed before.
+/// Addresses in the kernel that the plugin looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Places {
+    /// The first instruction.
+    entry: u64,
+    /// The question whether an interrupt waits.
+    poll: u64,
+}
+
+/// A mark that was passed, and the instructions executed before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Passed {
     /// The mark's number; 0 is the kernel's entry.
     pub(super) phase: u32,
@@ -33,6 +44,10 @@ pub(super) struct Passed {
     pub(super) executed: u64,
     /// Those of the kernel's half of the address space.
     pub(super) kernel: u64,
+    /// Of `executed` and `kernel`, what was counted apart as well.
+    pub(super) apart: [u64; 2],
+    /// The longest stretch of the kernel's since the mark before in which it let no interrupt in.
+    pub(super) longest: u64,
 }
 
 impl Counted {
@@ -43,10 +58,10 @@ impl Counted {
         last: u32,
     ) -> Result<Self, BenchError> {
         let Boot::Direct { kernel, .. } = &machine.boot else { return Err(BenchError::NoEntry) };
-        let entry = entry(kernel)?;
+        let places = Places::of(kernel)?;
         let counts = workshop.paths.out().join(format!("run/{}.counts", std::process::id()));
         let machine = Machine { cores: 1, counted: true, ..machine };
-        Ok(Self { machine, plugin: plugin::build(workshop)?, entry, counts, last })
+        Ok(Self { machine, plugin: plugin::build(workshop)?, places, counts, last })
     }
 
     /// Runs the machine once; the marks in the order in which they were passed.
@@ -69,8 +84,9 @@ impl Counted {
     }
 
     fn plugin_option(&self) -> String {
-        let (plugin, entry, out) = (self.plugin.display(), self.entry, self.counts.display());
-        format!("{plugin},entry={entry:#x},last={},out={out}", self.last)
+        let (plugin, out, last) = (self.plugin.display(), self.counts.display(), self.last);
+        let Places { entry, poll } = self.places;
+        format!("{plugin},entry={entry:#x},poll={poll:#x},last={last},out={out}")
     }
 
     fn take_counts(&self) -> Result<Vec<Passed>, BenchError> {
@@ -82,9 +98,14 @@ impl Counted {
     }
 }
 
-fn entry(kernel: &Path) -> Result<u64, BenchError> {
-    let file = fs::read(kernel).map_err(|source| BenchError::Io { path: kernel.into(), source })?;
-    pvh::entry(&file)?.ok_or(BenchError::NoEntry)
+impl Places {
+    fn of(kernel: &Path) -> Result<Self, BenchError> {
+        let file =
+            fs::read(kernel).map_err(|source| BenchError::Io { path: kernel.into(), source })?;
+        let entry = pvh::entry(&file)?.ok_or(BenchError::NoEntry)?;
+        let poll = symbols::address(&file, POLL)?.ok_or(BenchError::NoPoll(POLL))?;
+        Ok(Self { entry, poll })
+    }
 }
 
 fn create_parent(path: &Path) -> Result<(), BenchError> {
@@ -92,16 +113,22 @@ fn create_parent(path: &Path) -> Result<(), BenchError> {
     fs::create_dir_all(folder).map_err(|source| BenchError::Io { path: folder.into(), source })
 }
 
-/// Reads the plugin's lines `PHASE INSTRUCTIONS KERNEL`; others are not the plugin's.
+/// Reads the plugin's lines, six numbers each; others are not the plugin's.
 pub(super) fn parse(text: &str) -> Vec<Passed> {
     text.lines().filter_map(passed).collect()
 }
 
 fn passed(line: &str) -> Option<Passed> {
-    let mut numbers = line.split(' ');
-    let phase = numbers.next()?.parse().ok()?;
-    let executed = numbers.next()?.parse().ok()?;
-    Some(Passed { phase, executed, kernel: numbers.next()?.parse().ok()? })
+    let (phase, counts) = line.split_once(' ')?;
+    let counts: Result<Vec<u64>, _> = counts.split(' ').map(str::parse).collect();
+    let [executed, kernel, apart, apart_kernel, longest] = counts.ok()?.try_into().ok()?;
+    Some(Passed {
+        phase: phase.parse().ok()?,
+        executed,
+        kernel,
+        apart: [apart, apart_kernel],
+        longest,
+    })
 }
 
 /// A number with commas.
@@ -120,9 +147,9 @@ mod tests {
 
     #[test]
     fn lines_become_marks() {
-        let marks = parse("0 0 0\nnonsense\n256 100 40\n");
-        let lap = Passed { phase: 256, executed: 100, kernel: 40 };
-        assert_eq!(marks, [Passed { phase: 0, executed: 0, kernel: 0 }, lap]);
+        let marks = parse("0 0 0 0 0 0\nnonsense\n256 100 40 9 8 7\n1 2 3\n");
+        let lap = Passed { phase: 256, executed: 100, kernel: 40, apart: [9, 8], longest: 7 };
+        assert_eq!(marks, [Passed::default(), lap]);
     }
 
     #[test]
