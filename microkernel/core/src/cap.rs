@@ -25,15 +25,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Asid(pub u16);
 
-/// What a frame capability allows to the mappings made with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameRights {
-    /// May be mapped readable.
-    pub read: bool,
-    /// May be mapped writable.
-    pub write: bool,
-}
-
 /// Where a frame or paging structure is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping {
@@ -138,11 +129,11 @@ pub enum Cap {
     SchedContext { object: Ref<SchedContext>, size_bits: u8 },
     /// The right to configure scheduling contexts for a core.
     SchedControl { core: u32 },
-    /// Memory that can be mapped.
+    /// Memory that can be mapped, with the rights to read and to write; none to write only.
     Frame {
         base: PhysAddr,
         size: FrameSize,
-        rights: FrameRights,
+        rights: CapRights,
         device: bool,
         mapping: Option<Mapping>,
     },
@@ -508,20 +499,14 @@ impl RawCap {
 
     /// Of a frame: its size.
     pub(crate) const fn frame_size(self) -> FrameSize {
-        match self.field(FRAME_SIZE_SHIFT, 2) {
-            0 => FrameSize::Small,
-            1 => FrameSize::Large,
-            _ => FrameSize::Huge,
-        }
+        const SIZES: [FrameSize; 4] =
+            [FrameSize::Small, FrameSize::Large, FrameSize::Huge, FrameSize::Huge];
+        SIZES[self.field(FRAME_SIZE_SHIFT, 2) as usize]
     }
 
-    /// Of a frame: what it allows.
-    pub(crate) const fn frame_rights(self) -> FrameRights {
-        let rights = self.rights();
-        FrameRights {
-            read: rights.contains(CapRights::READ),
-            write: rights.contains(CapRights::WRITE),
-        }
+    /// Of a frame: whether it may be read and written.
+    pub(crate) const fn frame_rights(self) -> CapRights {
+        self.rights().and(CapRights::READ_WRITE)
     }
 
     /// Where a frame or table is mapped; of a page-table root, its identifier at address 0.
@@ -543,16 +528,9 @@ impl RawCap {
     }
 
     /// A frame that is mapped nowhere.
-    pub(crate) fn frame(
-        base: PhysAddr,
-        size: FrameSize,
-        rights: FrameRights,
-        device: bool,
-    ) -> Self {
-        let FrameRights { read, write } = rights;
-        let rights = (u64::from(read) * CapRights::READ.word()) | u64::from(write);
+    pub(crate) fn frame(base: PhysAddr, size: FrameSize, rights: CapRights, device: bool) -> Self {
         let device = u64::from(device) * FRAME_DEVICE;
-        Self::new(tag::FRAME, rights | (size as u64) << FRAME_SIZE_SHIFT | device, base, 0)
+        Self::new(tag::FRAME, rights.word() | (size as u64) << FRAME_SIZE_SHIFT | device, base, 0)
     }
 
     fn cnode(object: Ref<Slot>, radix: u8, guard_size: u8, guard: u64) -> Self {

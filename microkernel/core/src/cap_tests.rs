@@ -1,7 +1,7 @@
 //! Packing keeps every field of every capability; masks and data follow the manual.
 
 use crate::cap::{
-    Asid, Cap, FrameRights, Mapping, RawCap, TableLevel, Zombie, ZombieKind, ZombieState, low_bits,
+    Asid, Cap, Mapping, RawCap, TableLevel, Zombie, ZombieKind, ZombieState, low_bits,
 };
 use crate::memory::{PhysAddr, Ref};
 use d3os_abi::{CNodeCapData, CapRights, FrameSize};
@@ -16,8 +16,8 @@ impl Cap {
             }
             Self::Reply { can_grant, .. } => *can_grant &= mask.contains(CapRights::GRANT),
             Self::Frame { rights, .. } => {
-                rights.read &= mask.contains(CapRights::READ);
-                rights.write &= rights.read && mask.contains(CapRights::WRITE);
+                let reads = rights.and(mask).contains(CapRights::READ);
+                *rights = if reads { rights.and(mask) } else { CapRights::NONE };
             }
             _ => {}
         }
@@ -98,11 +98,10 @@ fn memory_cap() -> impl Strategy<Value = Cap> {
         TableLevel::Pdpt,
     ]);
     prop_oneof![
-        (address(12), size, any::<[bool; 3]>(), mapping()).prop_map(
-            |(base, size, flags, mapping)| {
-                let [read, write, device] = flags;
-                let write = write && read;
-                Cap::Frame { base, size, rights: FrameRights { read, write }, device, mapping }
+        (address(12), size, 0usize..3, any::<bool>(), mapping()).prop_map(
+            |(base, size, rights, device, mapping)| {
+                let rights = [CapRights::NONE, CapRights::READ, CapRights::READ_WRITE][rights];
+                Cap::Frame { base, size, rights, device, mapping }
             }
         ),
         (object(12), level, mapping()).prop_map(|(object, level, mapping)| Cap::Table {
@@ -222,12 +221,13 @@ fn rights_only_shrink_and_writing_needs_reading() {
     let cap = |rights| Cap::Endpoint { object: ENDPOINT, badge: 0, rights };
     assert_eq!(cap(CapRights::READ).mask_rights(CapRights::WRITE), cap(CapRights::NONE));
     assert_eq!(cap(CapRights::ALL).mask_rights(CapRights::READ_WRITE), cap(CapRights::READ_WRITE));
-    let frame = |read, write| {
+    let frame = |rights| {
         let (base, size) = (PhysAddr(0), FrameSize::Small);
-        Cap::Frame { base, size, rights: FrameRights { read, write }, device: false, mapping: None }
+        Cap::Frame { base, size, rights, device: false, mapping: None }
     };
-    assert_eq!(frame(true, true).mask_rights(CapRights::READ), frame(true, false));
-    assert_eq!(frame(true, true).mask_rights(CapRights::WRITE), frame(false, false));
+    let full = frame(CapRights::READ_WRITE);
+    assert_eq!(full.mask_rights(CapRights::READ), frame(CapRights::READ));
+    assert_eq!(full.mask_rights(CapRights::WRITE), frame(CapRights::NONE));
     let reply = |can_grant| Cap::Reply { object: ENDPOINT.cast(), can_grant };
     assert_eq!(reply(true).mask_rights(CapRights::READ_WRITE), reply(false));
     assert_eq!(reply(true).mask_rights(CapRights::ALL), reply(true));

@@ -1,7 +1,7 @@
 //! A kernel on the simulated machine with one thread, its CNode and untyped memory: for the tests
 //! of capabilities.
 
-use crate::cap::{Cap, FrameRights};
+use crate::cap::Cap;
 use crate::delete::Preempted;
 use crate::error::SyscallError;
 use crate::invariants::SlotArray;
@@ -62,7 +62,7 @@ impl World {
         tcb.ipc_buffer = BUFFER;
         tcb.ipc_buffer_writable = 1;
         self.kernel.insert_derived(self.cspace_slot(), root_cnode(), self.slot(ROOT));
-        let rights = FrameRights { read: true, write: true };
+        let rights = CapRights::READ_WRITE;
         let (base, size) = (BUFFER, FrameSize::Small);
         let frame = Cap::Frame { base, size, rights, device: false, mapping: None };
         self.kernel.insert_root(self.buffer_slot(), frame);
@@ -111,7 +111,7 @@ impl World {
         caps: &[Ref<Slot>],
     ) -> Result<Outcome, SyscallError> {
         let inv = self.message(slot, label, words, caps);
-        self.kernel.perform(&inv)
+        self.kernel.perform(self.kernel.invoked(&inv).tag(), &inv)
     }
 
     /// Lays a message in the thread's registers and buffer.

@@ -1,6 +1,6 @@
 //! Invocations of CNodes: what they do, and which error comes first.
 
-use crate::cap::{Asid, Cap, FrameRights, Mapping, TableLevel};
+use crate::cap::{Asid, Cap, Mapping, TableLevel};
 use crate::cap_world::{FREE, ROOT, UNTYPED, World};
 use crate::error::{LookupFailure, SyscallError};
 use crate::invocation::Answer;
@@ -232,7 +232,7 @@ fn table() -> Ref<crate::objects::PageTable> {
 #[test]
 fn a_copy_of_a_mapped_frame_is_not_mapped() {
     let mut world = world();
-    let rights = FrameRights { read: true, write: true };
+    let rights = CapRights::READ_WRITE;
     let mapping = Some(Mapping { asid: Asid(1), vaddr: 0x40_0000 });
     let (base, size) = (table().address(), FrameSize::Small);
     let cap = |mapping| Cap::Frame { base, size, rights, device: false, mapping };

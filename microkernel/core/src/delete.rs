@@ -83,6 +83,7 @@ impl<M: Machine> Kernel<M> {
         if self.machine.interrupt_pending() { Err(Preempted) } else { Ok(()) }
     }
 
+    #[inline(always)]
     fn delete_step(&mut self, target: Ref<Slot>) -> Step {
         let cap = self.get(target).raw;
         match cap.tag() {
@@ -111,6 +112,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Undoes what the capability in `slot` stands for, if it is the last one to its object. What
     /// comes back is to take its place; with `None` the slot is to be emptied.
+    #[inline(always)]
     fn finalise(&mut self, slot: Ref<Slot>) -> Option<Zombie> {
         let cap = self.get(slot).raw;
         if cap.tag() == tag::FRAME {
@@ -121,6 +123,7 @@ impl<M: Machine> Kernel<M> {
         None
     }
 
+    #[inline(never)]
     fn finalise_object(&mut self, cap: RawCap) -> Option<Zombie> {
         match cap.tag() {
             tag::ENDPOINT => self.finalise_endpoint(cap.object()),
@@ -152,16 +155,17 @@ impl<M: Machine> Kernel<M> {
 
     /// Empties the slot at the cursor, or moves the cursor on.
     fn zombie_step(&mut self, target: Ref<Slot>, zombie: Zombie, cursor: Ref<Slot>) -> Step {
-        if cursor == target {
+        let cap = self.get(cursor).raw;
+        if cursor == target || cap.is_null() {
             return self.advance(target, zombie, cursor);
         }
-        match self.cap_at(cursor) {
-            Cap::Null => return self.advance(target, zombie, cursor),
-            Cap::Zombie(inner) => self.take_in(target, cursor, inner),
-            _ => match self.finalise(cursor) {
+        if cap.tag() == tag::ZOMBIE {
+            self.take_in(target, cursor, cap.unpack_zombie());
+        } else {
+            match self.finalise(cursor) {
                 None => self.vacate(cursor),
                 Some(inner) => self.update_cap(cursor, inner),
-            },
+            }
         }
         Step::Continue(target)
     }

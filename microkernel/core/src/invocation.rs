@@ -5,13 +5,15 @@
 //! system call is then restarted), but cannot fail.
 
 use crate::cap::{RawCap, tag};
-use crate::objects::{SchedContext, Tcb};
+use crate::objects::Tcb;
 use crate::{Cap, Decoded, Kernel, Link, Machine, Preempted, Ref, Slot, SyscallError, ensure};
-use core::array;
 use d3os_abi::{Label, MAX_EXTRA_CAPS};
 
 /// Slots of the capabilities that a message carries, in order.
 pub(crate) type SentCaps = [Link<Slot>; MAX_EXTRA_CAPS];
+
+/// The message carries none.
+pub(crate) const NO_CAPS: SentCaps = [Link::NONE; MAX_EXTRA_CAPS];
 
 /// A message to a kernel object; words are fetched on demand with `Kernel::argument`.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +87,11 @@ impl<M: Machine> Kernel<M> {
         first: usize,
     ) -> Decoded<[u64; N]> {
         ensure(first + N <= inv.length, SyscallError::TruncatedMessage)?;
-        Ok(array::from_fn(|i| self.message_word(inv.thread, first + i).unwrap_or(0)))
+        let mut words = [0; N];
+        for (word, index) in words.iter_mut().zip(first..) {
+            *word = self.message_word(inv.thread, index).unwrap_or(0);
+        }
+        Ok(words)
     }
 
     /// The capability that was invoked.
@@ -132,20 +138,35 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Decodes and carries out an invocation of a kernel object (message passing is elsewhere).
+    /// Decodes and carries out an invocation of a kernel object of this type (message passing is
+    /// elsewhere).
     ///
     /// # Errors
     /// What decoding refused it for; then nothing has changed.
-    #[inline]
-    pub(crate) fn perform(&mut self, inv: &Invocation) -> Decoded<Outcome> {
-        let cap = self.invoked(inv);
-        match cap.tag() {
+    #[inline(always)]
+    pub(crate) fn perform(&mut self, kind: u64, inv: &Invocation) -> Decoded<Outcome> {
+        match kind {
             tag::CNODE => self.invoke_cnode(inv),
             tag::UNTYPED => self.invoke_untyped(inv),
             tag::FRAME => self.invoke_frame(inv),
+            _ => self.invoke_other(kind, inv),
+        }
+    }
+
+    #[inline(never)]
+    fn invoke_other(&mut self, kind: u64, inv: &Invocation) -> Decoded<Outcome> {
+        let object = self.invoked(inv);
+        match kind {
             tag::TABLE => self.decode_table(inv).map(|r| self.perform_table(inv, r)),
-            tag::THREAD => self.invoke_thread(inv, cap.object()),
-            tag::SCHED_CONTEXT => self.invoke_sched_context(inv, cap.object()),
+            tag::THREAD => {
+                let thread = object.object();
+                self.decode_tcb(inv, thread).map(|r| self.perform_tcb(inv, thread, r))
+            }
+            tag::SCHED_CONTEXT => {
+                let context = object.object();
+                let request = self.decode_sched_context(inv, context)?;
+                Ok(self.perform_sched_context(inv, context, request))
+            }
             tag::SCHED_CONTROL => {
                 self.decode_sched_control(inv).map(|r| self.perform_sched_control(r))
             }
@@ -164,7 +185,7 @@ impl<M: Machine> Kernel<M> {
             }
             tag::IO_PORT => self.decode_io_port(inv).map(|r| self.perform_io_port(r)),
             tag::SIGNAL => {
-                if let Cap::Signal { core, line } = cap.unpack() {
+                if let Cap::Signal { core, line } = object.unpack() {
                     self.machine.send_signal(core, line);
                 }
                 Ok(Ok(Answer::Empty))
@@ -191,20 +212,5 @@ impl<M: Machine> Kernel<M> {
     #[inline(never)]
     fn invoke_frame(&mut self, inv: &Invocation) -> Decoded<Outcome> {
         self.decode_frame(inv).map(|request| self.perform_frame(inv, request))
-    }
-
-    #[inline(never)]
-    fn invoke_thread(&mut self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<Outcome> {
-        self.decode_tcb(inv, thread).map(|request| self.perform_tcb(inv, thread, request))
-    }
-
-    #[inline(never)]
-    fn invoke_sched_context(
-        &mut self,
-        inv: &Invocation,
-        context: Ref<SchedContext>,
-    ) -> Decoded<Outcome> {
-        let request = self.decode_sched_context(inv, context)?;
-        Ok(self.perform_sched_context(inv, context, request))
     }
 }

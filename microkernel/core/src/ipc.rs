@@ -6,11 +6,11 @@
 //! ([`SendTerms`]), a blocked receiver the reply object that it offers.
 
 use crate::cap::RawCap;
-use crate::invocation::SentCaps;
+use crate::invocation::{NO_CAPS, SentCaps};
 use crate::objects::{Context, Endpoint, Reply, SendTerms, Tcb, TcbSlot, ThreadState, Waiting};
 use crate::syscall::Blocking;
 use crate::{Kernel, Link, LookupFailure, Machine, Ref, Slot};
-use d3os_abi::{CapRights, IPC_BUFFER_SIZE, MAX_EXTRA_CAPS, MESSAGE_REGISTERS, MessageInfo};
+use d3os_abi::{CapRights, IPC_BUFFER_SIZE, MESSAGE_REGISTERS, MessageInfo};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// An IPC buffer, as words (the layout is `d3os_abi::IpcBuffer`).
@@ -149,26 +149,26 @@ impl<M: Machine> Kernel<M> {
         context.rsi = info.0;
     }
 
-    /// Slots of the capabilities that a thread sends with its message.
+    /// Finds the capabilities that a thread sends with its message.
     ///
     /// # Errors
     /// The address that leads nowhere, and why.
-    #[inline]
-    pub(crate) fn sent_caps(
+    #[inline(always)]
+    pub(crate) fn find_sent_caps(
         &self,
         thread: Ref<Tcb>,
         info: MessageInfo,
-    ) -> Result<SentCaps, (u64, LookupFailure)> {
-        let mut slots = [Link::NONE; MAX_EXTRA_CAPS];
+        slots: &mut SentCaps,
+    ) -> Result<(), (u64, LookupFailure)> {
         if info.extra_caps() == 0 {
-            return Ok(slots);
+            return Ok(());
         }
-        let Some(buffer) = self.ipc_buffer(thread) else { return Ok(slots) };
+        let Some(buffer) = self.ipc_buffer(thread) else { return Ok(()) };
         for (index, slot) in slots.iter_mut().enumerate().take(info.extra_caps()) {
             let cptr = self.get(buffer).0[FIRST_CAP_WORD + index];
             *slot = Link::to(self.lookup(thread, cptr).map_err(|failure| (cptr, failure))?);
         }
-        Ok(slots)
+        Ok(())
     }
 }
 
@@ -255,7 +255,10 @@ impl<M: Machine> Kernel<M> {
         receiver: Ref<Tcb>,
     ) -> (u64, usize) {
         let Some(buffer) = self.writable_ipc_buffer(receiver) else { return (0, 0) };
-        let Ok(sources) = self.sent_caps(sender, info) else { return (0, 0) };
+        let mut sources = NO_CAPS;
+        if self.find_sent_caps(sender, info, &mut sources).is_err() {
+            return (0, 0);
+        }
         let mut destination = self.receive_slot(receiver, buffer);
         let (mut unwrapped, mut count) = (0, 0);
         for source in sources.into_iter().filter_map(Link::get) {

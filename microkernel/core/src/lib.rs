@@ -75,7 +75,7 @@ mod vspace;
 mod vspace_tests;
 
 pub use boot::{BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, RegionList, Share};
-pub use cap::{Asid, Cap, FrameRights, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};
+pub use cap::{Asid, Cap, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};
 pub(crate) use delete::Preempted;
 pub(crate) use error::{Decoded, ensure, ensure_range};
 pub use error::{LookupFailure, SyscallError};

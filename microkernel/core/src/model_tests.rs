@@ -259,7 +259,7 @@ impl World {
         loop {
             self.kernel.machine.preempt_after.set(patience);
             let outcome = match invoked.same_object(self.kernel.invoked(&inv)) {
-                true => self.kernel.perform(&inv)?.map(|_| ()),
+                true => self.kernel.perform(self.kernel.invoked(&inv).tag(), &inv)?.map(|_| ()),
                 false => self.go_on(action),
             };
             self.kernel.machine.preempt_after.set(None);
@@ -573,7 +573,6 @@ impl Model {
 
 /// The first capability to a new object.
 fn made(kind: ObjectType, size: u8, at: crate::memory::PhysAddr) -> Cap {
-    use crate::cap::FrameRights;
     let object = at;
     match kind {
         ObjectType::Untyped => Cap::Untyped { base: at, size_bits: size, device: false, free: 0 },
@@ -591,7 +590,7 @@ fn made(kind: ObjectType, size: u8, at: crate::memory::PhysAddr) -> Cap {
         ObjectType::SmallPage => Cap::Frame {
             base: at,
             size: d3os_abi::FrameSize::Small,
-            rights: FrameRights { read: true, write: true },
+            rights: CapRights::READ_WRITE,
             device: false,
             mapping: None,
         },

@@ -2,7 +2,7 @@
 
 use crate::cap::tag;
 use crate::fault::{Fault, Phase};
-use crate::invocation::SentCaps;
+use crate::invocation::NO_CAPS;
 use crate::ipc::SendMode;
 use crate::objects::{Context, SendTerms, Tcb, ThreadState};
 use crate::{
@@ -41,9 +41,10 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         match Syscall::from_number(number) {
-            Some(Syscall::Call) => self.send(thread, rdi, SendMode::CALL),
-            Some(Syscall::Send) => self.send(thread, rdi, SendMode::SEND),
-            Some(Syscall::NBSend) => self.send(thread, rdi, SendMode::NB_SEND),
+            // A preempted invocation has left the thread to restart its system call.
+            Some(Syscall::Call) => drop(self.invoke(thread, rdi, SendMode::CALL)),
+            Some(Syscall::Send) => drop(self.send(thread, rdi, SendMode::SEND)),
+            Some(Syscall::NBSend) => drop(self.send(thread, rdi, SendMode::NB_SEND)),
             Some(Syscall::ReplyRecv) => self.send_receive(thread, r12, rdi, ReplyUse::InR12),
             Some(Syscall::NBSendRecv) => self.send_receive(thread, r13, rdi, ReplyUse::InR12),
             Some(Syscall::NBSendWait) => self.send_receive(thread, r12, rdi, ReplyUse::Without),
@@ -57,45 +58,52 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn send(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) {
-        // A preempted invocation has left the thread to restart its system call.
-        let _ = self.invoke(thread, cptr, mode);
+    /// As `invoke`, which is a part of `Call`, as this is how kernel objects are invoked.
+    #[inline(never)]
+    fn send(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) -> Invoked {
+        self.invoke(thread, cptr, mode)
     }
 
     /// A send that does not wait, then a receive. What goes wrong with the send is not told.
     fn send_receive(&mut self, thread: Ref<Tcb>, to: u64, from: u64, reply: ReplyUse) {
-        if self.invoke(thread, to, SendMode::FIRST_PHASE) != Invoked::Preempted {
+        if self.send(thread, to, SendMode::FIRST_PHASE) != Invoked::Preempted {
             self.receive(thread, from, Blocking::Wait, reply);
         }
     }
 
     /// Sends the thread's message to what `cptr` names.
-    #[inline]
+    #[inline(always)]
     fn invoke(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) -> Invoked {
         let info = MessageInfo(self.get(thread).context.rsi);
-        match self.look_up_message(thread, cptr, info) {
-            Ok((slot, _)) if self.send_message(thread, slot, mode) => Invoked::Done,
-            Ok((slot, extra)) => {
-                let (label, length) = (info.label(), self.message_length(thread, info));
-                self.invoke_object(&Invocation { label, length, slot, extra, thread }, mode)
-            }
-            Err((cptr, failure)) => {
-                self.send_fault(thread, mode, Fault::Cap { cptr, phase: Phase::Send, failure });
-                Invoked::Done
-            }
+        let slot = match self.lookup(thread, cptr) {
+            Ok(slot) => slot,
+            Err(failure) => return self.send_astray(thread, mode, cptr, failure),
+        };
+        let length = self.message_length(thread, info);
+        let mut inv = Invocation { label: info.label(), length, slot, extra: NO_CAPS, thread };
+        if let Err((cptr, failure)) = self.find_sent_caps(thread, info, &mut inv.extra) {
+            return self.send_astray(thread, mode, cptr, failure);
         }
+        if self.send_message(thread, slot, mode) {
+            return Invoked::Done;
+        }
+        self.invoke_object(&inv, mode)
     }
 
-    /// What a message is for, and the capabilities that it carries.
-    #[inline]
-    fn look_up_message(
-        &self,
+    /// The message names a capability that is not there: a fault, where the sender waits; otherwise
+    /// the message is dropped.
+    #[cold]
+    fn send_astray(
+        &mut self,
         thread: Ref<Tcb>,
+        mode: SendMode,
         cptr: u64,
-        info: MessageInfo,
-    ) -> Result<(Ref<Slot>, SentCaps), (u64, LookupFailure)> {
-        let slot = self.lookup(thread, cptr).map_err(|failure| (cptr, failure))?;
-        Ok((slot, self.sent_caps(thread, info)?))
+        failure: LookupFailure,
+    ) -> Invoked {
+        if mode.blocks {
+            self.raise_fault(thread, Fault::Cap { cptr, phase: Phase::Send, failure });
+        }
+        Invoked::Done
     }
 
     /// Sends the thread's message to another thread, if that is what the capability in `slot` is for.
@@ -127,13 +135,6 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// A fault in a send is raised only where the sender waits; otherwise the message is dropped.
-    fn send_fault(&mut self, thread: Ref<Tcb>, mode: SendMode, fault: Fault) {
-        if mode.blocks {
-            self.raise_fault(thread, fault);
-        }
-    }
-
     /// Answers a `Call` of an object that has no answer of its own.
     fn confirm(&mut self, thread: Ref<Tcb>, mode: SendMode) {
         if mode.is_call && self.get(thread).state == ThreadState::RUNNING {
@@ -141,6 +142,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    #[inline(always)]
     fn invoke_object(&mut self, inv: &Invocation, mode: SendMode) -> Invoked {
         let kind = self.invoked(inv).tag();
         let refused_first = matches!(kind, tag::THREAD | tag::CNODE | tag::SCHED_CONTEXT);
@@ -148,7 +150,7 @@ impl<M: Machine> Kernel<M> {
             return Invoked::Done;
         }
         self.get_mut(inv.thread).state = ThreadState::RESTART;
-        let outcome = match self.perform(inv) {
+        let outcome = match self.perform(kind, inv) {
             Ok(Err(Preempted)) => return Invoked::Preempted,
             Ok(Ok(reply)) => Ok(reply),
             Err(error) => Err(error),

@@ -1,7 +1,7 @@
 //! A kernel on the simulated machine with one thread that invokes capabilities: for the tests of
 //! memory and devices.
 
-use crate::cap::{Asid, Cap, FrameRights};
+use crate::cap::{Asid, Cap};
 use crate::delete::Preempted;
 use crate::error::SyscallError;
 use crate::invocation::{Answer, Invocation};
@@ -10,7 +10,7 @@ use crate::memory::{Link, PhysAddr, Ref};
 use crate::objects::{AsidPool, PageTable, Tcb, TcbSlot};
 use crate::simulation::{RAM_BASE, SimulatedMachine};
 use crate::slot::Slot;
-use d3os_abi::{FrameSize, Label};
+use d3os_abi::{CapRights, FrameSize, Label};
 
 const PAGE: u64 = 4096;
 const CNODE_RADIX: u8 = 10;
@@ -43,7 +43,7 @@ impl Bench {
         bench.cnode = Ref::at(bench.pages(8));
         let (thread, buffer) = (bench.thread, bench.ipc_buffer);
         bench.kernel.init_thread(thread);
-        let (size, rights) = (FrameSize::Small, FrameRights { read: true, write: true });
+        let (size, rights) = (FrameSize::Small, CapRights::READ_WRITE);
         let frame = Cap::Frame { base: buffer, size, rights, device: false, mapping: None };
         let slot = thread.cast::<Slot>().index(TcbSlot::IpcBuffer as u64);
         bench.kernel.insert_root(slot, frame);
@@ -142,7 +142,7 @@ impl Bench {
             extra: std::array::from_fn(|index| caps.get(index).copied().into()),
             thread: self.thread,
         };
-        match self.kernel.perform(&invocation)? {
+        match self.kernel.perform(self.kernel.get(slot).raw.tag(), &invocation)? {
             Ok(Answer::Word(word)) => Ok(word),
             Ok(_) => Ok(0),
             Err(Preempted) => panic!("nothing here can be preempted"),

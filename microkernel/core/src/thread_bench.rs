@@ -1,7 +1,7 @@
 //! A whole kernel on the simulated machine with threads that make system calls: for the tests of
 //! threads, messages and scheduling.
 
-use crate::cap::{Cap, FrameRights};
+use crate::cap::Cap;
 use crate::kernel::{Event, Kernel, Next};
 use crate::memory::{Link, PhysAddr, Ref};
 use crate::objects::{
@@ -168,7 +168,7 @@ impl Bench {
             guard_size: 64 - CNODE_RADIX,
             guard: 0,
         };
-        let rights = FrameRights { read: true, write: true };
+        let rights = CapRights::READ_WRITE;
         let frame_cap = Cap::Frame {
             base: frame,
             size: FrameSize::Small,

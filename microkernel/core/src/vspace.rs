@@ -8,10 +8,10 @@
 use crate::cap::RawCap;
 use crate::objects::PageTable;
 use crate::{
-    Asid, Decoded, FrameRights, Invocation, Kernel, LookupFailure, Machine, Mapping, PhysAddr, Ref,
-    Slot, SyscallError, TableLevel, ensure,
+    Asid, Decoded, Invocation, Kernel, LookupFailure, Machine, Mapping, PhysAddr, Ref, Slot,
+    SyscallError, TableLevel, ensure,
 };
-use d3os_abi::{ASID_POOL_ENTRIES, FrameSize, USER_TOP};
+use d3os_abi::{ASID_POOL_ENTRIES, CapRights, FrameSize, USER_TOP};
 
 /// log2 of what one entry of a page-table root covers.
 const ROOT_SHIFT: u8 = 39;
@@ -21,6 +21,10 @@ const TABLE_SHIFTS: [u8; 3] = [ROOT_SHIFT, 30, 21];
 const PRESENT: u64 = 1;
 const WRITE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
+/// Where the rights to write and to read go.
+const RIGHTS_SHIFT: u32 = 1;
+const _: () = assert!(CapRights::WRITE.word() << RIGHTS_SHIFT == WRITE);
+const _: () = assert!(CapRights::READ.word() << RIGHTS_SHIFT == USER);
 /// Where bits 0 and 1 of the attributes go: write-through (PWT), cache disabled (PCD).
 const LOW_ATTRIBUTES_SHIFT: u32 = 3;
 /// In entries above the last level: maps a page instead of pointing at a table.
@@ -78,13 +82,12 @@ impl Entry {
     pub(crate) const fn page(
         base: PhysAddr,
         size: FrameSize,
-        rights: FrameRights,
+        rights: CapRights,
         attributes: Attributes,
     ) -> Self {
         let large = if matches!(size, FrameSize::Small) { 0 } else { LARGE };
-        let write = if rights.write { WRITE } else { 0 };
-        let user = if rights.read { USER } else { 0 };
-        Self(base.0 | PRESENT | write | user | large | attributes.page_bits(size))
+        let rights = rights.and(CapRights::READ_WRITE).word() << RIGHTS_SHIFT;
+        Self(base.0 | PRESENT | rights | large | attributes.page_bits(size))
     }
 
     /// Points at a table.

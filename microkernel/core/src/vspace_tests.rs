@@ -1,12 +1,12 @@
 //! Mappings compared with an obvious model, and what the translation cache may still hold.
 
-use crate::cap::{Asid, Cap, FrameRights, TableLevel};
+use crate::cap::{Asid, Cap, TableLevel};
 use crate::error::{LookupFailure, SyscallError};
 use crate::memory::{PhysAddr, Ref};
 use crate::objects::PageTable;
 use crate::slot::Slot;
 use crate::test_bench::Bench;
-use d3os_abi::{FrameSize, Label, USER_TOP};
+use d3os_abi::{CapRights, FrameSize, Label, USER_TOP};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -175,7 +175,8 @@ impl World {
         let mut frames = Vec::new();
         for (index, size) in SIZES.into_iter().chain(SIZES).enumerate() {
             let (base, write) = ((index as u64 + 1) << 30, index != 1);
-            let (rights, device) = (FrameRights { read: true, write }, false);
+            let (rights, device) =
+                (if write { CapRights::READ_WRITE } else { CapRights::READ }, false);
             let cap = Cap::Frame { base: PhysAddr(base), size, rights, device, mapping: None };
             let original = bench.root_cap(cap);
             for slot in [original, bench.copy(original)] {
@@ -416,7 +417,7 @@ proptest! {
 }
 
 fn frame(bench: &mut Bench, size: FrameSize) -> Ref<Slot> {
-    let rights = FrameRights { read: true, write: true };
+    let rights = CapRights::READ_WRITE;
     let base = PhysAddr(4 << 30);
     bench.root_cap(Cap::Frame { base, size, rights, device: false, mapping: None })
 }

@@ -5,7 +5,7 @@ use super::info::{self, Findings, MAX_EXTRA_PAGES, Page};
 use super::memory::Memory;
 use super::regions::{Piece, RegionList};
 use super::{BootError, BootInput};
-use crate::cap::{Asid, Cap, FrameRights, Mapping, TableLevel};
+use crate::cap::{Asid, Cap, Mapping, TableLevel};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::{Link, PhysAddr, Ref};
@@ -19,8 +19,9 @@ use crate::vspace::{Attributes, Entry};
 use core::mem::offset_of;
 use core::ops::Range;
 use d3os_abi::{
-    BootInfo, FrameSize, MAX_UNTYPED_BITS, MAX_UNTYPED_DESCRIPTORS, MIN_SCHED_CONTEXT_BITS,
-    MIN_UNTYPED_BITS, SLOT_SIZE_BITS, SlotRegion, USER_TOP, UntypedDescriptor, size_bits, slot,
+    BootInfo, CapRights, FrameSize, MAX_UNTYPED_BITS, MAX_UNTYPED_DESCRIPTORS,
+    MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS, SLOT_SIZE_BITS, SlotRegion, USER_TOP,
+    UntypedDescriptor, size_bits, slot,
 };
 use heapless::Vec;
 
@@ -222,7 +223,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         let page: Ref<Page> = self.allocate(size_bits::PAGING, "the root task's image")?;
         self.user_pages += 1;
         let base = page.address();
-        let (size, rights) = (FrameSize::Small, FrameRights { read: true, write: true });
+        let (size, rights) = (FrameSize::Small, CapRights::READ_WRITE);
         let entry = Entry::page(base, size, rights, Attributes::from_word(0));
         self.enter(vaddr, size.bits(), entry);
         let mapping = Some(Mapping { asid: ROOT_ASID, vaddr });

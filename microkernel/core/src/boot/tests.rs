@@ -3,14 +3,14 @@
 
 use super::image::PAGE;
 use super::{BootError, BootInput, Framebuffer, ImageError, RegionList, Share};
-use crate::cap::{Asid, Cap, FrameRights, Mapping};
+use crate::cap::{Asid, Cap, Mapping};
 use crate::invariants::SlotArray;
 use crate::kernel::{Event, Kernel, Next};
 use crate::memory::{PhysAddr, Ref};
 use crate::objects::{PageTable, Tcb, TcbSlot};
 use crate::simulation::{RAM_BASE, SimulatedMachine};
 use crate::slot::{Slot, TCB_SLOTS};
-use d3os_abi::{BootInfo, FrameSize, SlotRegion, USER_TOP, chunk, slot};
+use d3os_abi::{BootInfo, CapRights, FrameSize, SlotRegion, USER_TOP, chunk, slot};
 use proptest::prelude::*;
 use std::mem::offset_of;
 use std::ops::Range;
@@ -354,7 +354,7 @@ fn the_slots_hold_what_the_interface_says() {
     let expect_frame = |cap, vaddr| {
         let Cap::Frame { size, rights, device, mapping, .. } = cap else { panic!("{cap:?}") };
         assert_eq!((size, device), (FrameSize::Small, false));
-        assert_eq!(rights, FrameRights { read: true, write: true });
+        assert_eq!(rights, CapRights::READ_WRITE);
         assert_eq!(mapping, Some(Mapping { asid: Asid(1), vaddr }));
     };
     expect_frame(root.cap(slot::IPC_BUFFER_FRAME), 0x1000_2000);

@@ -285,7 +285,9 @@ impl Subject<'_> {
         let writable = entry & WRITE != 0;
         let recorded = |slot: &u64| match self.kernel.cap_at(Ref::at(PhysAddr(*slot))) {
             Cap::Frame { size, rights, mapping: Some(at), .. } => {
-                size.bits() == shift && at.vaddr == vaddr && (rights.write || !writable)
+                size.bits() == shift
+                    && at.vaddr == vaddr
+                    && (rights == d3os_abi::CapRights::READ_WRITE || !writable)
             }
             _ => false,
         };

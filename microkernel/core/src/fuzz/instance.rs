@@ -6,7 +6,7 @@ use super::clock::Clock;
 use super::ledger::{Kind, Ledger, cnode_bits};
 use super::random::Random;
 use super::tally::Tally;
-use crate::cap::{Asid, Cap, FrameRights};
+use crate::cap::{Asid, Cap};
 use crate::invariants::SlotArray;
 use crate::kernel::{Event, Kernel, Next};
 use crate::memory::{Link, PhysAddr, Ref};
@@ -526,7 +526,7 @@ fn root_cnode() -> Cap {
 }
 
 fn root_frame() -> Cap {
-    let rights = FrameRights { read: true, write: true };
+    let rights = CapRights::READ_WRITE;
     Cap::Frame { base: ROOT_BUFFER, size: FrameSize::Small, rights, device: false, mapping: None }
 }
 

@@ -85,6 +85,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    #[inline(always)]
     fn decode_copy(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
         let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
         let rights = CapRights::from_word(self.argument(inv, 4)?);
@@ -128,6 +129,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Checks the words and the root that say where a capability comes from, and that it can go to `dest`.
+    #[inline(always)]
     fn decode_transfer(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<Transfer> {
         let [index, depth] = self.arguments(inv, 2)?;
         let root = self.extra_raw(inv, 0)?;
@@ -144,6 +146,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The request to insert what may be derived from `cap`, which stands for the one in `source`.
+    #[inline]
     fn derived(
         &self,
         dest: Ref<Slot>,

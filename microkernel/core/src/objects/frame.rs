@@ -4,8 +4,8 @@ use crate::cap::RawCap;
 use crate::objects::PageTable;
 use crate::vspace::{AddressSpace, Attributes, Entry, EntryPlace, check_user_range};
 use crate::{
-    Answer, Cap, Decoded, FrameRights, Invocation, Kernel, Machine, Mapping, Outcome, PhysAddr,
-    Ref, SyscallError, ensure,
+    Answer, Cap, Decoded, Invocation, Kernel, Machine, Mapping, Outcome, PhysAddr, Ref,
+    SyscallError, ensure,
 };
 use d3os_abi::{CapRights, IPC_BUFFER_SIZE_BITS, Label};
 
@@ -29,16 +29,6 @@ pub(crate) enum FrameRequest {
     GetAddress(PhysAddr),
 }
 
-impl FrameRights {
-    /// The rights of a mapping that was asked for with `asked`.
-    const fn masked(self, asked: CapRights) -> Self {
-        Self {
-            read: self.read && asked.contains(CapRights::READ),
-            write: self.write && asked.contains(CapRights::WRITE),
-        }
-    }
-}
-
 impl<M: Machine> Kernel<M> {
     /// Checks an invocation of a frame.
     pub(crate) fn decode_frame(&self, inv: &Invocation) -> Decoded<FrameRequest> {
@@ -54,7 +44,7 @@ impl<M: Machine> Kernel<M> {
         let frame = self.invoked(inv);
         let (base, size, mapping) = (frame.address(), frame.frame_size(), frame.mapping());
         let [vaddr, asked, attributes] = self.arguments(inv, 0)?;
-        let rights = frame.frame_rights().masked(CapRights::from_word(asked));
+        let rights = frame.frame_rights().and(CapRights::from_word(asked));
         let space = self.address_space_argument(inv)?;
         check_same_mapping(mapping, vaddr, space)?;
         check_user_range(vaddr, size.bytes(), 0)?;
@@ -107,11 +97,7 @@ impl<M: Machine> Kernel<M> {
     /// `IllegalOperation` for what is no frame or device memory (the kernel writes to the buffer by
     /// itself, and reading a device has effects), `Alignment` if `vaddr` is not aligned to the
     /// buffer's size.
-    pub(crate) fn check_ipc_buffer(
-        &self,
-        cap: Cap,
-        vaddr: u64,
-    ) -> Decoded<(PhysAddr, FrameRights)> {
+    pub(crate) fn check_ipc_buffer(&self, cap: Cap, vaddr: u64) -> Decoded<(PhysAddr, CapRights)> {
         let Cap::Frame { base, size, rights, device: false, .. } = cap else {
             return Err(SyscallError::IllegalOperation);
         };

@@ -10,8 +10,8 @@
 
 use crate::cap::{RawCap, tag};
 use crate::{
-    Answer, Cap, Decoded, FrameRights, Invocation, Kernel, Machine, Outcome, PhysAddr, Preempted,
-    Ref, Slot, SyscallError, TableLevel, ensure, ensure_range,
+    Answer, Cap, Decoded, Invocation, Kernel, Machine, Outcome, PhysAddr, Preempted, Ref, Slot,
+    SyscallError, TableLevel, ensure, ensure_range,
 };
 use d3os_abi::{
     CapRights, FrameSize, Label, MAX_UNTYPED_BITS, MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS,
@@ -158,7 +158,7 @@ impl<M: Machine> Kernel<M> {
     fn create_object(&mut self, request: &RetypeRequest, at: PhysAddr) -> RawCap {
         let table = |level| Cap::Table { object: Ref::at(at), level, mapping: None }.into();
         let frame = |size| {
-            let rights = FrameRights { read: true, write: true };
+            let rights = CapRights::READ_WRITE;
             RawCap::frame(at, size, rights, request.device)
         };
         match request.kind {

@@ -195,8 +195,8 @@ impl<M: Machine> Kernel<M> {
         }
         let cap = self.derive_cap(source, cap)?.unpack();
         let (physical, rights) = self.check_ipc_buffer(cap, address)?;
-        let address = if rights.read { physical } else { PhysAddr(0) };
-        let writable = rights.read && rights.write;
+        let address = if rights.contains(CapRights::READ) { physical } else { PhysAddr(0) };
+        let writable = rights == CapRights::READ_WRITE;
         Ok(NewBuffer { frame: NewCap { cap, source }, address, writable })
     }
 
