@@ -58,9 +58,16 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// As `invoke`, which is a part of `Call`, as this is how kernel objects are invoked.
+    /// As `invoke`, which is a part of `Call`, as this is how kernel objects are invoked; other sends
+    /// mostly are messages or signals that carry nothing.
     #[inline(never)]
     fn send(&mut self, thread: Ref<Tcb>, cptr: u64, mode: SendMode) -> Invoked {
+        if MessageInfo(self.get(thread).context.rsi).extra_caps() == 0
+            && let Some(slot) = self.lookup_directly(thread, cptr)
+            && self.send_message(thread, slot, mode)
+        {
+            return Invoked::Done;
+        }
         self.invoke(thread, cptr, mode)
     }
 
