@@ -18,7 +18,9 @@
 use crate::objects::{AsidPool, Endpoint, Notification, PageTable, Reply, SchedContext, Tcb};
 use crate::slot::TCB_SLOTS;
 use crate::{PhysAddr, Ref, Slot};
-use d3os_abi::{CNodeCapData, CapRights, FrameSize, MIN_UNTYPED_BITS, SLOT_SIZE_BITS, size_bits};
+use d3os_abi::{
+    CNodeCapData, CapRights, FrameSize, MIN_UNTYPED_BITS, ObjectType, SLOT_SIZE_BITS, size_bits,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// An address-space identifier: pool in the high three bits, entry in the low nine.
@@ -291,7 +293,9 @@ impl RawCap {
             }
             Cap::SchedControl { core } => Self::plain(tag::SCHED_CONTROL, core.into()),
             Cap::Frame { base, size, rights, device, mapping } => {
-                Self::frame(base, size, rights, device).with_mapping(mapping)
+                let device = if device { FRAME_DEVICE } else { 0 };
+                let small = rights.word() | frame_size(size) | device;
+                Self::new(tag::FRAME, small, base, 0).with_mapping(mapping)
             }
             Cap::Table { object, level, mapping } => {
                 Self::new(tag::TABLE, level as u64, object.address(), 0).with_mapping(mapping)
@@ -527,10 +531,37 @@ impl RawCap {
         Self { head: self.head & !(MAPPED << SMALL_SHIFT) | mapped << SMALL_SHIFT, data }
     }
 
-    /// A frame that is mapped nowhere.
-    pub(crate) fn frame(base: PhysAddr, size: FrameSize, rights: CapRights, device: bool) -> Self {
-        let device = u64::from(device) * FRAME_DEVICE;
-        Self::new(tag::FRAME, rights.word() | (size as u64) << FRAME_SIZE_SHIFT | device, base, 0)
+    /// The first capability to the object that retyping memory `at` made.
+    pub(crate) const fn first(kind: ObjectType, user_size: u8, device: bool, at: PhysAddr) -> Self {
+        const FRAME: u64 = CapRights::READ_WRITE.word();
+        let size = user_size as u64;
+        let (tag, small) = match kind {
+            ObjectType::Untyped => (tag::UNTYPED, size),
+            ObjectType::Tcb => (tag::THREAD, 0),
+            ObjectType::Endpoint => (tag::ENDPOINT, CapRights::ALL.word()),
+            ObjectType::Notification => (tag::NOTIFICATION, CapRights::READ_WRITE.word()),
+            ObjectType::CNode => (tag::CNODE, size),
+            ObjectType::SchedContext => (tag::SCHED_CONTEXT, size),
+            ObjectType::Reply => (tag::REPLY, 1),
+            ObjectType::Pml4 => (tag::VSPACE, 0),
+            ObjectType::Pdpt => (tag::TABLE, TableLevel::Pdpt as u64),
+            ObjectType::PageDirectory => (tag::TABLE, TableLevel::PageDirectory as u64),
+            ObjectType::PageTable => (tag::TABLE, TableLevel::PageTable as u64),
+            ObjectType::SmallPage => (tag::FRAME, FRAME | frame_size(FrameSize::Small)),
+            ObjectType::LargePage => (tag::FRAME, FRAME | frame_size(FrameSize::Large)),
+            ObjectType::HugePage => (tag::FRAME, FRAME | frame_size(FrameSize::Huge)),
+        };
+        let small = match tag {
+            tag::UNTYPED if device => small | UNTYPED_DEVICE,
+            tag::FRAME if device => small | FRAME_DEVICE,
+            _ => small,
+        };
+        Self::new(tag, small, at, 0)
+    }
+
+    /// A capability like this one, to the object that lies `bytes` behind this one's.
+    pub(crate) const fn further(self, bytes: u64) -> Self {
+        Self { head: self.head + (bytes << ADDRESS_SHIFT), data: self.data }
     }
 
     fn cnode(object: Ref<Slot>, radix: u8, guard_size: u8, guard: u64) -> Self {
@@ -641,6 +672,11 @@ impl From<Cap> for RawCap {
     fn from(cap: Cap) -> Self {
         Self::pack(cap)
     }
+}
+
+/// The size among a frame's small fields.
+const fn frame_size(size: FrameSize) -> u64 {
+    (size as u64) << FRAME_SIZE_SHIFT
 }
 
 const fn asid(word: u64) -> Asid {

@@ -27,12 +27,15 @@
 
 use crate::cap::{RawCap, tag};
 use crate::{Cap, Kernel, Machine, PhysAddr, Ref, Slot, Zombie, ZombieKind, ZombieState};
+use d3os_abi::CapRights;
+
 /// An interrupt waits: what was done is kept, and the operation is to be started again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Preempted;
 
-/// Units of work between two questions whether an interrupt waits.
-const PREEMPTION_INTERVAL: u32 = if cfg!(test) { 1 } else { 100 };
+/// Units of work, of a few hundred instructions at most, between two questions whether an interrupt
+/// waits: asking takes seven slow reads of the interrupt controller.
+const PREEMPTION_INTERVAL: u32 = if cfg!(test) { 1 } else { 16 };
 
 /// What is left to do after a step of a deletion.
 enum Step {
@@ -49,7 +52,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn delete(&mut self, slot: Ref<Slot>) -> Result<(), Preempted> {
         let mut target = slot;
         loop {
-            match self.delete_step(target) {
+            match self.delete_step(target)? {
                 Step::Done => return Ok(()),
                 Step::Continue(next) => target = next,
             }
@@ -84,90 +87,105 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(always)]
-    fn delete_step(&mut self, target: Ref<Slot>) -> Step {
+    fn delete_step(&mut self, target: Ref<Slot>) -> Result<Step, Preempted> {
         let cap = self.get(target).raw;
         match cap.tag() {
-            tag::NULL => Step::Done,
+            tag::NULL => Ok(Step::Done),
             tag::ZOMBIE => self.delete_zombie(target, cap.unpack_zombie()),
-            _ => match self.finalise(target) {
-                None => {
-                    self.vacate(target);
-                    Step::Done
-                }
-                Some(zombie) => {
-                    self.update_cap(target, zombie);
-                    Step::Continue(target)
-                }
-            },
+            _ => self.finalise(target),
         }
     }
 
     #[inline(never)]
-    fn delete_zombie(&mut self, target: Ref<Slot>, zombie: Zombie) -> Step {
+    fn delete_zombie(&mut self, target: Ref<Slot>, zombie: Zombie) -> Result<Step, Preempted> {
         match zombie.state {
             ZombieState::Active { cursor } => self.zombie_step(target, zombie, cursor),
-            ZombieState::Waiting { previous } => self.leave_worklist(target, zombie, previous),
+            ZombieState::Waiting { previous } => Ok(self.leave_worklist(target, zombie, previous)),
         }
     }
 
-    /// Undoes what the capability in `slot` stands for, if it is the last one to its object. What
-    /// comes back is to take its place; with `None` the slot is to be emptied.
+    /// Undoes what the capability in `slot` stands for, if it is the last one to its object. Then the
+    /// slot is empty, or holds a zombie to go on with.
     #[inline(always)]
-    fn finalise(&mut self, slot: Ref<Slot>) -> Option<Zombie> {
+    fn finalise(&mut self, slot: Ref<Slot>) -> Result<Step, Preempted> {
         let cap = self.get(slot).raw;
         if cap.tag() == tag::FRAME {
             self.finalise_frame(cap);
-        } else if self.is_final(slot) {
-            return self.finalise_object(cap);
+        } else if self.is_final(slot)
+            && let Some(zombie) = self.finalise_object(slot, cap)?
+        {
+            self.update_cap(slot, zombie);
+            return Ok(Step::Continue(slot));
         }
-        None
+        self.vacate(slot);
+        Ok(Step::Done)
     }
 
     #[inline(never)]
-    fn finalise_object(&mut self, cap: RawCap) -> Option<Zombie> {
+    fn finalise_object(
+        &mut self,
+        slot: Ref<Slot>,
+        cap: RawCap,
+    ) -> Result<Option<Zombie>, Preempted> {
         match cap.tag() {
-            tag::ENDPOINT => self.finalise_endpoint(cap.object()),
-            tag::NOTIFICATION => self.finalise_notification(cap.object()),
+            tag::ENDPOINT => {
+                self.disarm(slot);
+                self.finalise_endpoint(cap.object())?;
+            }
+            tag::NOTIFICATION => {
+                self.disarm(slot);
+                self.finalise_notification(cap.object())?;
+            }
             tag::REPLY => self.finalise_reply(cap.object()),
             tag::CNODE => {
-                return Some(Zombie::new(cap.object(), ZombieKind::CNode(cap.size_bits())));
+                return Ok(Some(Zombie::new(cap.object(), ZombieKind::CNode(cap.size_bits()))));
             }
             tag::THREAD => {
                 self.finalise_thread(cap.object());
-                return Some(Zombie::new(cap.object(), ZombieKind::Tcb));
+                return Ok(Some(Zombie::new(cap.object(), ZombieKind::Tcb)));
             }
             tag::SCHED_CONTEXT => self.finalise_sched_context(cap.object()),
             tag::TABLE => self.finalise_table(cap),
             tag::VSPACE => self.finalise_vspace(cap),
-            _ => self.finalise_authority(cap.unpack()),
+            _ => self.finalise_authority(cap.unpack())?,
         }
-        None
+        Ok(None)
     }
 
-    fn finalise_authority(&mut self, cap: Cap) {
+    fn finalise_authority(&mut self, cap: Cap) -> Result<(), Preempted> {
         match cap {
             Cap::AsidPool { object, base } => self.finalise_asid_pool(object, base),
-            Cap::IrqHandler { vector } => self.finalise_irq_handler(vector),
+            Cap::IrqHandler { vector } => self.finalise_irq_handler(vector)?,
             Cap::IoPort { first, last } => self.finalise_io_port(first, last),
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Keeps threads that are sent back from waiting again in the object of the capability in `slot`,
+    /// while it goes away: it looks to them as if it were gone.
+    fn disarm(&mut self, slot: Ref<Slot>) {
+        let cap = &mut self.get_mut(slot).raw;
+        *cap = cap.mask_rights(CapRights::NONE);
     }
 
     /// Empties the slot at the cursor, or moves the cursor on.
-    fn zombie_step(&mut self, target: Ref<Slot>, zombie: Zombie, cursor: Ref<Slot>) -> Step {
+    fn zombie_step(
+        &mut self,
+        target: Ref<Slot>,
+        zombie: Zombie,
+        cursor: Ref<Slot>,
+    ) -> Result<Step, Preempted> {
         let cap = self.get(cursor).raw;
         if cursor == target || cap.is_null() {
-            return self.advance(target, zombie, cursor);
+            return Ok(self.advance(target, zombie, cursor));
         }
         if cap.tag() == tag::ZOMBIE {
             self.take_in(target, cursor, cap.unpack_zombie());
         } else {
-            match self.finalise(cursor) {
-                None => self.vacate(cursor),
-                Some(inner) => self.update_cap(cursor, inner),
-            }
+            self.finalise(cursor)?;
         }
-        Step::Continue(target)
+        Ok(Step::Continue(target))
     }
 
     /// Moves the cursor from an empty slot to the one before it; after the first, the object is empty.

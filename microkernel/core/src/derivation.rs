@@ -52,6 +52,31 @@ impl<M: Machine> Kernel<M> {
         self.link_after(source, dest, slot);
     }
 
+    /// Puts capabilities to `count` objects, of which `first` names the first and each takes `bytes`, into
+    /// the empty slots from `dest` on, made of the untyped in `source`.
+    pub(crate) fn insert_made(
+        &mut self,
+        dest: Ref<Slot>,
+        first: RawCap,
+        bytes: u64,
+        count: u64,
+        source: Ref<Slot>,
+    ) {
+        let behind = self.get(source).next();
+        let (mut cap, mut place, mut next) = (first, dest, behind);
+        for left in (0..count).rev() {
+            let mut slot = Slot::original(cap);
+            slot.prev = Link::to(if left == 0 { source } else { place.index(1) });
+            slot.set_next(next);
+            *self.get_mut(place) = slot;
+            (cap, next, place) = (cap.further(bytes), Some(place), place.index(1));
+        }
+        self.get_mut(source).set_next(next);
+        if let Some(behind) = behind {
+            self.get_mut(behind).prev = Link::to(dest);
+        }
+    }
+
     /// Moves the capability in `source`, as `cap`, to the empty slot `dest`.
     pub(crate) fn move_cap(&mut self, dest: Ref<Slot>, source: Ref<Slot>, cap: impl Into<RawCap>) {
         let mut slot = core::mem::take(self.get_mut(source));

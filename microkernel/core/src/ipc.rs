@@ -445,10 +445,7 @@ impl<M: Machine> Kernel<M> {
         let (state, blocked_on, reply) = (tcb.state, tcb.blocked_on, tcb.reply);
         match state {
             ThreadState::BLOCKED_ON_SEND | ThreadState::BLOCKED_ON_RECEIVE => {
-                let endpoint: Ref<Endpoint> = Ref::at(blocked_on);
-                let (kind, queue) = self.get(endpoint).queue();
-                let queue = self.remove_waiting(queue, thread);
-                self.get_mut(endpoint).set_queue(kind, queue);
+                self.leave_endpoint(Ref::at(blocked_on), thread);
                 if let Some(reply) = reply.get() {
                     self.unlink_reply(reply, thread);
                 }

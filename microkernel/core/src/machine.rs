@@ -62,7 +62,7 @@ pub trait Machine {
     fn set_address_space(&mut self, root: PhysAddr);
     /// The root that holds the kernel's mappings only, for threads without a VSpace.
     fn kernel_address_space(&self) -> PhysAddr;
-    /// Fills the kernel's part (upper half) of a new page-table root.
+    /// Fills the kernel's part (upper half) of a new, zeroed page-table root.
     fn init_address_space(&mut self, root: PhysAddr);
     /// Forgets cached translations of one page, in the address space of `root`.
     fn flush_page(&mut self, root: PhysAddr, vaddr: u64);

@@ -24,6 +24,8 @@ const HUGE_PAGE: u64 = 1 << 30;
 const BOOTSTRAP_END: u64 = 4 * HUGE_PAGE;
 /// RAM that the kernel can see: 2 TiB.
 const PHYSMAP_TABLES: usize = 4;
+/// Entries of a page-table root that the kernel's half has: of RAM, and of the image and devices.
+pub(crate) const KERNEL_ENTRIES: [usize; PHYSMAP_TABLES + 1] = [256, 257, 258, 259, 511];
 /// Tables of 4 KiB pages for the image: 8 MiB with its symbols.
 const IMAGE_TABLES: usize = 4;
 /// Tables of what user space shows: the root, and for the code as for the core's window one at each
@@ -192,11 +194,9 @@ fn entry_for(table: &Table) -> u64 {
 }
 
 fn link_tables(tables: &mut Tables) {
-    const FIRST_PHYSMAP: usize = 256;
-    for (index, table) in tables.physmap.iter().enumerate() {
-        tables.root[FIRST_PHYSMAP + index] = entry_for(table);
+    for (index, table) in KERNEL_ENTRIES.into_iter().zip(tables.physmap.iter().chain([&tables.top])) {
+        tables.root[index] = entry_for(table);
     }
-    tables.root[511] = entry_for(&tables.top);
     tables.top[510] = entry_for(&tables.image_directory);
     tables.top[511] = entry_for(&tables.device_directory);
     tables.device_directory[0] = entry_for(&tables.devices);

@@ -1,5 +1,6 @@
 //! The machine of one core, as the kernel instance sees it: the [`Machine`] of real hardware.
 
+use crate::address_space::KERNEL_ENTRIES;
 use crate::core_local::Window;
 use crate::instance::Blueprint;
 use crate::instructions::{
@@ -18,8 +19,6 @@ use kernel_core::{
     CoreControl, InterruptTrigger, KernelObject, Link, Machine, PhysAddr, PortWidth, Ref, Ticks,
 };
 
-/// First entry of a page-table root that is the kernel's.
-const KERNEL_HALF: usize = 256;
 /// FS and GS bases are user addresses: bits above are cut off.
 const USER_ADDRESS: u64 = (1 << 47) - 1;
 
@@ -141,7 +140,7 @@ impl Hardware {
             self.store_fpu(owner);
         }
         let state: *const FpuState = &raw const self.object(thread).fpu;
-        // SAFETY: 16-byte aligned, written only by FXSAVE or as `FpuState::INITIAL`, so MXCSR has
+        // SAFETY: 16-byte aligned, written only by FXSAVE or `FpuState::init`, so MXCSR has
         // no reserved bit; the FPU is enabled, and the kernel itself uses none of its registers.
         unsafe { asm!("fxrstor64 [{}]", in(reg) state, options(nostack, readonly)) };
         self.fpu_owner = Link::to(thread);
@@ -238,9 +237,10 @@ impl Machine for Hardware {
     }
 
     fn init_address_space(&mut self, root: PhysAddr) {
-        let kernel = self.object::<PageTable>(Ref::at(self.shown_root)).entries;
-        let half = &mut self.object_mut::<PageTable>(Ref::at(root)).entries[KERNEL_HALF..];
-        half.copy_from_slice(&kernel[KERNEL_HALF..]);
+        for entry in KERNEL_ENTRIES {
+            let shown = self.object::<PageTable>(Ref::at(self.shown_root)).entries[entry];
+            self.object_mut::<PageTable>(Ref::at(root)).entries[entry] = shown;
+        }
     }
 
     fn flush_page(&mut self, root: PhysAddr, vaddr: u64) {

@@ -1,6 +1,6 @@
 //! Endpoints: synchronous message passing (manual, chapter 4).
 
-use crate::objects::{Neighbours, Queue, Tcb, ThreadState};
+use crate::objects::{Queue, Tcb, ThreadState};
 use crate::{Kernel, Link, Machine, PhysAddr, Preempted, Ref};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -84,21 +84,28 @@ impl Endpoint {
 
 impl<M: Machine> Kernel<M> {
     /// The endpoint is going away: whoever waits in it repeats its system call, and finds out.
-    pub(crate) fn finalise_endpoint(&mut self, endpoint: Ref<Endpoint>) {
-        let (_, queue) = self.get(endpoint).queue();
-        self.get_mut(endpoint).set_queue(Waiting::Senders, Queue::EMPTY);
-        let mut next = queue.head;
-        while let Some(thread) = next.get() {
-            next = self.get(thread).waiting.next;
-            self.get_mut(thread).waiting = Neighbours::default();
-            self.send_back(thread);
+    ///
+    /// # Errors
+    /// `Preempted`: some do, the others still wait.
+    pub(crate) fn finalise_endpoint(&mut self, endpoint: Ref<Endpoint>) -> Result<(), Preempted> {
+        while let Some(thread) = self.get(endpoint).queue().1.head.get() {
+            self.send_back(endpoint, thread);
+            self.preemption_point()?;
         }
-        self.reschedule();
+        Ok(())
+    }
+
+    /// Takes a thread out of those that wait in an endpoint.
+    pub(crate) fn leave_endpoint(&mut self, endpoint: Ref<Endpoint>, thread: Ref<Tcb>) {
+        let (kind, queue) = self.get(endpoint).queue();
+        let queue = self.remove_waiting(queue, thread);
+        self.get_mut(endpoint).set_queue(kind, queue);
     }
 
     /// Takes a thread out of waiting in an endpoint: it repeats its system call, or stops if it
     /// waited to tell a fault.
-    fn send_back(&mut self, thread: Ref<Tcb>) {
+    fn send_back(&mut self, endpoint: Ref<Endpoint>, thread: Ref<Tcb>) {
+        self.leave_endpoint(endpoint, thread);
         if let Some(reply) = self.get(thread).reply.get() {
             self.unlink_reply(reply, thread);
         }
@@ -106,12 +113,15 @@ impl<M: Machine> Kernel<M> {
         if tcb.fault.label == 0 {
             tcb.state = ThreadState::RESTART;
             self.wake_with_refills(thread);
+            self.reschedule();
         } else {
             tcb.state = ThreadState::INACTIVE;
         }
     }
 
-    /// Sends back whoever waits to send through a capability with this badge.
+    /// Sends back whoever waits to send through a capability with this badge. To pass by another
+    /// sender takes no longer than in [`Kernel::insert_waiting`], and is no unit of work: an attempt
+    /// that is started again gets past those that it has seen.
     ///
     /// # Errors
     /// `Preempted`: some were, the others still wait.
@@ -125,14 +135,10 @@ impl<M: Machine> Kernel<M> {
         while let Some(thread) = next.get() {
             next = self.get(thread).waiting.next;
             if self.get(thread).sending.badge == badge {
-                let (kind, queue) = self.get(endpoint).queue();
-                let queue = self.remove_waiting(queue, thread);
-                self.get_mut(endpoint).set_queue(kind, queue);
-                self.send_back(thread);
+                self.send_back(endpoint, thread);
+                self.preemption_point()?;
             }
-            self.preemption_point()?;
         }
-        self.reschedule();
         Ok(())
     }
 }

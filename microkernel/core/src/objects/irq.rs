@@ -12,8 +12,8 @@
 //! withdraw before. Only instance 0 can do it.
 
 use crate::{
-    Answer, Cap, CoreControl, Decoded, InterruptTrigger, Invocation, Kernel, Machine, Outcome, Ref,
-    Slot, SyscallError, ensure,
+    Answer, Cap, CoreControl, Decoded, InterruptTrigger, Invocation, Kernel, Machine, Outcome,
+    Preempted, Ref, Slot, SyscallError, ensure,
 };
 use d3os_abi::{CapRights, FIRST_SIGNAL_VECTOR, Label, MAX_IRQ_VECTOR, SIGNAL_LINES};
 
@@ -203,9 +203,9 @@ impl<M: Machine> Kernel<M> {
         };
         match request {
             IrqHandlerRequest::Acknowledge => self.acknowledge(vector),
-            IrqHandlerRequest::Clear => self.forget_notification(vector),
+            IrqHandlerRequest::Clear => self.forget_notification(vector)?,
             IrqHandlerRequest::SetNotification { cap, source } => {
-                self.forget_notification(vector);
+                self.forget_notification(vector)?;
                 self.insert_derived(self.irq_slot(vector), cap, source);
                 if self.irqs.unacknowledged & 1 << vector == 0 {
                     self.machine.unmask_interrupt(vector);
@@ -216,14 +216,15 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Empties the vector's slot, which never holds anything but a notification.
-    fn forget_notification(&mut self, vector: u8) {
+    fn forget_notification(&mut self, vector: u8) -> Result<(), Preempted> {
         let slot = self.irq_slot(vector);
         if let Cap::Notification { object, .. } = self.cap_at(slot) {
             if self.is_final(slot) {
-                self.finalise_notification(object);
+                self.finalise_notification(object)?;
             }
             self.vacate(slot);
         }
+        Ok(())
     }
 
     fn acknowledge(&mut self, vector: u8) {
@@ -232,11 +233,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The last capability to a handler goes away: the vector is free again.
-    pub(crate) fn finalise_irq_handler(&mut self, vector: u8) {
+    pub(crate) fn finalise_irq_handler(&mut self, vector: u8) -> Result<(), Preempted> {
         self.machine.mask_interrupt(vector);
-        self.forget_notification(vector);
+        self.forget_notification(vector)?;
         self.irqs.in_use &= !(1 << vector);
         self.irqs.unacknowledged &= !(1 << vector);
+        Ok(())
     }
 
     /// User interrupt `vector` has arrived: it stays masked until it is acknowledged.

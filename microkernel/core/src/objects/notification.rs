@@ -1,8 +1,8 @@
 //! Notifications: words of signals (manual, chapter 5).
 
-use crate::objects::{Neighbours, Queue, SchedContext, Tcb, ThreadState};
+use crate::objects::{Queue, SchedContext, Tcb, ThreadState};
 use crate::syscall::Blocking;
-use crate::{Kernel, Link, Machine, Ref};
+use crate::{Kernel, Link, Machine, Preempted, Ref};
 use d3os_abi::MessageInfo;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -136,7 +136,13 @@ impl<M: Machine> Kernel<M> {
 
     /// The notification is going away: it lends and wakes nobody any more, and whoever waits
     /// repeats its system call.
-    pub(crate) fn finalise_notification(&mut self, notification: Ref<Notification>) {
+    ///
+    /// # Errors
+    /// `Preempted`: some do, the others still wait.
+    pub(crate) fn finalise_notification(
+        &mut self,
+        notification: Ref<Notification>,
+    ) -> Result<(), Preempted> {
         let object = *self.get(notification);
         if let Some(context) = object.sched_context.get() {
             self.get_mut(context).notification = Link::NONE;
@@ -145,15 +151,13 @@ impl<M: Machine> Kernel<M> {
         if let Some(thread) = object.bound_thread.get() {
             self.unbind_notification(thread);
         }
-        self.get_mut(notification).waiting = Queue::EMPTY;
-        let mut next = object.waiting.head;
-        while let Some(thread) = next.get() {
-            next = self.get(thread).waiting.next;
-            let tcb = self.get_mut(thread);
-            tcb.waiting = Neighbours::default();
-            tcb.state = ThreadState::RESTART;
+        while let Some(thread) = self.get(notification).waiting.head.get() {
+            self.remove_signal_waiter(notification, thread);
+            self.get_mut(thread).state = ThreadState::RESTART;
             self.wake_with_refills(thread);
+            self.reschedule();
+            self.preemption_point()?;
         }
-        self.reschedule();
+        Ok(())
     }
 }

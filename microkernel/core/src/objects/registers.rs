@@ -39,9 +39,10 @@ fn sanitised(index: usize, word: u64) -> u64 {
 }
 
 impl Context {
-    /// A new thread's registers.
-    pub(crate) fn initial() -> Self {
-        Self { rflags: FORCED_FLAGS, full_frame: 1, ..Self::default() }
+    /// Makes a new thread's registers of zeroes.
+    pub(crate) const fn init(&mut self) {
+        self.rflags = FORCED_FLAGS;
+        self.full_frame = 1;
     }
 
     /// The register at `index` (below [`REGISTERS`]) in a register frame.
@@ -96,7 +97,8 @@ mod tests {
 
     #[test]
     fn every_register_keeps_its_place_and_dangerous_values_do_not() {
-        let mut context = Context::initial();
+        let mut context = Context::default();
+        context.init();
         for index in 0..REGISTERS {
             context.write_register(index, 0x1000 + index as u64);
         }
@@ -111,7 +113,8 @@ mod tests {
 
     #[test]
     fn flags_keep_the_kernel_in_charge() {
-        let mut context = Context::initial();
+        let mut context = Context::default();
+        context.init();
         context.write_register(RFLAGS, u64::MAX);
         let flags = context.rflags;
         for (name, bit) in

@@ -68,15 +68,11 @@ pub struct Context {
 pub struct FpuState(pub [u8; 512]);
 
 impl FpuState {
-    /// As FNINIT and LDMXCSR 0x1f80 leave it.
-    pub const INITIAL: Self = {
-        let mut bytes = [0; 512];
-        bytes[0] = 0x7f;
-        bytes[1] = 0x03;
-        bytes[24] = 0x80;
-        bytes[25] = 0x1f;
-        Self(bytes)
-    };
+    /// Makes of zeroes what FNINIT and LDMXCSR 0x1f80 leave.
+    const fn init(&mut self) {
+        [self.0[0], self.0[1]] = [0x7f, 0x03];
+        [self.0[24], self.0[25]] = [0x80, 0x1f];
+    }
 }
 
 /// What a thread is doing.
@@ -215,8 +211,8 @@ impl<M: Machine> Kernel<M> {
     /// Initialises a new thread, whose memory is zero: inactive, of the lowest priority.
     pub(crate) fn init_thread(&mut self, thread: Ref<Tcb>) {
         let tcb = self.get_mut(thread);
-        tcb.context = Context::initial();
-        tcb.fpu = FpuState::INITIAL;
+        tcb.context.init();
+        tcb.fpu.init();
     }
 
     /// Changes a thread's priority, and its place in the queue that it is in.

@@ -10,12 +10,11 @@
 
 use crate::cap::{RawCap, tag};
 use crate::{
-    Answer, Cap, Decoded, Invocation, Kernel, Machine, Outcome, PhysAddr, Preempted, Ref, Slot,
-    SyscallError, TableLevel, ensure, ensure_range,
+    Answer, Decoded, Invocation, Kernel, Machine, Outcome, PhysAddr, Preempted, Ref, Slot,
+    SyscallError, ensure, ensure_range,
 };
 use d3os_abi::{
-    CapRights, FrameSize, Label, MAX_UNTYPED_BITS, MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS,
-    ObjectType, RETYPE_FAN_OUT,
+    Label, MAX_UNTYPED_BITS, MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS, ObjectType, RETYPE_FAN_OUT,
 };
 
 /// log2 of the bytes that are cleared between two preemption points: a microsecond's work. Progress
@@ -84,11 +83,11 @@ impl<M: Machine> Kernel<M> {
         }
         let untyped = self.invoked(inv);
         self.update_cap(inv.slot, untyped.with_free(end.0 - untyped.address().0));
-        for i in 0..request.count {
-            let object = request.start.offset(i << request.object_bits());
-            let cap = self.create_object(&request, object);
-            self.insert_derived(request.dest.index(i), cap, inv.slot);
-        }
+        let RetypeRequest { kind, user_size, start, count, dest, device, .. } = request;
+        let bytes = 1 << request.object_bits();
+        self.init_objects(kind, (0..count).map(|index| start.offset(index * bytes)));
+        let first = RawCap::first(kind, user_size, device, start);
+        self.insert_made(dest, first, bytes, count, inv.slot);
         Ok(Answer::Empty)
     }
 
@@ -154,48 +153,12 @@ impl<M: Machine> Kernel<M> {
         self.get(slot).raw.cleared() << GRANULE_BITS
     }
 
-    /// Brings a cleared object into its first state; the capability to it.
-    fn create_object(&mut self, request: &RetypeRequest, at: PhysAddr) -> RawCap {
-        let table = |level| Cap::Table { object: Ref::at(at), level, mapping: None }.into();
-        let frame = |size| {
-            let rights = CapRights::READ_WRITE;
-            RawCap::frame(at, size, rights, request.device)
-        };
-        match request.kind {
-            ObjectType::Untyped => {
-                let (size_bits, device) = (request.user_size, request.device);
-                Cap::Untyped { base: at, size_bits, device, free: 0 }.into()
-            }
-            ObjectType::Tcb => {
-                self.init_thread(Ref::at(at));
-                Cap::Thread { object: Ref::at(at) }.into()
-            }
-            ObjectType::Endpoint => {
-                Cap::Endpoint { object: Ref::at(at), badge: 0, rights: CapRights::ALL }.into()
-            }
-            ObjectType::Notification => {
-                let rights = CapRights::READ_WRITE;
-                Cap::Notification { object: Ref::at(at), badge: 0, rights }.into()
-            }
-            ObjectType::CNode => {
-                let radix = request.user_size;
-                Cap::CNode { object: Ref::at(at), radix, guard_size: 0, guard: 0 }.into()
-            }
-            // Zeroes are a scheduling context that is not configured.
-            ObjectType::SchedContext => {
-                Cap::SchedContext { object: Ref::at(at), size_bits: request.user_size }.into()
-            }
-            ObjectType::Reply => Cap::Reply { object: Ref::at(at), can_grant: true }.into(),
-            ObjectType::Pml4 => {
-                self.init_vspace_root(Ref::at(at));
-                Cap::VSpace { root: Ref::at(at), asid: None }.into()
-            }
-            ObjectType::Pdpt => table(TableLevel::Pdpt),
-            ObjectType::PageDirectory => table(TableLevel::PageDirectory),
-            ObjectType::PageTable => table(TableLevel::PageTable),
-            ObjectType::SmallPage => frame(FrameSize::Small),
-            ObjectType::LargePage => frame(FrameSize::Large),
-            ObjectType::HugePage => frame(FrameSize::Huge),
+    /// Brings objects, of zeroes, into their first state; most are in it.
+    fn init_objects(&mut self, kind: ObjectType, objects: impl Iterator<Item = PhysAddr>) {
+        match kind {
+            ObjectType::Tcb => objects.for_each(|at| self.init_thread(Ref::at(at))),
+            ObjectType::Pml4 => objects.for_each(|at| self.init_vspace_root(Ref::at(at))),
+            _ => {}
         }
     }
 }
