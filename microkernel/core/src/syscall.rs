@@ -91,7 +91,8 @@ impl<M: Machine> Kernel<M> {
         if let Err((cptr, failure)) = self.find_sent_caps(thread, info, &mut inv.extra) {
             return self.send_astray(thread, mode, cptr, failure);
         }
-        if self.send_message(thread, slot, mode) {
+        let is_message = self.get(slot).raw.tag() <= tag::LAST_SENT_THROUGH;
+        if is_message && self.send_message(thread, slot, mode) {
             return Invoked::Done;
         }
         self.invoke_object(&inv, mode)
@@ -117,9 +118,6 @@ impl<M: Machine> Kernel<M> {
     #[inline]
     fn send_message(&mut self, thread: Ref<Tcb>, slot: Ref<Slot>, mode: SendMode) -> bool {
         let raw = self.get(slot).raw;
-        if raw.tag() > tag::LAST_SENT_THROUGH {
-            return false;
-        }
         if let Some((object, badge, rights)) = raw.as_notification() {
             if !rights.contains(CapRights::WRITE) {
                 return false;
