@@ -127,15 +127,11 @@ impl<M: Machine> Kernel<M> {
         slot: Ref<Slot>,
         cap: RawCap,
     ) -> Result<Option<Zombie>, Preempted> {
+        // It may take several attempts, and who is sent back meanwhile is to find nothing to wait in.
+        self.update_cap(slot, cap.mask_rights(CapRights::NONE));
         match cap.tag() {
-            tag::ENDPOINT => {
-                self.disarm(slot);
-                self.finalise_endpoint(cap.object())?;
-            }
-            tag::NOTIFICATION => {
-                self.disarm(slot);
-                self.finalise_notification(cap.object())?;
-            }
+            tag::ENDPOINT => self.finalise_endpoint(cap.object())?,
+            tag::NOTIFICATION => self.finalise_notification(cap.object())?,
             tag::REPLY => self.finalise_reply(cap.object()),
             tag::CNODE => {
                 return Ok(Some(Zombie::new(cap.object(), ZombieKind::CNode(cap.size_bits()))));
@@ -147,26 +143,14 @@ impl<M: Machine> Kernel<M> {
             tag::SCHED_CONTEXT => self.finalise_sched_context(cap.object()),
             tag::TABLE => self.finalise_table(cap),
             tag::VSPACE => self.finalise_vspace(cap),
-            _ => self.finalise_authority(cap.unpack())?,
+            _ => match cap.unpack() {
+                Cap::AsidPool { object, base } => self.finalise_asid_pool(object, base),
+                Cap::IrqHandler { vector } => self.finalise_irq_handler(vector)?,
+                Cap::IoPort { first, last } => self.finalise_io_port(first, last),
+                _ => {}
+            },
         }
         Ok(None)
-    }
-
-    fn finalise_authority(&mut self, cap: Cap) -> Result<(), Preempted> {
-        match cap {
-            Cap::AsidPool { object, base } => self.finalise_asid_pool(object, base),
-            Cap::IrqHandler { vector } => self.finalise_irq_handler(vector)?,
-            Cap::IoPort { first, last } => self.finalise_io_port(first, last),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Keeps threads that are sent back from waiting again in the object of the capability in `slot`,
-    /// while it goes away: it looks to them as if it were gone.
-    fn disarm(&mut self, slot: Ref<Slot>) {
-        let cap = &mut self.get_mut(slot).raw;
-        *cap = cap.mask_rights(CapRights::NONE);
     }
 
     /// Empties the slot at the cursor, or moves the cursor on.

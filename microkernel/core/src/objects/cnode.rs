@@ -30,13 +30,6 @@ pub(crate) enum CNodeRequest {
     CancelBadgedSends { endpoint: Ref<Endpoint>, badge: u64 },
 }
 
-/// What the four copying and moving invocations have in common: an empty slot and a full one.
-struct Transfer {
-    dest: Ref<Slot>,
-    source: Ref<Slot>,
-    cap: RawCap,
-}
-
 impl<M: Machine> Kernel<M> {
     /// Checks an invocation of a CNode.
     ///
@@ -87,25 +80,25 @@ impl<M: Machine> Kernel<M> {
 
     #[inline(always)]
     fn decode_copy(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
-        let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
+        let (source, cap) = self.decode_transfer(inv, dest)?;
         let rights = CapRights::from_word(self.argument(inv, 4)?);
         self.derived(dest, source, Some(cap.mask_rights(rights)))
     }
 
     fn decode_mint(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
-        let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
+        let (source, cap) = self.decode_transfer(inv, dest)?;
         let [rights, data] = self.arguments(inv, 4)?;
         let cap = cap.mask_rights(CapRights::from_word(rights)).with_data(data);
         self.derived(dest, source, cap)
     }
 
     fn decode_move(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
-        let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
+        let (source, cap) = self.decode_transfer(inv, dest)?;
         Ok(CNodeRequest::Move { dest, source, cap })
     }
 
     fn decode_mutate(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<CNodeRequest> {
-        let Transfer { dest, source, cap } = self.decode_transfer(inv, dest)?;
+        let (source, cap) = self.decode_transfer(inv, dest)?;
         let cap = cap.moved_with_data(self.argument(inv, 4)?);
         Ok(CNodeRequest::Move { dest, source, cap: cap.ok_or(SyscallError::IllegalOperation)? })
     }
@@ -128,14 +121,14 @@ impl<M: Machine> Kernel<M> {
         Ok(CNodeRequest::Rotate { dest, pivot, source, pivot_cap, source_cap })
     }
 
-    /// Checks the words and the root that say where a capability comes from, and that it can go to `dest`.
+    /// Where a capability is to come from, and it; checks that it can go to `dest`.
     #[inline(always)]
-    fn decode_transfer(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<Transfer> {
+    fn decode_transfer(&self, inv: &Invocation, dest: Ref<Slot>) -> Decoded<(Ref<Slot>, RawCap)> {
         let [index, depth] = self.arguments(inv, 2)?;
         let root = self.extra_raw(inv, 0)?;
         self.ensure_empty(dest)?;
         let source = self.lookup_target_slot(root, index, depth, true)?;
-        Ok(Transfer { dest, source, cap: self.occupied(source, depth, true)? })
+        Ok((source, self.occupied(source, depth, true)?))
     }
 
     /// The capability in a slot that was found at `depth` and must not be empty.

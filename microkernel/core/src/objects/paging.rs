@@ -17,21 +17,9 @@ pub struct PageTable {
     pub entries: [u64; 512],
 }
 
-/// What a paging structure was asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TableRequest {
-    /// Enter it into the structure above.
-    Map {
-        /// The entry to write.
-        place: EntryPlace,
-        /// Its new contents.
-        entry: Entry,
-        /// What the capability records.
-        mapping: Mapping,
-    },
-    /// Take it out, with everything that it maps.
-    Unmap,
-}
+/// The entry to write into the structure above and where, and what the capability records; nothing:
+/// take it out there, with all that it maps.
+pub(crate) type TableRequest = Option<(EntryPlace, Entry, Mapping)>;
 
 impl<M: Machine> Kernel<M> {
     /// Fills the kernel's part of a zeroed page-table root.
@@ -63,37 +51,30 @@ impl<M: Machine> Kernel<M> {
         check_user_range(vaddr, 1, 0)?;
         let place = self.find_entry(space.root, vaddr, coverage)?;
         ensure(!self.entry(place).is_present(), SyscallError::DeleteFirst)?;
-        Ok(TableRequest::Map {
-            place,
-            entry: Entry::table(table.object(), Attributes::from_word(attributes)),
-            mapping: Mapping { asid: space.asid, vaddr },
-        })
+        let entry = Entry::table(table.object(), Attributes::from_word(attributes));
+        Ok(Some((place, entry, Mapping { asid: space.asid, vaddr })))
     }
 
     /// A copy of the capability would go on recording the mapping, so there must be none.
     fn decode_table_unmap(&self, inv: &Invocation) -> Decoded<TableRequest> {
         ensure(self.is_final(inv.slot), SyscallError::RevokeFirst)?;
-        Ok(TableRequest::Unmap)
+        Ok(None)
     }
 
     /// Carries out what was asked of a paging structure.
     pub(crate) fn perform_table(&mut self, inv: &Invocation, request: TableRequest) -> Outcome {
+        if let Some((place, entry, mapping)) = request {
+            self.set_entry(place, entry);
+            self.set_mapping(inv.slot, Some(mapping));
+            return Ok(Answer::Empty);
+        }
         let table = self.invoked(inv);
-        let mapping = match request {
-            TableRequest::Map { place, entry, mapping } => {
-                self.set_entry(place, entry);
-                Some(mapping)
-            }
-            TableRequest::Unmap => {
-                self.finalise_table(table);
-                if table.mapping().is_some() {
-                    // It may be mapped elsewhere next, where its old entries must not show up.
-                    self.get_mut(table.object::<PageTable>()).entries = [0; 512];
-                }
-                None
-            }
-        };
-        self.set_mapping(inv.slot, mapping);
+        if table.mapping().is_some() {
+            self.finalise_table(table);
+            // It may be mapped elsewhere next, where its old entries must not show up.
+            self.get_mut(table.object::<PageTable>()).entries = [0; 512];
+        }
+        self.set_mapping(inv.slot, None);
         Ok(Answer::Empty)
     }
 
