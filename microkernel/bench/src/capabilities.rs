@@ -1,18 +1,18 @@
 //! Invocations of kernel objects.
 
-use libd3os::abi::{CapRights, ObjectType, VmAttributes};
-use libd3os::cap::{Capability, Error, SlotRun, Untyped};
+use kernel_workbench::{CNODE, VSPACE, Workbench, slot_of};
+use libd3os::abi::{CapRights, FrameSize, ObjectType, VmAttributes};
+use libd3os::cap::{Capability, Error, SlotRun};
 
 use crate::checked_laps;
-use crate::workbench::{CNODE, VSPACE, Workbench, slot_of};
 
 /// log2 of the memory that objects are made of and made of again.
 const UNTYPED_BITS: u8 = 12;
 
 /// A page mapped and unmapped, its tables being there.
 pub(crate) fn map_unmap(bench: &mut Workbench) -> Result<(), Error> {
-    let (frame, address) = (bench.frame()?, bench.address());
-    bench.map(VSPACE, frame, address)?;
+    let frame = bench.frame(FrameSize::Small)?;
+    let address = bench.map(frame, FrameSize::Small)?;
     frame.unmap()?;
     checked_laps(|| {
         frame.map(VSPACE, address, CapRights::READ_WRITE, VmAttributes::WriteBack)?;
@@ -41,7 +41,7 @@ pub(crate) fn retype_frame(bench: &mut Workbench) -> Result<(), Error> {
 }
 
 fn retype(bench: &mut Workbench, kind: ObjectType) -> Result<(), Error> {
-    let memory = Untyped::new(bench.make(ObjectType::Untyped, UNTYPED_BITS)?);
+    let memory = bench.untyped(UNTYPED_BITS)?;
     let place = bench.empty_slot();
     let run = SlotRun::within(CNODE, place.address());
     let slot = slot_of(place);

@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use kernel_workbench::{CNODE, TCB, VSPACE, Workbench, nth};
 use libd3os::abi::{ObjectType, Syscall, UserRegisters};
 use libd3os::cap::{Bandwidth, Error, Frame, SchedContext, Space, Tcb};
 use libd3os::sys::Cptr;
@@ -10,7 +11,6 @@ use libd3os::time::Clock;
 
 use crate::long;
 use crate::machine;
-use crate::workbench::{CNODE, TCB, VSPACE, Workbench, nth};
 
 /// Of every thread here: one that is started runs at once, until it waits.
 pub(crate) const PRIORITY: u8 = long::PRIORITY + 1;

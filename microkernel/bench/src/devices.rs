@@ -1,12 +1,12 @@
 //! Interrupts: the interval timer wakes a thread while the core idles, or while it works.
 
+use kernel_workbench::{IO_PORT_CONTROL, IRQ_CONTROL, VSPACE, Workbench, slot_of};
 use libd3os::cap::{Error, IoPort, IoPortRange, IrqHandler, IrqPin, Notification};
 use libd3os::mark::{Phase, mark};
 use libd3os::sys::Cptr;
 
 use crate::checked_laps;
 use crate::peer::{Peer, Terms};
-use crate::workbench::{IO_PORT_CONTROL, IRQ_CONTROL, VSPACE, Workbench, slot_of};
 
 /// Of the thread that takes interrupts while another works.
 const HIGHEST: u8 = 255;

@@ -4,20 +4,22 @@
 //! nanosecond is 20,000 instructions, and a thread of higher priority takes the interrupt. An
 //! operation that is broken off so is begun again by the kernel until it ends.
 
+use kernel_workbench::{CNODE, TCB, Workbench, nth, slot_of, smallest_ram};
 use libd3os::abi::{CapRights, ObjectType};
-use libd3os::cap::{CNode, Capability, Error, Slot, SlotRun, Untyped};
+use libd3os::cap::{CNode, Capability, Error, Slot, SlotRun};
 use libd3os::mark::{LongOperation, Phase, mark};
 use libd3os::sys::Cptr;
 
 use crate::crowd::{self, Crowd};
 use crate::devices::Ticker;
 use crate::spaces;
-use crate::workbench::{CNODE, FAN_OUT, TCB, Workbench, nth, retype_many, slot_of};
 
 /// Of the thread that measures: below the ticker's and the crowds'.
 pub(crate) const PRIORITY: u8 = 100;
 /// log2 of the slots of CNodes; what has one size only ignores it.
 const CNODE_RADIX: u8 = 4;
+/// Objects that one invocation makes at most.
+const FAN_OUT: u64 = 256;
 /// log2 of the memory that large frames are made of.
 const HUGE_BITS: u8 = 30;
 /// Capabilities that are revoked.
@@ -74,7 +76,7 @@ fn retype(bench: &mut Workbench, kind: ObjectType) -> Result<(), Error> {
 
 /// From memory of its own, which is taken back at once.
 fn retype_large(bench: &mut Workbench, kind: ObjectType, count: u64) -> Result<(), Error> {
-    let memory = bench.ram(HUGE_BITS).expect("1 GiB of RAM in one piece");
+    let memory = smallest_ram(bench.boot(), HUGE_BITS).expect("1 GiB of RAM in one piece");
     let run = SlotRun::within(CNODE, bench.empty_slots(count).address());
     interrupted(bench, || memory.retype(kind, 0, run, count))?;
     slot_of(memory.cptr()).revoke()
@@ -83,7 +85,7 @@ fn retype_large(bench: &mut Workbench, kind: ObjectType, count: u64) -> Result<(
 /// A CNode with many copies of one capability, and where both are.
 fn copies(bench: &mut Workbench) -> Result<(Slot, Slot), Error> {
     let source = slot_of(bench.endpoint()?.cptr());
-    let cnode = CNode::new(bench.make(ObjectType::CNode, COPIES_RADIX)?);
+    let cnode = bench.cnode(COPIES_RADIX)?;
     for index in 0..COPIES {
         cnode.slot(index, COPIES_RADIX).mint_from(source, CapRights::ALL, 1 + index)?;
     }
@@ -113,8 +115,7 @@ fn delete_nested_cnodes(bench: &mut Workbench) -> Result<(), Error> {
 /// An endpoint and a badged capability to it, through which all of a crowd call.
 fn callers(bench: &mut Workbench) -> Result<(Cptr, Cptr), Error> {
     let endpoint = bench.endpoint()?.cptr();
-    let badged = bench.empty_slot();
-    slot_of(badged).mint_from(slot_of(endpoint), CapRights::ALL, 7)?;
+    let badged = bench.mint(endpoint, CapRights::ALL, 7)?;
     let crowd = Crowd::new(bench, MANY)?;
     crowd.start(|_| crowd::Script::call(badged))?;
     Ok((endpoint, badged))
@@ -143,7 +144,7 @@ fn delete_notification(bench: &mut Workbench) -> Result<(), Error> {
 }
 
 fn delete_page_table(bench: &mut Workbench) -> Result<(), Error> {
-    let space = spaces::empty(bench)?;
+    let space = bench.address_space()?;
     let table = spaces::full_page_table(bench, space)?;
     interrupted(bench, || {
         table.unmap()?;
@@ -153,7 +154,7 @@ fn delete_page_table(bench: &mut Workbench) -> Result<(), Error> {
 }
 
 fn delete_vspace(bench: &mut Workbench) -> Result<(), Error> {
-    let space = spaces::empty(bench)?;
+    let space = bench.address_space()?;
     spaces::fill_with_tables(bench, space)?;
     interrupted(bench, || slot_of(space.cptr()).delete())
 }
@@ -165,9 +166,8 @@ fn delete_asid_pool(bench: &mut Workbench) -> Result<(), Error> {
 
 /// Servers that each call the next; the last calls where nobody answers.
 fn delete_replies(bench: &mut Workbench) -> Result<(), Error> {
-    let memory = Untyped::new(bench.make(ObjectType::Untyped, REPLIES_BITS)?);
-    let replies = bench.empty_slots(MANY);
-    retype_many(memory, ObjectType::Reply, 0, replies, MANY)?;
+    let memory = bench.untyped(REPLIES_BITS)?;
+    let replies = bench.make_many_of(memory, ObjectType::Reply, 0, MANY)?;
     let endpoints = bench.make_many(ObjectType::Endpoint, 0, MANY + 1)?;
     let servers = Crowd::new(bench, MANY)?;
     servers.start(|n| {

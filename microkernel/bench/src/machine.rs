@@ -1,7 +1,6 @@
 //! What takes instructions or addresses of its own.
 
 use core::arch::{asm, global_asm};
-use core::cell::UnsafeCell;
 
 use libd3os::abi::IpcBuffer;
 
@@ -11,35 +10,10 @@ pub(crate) fn fault() {
     unsafe { asm!("mov {0}, [{0}]", inout(reg) 0x1000u64 => _, options(nostack, readonly)) };
 }
 
-/// What was boxed for another thread and is never freed while that runs.
-pub(crate) fn kept<T>(pointer: *const T) -> &'static T {
-    // SAFETY: the workbench frees what it keeps only after it has revoked its threads.
-    unsafe { &*pointer }
-}
-
 /// Makes the running thread one that can use the library.
 pub(crate) fn attach(buffer: u64) {
-    // SAFETY: the workbench mapped the buffer for this thread alone, and it has just begun.
+    // SAFETY: the buffer was mapped for this thread alone, and it has just begun.
     unsafe { libd3os::rt::start_thread(buffer as *mut IpcBuffer) };
-}
-
-/// The stack of a thread.
-#[repr(C, align(16))]
-pub(crate) struct Stack(UnsafeCell<[u8; Stack::BYTES]>);
-
-impl Stack {
-    const BYTES: usize = 16 << 10;
-
-    /// Zeroed memory.
-    pub(crate) const fn new() -> Self {
-        Self(UnsafeCell::new([0; Self::BYTES]))
-    }
-
-    /// What RSP is as a function begins that was called with it.
-    pub(crate) fn entry_rsp(&self) -> u64 {
-        let top = self.0.get().addr() + Self::BYTES;
-        top as u64 - 8
-    }
 }
 
 // What a thread of a crowd executes: the system call that its registers are set for, and then one

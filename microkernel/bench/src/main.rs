@@ -7,25 +7,21 @@
 //! Peers run in an address space of their own. The system calls are those that every program makes.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-extern crate alloc;
-
 mod capabilities;
 mod crowd;
 mod devices;
 mod long;
-#[expect(unsafe_code, reason = "faults on purpose, and keeps what other threads are given")]
+#[expect(unsafe_code, reason = "faults on purpose, and makes system calls of its own")]
 mod machine;
 mod messages;
 mod peer;
 mod signals;
 mod spaces;
-mod workbench;
 
+use kernel_workbench::{TCB, Workbench};
 use libd3os::abi::BootInfo;
 use libd3os::cap::Error;
 use libd3os::mark::{LongOperation, Operation, Phase, mark};
-
-use crate::workbench::{TCB, Workbench};
 
 libd3os::root! { main: run, heap: 512 << 10, stack: 64 << 10 }
 
@@ -33,16 +29,16 @@ libd3os::root! { main: run, heap: 512 << 10, stack: 64 << 10 }
 const ROUNDS: u32 = 10_000;
 
 fn run(boot: &'static BootInfo) -> Result<(), Error> {
-    let mut bench = Workbench::new(boot);
+    let mut bench = Workbench::new(boot, 0);
     for operation in Operation::ALL {
         measure(&mut bench, operation)?;
-        bench.clear()?;
+        bench.reset()?;
     }
     mark(Phase::Measured);
     for operation in LongOperation::ALL {
         TCB.set_priority(TCB, long::PRIORITY)?;
         long::measure(&mut bench, operation)?;
-        bench.clear()?;
+        bench.reset()?;
     }
     mark(Phase::LongMeasured);
     Ok(())

@@ -1,11 +1,11 @@
 //! Calls and faults: messages to a passive server in another address space.
 
+use kernel_workbench::{VSPACE, Workbench};
 use libd3os::abi::MessageInfo;
 use libd3os::cap::{Capability, Endpoint, Error, Notification, Reply};
 use libd3os::sys::{self, Cptr};
 
 use crate::peer::{Peer, Terms};
-use crate::workbench::{VSPACE, Workbench};
 use crate::{laps, machine};
 
 /// The root task's.
@@ -40,7 +40,7 @@ impl Service {
         priority: u8,
         body: impl Fn() + 'static,
     ) -> Result<(), Error> {
-        let space = bench.twin_space()?;
+        let space = bench.twin_address_space()?;
         let terms = Terms { priority, space, fault_endpoint: Cptr::NULL };
         let server = Peer::start(bench, terms, body)?;
         let _ = self.ready.wait();

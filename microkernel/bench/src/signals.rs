@@ -1,11 +1,11 @@
 //! Notifications, and giving up the core.
 
+use kernel_workbench::{TCB, Workbench};
 use libd3os::cap::Error;
 use libd3os::sys::{self, Cptr};
 
 use crate::laps;
 use crate::peer::{Peer, Terms};
-use crate::workbench::{TCB, Workbench};
 
 /// Of the thread that counts, while its peer is to run first.
 const LOWER: u8 = 100;
@@ -25,7 +25,7 @@ pub(crate) fn signal_wait(bench: &mut Workbench) -> Result<(), Error> {
 /// A signal to a higher-priority thread in another address space, and its signal back.
 pub(crate) fn ping_pong(bench: &mut Workbench) -> Result<(), Error> {
     let (ping, pong) = (bench.notification()?, bench.notification()?);
-    let space = bench.twin_space()?;
+    let space = bench.twin_address_space()?;
     TCB.set_priority(TCB, LOWER)?;
     let terms = Terms { priority: HIGHER, space, fault_endpoint: Cptr::NULL };
     Peer::start(bench, terms, move || {

@@ -1,11 +1,8 @@
 //! Address spaces as full as they get, and many of them.
 
+use kernel_workbench::{ASID_CONTROL, Workbench, nth, slot_of};
 use libd3os::abi::{CapRights, ObjectType, VmAttributes, size_bits};
-use libd3os::cap::{
-    AsidPool, Capability, Error, Frame, PageDirectory, PageTable, Pdpt, Untyped, VSpace,
-};
-
-use crate::workbench::{ASID_CONTROL, ASID_POOL, Workbench, nth, slot_of};
+use libd3os::cap::{AsidPool, Capability, Error, Frame, PageDirectory, PageTable, Pdpt, VSpace};
 
 /// Where tables are put first: each in the first entry of the one above.
 pub(crate) const BASE: u64 = 0;
@@ -24,13 +21,6 @@ const PAGE: u8 = 12;
 const TABLE: u8 = 21;
 const DIRECTORY: u8 = 30;
 const PDPT: u8 = 39;
-
-/// An address space with nothing in it.
-pub(crate) fn empty(bench: &mut Workbench) -> Result<VSpace, Error> {
-    let space = VSpace::new(bench.make(ObjectType::Pml4, 0)?);
-    ASID_POOL.assign(space)?;
-    Ok(space)
-}
 
 /// A page table at [`BASE`] in which every page is mapped, and the tables above it.
 pub(crate) fn full_page_table(bench: &mut Workbench, space: VSpace) -> Result<PageTable, Error> {
@@ -74,7 +64,7 @@ fn tables(bench: &mut Workbench, space: VSpace, count: u64) -> Result<PageTable,
 
 /// A pool of identifiers that all have an address space.
 pub(crate) fn full_asid_pool(bench: &mut Workbench) -> Result<AsidPool, Error> {
-    let memory = Untyped::new(bench.make(ObjectType::Untyped, size_bits::ASID_POOL)?);
+    let memory = bench.untyped(size_bits::ASID_POOL)?;
     let pool = AsidPool::new(bench.empty_slot());
     ASID_CONTROL.make_pool(memory, slot_of(pool.cptr()))?;
     let spaces = bench.make_many(ObjectType::Pml4, 0, POOL_ENTRIES)?;

@@ -1,7 +1,6 @@
 //! What takes instructions of its own: touching addresses, faults, FPU registers, FS.
 
 use core::arch::asm;
-use core::cell::UnsafeCell;
 use core::sync::atomic::AtomicU64;
 use libd3os::abi::{BootInfo, BootInfoHeader, MAX_MESSAGE_LENGTH};
 
@@ -271,25 +270,6 @@ impl Buffer {
     }
 }
 
-/// The stack of a thread.
-#[repr(C, align(16))]
-pub(crate) struct Stack(UnsafeCell<[u8; Stack::BYTES]>);
-
-impl Stack {
-    const BYTES: usize = 16 << 10;
-
-    /// Zeroed memory.
-    pub(crate) const fn new() -> Self {
-        Self(UnsafeCell::new([0; Self::BYTES]))
-    }
-
-    /// What RSP is as a function begins that was called with it.
-    pub(crate) fn entry_rsp(&self) -> u64 {
-        let top = self.0.get().addr() + Self::BYTES;
-        top as u64 - 8
-    }
-}
-
 /// A system call as a member of a crowd makes it: registers, words of the message from the fifth on,
 /// capabilities to send, and where to receive one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -368,12 +348,4 @@ pub(crate) fn write_lines(address: u64, lines: &[Line]) {
     let to = core::ptr::with_exposed_provenance_mut::<Line>(address);
     // SAFETY: the caller mapped the memory, large enough and for this only; a line has no padding.
     unsafe { core::ptr::copy_nonoverlapping(lines.as_ptr(), to, lines.len()) };
-}
-
-/// What the arena keeps at this address. It drops nothing before the threads of the test are gone,
-/// and a test is over when they are, so nobody sees the end of the reference's life.
-pub(crate) fn kept<T>(address: *const T) -> &'static T {
-    // SAFETY: `Arena::keep` returned the address of a value that it boxed, and reset revokes the
-    // memory of every thread before it drops the box.
-    unsafe { &*address }
 }

@@ -4,15 +4,14 @@
 //! it must not allocate: the test may preempt it anywhere and would then wait for the heap's lock
 //! for ever.
 
-use alloc::boxed::Box;
-use libd3os::abi::{FrameSize, Label, ObjectType, UserRegisters};
+use libd3os::abi::{FrameSize, ObjectType};
 use libd3os::cap::{
     Bandwidth, CNode, Capability, Error, Notification, SchedContext, Space, Tcb, VSpace,
 };
 use libd3os::sys::Cptr;
 
 use crate::arena::{Arena, CNODE, TCB, VSPACE};
-use crate::machine::{self, Buffer, Stack};
+use crate::machine::Buffer;
 use crate::raw;
 
 /// A worker's budget and period where the test does not care: an hour, so that no worker's turn ends
@@ -91,24 +90,6 @@ impl Worker {
     }
 }
 
-/// What a worker is started with.
-struct Job {
-    body: Box<dyn Fn(Buffer)>,
-    buffer: Buffer,
-    done: Cptr,
-    tcb: Cptr,
-}
-
-/// A worker's first function.
-extern "C" fn begin(job: *const Job) -> ! {
-    let job = machine::kept(job);
-    (job.body)(job.buffer);
-    raw::signal(job.done);
-    loop {
-        raw::call(job.tcb, raw::info(Label::TcbSuspend.number(), 0), [0; 4]);
-    }
-}
-
 impl Arena {
     /// Starts a thread that runs `body` and then stops. The body gets its IPC buffer.
     pub(crate) fn spawn(
@@ -130,16 +111,10 @@ impl Arena {
         tcb.configure(space, buffer.0, frame)?;
         let Options { maximum, priority, fault_endpoint, .. } = options;
         tcb.set_sched_params(TCB, maximum, priority, context, fault_endpoint)?;
-        let job = Job { body: Box::new(body), buffer, done: done_bit, tcb: tcb.cptr() };
-        let job = self.keep(job);
-        let stack = self.keep(Stack::new());
-        let registers = UserRegisters {
-            rip: begin as extern "C" fn(*const Job) -> ! as usize as u64,
-            rsp: machine::kept(stack).entry_rsp(),
-            rdi: job.addr() as u64,
-            rflags: 0x202,
-            ..UserRegisters::default()
-        };
+        let registers = self.registers(tcb, move || {
+            body(buffer);
+            raw::signal(done_bit);
+        });
         tcb.write_registers(&registers, options.start)?;
         Ok(Worker { tcb, context, buffer, done })
     }
@@ -158,16 +133,5 @@ impl Arena {
             return Ok(SchedContext::new(Cptr::NULL));
         };
         self.sched_context(options.context_bits, bandwidth)
-    }
-
-    /// A configured scheduling context.
-    pub(crate) fn sched_context(
-        &mut self,
-        bits: u8,
-        bandwidth: Bandwidth,
-    ) -> Result<SchedContext, Error> {
-        let context = SchedContext::new(self.make(ObjectType::SchedContext, bits)?);
-        self.sched_control().configure(context, bandwidth)?;
-        Ok(context)
     }
 }

@@ -5,11 +5,15 @@ use crate::metadata::{Metadata, Package};
 use crate::workshop::Workshop;
 
 /// Which members a member may depend on. Whoever is not listed is a program.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("d3os-abi", &[]),
     ("kernel-core", &["d3os-abi"]),
     ("kernel-x86_64", &["d3os-abi", "kernel-core"]),
     ("microkernel", &["d3os-abi", "kernel-core", "kernel-x86_64"]),
+    // What the kernel's own root tasks share.
+    ("kernel-workbench", &["libd3os"]),
+    ("kernel-tests", &["kernel-workbench", "libd3os"]),
+    ("kernel-bench", &["kernel-workbench", "libd3os"]),
     // A witness that shares nothing with the library.
     ("kernel-bench-witness", &["d3os-abi"]),
     ("libd3os-macros", &[]),
