@@ -10,7 +10,9 @@
 //! - the derivation is linked both ways, queues, replies and scheduling contexts link to each
 //!   other and to nothing that is gone;
 //! - page tables lead to frames and tables only, as capabilities record;
-//! - what a thread uses is charged, and no more is used than was given.
+//! - what a thread uses is charged, and no more is used than was given;
+//! - a signal sent at one instance comes to the notification of the other's handler, once for each
+//!   acknowledgement, and none is lost (`wires`).
 //!
 //! `FUZZ_STEPS` and `FUZZ_SEED` in the environment change how many steps are taken and from which
 //! seed on; a failure prints the seed of its world, and `FUZZ_SEED=that FUZZ_STEPS=1` repeats it.
@@ -22,10 +24,12 @@ mod instance;
 mod ledger;
 pub(crate) mod random;
 mod tally;
+mod wires;
 
 use self::instance::Instance;
 use self::random::Random;
 use self::tally::Tally;
+use self::wires::event;
 use std::thread;
 
 /// Steps that a run must take.
@@ -38,6 +42,8 @@ const INSTANCES: u32 = 4;
 const COMPLETE_CHECK: u64 = 1000;
 /// Of a hundred invocations, how many are to be carried out at least.
 const PERCENT: u64 = 30;
+/// One in so many steps is to be a signal of another instance's that is delivered.
+const STEPS_PER_SIGNAL: u64 = 2000;
 
 /// Tells the seed of the world that a failure happened in.
 struct Trail {
@@ -66,16 +72,24 @@ fn run_world(seed: u64, steps: u64) -> Tally {
         let core = random.index(world.len());
         let instance = &mut world[core];
         instance.step(&mut random, &mut tally);
+        let signals = instance.take_signals();
+        for (core, line) in signals {
+            world[core as usize].wires.arrive(line, &mut tally);
+        }
+        let instance = &mut world[core];
         let over = instance.is_over();
         if over || trail.step.is_multiple_of(COMPLETE_CHECK) {
             instance.check();
             tally.complete_checks += 1;
         }
         if over {
+            tally.events(event::DROPPED, instance.wires.waiting().into());
             *instance = Instance::new(u32::try_from(core).unwrap());
             tally.instances += 1;
         }
     }
+    let left = world.iter().map(|instance| u64::from(instance.wires.waiting())).sum();
+    tally.events(event::LEFT, left);
     tally
 }
 
@@ -107,6 +121,19 @@ fn random_kernels_stay_consistent() {
     println!("seeds {first} to {}: {total}", first + worlds - 1);
     assert!(total.steps >= steps, "only {} steps", total.steps);
     assert!(total.percent_done() >= PERCENT, "only {} %", total.percent_done());
+    let signals = |name| total.count_of(name);
+    let came = [event::DELIVERED, event::DROPPED, event::LEFT].map(signals).iter().sum::<u64>();
+    assert_eq!(
+        signals(event::SENT),
+        came,
+        "signals sent but for those merged, and what became of them"
+    );
+    let [delivered, heard] = [event::DELIVERED, event::HEARD].map(signals);
+    assert!(delivered * STEPS_PER_SIGNAL >= total.steps, "only {delivered} signals were delivered");
+    assert!(
+        heard * 2 >= delivered,
+        "only {heard} of {delivered} signals had somebody to hear them"
+    );
     assert_eq!(total.never_done(), [], "never carried out");
     assert_eq!(total.never_called(), [], "never ended");
 }

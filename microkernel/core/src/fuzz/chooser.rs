@@ -3,11 +3,15 @@
 use super::instance::{CORES, FIRST_FREE, Instance, ROOT_CONTEXT, ROOT_THREAD};
 use super::ledger::Kind;
 use super::random::Random;
+use super::wires::Wires;
 use crate::cap::{Cap, TableLevel};
 use crate::memory::{PhysAddr, Ref};
 use crate::objects::{DOMAINS, PageTable, SchedContext, Tcb, TcbSlot, ThreadState};
 use crate::slot::Slot;
-use d3os_abi::{CNodeCapData, CapRights, FrameSize, Label, MAX_IRQ_VECTOR, ObjectType};
+use d3os_abi::{
+    CNodeCapData, CapRights, FIRST_SIGNAL_VECTOR, FrameSize, Label, MAX_IRQ_VECTOR, ObjectType,
+    SIGNAL_LINES,
+};
 
 /// A message to an object of the kernel's.
 #[derive(Clone, Debug, Default)]
@@ -46,8 +50,8 @@ const WEIGHTS: &[(Label, u64)] = &[
     (Label::CNodeMutate, 20),
     (Label::CNodeRotate, 20),
     (Label::IrqControlGet, 1),
-    (Label::IrqHandlerAck, 6),
-    (Label::IrqHandlerSetNotification, 8),
+    (Label::IrqHandlerAck, 30),
+    (Label::IrqHandlerSetNotification, 20),
     (Label::IrqHandlerClear, 3),
     (Label::DomainSetSet, 3),
     (Label::DomainSetScheduleConfigure, 6),
@@ -78,8 +82,8 @@ const WEIGHTS: &[(Label, u64)] = &[
     (Label::IoPortOut32, 2),
     (Label::IrqControlGetIoApic, 5),
     (Label::IrqControlGetMsi, 5),
-    (Label::IrqControlIssueSignal, 5),
-    (Label::IrqControlGetSignal, 5),
+    (Label::IrqControlIssueSignal, 10),
+    (Label::IrqControlGetSignal, 20),
     (Label::CoreControlStop, 1),
     (Label::CoreControlStart, 1),
 ];
@@ -721,6 +725,20 @@ impl Chooser<'_> {
         }
     }
 
+    /// A signal line: mostly one of two, so that both of its ends are in use.
+    fn line(&mut self) -> u64 {
+        let lines = if self.random.one_in(4) { SIGNAL_LINES } else { 2 };
+        self.random.below(lines.into())
+    }
+
+    /// A handler: mostly one of those that are wanted, by their vectors.
+    fn irq_handler(&mut self, wanted: impl Fn(u8, Wires) -> bool) -> Option<u64> {
+        let wires = self.instance.wires;
+        let good = |cap| matches!(cap, Cap::IrqHandler { vector } if wanted(vector, wires));
+        let found = if self.random.one_in(3) { None } else { self.find(Kind::IrqHandler, good) };
+        found.map(|(handler, _)| handler).or_else(|| self.any(Kind::IrqHandler))
+    }
+
     fn device_request(&mut self, label: Label) -> Option<Request> {
         let place = self.empty_place()?;
         let vector = self.random.below(MAX_IRQ_VECTOR + 1);
@@ -737,12 +755,12 @@ impl Chooser<'_> {
                 plain(self.any(Kind::IrqControl)?, &words, &[place.node])
             }
             Label::IrqControlIssueSignal => {
-                let (core, line) = (self.random.below(CORES.into()), self.random.below(16));
+                let (core, line) = (self.random.below(CORES.into()), self.line());
                 let words = [core, line, place.index, place.depth];
                 plain(self.any(Kind::IrqControl)?, &words, &[place.node])
             }
             Label::IrqControlGetSignal => {
-                let words = [self.random.below(16), place.index, place.depth];
+                let words = [self.line(), place.index, place.depth];
                 plain(self.any(Kind::IrqControl)?, &words, &[place.node])
             }
             Label::CoreControlStop | Label::CoreControlStart => {
@@ -754,11 +772,13 @@ impl Chooser<'_> {
                 plain(self.any(Kind::IrqControl)?, &words, &[place.node])
             }
             Label::IrqHandlerSetNotification => {
-                plain(self.any(Kind::IrqHandler)?, &[], &[self.any(Kind::Notification)?])
+                let handler = self.irq_handler(|vector, _| vector >= FIRST_SIGNAL_VECTOR)?;
+                plain(handler, &[], &[self.any(Kind::Notification)?])
             }
-            Label::IrqHandlerAck | Label::IrqHandlerClear => {
-                plain(self.any(Kind::IrqHandler)?, &[], &[])
+            Label::IrqHandlerAck => {
+                plain(self.irq_handler(|vector, wires| wires.is_busy(vector))?, &[], &[])
             }
+            Label::IrqHandlerClear => plain(self.any(Kind::IrqHandler)?, &[], &[]),
             Label::DomainSetSet => {
                 let domain = self.random.below(DOMAINS as u64);
                 plain(self.any(Kind::Domain)?, &[domain], &[self.victim()?])

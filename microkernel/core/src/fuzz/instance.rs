@@ -6,6 +6,7 @@ use super::clock::Clock;
 use super::ledger::{Kind, Ledger, cnode_bits};
 use super::random::Random;
 use super::tally::Tally;
+use super::wires::{Entry, Wires};
 use crate::cap::{Asid, Cap};
 use crate::invariants::SlotArray;
 use crate::kernel::{Event, Kernel, Next};
@@ -16,7 +17,9 @@ use crate::objects::{
 use crate::refill::Parameters;
 use crate::simulation::{Change, RAM_BASE, SimulatedMachine};
 use crate::slot::{Slot, TCB_SLOTS};
-use d3os_abi::{CapRights, FrameSize, Label, MessageInfo, ObjectType, Syscall};
+use d3os_abi::{
+    CapRights, FIRST_SIGNAL_VECTOR, FrameSize, Label, MessageInfo, ObjectType, Syscall,
+};
 use std::collections::HashMap;
 
 /// System calls that pass messages.
@@ -99,6 +102,8 @@ struct Pending {
 pub(super) struct Instance {
     pub(super) kernel: Kernel<SimulatedMachine>,
     pub(super) ledger: Ledger,
+    /// The lines by which others signal this one.
+    pub(super) wires: Wires,
     clock: Clock,
     next: Next,
     /// What it is in the middle of.
@@ -125,6 +130,7 @@ impl Instance {
             entered: None,
             kernel,
             ledger,
+            wires: Wires::default(),
             clock,
             pending: HashMap::new(),
             idle: 0,
@@ -138,6 +144,11 @@ impl Instance {
     /// Whether a slot holds one of the capabilities that everything came from.
     pub(super) fn is_first(slot: u64) -> bool {
         (ROOT_CNODE.0..ROOT_CNODE.0 + 32 * FIRST_FREE).contains(&slot)
+    }
+
+    /// Signals that it has sent: core and line.
+    pub(super) fn take_signals(&mut self) -> Vec<(u32, u8)> {
+        std::mem::take(&mut self.kernel.machine.signals)
     }
 
     /// Whether it is worn out: nobody runs, and nobody will; or it has served long.
@@ -205,11 +216,11 @@ impl Instance {
         let request = Request { target, label: label.number(), words, caps };
         while self.next != Next::Thread(ROOT_THREAD) {
             self.wait_for_deadline();
-            self.enter(Event::Timer);
+            self.enter(Event::Timer, &mut Tally::default());
         }
         self.kernel.machine.now += 1000;
         let event = self.send(ROOT_THREAD, Syscall::Call, &request);
-        self.enter(event);
+        self.enter(event, &mut Tally::default());
         let info = MessageInfo(self.kernel.get(ROOT_THREAD).context.rsi);
         assert_eq!(info.label(), 0, "{request:?}");
     }
@@ -223,7 +234,7 @@ impl Instance {
         let event = self.event(random, tally);
         let patience = random.one_in(3).then(|| u32::try_from(random.below(8)).unwrap());
         self.kernel.machine.preempt_after.set(patience);
-        self.enter(event);
+        self.enter(event, tally);
         self.kernel.machine.preempt_after.set(None);
     }
 
@@ -232,6 +243,9 @@ impl Instance {
         if due && !random.one_in(4) {
             tally.event("timer");
             return Event::Timer;
+        }
+        if let Some(vector) = self.wires.ready(random).filter(|_| random.one_in(3)) {
+            return Event::Interrupt(vector);
         }
         if random.one_in(30) {
             tally.event("interrupt");
@@ -310,10 +324,12 @@ impl Instance {
     }
 
     fn interrupt(&self, random: &mut Random) -> Event {
-        let unmasked: Vec<u8> = self.kernel.machine.unmasked.iter().copied().collect();
+        let devices = self.kernel.machine.unmasked.range(..FIRST_SIGNAL_VECTOR);
+        let unmasked: Vec<u8> = devices.copied().collect();
         let spurious = unmasked.is_empty() || random.one_in(4);
-        let last = u8::try_from(IRQ_VECTORS - 1).unwrap();
-        Event::Interrupt(if spurious { last } else { random.pick(&unmasked) })
+        // Between devices' and signal lines' vectors there are some of nobody's.
+        let nobodys = FIRST_SIGNAL_VECTOR - 1;
+        Event::Interrupt(if spurious { nobodys } else { random.pick(&unmasked) })
     }
 
     /// What the running thread does next: the same again if it was preempted, else something new.
@@ -384,6 +400,9 @@ impl Instance {
         let to_notification = chooser.random.one_in(4);
         let waits = matches!(call, Syscall::Wait | Syscall::NBWait | Syscall::NBSendWait);
         let kind = match call {
+            Syscall::Call | Syscall::Send | Syscall::NBSend if chooser.random.one_in(6) => {
+                Kind::Signal
+            }
             _ if to_notification || waits && chooser.random.one_in(2) => Kind::Notification,
             Syscall::Send | Syscall::NBSend if chooser.random.one_in(4) => Kind::Reply,
             _ => Kind::Endpoint,
@@ -446,8 +465,9 @@ impl Instance {
     }
 
     /// Enters the kernel, and looks at everything that it has touched.
-    fn enter(&mut self, event: Event) {
+    fn enter(&mut self, event: Event, tally: &mut Tally) {
         self.clock.charge(&self.kernel);
+        let entry = Entry::of(&self.kernel, event);
         self.entered = Some(event);
         let configures = self
             .asked()
@@ -467,6 +487,7 @@ impl Instance {
             }
         }
         self.subject().check_touched(&touched);
+        self.wires.check((&self.kernel, &self.ledger), &entry, &touched, tally);
         for (_, at) in touched.objects.iter().filter(|(kind, _)| *kind == Kind::SchedContext) {
             if configures {
                 self.clock.begin_anew(&self.kernel, Ref::at(*at));
@@ -495,6 +516,7 @@ impl Instance {
         ];
         self.kernel.check_invariants(&roots);
         self.ledger.check_complete(&self.kernel);
+        self.wires.check_complete(&self.kernel, &self.ledger);
         self.subject().check_all();
     }
 }

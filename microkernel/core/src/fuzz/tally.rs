@@ -38,7 +38,16 @@ impl Tally {
     }
 
     pub(super) fn event(&mut self, name: &'static str) {
-        *self.events.entry(name).or_default() += 1;
+        self.events(name, 1);
+    }
+
+    pub(super) fn events(&mut self, name: &'static str, count: u64) {
+        *self.events.entry(name).or_default() += count;
+    }
+
+    /// How often an event happened.
+    pub(super) fn count_of(&self, name: &str) -> u64 {
+        self.events.get(name).copied().unwrap_or(0)
     }
 
     pub(super) fn add(&mut self, other: &Self) {
