@@ -154,10 +154,10 @@ pub(crate) fn kernel(workshop: &Workshop, profile: Profile) -> Result<PathBuf, C
     Ok(Side::Kernel.artifact(workshop, profile, "microkernel"))
 }
 
-/// Compiles a program (package and binary have the same name); returns its ELF file.
+/// Compiles a program of whichever package; returns its ELF file.
 pub(crate) fn program(
     workshop: &Workshop,
-    package: &str,
+    name: &str,
     layout: Layout,
 ) -> Result<PathBuf, CompileError> {
     let segments = match layout {
@@ -166,11 +166,13 @@ pub(crate) fn program(
     };
     let scripts = [segments, "sections.ld"].map(|name| workshop.paths.images().join(name));
     let mut cargo = Side::User.cargo(workshop, "rustc")?;
-    cargo.args(["--package", package, "--bin", package, "--release"]);
+    // Cargo says so where there is no such package.
+    let package = workshop.metadata.package_of(name).unwrap_or(name);
+    cargo.args(["--package", package, "--bin", name, "--release"]);
     cargo.args(["--config", STRIPPED]);
     link_with(&mut cargo, workshop, &scripts)?;
-    build(package, &mut cargo)?;
-    Ok(Side::User.artifact(workshop, Profile::Release, package))
+    build(name, &mut cargo)?;
+    Ok(Side::User.artifact(workshop, Profile::Release, name))
 }
 
 fn build(package: &str, cargo: &mut Command) -> Result<(), CompileError> {

@@ -68,11 +68,22 @@ impl Metadata {
         self.packages.iter().find(|package| package.name == name)
     }
 
-    /// Names of the members that are programs: they have a binary of their own name and link
-    /// against the userland library, which the kernel and this tool's own binary do not.
+    /// The members that have programs: binaries that link against the userland library, which the
+    /// kernel and this tool's own binary do not.
+    pub(crate) fn program_packages(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| package.programs().next().is_some())
+    }
+
+    /// Names of all programs. Most packages have one, of the package's own name.
     pub(crate) fn programs(&self) -> impl Iterator<Item = &str> {
-        let programs = self.packages.iter().filter(|package| package.is_program());
-        programs.map(|package| package.name.as_str())
+        self.packages.iter().flat_map(Package::programs)
+    }
+
+    /// The package that has this program.
+    pub(crate) fn package_of(&self, program: &str) -> Option<&str> {
+        let mut packages = self.packages.iter();
+        let package = packages.find(|package| package.programs().any(|name| name == program))?;
+        Some(&package.name)
     }
 }
 
@@ -82,10 +93,11 @@ impl Package {
         self.manifest_path.parent().unwrap_or(Path::new("/"))
     }
 
-    fn is_program(&self) -> bool {
-        let is_binary = |target: &Target| target.kind.iter().any(|kind| kind == "bin");
-        let binary = self.targets.iter().any(|t| t.name == self.name && is_binary(t));
+    fn programs(&self) -> impl Iterator<Item = &str> {
+        let is_binary = |target: &&Target| target.kind.iter().any(|kind| kind == "bin");
         let links_userland = self.dependencies.iter().any(|other| other.name == "libd3os");
-        binary && links_userland && self.name != env!("CARGO_PKG_NAME")
+        let has_programs = links_userland && self.name != env!("CARGO_PKG_NAME");
+        let binaries = self.targets.iter().filter(is_binary).filter(move |_| has_programs);
+        binaries.map(|target| target.name.as_str())
     }
 }

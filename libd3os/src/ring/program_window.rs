@@ -21,6 +21,25 @@ const _: () = assert!(PAGE_SIZE.is_multiple_of(align_of::<Directory>() as u64));
 /// Signals of other kinds that came while something waited for the bell alone.
 static KEPT: AtomicU64 = AtomicU64::new(0);
 
+/// Signals sent to peers, and those of peers that have come.
+static RUNG: AtomicU64 = AtomicU64::new(0);
+static HEARD: AtomicU64 = AtomicU64::new(0);
+
+/// How often this program's rings took the kernel to wake someone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BellCounts {
+    /// Signals that this program sent to peers that slept.
+    pub rung: u64,
+    /// Signals of peers that came; several that wait may come as one.
+    pub heard: u64,
+}
+
+/// What the program's bells have done since it started.
+#[must_use]
+pub fn bell_counts() -> BellCounts {
+    BellCounts { rung: RUNG.load(Ordering::Relaxed), heard: HEARD.load(Ordering::Relaxed) }
+}
+
 /// This program's ring window.
 #[derive(Clone, Copy, Debug)]
 pub struct ProgramWindow(OwnBell);
@@ -70,7 +89,7 @@ impl Window for ProgramWindow {
     }
 
     fn acknowledge(&self) {
-        self.0.acknowledge();
+        self.0.heard();
     }
 
     fn take_kept(&self) -> u64 {
@@ -109,6 +128,7 @@ pub struct ProgramBell {
 
 impl Doorbell for ProgramBell {
     fn signal(&self) {
+        RUNG.fetch_add(1, Ordering::Relaxed);
         self.peer.send();
     }
 
@@ -125,6 +145,12 @@ struct OwnBell {
 }
 
 impl OwnBell {
+    /// A peer's signal has come: the next one may.
+    fn heard(self) {
+        HEARD.fetch_add(1, Ordering::Relaxed);
+        self.acknowledge();
+    }
+
     fn acknowledge(self) {
         // Fails only for a handler that was deleted, whose line stays silent in any case.
         let _gone = self.line.ack();
@@ -135,7 +161,7 @@ impl OwnBell {
         let bits = self.notification.wait();
         KEPT.fetch_or(bits & !(SIGNAL_FLAG | RING_BELL), Ordering::Relaxed);
         if bits & RING_BELL != 0 {
-            self.acknowledge();
+            self.heard();
         }
     }
 }

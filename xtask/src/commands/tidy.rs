@@ -113,8 +113,8 @@ fn clippy_kernel(workshop: &Workshop) -> Result<Findings, TidyError> {
 
 fn clippy_programs(workshop: &Workshop) -> Result<Findings, TidyError> {
     let mut cargo = whole(Side::User.cargo(workshop, "clippy")?);
-    for program in workshop.metadata.programs() {
-        cargo.args(["--package", program]);
+    for package in workshop.metadata.program_packages() {
+        cargo.args(["--package", &package.name]);
     }
     Ok(findings(cargo.args(["--", "-Dwarnings"])))
 }

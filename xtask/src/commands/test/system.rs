@@ -17,6 +17,7 @@ mod screen;
 mod script;
 mod session;
 mod shell;
+mod storm;
 
 use std::time::Instant;
 
@@ -70,7 +71,7 @@ pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError>
 }
 
 fn all() -> impl Iterator<Item = Test> {
-    let groups: [&[Test]; 10] = [
+    let groups: [&[Test]; 11] = [
         &shell::TESTS,
         &editing::TESTS,
         &faults::TESTS,
@@ -79,6 +80,7 @@ fn all() -> impl Iterator<Item = Test> {
         &machines::TESTS,
         &clock::TESTS,
         &cores::TESTS,
+        &storm::TESTS,
         &firmware::TESTS,
         &damage::TESTS,
     ];

@@ -1,5 +1,6 @@
 //! Everything that the system's tests start machines from, built once.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ pub(crate) struct Lab<'w> {
     iso: PathBuf,
     uefi: PathBuf,
     image: Image,
+    storm: OnceCell<PathBuf>,
 }
 
 impl<'w> Lab<'w> {
@@ -54,7 +56,8 @@ impl<'w> Lab<'w> {
         let iso = workshop.paths.out().join("test/d3os.iso");
         build::write(&iso, &[])?;
         iso::write(workshop, &kernel, &module, &iso)?;
-        Ok(Self { workshop, kernel, module, iso, uefi: tools::ensure(Tool::Ovmf)?, image })
+        let uefi = tools::ensure(Tool::Ovmf)?;
+        Ok(Self { workshop, kernel, module, iso, uefi, image, storm: OnceCell::new() })
     }
 
     /// The machine of an ordinary session.
@@ -69,6 +72,15 @@ impl<'w> Lab<'w> {
             module: module.into(),
             command_line: format!("exit_port={EXIT_PORT:#x}"),
         })
+    }
+
+    /// The boot module of the image `storm`, built when it is first wanted.
+    pub(crate) fn storm(&self) -> Result<&Path, LabError> {
+        if let Some(module) = self.storm.get() {
+            return Ok(module);
+        }
+        let module = build::image(self.workshop, "storm")?;
+        Ok(self.storm.get_or_init(|| module))
     }
 
     /// A machine that runs these lines and ends.
