@@ -166,11 +166,20 @@ pub enum LongOperation {
     DeleteReplies,
     /// 1,000 threads whose budgets come back in the same microsecond.
     Release,
+    /// A caller of higher priority queued before 1,000 others.
+    QueueCaller,
+    /// A thread queued for the release of its budget before 1,000 others.
+    Postpone,
+    /// A thread woken whose budget came back in 1,000 parts.
+    MergeRefills,
+    /// A long message with three capabilities answered by one, and another received; 64 CNodes lead
+    /// to each of the twelve slots that are named.
+    DeepMessages,
 }
 
 impl LongOperation {
     /// Every operation, in the order in which they are measured.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::RetypeHugeFrame,
         Self::RetypeLargeFrames,
         Self::RetypeFrames,
@@ -189,6 +198,10 @@ impl LongOperation {
         Self::DeleteAsidPool,
         Self::DeleteReplies,
         Self::Release,
+        Self::QueueCaller,
+        Self::Postpone,
+        Self::MergeRefills,
+        Self::DeepMessages,
     ];
 }
 

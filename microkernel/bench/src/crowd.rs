@@ -5,7 +5,9 @@ use core::time::Duration;
 
 use kernel_workbench::{CNODE, TCB, VSPACE, Workbench, nth};
 use libd3os::abi::{ObjectType, Syscall, UserRegisters};
-use libd3os::cap::{Bandwidth, Error, Frame, SchedContext, Space, Tcb};
+use libd3os::cap::{
+    Bandwidth, Capability, Error, Frame, Notification, SchedContext, Server, Space, Tcb,
+};
 use libd3os::sys::Cptr;
 use libd3os::time::Clock;
 
@@ -17,17 +19,28 @@ pub(crate) const PRIORITY: u8 = long::PRIORITY + 1;
 
 /// log2 of a scheduling context's bytes.
 const CONTEXT_BITS: u8 = 7;
-/// Budget and period of who is only to run until it waits.
-const TIME_SLICE_US: u64 = 10_000;
+/// Of who is only to run until it waits.
+const TIME_SLICE: Budget = Budget { amount_us: 10_000, period_us: 10_000 };
 /// From one thread that gives its budget away to the next: more than that takes.
 const APART_US: u64 = 20;
 /// What they give away.
 const BUDGET_US: u64 = 100;
 /// Period of the thread that does so last: time for what comes between that and the refills.
 const LAST_PERIOD_US: u64 = 5_000;
+/// log2 of the bytes of a scheduling context with room for many refills.
+const ROOMY_CONTEXT_BITS: u8 = 15;
+/// More than many short activations take.
+const LONG_PERIOD_US: u64 = 50_000;
 /// Ticks of the time stamp counter in a microsecond: the emulator makes one an instruction, and an
 /// instruction takes it a nanosecond.
 const COUNTER_MHZ: u32 = 1_000;
+
+/// So much time in each period, in microseconds; as much as the period means "no limit".
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) amount_us: u64,
+    pub(crate) period_us: u64,
+}
 
 /// What a thread does.
 #[derive(Clone, Copy)]
@@ -55,6 +68,11 @@ impl Script {
     /// Waits.
     pub(crate) const fn wait(notification: Cptr) -> Self {
         Self::repeat(Syscall::Wait, notification)
+    }
+
+    /// Gives its budget away.
+    pub(crate) const fn give_way() -> Self {
+        Self::repeat(Syscall::Yield, Cptr::NULL)
     }
 
     /// Receives one call and calls somebody else in its course.
@@ -90,6 +108,16 @@ pub(crate) struct Crowd {
 pub(crate) struct Due(u64);
 
 impl Due {
+    /// So many microseconds from now.
+    fn after(us: u64) -> Self {
+        Self(libd3os::time::tsc()).later(us)
+    }
+
+    /// So many microseconds after that.
+    fn later(self, us: u64) -> Self {
+        Self(self.0 + Clock::new(COUNTER_MHZ, 0).ticks(Duration::from_micros(us)))
+    }
+
     /// Does nothing until then.
     pub(crate) fn wait(self) {
         while libd3os::time::tsc() < self.0 {
@@ -101,15 +129,24 @@ impl Due {
 impl Crowd {
     /// Threads in the root task's spaces that have time, but do not run yet.
     pub(crate) fn new(bench: &mut Workbench, count: u64) -> Result<Self, Error> {
+        Self::of_priority(bench, count, PRIORITY)
+    }
+
+    /// The same, of another priority.
+    pub(crate) fn of_priority(
+        bench: &mut Workbench,
+        count: u64,
+        priority: u8,
+    ) -> Result<Self, Error> {
         let threads = bench.make_many(ObjectType::Tcb, 0, count)?;
         let contexts = bench.make_many(ObjectType::SchedContext, CONTEXT_BITS, count)?;
         let crowd = Self { threads, contexts, count };
         let space = Space { cspace: CNODE, cspace_data: 0, vspace: VSPACE };
         for n in 0..count {
-            crowd.set_budget(bench, n, TIME_SLICE_US, TIME_SLICE_US)?;
+            crowd.set_budget(bench, n, TIME_SLICE)?;
             let (thread, context) = (crowd.thread(n), crowd.context(n));
             thread.configure(space, 0, Frame::new(Cptr::NULL))?;
-            thread.set_sched_params(TCB, 0, PRIORITY, context, Cptr::NULL)?;
+            thread.set_sched_params(TCB, 0, priority, context, Cptr::NULL)?;
         }
         Ok(crowd)
     }
@@ -122,13 +159,9 @@ impl Crowd {
         SchedContext::new(nth(self.contexts, n))
     }
 
-    fn set_budget(
-        self,
-        bench: &Workbench,
-        n: u64,
-        budget_us: u64,
-        period_us: u64,
-    ) -> Result<(), Error> {
+    /// Configures what the `n`th thread runs on.
+    pub(crate) fn set_budget(self, bench: &Workbench, n: u64, budget: Budget) -> Result<(), Error> {
+        let Budget { amount_us: budget_us, period_us } = budget;
         let bandwidth = Bandwidth { budget_us, period_us, ..Bandwidth::default() };
         bench.sched_control().configure(self.context(n), bandwidth)
     }
@@ -149,19 +182,42 @@ impl Crowd {
     /// Starts threads that give away their budgets, each at a known time and with the period that
     /// is left from then to one and the same time, and tells when all surely have them back.
     pub(crate) fn spend_budgets(self, bench: &Workbench) -> Result<Due, Error> {
-        let registers = Script::repeat(Syscall::Yield, Cptr::NULL).registers();
+        let registers = Script::give_way().registers();
         for n in 0..self.count {
             let period_us = LAST_PERIOD_US + (self.count - 1 - n) * APART_US;
-            self.set_budget(bench, n, BUDGET_US, period_us)?;
+            self.set_budget(bench, n, Budget { amount_us: BUDGET_US, period_us })?;
             self.thread(n).write_registers(&registers, false)?;
         }
-        let clock = Clock::new(COUNTER_MHZ, 0);
-        let ticks = |us| clock.ticks(Duration::from_micros(us));
-        let begin = libd3os::time::tsc() + ticks(APART_US);
+        let begin = Due::after(APART_US);
         for n in 0..self.count {
-            Due(begin + n * ticks(APART_US)).wait();
+            begin.later(n * APART_US).wait();
             self.thread(n).resume()?;
         }
-        Ok(Due(begin + ticks(self.count * APART_US + LAST_PERIOD_US)))
+        Ok(begin.later(self.count * APART_US + LAST_PERIOD_US))
+    }
+
+    /// Wakes a single thread so often, as a sporadic server whose used time comes back separately
+    /// for each time, and tells when all of it surely has.
+    pub(crate) fn split_budget(
+        self,
+        bench: &mut Workbench,
+        wake: Notification,
+        times: u64,
+    ) -> Result<Due, Error> {
+        let bandwidth = Bandwidth {
+            budget_us: LONG_PERIOD_US / 2,
+            period_us: LONG_PERIOD_US,
+            extra_refills: times,
+            server: Server::Sporadic,
+            ..Bandwidth::default()
+        };
+        let context = bench.sched_context(ROOMY_CONTEXT_BITS, bandwidth)?;
+        self.context(0).unbind()?;
+        context.bind(self.threads)?;
+        self.start(|_| Script::wait(wake.cptr()))?;
+        for _ in 0..times {
+            wake.signal();
+        }
+        Ok(Due::after(LONG_PERIOD_US))
     }
 }

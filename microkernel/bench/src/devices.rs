@@ -3,7 +3,6 @@
 use kernel_workbench::{IO_PORT_CONTROL, IRQ_CONTROL, VSPACE, Workbench, slot_of};
 use libd3os::cap::{Error, IoPort, IoPortRange, IrqHandler, IrqPin, Notification};
 use libd3os::mark::{Phase, mark};
-use libd3os::sys::Cptr;
 
 use crate::checked_laps;
 use crate::peer::{Peer, Terms};
@@ -80,7 +79,7 @@ impl Ticker {
     /// Starts the thread and the timer.
     pub(crate) fn start(bench: &mut Workbench) -> Result<Self, Error> {
         let timer = Timer::new(bench)?;
-        let terms = Terms { priority: HIGHEST, space: VSPACE, fault_endpoint: Cptr::NULL };
+        let terms = Terms::new(HIGHEST, VSPACE);
         Peer::start(bench, terms, move || {
             loop {
                 let _ = timer.tick.wait();

@@ -11,6 +11,7 @@ use libd3os::mark::{LongOperation, Phase, mark};
 use libd3os::sys::Cptr;
 
 use crate::crowd::{self, Crowd};
+use crate::deep;
 use crate::devices::Ticker;
 use crate::spaces;
 
@@ -52,17 +53,21 @@ pub(crate) fn measure(bench: &mut Workbench, operation: LongOperation) -> Result
         LongOperation::DeleteAsidPool => delete_asid_pool(bench),
         LongOperation::DeleteReplies => delete_replies(bench),
         LongOperation::Release => release(bench),
+        LongOperation::QueueCaller => queue_caller(bench),
+        LongOperation::Postpone => postpone(bench),
+        LongOperation::MergeRefills => merge_refills(bench),
+        LongOperation::DeepMessages => deep::messages(bench),
     }
 }
 
 /// Carries out `operation` between marks, under a timer's interrupts.
-fn interrupted(
+pub(crate) fn interrupted(
     bench: &mut Workbench,
-    operation: impl FnOnce() -> Result<(), Error>,
+    operation: impl FnOnce(&mut Workbench) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let ticker = Ticker::start(bench)?;
     mark(Phase::Long);
-    let result = operation();
+    let result = operation(bench);
     mark(Phase::Long);
     ticker.stop()?;
     result
@@ -71,14 +76,14 @@ fn interrupted(
 fn retype(bench: &mut Workbench, kind: ObjectType) -> Result<(), Error> {
     let run = SlotRun::within(CNODE, bench.empty_slots(FAN_OUT).address());
     let memory = bench.memory();
-    interrupted(bench, || memory.retype(kind, CNODE_RADIX, run, FAN_OUT))
+    interrupted(bench, |_| memory.retype(kind, CNODE_RADIX, run, FAN_OUT))
 }
 
 /// From memory of its own, which is taken back at once.
 fn retype_large(bench: &mut Workbench, kind: ObjectType, count: u64) -> Result<(), Error> {
     let memory = smallest_ram(bench.boot(), HUGE_BITS).expect("1 GiB of RAM in one piece");
     let run = SlotRun::within(CNODE, bench.empty_slots(count).address());
-    interrupted(bench, || memory.retype(kind, 0, run, count))?;
+    interrupted(bench, |_| memory.retype(kind, 0, run, count))?;
     slot_of(memory.cptr()).revoke()
 }
 
@@ -94,12 +99,12 @@ fn copies(bench: &mut Workbench) -> Result<(Slot, Slot), Error> {
 
 fn revoke(bench: &mut Workbench) -> Result<(), Error> {
     let (source, _) = copies(bench)?;
-    interrupted(bench, || source.revoke())
+    interrupted(bench, |_| source.revoke())
 }
 
 fn delete_cnode(bench: &mut Workbench) -> Result<(), Error> {
     let (_, cnode) = copies(bench)?;
-    interrupted(bench, || cnode.delete())
+    interrupted(bench, |_| cnode.delete())
 }
 
 /// CNodes of two slots, each holding the only capability to the next.
@@ -109,7 +114,7 @@ fn delete_nested_cnodes(bench: &mut Workbench) -> Result<(), Error> {
         let inner = slot_of(nth(first, outer + 1));
         CNode::new(nth(first, outer)).slot(0, 1).move_from(inner)?;
     }
-    interrupted(bench, || slot_of(first).delete())
+    interrupted(bench, |_| slot_of(first).delete())
 }
 
 /// An endpoint and a badged capability to it, through which all of a crowd call.
@@ -125,14 +130,14 @@ fn cancel_badged_sends(bench: &mut Workbench) -> Result<(), Error> {
     let (_, badged) = callers(bench)?;
     // Whom it sends back calls again: that must not be possible while it works.
     TCB.set_priority(TCB, crowd::PRIORITY + 1)?;
-    interrupted(bench, || slot_of(badged).cancel_badged_sends())
+    interrupted(bench, |_| slot_of(badged).cancel_badged_sends())
 }
 
 fn delete_endpoint(bench: &mut Workbench) -> Result<(), Error> {
     let (endpoint, badged) = callers(bench)?;
     TCB.set_priority(TCB, crowd::PRIORITY + 1)?;
     slot_of(badged).delete()?;
-    interrupted(bench, || slot_of(endpoint).delete())
+    interrupted(bench, |_| slot_of(endpoint).delete())
 }
 
 fn delete_notification(bench: &mut Workbench) -> Result<(), Error> {
@@ -140,13 +145,13 @@ fn delete_notification(bench: &mut Workbench) -> Result<(), Error> {
     let crowd = Crowd::new(bench, MANY)?;
     crowd.start(|_| crowd::Script::wait(notification))?;
     TCB.set_priority(TCB, crowd::PRIORITY + 1)?;
-    interrupted(bench, || slot_of(notification).delete())
+    interrupted(bench, |_| slot_of(notification).delete())
 }
 
 fn delete_page_table(bench: &mut Workbench) -> Result<(), Error> {
     let space = bench.address_space()?;
     let table = spaces::full_page_table(bench, space)?;
-    interrupted(bench, || {
+    interrupted(bench, |_| {
         table.unmap()?;
         table.map(space, spaces::BASE, spaces::CACHED)?;
         slot_of(table.cptr()).delete()
@@ -156,12 +161,12 @@ fn delete_page_table(bench: &mut Workbench) -> Result<(), Error> {
 fn delete_vspace(bench: &mut Workbench) -> Result<(), Error> {
     let space = bench.address_space()?;
     spaces::fill_with_tables(bench, space)?;
-    interrupted(bench, || slot_of(space.cptr()).delete())
+    interrupted(bench, |_| slot_of(space.cptr()).delete())
 }
 
 fn delete_asid_pool(bench: &mut Workbench) -> Result<(), Error> {
     let pool = spaces::full_asid_pool(bench)?;
-    interrupted(bench, || slot_of(pool.cptr()).delete())
+    interrupted(bench, |_| slot_of(pool.cptr()).delete())
 }
 
 /// Servers that each call the next; the last calls where nobody answers.
@@ -177,7 +182,7 @@ fn delete_replies(bench: &mut Workbench) -> Result<(), Error> {
     let client = Crowd::new(bench, 1)?;
     client.start(|_| crowd::Script::call(endpoints))?;
     TCB.set_priority(TCB, crowd::PRIORITY + 1)?;
-    interrupted(bench, || slot_of(memory.cptr()).revoke())
+    interrupted(bench, |_| slot_of(memory.cptr()).revoke())
 }
 
 /// Threads that give their budgets away, one every few microseconds, and get them back all at once.
@@ -185,8 +190,35 @@ fn release(bench: &mut Workbench) -> Result<(), Error> {
     let crowd = Crowd::new(bench, MANY)?;
     let due = crowd.spend_budgets(bench)?;
     TCB.set_priority(TCB, crowd::PRIORITY + 1)?;
-    interrupted(bench, || {
+    interrupted(bench, |_| {
         due.wait();
+        Ok(())
+    })
+}
+
+fn queue_caller(bench: &mut Workbench) -> Result<(), Error> {
+    let (endpoint, _) = callers(bench)?;
+    let first = Crowd::of_priority(bench, 1, crowd::PRIORITY + 1)?;
+    interrupted(bench, |_| first.start(|_| crowd::Script::call(endpoint)))
+}
+
+/// The others' budgets are due at one time, this one's before that.
+fn postpone(bench: &mut Workbench) -> Result<(), Error> {
+    let (crowd, first) = (Crowd::new(bench, MANY)?, Crowd::new(bench, 1)?);
+    first.set_budget(bench, 0, crowd::Budget { amount_us: 100, period_us: 1_000 })?;
+    crowd.spend_budgets(bench)?;
+    interrupted(bench, |_| first.start(|_| crowd::Script::give_way()))
+}
+
+/// A sporadic server that has used a little of its budget as often as it may have refills, and wakes
+/// up when all of them have come.
+fn merge_refills(bench: &mut Workbench) -> Result<(), Error> {
+    let wake = bench.notification()?;
+    let server = Crowd::new(bench, 1)?;
+    let due = server.split_budget(bench, wake, MANY)?;
+    interrupted(bench, |_| {
+        due.wait();
+        wake.signal();
         Ok(())
     })
 }

@@ -9,6 +9,7 @@
 
 mod capabilities;
 mod crowd;
+mod deep;
 mod devices;
 mod long;
 #[expect(unsafe_code, reason = "faults on purpose, and makes system calls of its own")]

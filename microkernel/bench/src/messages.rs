@@ -3,7 +3,7 @@
 use kernel_workbench::{VSPACE, Workbench};
 use libd3os::abi::MessageInfo;
 use libd3os::cap::{Capability, Endpoint, Error, Notification, Reply};
-use libd3os::sys::{self, Cptr};
+use libd3os::sys;
 
 use crate::peer::{Peer, Terms};
 use crate::{laps, machine};
@@ -41,7 +41,7 @@ impl Service {
         body: impl Fn() + 'static,
     ) -> Result<(), Error> {
         let space = bench.twin_address_space()?;
-        let terms = Terms { priority, space, fault_endpoint: Cptr::NULL };
+        let terms = Terms::new(priority, space);
         let server = Peer::start(bench, terms, body)?;
         let _ = self.ready.wait();
         server.make_passive()
@@ -75,7 +75,7 @@ pub(crate) fn fault(bench: &mut Workbench) -> Result<(), Error> {
         });
         done.signal();
     })?;
-    let terms = Terms { priority: LOW, space: VSPACE, fault_endpoint: service.endpoint.cptr() };
+    let terms = Terms { fault_endpoint: service.endpoint.cptr(), ..Terms::new(LOW, VSPACE) };
     Peer::start(bench, terms, machine::fault)?;
     let _ = done.wait();
     Ok(())

@@ -2,7 +2,7 @@
 
 use kernel_workbench::{CNODE, TCB, Workbench};
 use libd3os::abi::{CapRights, FrameSize, ObjectType};
-use libd3os::cap::{Bandwidth, Error, SchedContext, Server, Space, Tcb, VSpace};
+use libd3os::cap::{Bandwidth, CNode, Error, SchedContext, Server, Space, Tcb, VSpace};
 use libd3os::sys::Cptr;
 
 use crate::machine;
@@ -28,13 +28,22 @@ pub(crate) struct Peer {
 #[derive(Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) priority: u8,
+    pub(crate) cspace: CNode,
     pub(crate) space: VSpace,
     /// Who is told of its faults; null: nobody.
     pub(crate) fault_endpoint: Cptr,
 }
 
+impl Terms {
+    /// At this priority in this address space, with the root task's capabilities.
+    pub(crate) const fn new(priority: u8, space: VSpace) -> Self {
+        Self { priority, cspace: CNODE, space, fault_endpoint: Cptr::NULL }
+    }
+}
+
 impl Peer {
-    /// Starts a thread that runs `body` and then stops.
+    /// Starts a thread that runs `body` and then stops (the body does not return where the thread
+    /// cannot name itself).
     pub(crate) fn start(
         bench: &mut Workbench,
         terms: Terms,
@@ -44,7 +53,7 @@ impl Peer {
         let frame = bench.frame(FrameSize::Small)?;
         let buffer = bench.addresses(FrameSize::Small);
         bench.map_at(terms.space, frame, buffer, CapRights::READ_WRITE)?;
-        let space = Space { cspace: CNODE, cspace_data: 0, vspace: terms.space };
+        let space = Space { cspace: terms.cspace, cspace_data: 0, vspace: terms.space };
         tcb.configure(space, buffer, frame)?;
         let context = bench.sched_context(CONTEXT_BITS, TIME_SLICE)?;
         tcb.set_sched_params(TCB, terms.priority, terms.priority, context, terms.fault_endpoint)?;

@@ -2,7 +2,7 @@
 
 use kernel_workbench::{TCB, Workbench};
 use libd3os::cap::Error;
-use libd3os::sys::{self, Cptr};
+use libd3os::sys;
 
 use crate::laps;
 use crate::peer::{Peer, Terms};
@@ -27,7 +27,7 @@ pub(crate) fn ping_pong(bench: &mut Workbench) -> Result<(), Error> {
     let (ping, pong) = (bench.notification()?, bench.notification()?);
     let space = bench.twin_address_space()?;
     TCB.set_priority(TCB, LOWER)?;
-    let terms = Terms { priority: HIGHER, space, fault_endpoint: Cptr::NULL };
+    let terms = Terms::new(HIGHER, space);
     Peer::start(bench, terms, move || {
         loop {
             let _ = ping.wait();

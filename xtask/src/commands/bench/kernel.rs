@@ -29,13 +29,13 @@ const MEMORY: &str = "3G";
 const MITIGATED: &str = "quiet";
 const UNMITIGATED: &str = "quiet mitigations=off";
 /// Marks that an operation passes.
-const LAPS: usize = 3;
+pub(super) const LAPS: usize = 3;
 /// Rounds between the first two marks; twice as many between the last two.
 const ROUNDS: u64 = 10_000;
 
 /// What is known about an operation before it is measured.
-struct Known {
-    name: &'static str,
+pub(super) struct Known {
+    pub(super) name: &'static str,
     /// Of seL4 16.0.0 (MCS, release, a kernel page table of its own) on the same machine.
     sel4: u64,
     /// What ours may cost at most.
@@ -51,7 +51,7 @@ const fn with_part(operation: Operation) -> Option<&'static str> {
     }
 }
 
-const fn known(operation: Operation) -> Known {
+pub(super) const fn known(operation: Operation) -> Known {
     let (name, sel4, bound) = match operation {
         Operation::Call0 => ("Call + ReplyRecv, 0 words", 590, 420),
         Operation::Call4 => ("Call + ReplyRecv, 4 words", 634, 460),

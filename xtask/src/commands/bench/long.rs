@@ -5,14 +5,26 @@
 //! everything else that the benchmark does. The root task lets a timer interrupt each operation
 //! every 20,000 instructions or so, so that it is broken off and goes on, as often as it asks.
 
-use libd3os::mark::{LongOperation, Phase};
+use libd3os::mark::{LongOperation, Operation, Phase};
 use serde::Serialize;
 
 use super::BenchError;
 use super::counting::{Passed, grouped};
+use super::kernel::{LAPS, known};
 
 /// Instructions that a stretch may have.
 const BOUND: u64 = 15_000;
+
+/// What an operation's stretches may have. What the interface itself lets grow has no bound, but is
+/// shown: where 64 CNodes lead to each slot that a message names, to find them is most of the work,
+/// and a message cannot be left half sent. Whoever cares keeps capability spaces flat.
+const fn bound(operation: LongOperation) -> Option<u64> {
+    match operation {
+        LongOperation::DeepMessages => None,
+        _ => Some(BOUND),
+    }
+}
+
 /// An operation that executes more than this is interrupted at least twice, if it ever lets an
 /// interrupt in before it ends: that alone counts one.
 const INTERRUPTED_FROM: u64 = 100_000;
@@ -37,6 +49,10 @@ const fn name(operation: LongOperation) -> &'static str {
         LongOperation::DeleteAsidPool => "delete an ASID pool with 512 VSpaces",
         LongOperation::DeleteReplies => "delete a chain of 1,000 replies",
         LongOperation::Release => "1,000 threads released at one tick",
+        LongOperation::QueueCaller => "queue a caller before 1,000 others",
+        LongOperation::Postpone => "queue a thread for release before 1,000 others",
+        LongOperation::MergeRefills => "wake a thread with 1,000 refills",
+        LongOperation::DeepMessages => "answer and receive, 12 slots 64 CNodes deep",
     }
 }
 
@@ -46,11 +62,14 @@ pub(super) struct Stretch {
     operation: &'static str,
     /// The longest stretch, in executed instructions.
     longest: u64,
-    bound: u64,
+    bound: Option<u64>,
     /// All that the kernel executed, the interrupts' handling included.
     kernel: u64,
     /// Interrupts meanwhile, and when it was over; `None` where no timer ran.
     interrupts: Option<u64>,
+    /// Of everything else: in or before which operation the longest was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    near: Option<&'static str>,
 }
 
 /// All of them.
@@ -66,12 +85,15 @@ impl Stretches {
     /// # Errors
     /// [`BenchError::NotMeasured`] for the first operation without marks.
     pub(super) fn new(marks: &[Passed]) -> Result<Self, BenchError> {
-        let mut rest = Stretch::new("everything else above", None);
+        let mut rest = Stretch::new("everything else above", Some(BOUND), None);
         let mut found = Vec::new();
-        let (mut before, mut current) = (Passed::default(), None);
+        let (mut before, mut current, mut laps) = (Passed::default(), None, 0);
         for mark in marks {
             let begins_or_ends = mark.phase == Phase::Long as u32;
-            current.as_mut().unwrap_or(&mut rest).add(before, *mark);
+            match &mut current {
+                Some(current) => Stretch::add(current, before, *mark),
+                None => rest.add_rest(before, *mark, next(laps, found.len())),
+            }
             current = match current {
                 Some(ended) if begins_or_ends => {
                     found.push(ended);
@@ -79,9 +101,10 @@ impl Stretches {
                 }
                 None if begins_or_ends => LongOperation::ALL
                     .get(found.len())
-                    .map(|operation| Stretch::new(name(*operation), Some(0))),
+                    .map(|operation| Stretch::new(name(*operation), bound(*operation), Some(0))),
                 other => other,
             };
+            laps += usize::from(mark.phase == Phase::Lap as u32);
             before = *mark;
         }
         if let Some(missing) = LongOperation::ALL.get(found.len()) {
@@ -108,9 +131,23 @@ impl Stretches {
     }
 }
 
+/// What is measured, or prepared, when so many laps and long operations are over.
+fn next(laps: usize, long: usize) -> Option<&'static str> {
+    let operation = Operation::ALL.get(laps / LAPS).map(|operation| known(*operation).name);
+    operation.or_else(|| LongOperation::ALL.get(long).map(|operation| name(*operation)))
+}
+
 impl Stretch {
-    const fn new(operation: &'static str, interrupts: Option<u64>) -> Self {
-        Self { operation, longest: 0, bound: BOUND, kernel: 0, interrupts }
+    const fn new(operation: &'static str, bound: Option<u64>, interrupts: Option<u64>) -> Self {
+        Self { operation, longest: 0, bound, kernel: 0, interrupts, near: None }
+    }
+
+    /// What happened between two marks in or before something else.
+    fn add_rest(&mut self, before: Passed, mark: Passed, near: Option<&'static str>) {
+        if mark.longest > self.longest {
+            self.near = near;
+        }
+        self.add(before, mark);
     }
 
     /// What happened between two marks.
@@ -126,20 +163,26 @@ impl Stretch {
         self.kernel < INTERRUPTED_FROM || self.interrupts.is_none_or(|number| number > 1)
     }
 
+    fn is_short_enough(&self) -> bool {
+        self.bound.is_none_or(|bound| self.longest <= bound)
+    }
+
     fn holds(&self) -> bool {
-        self.longest <= self.bound && self.was_interrupted()
+        self.is_short_enough() && self.was_interrupted()
     }
 
     fn line(&self) -> String {
-        let numbers = [self.longest, self.bound, self.kernel];
-        let columns: String = numbers.map(|number| format!("{:>12}", grouped(number))).concat();
-        let verdict = match (self.longest <= self.bound, self.was_interrupted()) {
+        let or_none = |number: Option<u64>| number.map_or("-".into(), grouped);
+        let numbers = [Some(self.longest), self.bound, Some(self.kernel), self.interrupts];
+        let columns: String = numbers.map(|n| format!("{:>12}", or_none(n))).concat();
+        let verdict = match (self.is_short_enough(), self.was_interrupted()) {
+            (true, true) if self.bound.is_none() => "",
             (true, true) => "  met",
             (true, false) => "  never interrupted",
             (false, _) => "  exceeds",
         };
-        let interrupts = self.interrupts.map_or("-".into(), grouped);
-        format!("{:<48}{columns}{interrupts:>12}{verdict}\n", self.operation)
+        let near = self.near.map_or(String::new(), |near| format!(" in or before: {near}"));
+        format!("{:<48}{columns}{verdict}{near}\n", self.operation)
     }
 }
 
@@ -172,6 +215,7 @@ mod tests {
         let stretches = Stretches::new(&all_like(&one)).expect("all");
         let (rest, operations) = stretches.operations.split_last().expect("some");
         assert_eq!((rest.longest, rest.interrupts), (9, None));
+        assert_eq!(rest.near, next(1, 0), "the lap after the first long operation");
         for stretch in operations {
             let Stretch { longest, kernel, interrupts, .. } = *stretch;
             assert_eq!((longest, kernel, interrupts), (12_000, 30, Some(1)));
@@ -185,7 +229,7 @@ mod tests {
         let stretches = Stretches::new(&all_like(&[(Long, 0, 0), (Long, 20_000, 15_001)]));
         let stretches = stretches.expect("all");
         assert!(!stretches.hold());
-        assert_eq!(stretches.table().matches("exceeds").count(), LongOperation::ALL.len());
+        assert_eq!(stretches.table().matches("exceeds").count(), LongOperation::ALL.len() - 1);
     }
 
     #[test]
