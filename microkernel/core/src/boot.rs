@@ -27,22 +27,9 @@ const MAX_COMMAND_LINE: usize = 2048;
 /// Bytes of the ACPI root pointer that BootInfo repeats: all of its second version.
 const MAX_RSDP: usize = 36;
 
-/// The screen, as the boot loader left it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Framebuffer {
-    /// Physical address.
-    pub address: u64,
-    /// Bytes of a line.
-    pub pitch: u32,
-    /// Pixels of a line.
-    pub width: u32,
-    /// Lines.
-    pub height: u32,
-    /// Bits of a pixel.
-    pub bits_per_pixel: u8,
-    /// Kind, as multiboot2 numbers it (1: direct colour).
-    pub kind: u8,
-}
+/// The screen, as the boot loader left it: address, pitch, width, height, bits a pixel, kind, as the
+/// body of multiboot2's tag begins.
+pub type Framebuffer = [u8; 22];
 
 /// What the boot loader and the hardware told; every range covers whole pages.
 ///
@@ -61,7 +48,7 @@ pub struct BootInput<'a> {
     /// Where the module lies.
     pub module_range: Range<u64>,
     /// The ACPI root pointer, as found.
-    pub rsdp: Option<&'a [u8]>,
+    pub rsdp: &'a [u8],
     /// The screen.
     pub framebuffer: Option<Framebuffer>,
     /// The kernel's command line.
@@ -135,11 +122,9 @@ impl<M: Machine> Kernel<M> {
         if input.module.is_empty() {
             return Err(BootError::NoModule);
         }
-        let rsdp = input.rsdp.map(|bytes| &bytes[..bytes.len().min(MAX_RSDP)]);
-        let input = BootInput { rsdp, ..input.clone() };
         let image = RootImage::parse(input.module)?;
-        let plan = Plan::new(&image, &input)?;
-        let mut memory = Memory::new(&input);
-        Loader::new(self, &input, &image, plan, &mut memory)?.run()
+        let plan = Plan::new(&image, input)?;
+        let mut memory = Memory::new(input);
+        Loader::new(self, input, &image, plan, &mut memory)?.run()
     }
 }

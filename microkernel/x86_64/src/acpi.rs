@@ -3,7 +3,6 @@
 //! [`crate::affinity`]). Everything else is user space's.
 
 use crate::affinity::Affinity;
-use crate::boot_info::{RSDP_LENGTH, RootPointer, Rsdp};
 use crate::bytes::{PhysicalMemory, u8_at, u32_at, u64_at};
 use d3os_abi::MAX_CORES;
 use heapless::Vec;
@@ -12,8 +11,11 @@ use heapless::Vec;
 pub const MAX_IO_APICS: usize = 8;
 /// Where the local APIC lies unless a table says otherwise.
 pub const DEFAULT_LOCAL_APIC: u64 = 0xfee0_0000;
-/// Where the first I/O APIC lies unless a table says otherwise.
-pub const DEFAULT_IO_APIC: u64 = 0xfec0_0000;
+
+/// Longest root pointer (ACPI 2.0 and later).
+const RSDP_LENGTH: usize = 36;
+/// The bytes of ACPI's root pointer.
+pub type RootPointer = Vec<u8, RSDP_LENGTH>;
 
 const HEADER: usize = 36;
 /// A table's header, as lengths count.
@@ -22,15 +24,6 @@ const MIN_TABLE: u32 = 36;
 const MAX_TABLE: u32 = 1 << 20;
 /// Where BIOSes leave the root pointer when nobody tells.
 const BIOS_AREA: core::ops::Range<u64> = 0xe_0000..0x10_0000;
-
-/// An I/O interrupt controller.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct IoApic {
-    /// Physical address of its registers.
-    pub address: u64,
-    /// Global number of its first pin.
-    pub first_interrupt: u32,
-}
 
 /// What the tables tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,18 +36,12 @@ pub struct Platform {
     pub apics: Vec<u32, MAX_CORES>,
     /// Which memory is near which processor.
     pub affinity: Affinity,
-    /// I/O APICs in the tables' order.
-    pub io_apics: Vec<IoApic, MAX_IO_APICS>,
+    /// Physical addresses of the I/O APICs' registers, in the tables' order.
+    pub io_apics: Vec<u64, MAX_IO_APICS>,
+    /// The root pointer.
+    pub rsdp: RootPointer,
     /// I/O port of the power management timer.
     pub timer_port: Option<u16>,
-}
-
-impl Platform {
-    /// What a machine without tables is taken for: one processor, one I/O APIC at the usual place.
-    pub fn assumed() -> Self {
-        let io_apics = Vec::from([IoApic { address: DEFAULT_IO_APIC, first_interrupt: 0 }]);
-        Self { local_apic: DEFAULT_LOCAL_APIC, processors: 1, io_apics, ..Self::default() }
-    }
 }
 
 /// Why there is nothing to learn from the tables.
@@ -76,44 +63,38 @@ pub enum AcpiError {
     NoInterruptTable,
 }
 
-/// The root pointer's bytes: those told, or those found in the BIOS area.
-pub fn root_pointer(memory: &impl PhysicalMemory, told: Option<Rsdp>) -> Option<RootPointer> {
+/// Reads the tables of the machine whose root pointer was `told` to lie there.
+///
+/// # Errors
+/// If root pointer, root table or MADT are missing or damaged. A damaged FADT only costs the timer, a
+/// damaged SRAT the knowledge of what is near.
+pub fn read(memory: &impl PhysicalMemory, told: Option<u64>) -> Result<Platform, AcpiError> {
+    let rsdp = root_pointer(memory, told).ok_or(AcpiError::NoRootPointer)?;
+    let root = RootTable::open(memory, &rsdp)?;
+    let madt = root.find(memory, *b"APIC")?.ok_or(AcpiError::NoInterruptTable)?;
+    let fadt = root.find(memory, *b"FACP").ok().flatten();
+    let srat = root.find(memory, *b"SRAT").ok().flatten();
+    let timer_port = fadt.and_then(timer_port);
+    let affinity = srat.map(Affinity::read).unwrap_or_default();
+    Ok(Platform { timer_port, affinity, rsdp, ..read_madt(madt) })
+}
+
+/// The root pointer's bytes: where it was told to be, or found in the BIOS area.
+fn root_pointer(memory: &impl PhysicalMemory, told: Option<u64>) -> Option<RootPointer> {
     match told {
-        Some(Rsdp::Copy(bytes)) => Some(bytes),
-        Some(Rsdp::At(address)) => copy_root_pointer(memory, address),
+        Some(address) => copy_root_pointer(memory, address),
         None => BIOS_AREA.step_by(16).find_map(|address| copy_root_pointer(memory, address)),
     }
-    .filter(|bytes| is_root_pointer(bytes))
 }
 
 fn copy_root_pointer(memory: &impl PhysicalMemory, address: u64) -> Option<RootPointer> {
-    let old = memory.bytes(address, 20).filter(|bytes| bytes.starts_with(b"RSD PTR "))?;
-    let length = if old[15] >= 2 { RSDP_LENGTH } else { 20 };
-    let bytes = RootPointer::from_slice(memory.bytes(address, length as u64)?).ok()?;
-    is_root_pointer(&bytes).then_some(bytes)
-}
-
-fn is_root_pointer(bytes: &[u8]) -> bool {
-    bytes.len() >= 20
-        && bytes.starts_with(b"RSD PTR ")
-        && sum(&bytes[..20]) == 0
-        && (bytes[15] < 2 || (bytes.len() == RSDP_LENGTH && sum(bytes) == 0))
-}
-
-/// Reads the tables that `rsdp` leads to.
-///
-/// # Errors
-/// If the root table or the MADT is missing or damaged. A damaged FADT only costs the timer, a
-/// damaged SRAT the knowledge of what is near.
-pub fn read(memory: &impl PhysicalMemory, rsdp: &[u8]) -> Result<Platform, AcpiError> {
-    let root = RootTable::open(memory, rsdp)?;
-    let madt = root.find(memory, *b"APIC")?.ok_or(AcpiError::NoInterruptTable)?;
-    let mut platform = read_madt(madt);
-    let fadt = root.find(memory, *b"FACP").ok().flatten();
-    platform.timer_port = fadt.and_then(timer_port);
-    let srat = root.find(memory, *b"SRAT").ok().flatten();
-    platform.affinity = srat.map(Affinity::read).unwrap_or_default();
-    Ok(platform)
+    let sound = |bytes: &&[u8]| bytes.starts_with(b"RSD PTR ") && sum(bytes) == 0;
+    let old = memory.bytes(address, 20).filter(sound)?;
+    let bytes = match old[15] {
+        0 | 1 => old,
+        _ => memory.bytes(address, RSDP_LENGTH as u64).filter(sound)?,
+    };
+    RootPointer::from_slice(bytes).ok()
 }
 
 /// RSDT or XSDT: the addresses of the others.
@@ -190,8 +171,7 @@ fn read_madt_entry(platform: &mut Platform, kind: u8, entry: &[u8]) -> Option<()
     let apic = match kind {
         0 if enabled(4) => u8_at(entry, 3)?.into(),
         1 => {
-            let (address, first_interrupt) = (u32_at(entry, 4)?.into(), u32_at(entry, 8)?);
-            return platform.io_apics.push(IoApic { address, first_interrupt }).ok();
+            return platform.io_apics.push(u32_at(entry, 4)?.into()).ok();
         }
         5 => {
             platform.local_apic = u64_at(entry, 4)?;
@@ -274,14 +254,13 @@ mod tests {
     #[test]
     fn tables_are_found_from_the_bios_area() {
         let machine = machine();
-        let rsdp = root_pointer(&machine, None).unwrap();
-        let platform = read(&machine, &rsdp).unwrap();
+        let platform = read(&machine, None).unwrap();
+        assert_eq!(platform.rsdp[..], rsdp_1(0x2000));
         assert_eq!((platform.processors, platform.timer_port), (2, Some(0x608)));
         assert_eq!(platform.apics[..], [0, 2], "the second one is disabled");
-        let io_apic = IoApic { address: 0xfec0_0000, first_interrupt: 0 };
-        assert_eq!(platform.io_apics[..], [io_apic]);
-        assert_eq!(root_pointer(&machine, Some(Rsdp::At(0xe_0100))), Some(rsdp));
-        assert_eq!(root_pointer(&machine, Some(Rsdp::At(0x2000))), None);
+        assert_eq!(platform.io_apics[..], [0xfec0_0000]);
+        assert_eq!(read(&machine, Some(0xe_0100)), Ok(platform));
+        assert_eq!(read(&machine, Some(0x2000)), Err(AcpiError::NoRootPointer));
     }
 
     #[test]
@@ -293,10 +272,10 @@ mod tests {
         rsdp.extend(0x5000u64.to_le_bytes());
         rsdp.extend([0; 4]);
         let rsdp = sealed(rsdp, 32);
-        assert!(is_root_pointer(&rsdp));
         let mut machine = machine();
         machine.0.push((0x5000, table_bytes(b"XSDT", &0x4000u64.to_le_bytes())));
-        let platform = read(&machine, &rsdp).unwrap();
+        machine.0.push((0x6000, rsdp));
+        let platform = read(&machine, Some(0x6000)).unwrap();
         assert_eq!((platform.processors, platform.timer_port), (2, None));
     }
 
@@ -305,10 +284,10 @@ mod tests {
         let mut machine = machine();
         machine.0[4].1[50] ^= 1;
         let damaged = AcpiError::Damaged { table: *b"APIC", address: 0x4000 };
-        assert_eq!(read(&machine, &rsdp_1(0x2000)), Err(damaged));
+        assert_eq!(read(&machine, None), Err(damaged));
         assert!(damaged.to_string().contains("APIC at 0x4000"));
         machine.0.pop();
-        assert_eq!(read(&machine, &rsdp_1(0x2000)), Err(AcpiError::NoInterruptTable));
+        assert_eq!(read(&machine, None), Err(AcpiError::NoInterruptTable));
     }
 
     proptest! {
@@ -325,9 +304,7 @@ mod tests {
                     *piece = sealed(piece.clone(), 9);
                 }
             }
-            if let Some(rsdp) = root_pointer(&machine, None) {
-                let _ = read(&machine, &rsdp);
-            }
+            let _ = read(&machine, None);
         }
     }
 }

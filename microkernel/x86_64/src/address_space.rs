@@ -3,8 +3,9 @@
 //! first 4 GiB of physical memory.
 
 use crate::bytes::PhysicalMemory;
+use crate::instructions::write_cr3;
 use crate::layout;
-use crate::window::{Table, Window, WindowFull};
+use crate::window::{Table, Window};
 use core::cell::UnsafeCell;
 use core::ops::Range;
 use kernel_core::{PhysAddr, RegionList};
@@ -113,8 +114,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) huge_pages: bool,
     /// How pages are mapped.
     pub(crate) flags: Flags,
-    /// One past the image's last virtual address, symbols included.
-    pub(crate) image_end: u64,
     /// Physical addresses of pages of registers, seen from [`layout::DEVICES`] on in this order.
     pub(crate) devices: &'a [u64],
 }
@@ -129,7 +128,7 @@ pub(crate) struct AddressSpace {
     pub(crate) flags: Flags,
 }
 
-/// Builds the kernel's half.
+/// Builds the kernel's half, and lets this core see it.
 ///
 /// # Safety
 /// Called once, by the boot core alone, on the bootstrap tables; nobody uses `plan.free`.
@@ -142,7 +141,10 @@ pub(crate) unsafe fn build(plan: &Plan<'_>) -> Result<AddressSpace, MappingError
         *entry = device | UNCACHED | plan.flags.data;
     }
     let directories = map_ram(tables, plan)?;
-    Ok(AddressSpace { root: PhysAddr(place(&tables.root)), directories, flags: plan.flags })
+    let root = PhysAddr(place(&tables.root));
+    // SAFETY: the new root maps the image, its stack included, where they are.
+    unsafe { write_cr3(root.0) };
+    Ok(AddressSpace { root, directories, flags: plan.flags })
 }
 
 /// Builds a root in `tables`, which are zero, that shows what user space is to show of the kernel: the
@@ -151,15 +153,15 @@ pub(crate) fn show_window(
     tables: &mut [Table; SHOWN_TABLES],
     window: Range<u64>,
     flags: Flags,
-) -> Result<PhysAddr, WindowFull> {
+) -> PhysAddr {
     let base = place(&tables[0]);
     let mut shown = Window::new(tables, base);
     for (range, flags) in [(layout::entry(), flags.code), (window, flags.data)] {
         for page in (range.start / PAGE..range.end / PAGE).map(|page| page * PAGE) {
-            shown.show(page, layout::physical(page) | GLOBAL | flags)?;
+            shown.show(page, layout::physical(page) | GLOBAL | flags);
         }
     }
-    Ok(PhysAddr(base))
+    PhysAddr(base)
 }
 
 /// Maps the stack of a core other than the boot core where [`layout::stack_in_area`] says; `table` is
@@ -206,7 +208,8 @@ fn link_tables(tables: &mut Tables) {
 }
 
 fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
-    let size = plan.image_end - layout::KERNEL_BASE;
+    let image_end = layout::image_end();
+    let size = image_end - layout::KERNEL_BASE;
     if size > IMAGE_TABLES as u64 * LARGE_PAGE {
         return Err(MappingError::ImageTooLarge(size));
     }
@@ -217,7 +220,7 @@ fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
         (layout::data(), data),
         (layout::stack(), data),
         (layout::data_after_stack(), data),
-        (layout::symbols()..plan.image_end, constants),
+        (layout::symbols()..image_end, constants),
     ] {
         for page in (range.start / PAGE..range.end / PAGE).map(|page| page * PAGE) {
             let physical = page - layout::KERNEL_BASE;

@@ -5,13 +5,7 @@ use crate::command_line::CommandLine;
 use crate::memory_map::MemoryMap;
 use crate::{multiboot2, pvh};
 use core::ops::Range;
-use heapless::Vec;
 use kernel_core::Framebuffer;
-
-/// Longest root pointer (ACPI 2.0 and later).
-pub const RSDP_LENGTH: usize = 36;
-/// The bytes of ACPI's root pointer.
-pub type RootPointer = Vec<u8, RSDP_LENGTH>;
 
 /// Everything that the kernel takes from the boot loader, copied.
 #[derive(Clone, Debug, Default)]
@@ -22,19 +16,10 @@ pub struct BootInfo {
     pub module: Option<Range<u64>>,
     /// Options.
     pub command_line: CommandLine,
-    /// Where ACPI begins.
-    pub rsdp: Option<Rsdp>,
+    /// Where ACPI's root pointer lies, physically.
+    pub rsdp: Option<u64>,
     /// The screen that the boot loader left.
     pub framebuffer: Option<Framebuffer>,
-}
-
-/// The ACPI root pointer, or where it lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rsdp {
-    /// Its physical address.
-    At(u64),
-    /// A copy.
-    Copy(RootPointer),
 }
 
 /// Why the boot loader's information cannot be used.
@@ -58,7 +43,7 @@ pub enum BootInfoError {
         /// Its physical address.
         address: u64,
     },
-    /// There is no memory map.
+    /// There is no memory map, or no RAM in it.
     #[error("the boot loader must tell a memory map; it told none")]
     NoMemoryMap,
 }
@@ -68,13 +53,13 @@ pub enum BootInfoError {
 /// # Errors
 /// If neither protocol's structures are there, or they are damaged.
 pub fn read(memory: &impl PhysicalMemory, eax: u32, ebx: u32) -> Result<BootInfo, BootInfoError> {
-    if eax == multiboot2::MAGIC {
-        return multiboot2::read(memory, ebx.into());
-    }
-    if pvh::is_start_info(memory, ebx.into()) {
-        return pvh::read(memory, ebx.into());
-    }
-    Err(BootInfoError::UnknownProtocol { eax, ebx })
+    let info = match eax {
+        multiboot2::MAGIC => multiboot2::read(memory, ebx.into())?,
+        _ if pvh::is_start_info(memory, ebx.into()) => pvh::read(memory, ebx.into())?,
+        _ => return Err(BootInfoError::UnknownProtocol { eax, ebx }),
+    };
+    let has_memory = !info.memory.usable.ranges().is_empty();
+    if has_memory { Ok(info) } else { Err(BootInfoError::NoMemoryMap) }
 }
 
 #[cfg(test)]

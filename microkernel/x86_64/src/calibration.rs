@@ -2,8 +2,8 @@
 //!
 //! A reading of the reference is bracketed by readings of the counter, so every measurement is an
 //! interval that holds the true rate, however long a host keeps the processor away in between.
-//! Windows are repeated, longer each time, until the tightest bracket is tight enough and another
-//! window agrees with it; a window in which a short reference wrapped unseen agrees with none.
+//! Windows are repeated, longer each time, until what is common to their brackets is tight enough; a
+//! window in which a short reference wrapped unseen has nothing in common with another.
 
 /// The two clocks that are compared.
 pub trait Clocks {
@@ -25,9 +25,11 @@ pub struct Reference {
 /// Why there is no measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CalibrationError {
-    /// The reference does not move.
-    #[error("the ACPI timer or the interval timer is needed to measure time with; both stand")]
-    ReferenceStands,
+    /// There is no reference, or it does not move.
+    #[error(
+        "ACPI's power management timer is needed to measure time with; it is missing or stands"
+    )]
+    NoReference,
 }
 
 /// Rates of the counter, in hertz, between which the true one lies.
@@ -51,8 +53,9 @@ impl Rate {
         u64::try_from(width / u128::from(self.least.max(1))).unwrap_or(u64::MAX)
     }
 
-    fn agrees_with(self, other: Self) -> bool {
-        self.least <= other.most && other.least <= self.most
+    fn common(self, other: Self) -> Option<Self> {
+        let (least, most) = (self.least.max(other.least), self.most.min(other.most));
+        (least <= most).then_some(Self { least, most })
     }
 }
 
@@ -72,30 +75,17 @@ const PATIENCE: u32 = 100_000;
 /// # Errors
 /// If the reference does not move.
 pub fn measure(clocks: &mut impl Clocks, reference: Reference) -> Result<Rate, CalibrationError> {
-    let mut rates = [Rate { least: 0, most: u64::MAX }; MAX_WINDOWS];
     let mut window = FIRST_WINDOW_US;
-    for count in 1..=MAX_WINDOWS {
-        rates[count - 1] = measure_window(clocks, reference, window)?;
-        if let Some(best) = tightest_confirmed(&rates[..count])
-            && best.width_ppm() <= WIDTH_PPM
-        {
-            return Ok(best);
-        }
+    let mut known = measure_window(clocks, reference, window)?;
+    for _ in 1..MAX_WINDOWS {
         window = (window * 2).min(LAST_WINDOW_US);
+        let rate = measure_window(clocks, reference, window)?;
+        match known.common(rate) {
+            Some(common) if common.width_ppm() <= WIDTH_PPM => return Ok(common),
+            common => known = common.unwrap_or(rate),
+        }
     }
-    Ok(tightest_confirmed(&rates).unwrap_or(tightest(&rates)))
-}
-
-fn tightest(rates: &[Rate]) -> Rate {
-    let whole = Rate { least: 0, most: u64::MAX };
-    rates.iter().copied().min_by_key(|rate| rate.width_ppm()).unwrap_or(whole)
-}
-
-/// The tightest rate that another one agrees with.
-fn tightest_confirmed(rates: &[Rate]) -> Option<Rate> {
-    let confirmed =
-        |rate: &Rate| rates.iter().filter(|other| rate.agrees_with(**other)).count() > 1;
-    rates.iter().copied().filter(confirmed).min_by_key(|rate| rate.width_ppm())
+    Ok(known)
 }
 
 /// A moment at which the reference stepped to `value`.
@@ -155,7 +145,7 @@ fn next_edge(clocks: &mut impl Clocks, reference: Reference) -> Result<Edge, Cal
         }
         earliest = before;
     }
-    Err(CalibrationError::ReferenceStands)
+    Err(CalibrationError::NoReference)
 }
 
 #[cfg(test)]
@@ -226,7 +216,7 @@ mod tests {
     fn a_standing_reference_is_found_out() {
         let reference = Reference { hertz: 0, mask: 0xffff };
         let result = measure(&mut host(reference, 1000, vec![0]), reference);
-        assert_eq!(result, Err(CalibrationError::ReferenceStands));
+        assert_eq!(result, Err(CalibrationError::NoReference));
     }
 
     proptest! {

@@ -41,8 +41,6 @@ impl CommandLine {
 pub struct Options {
     /// Print nothing but panics.
     pub quiet: bool,
-    /// Port of QEMU's isa-debug-exit, to leave by after a panic.
-    pub exit_port: Option<u16>,
     /// What to do against speculative execution.
     pub mitigations: Mitigations,
     /// Most cores that get a kernel instance.
@@ -54,7 +52,6 @@ pub struct Options {
 impl Options {
     fn set(&mut self, word: &str) {
         match word.split_once('=') {
-            Some(("exit_port", port)) => self.exit_port = parse_port(port),
             Some(("cores", cores)) => self.cores = cores.parse().ok(),
             Some(("pool", size)) => self.pool = parse_size(size),
             _ => {}
@@ -87,13 +84,6 @@ pub enum Mitigations {
     Off,
 }
 
-fn parse_port(text: &str) -> Option<u16> {
-    match text.strip_prefix("0x") {
-        Some(digits) => u16::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,18 +98,16 @@ mod tests {
         assert_eq!(options(""), Options::default());
         assert_eq!(
             options("kernel.elf  quiet exit_port=0xf4 other=1"),
-            Options { quiet: true, exit_port: Some(0xf4), ..Options::default() }
+            Options { quiet: true, ..Options::default() }
         );
         assert_eq!(options("mitigations=off").mitigations, Mitigations::Off);
         assert_eq!(options("mitigations=on quiet").mitigations, Mitigations::On);
         assert_eq!(options("mitigations=some").mitigations, Mitigations::Auto);
-        assert_eq!(options("exit_port=244").exit_port, Some(244));
         assert_eq!(options("cores=4").cores, Some(4));
         assert_eq!(options("cores=-1").cores, None);
         let sizes = ["pool=4096", "pool=3K", "pool=64M", "pool=2G", "pool=M", "pool=99999999999G"];
         let parsed = sizes.map(|line| options(line).pool);
         assert_eq!(parsed, [Some(4096), Some(3072), Some(64 << 20), Some(2 << 30), None, None]);
-        assert_eq!(options("exit_port=0x1ffff").exit_port, None);
         assert_eq!(options("disquiet"), Options::default());
     }
 

@@ -2,16 +2,14 @@
 //! kernel instance. GS points at it while the kernel runs; it is the kernel's only global.
 
 use crate::address_space::{AddressSpace, SHOWN_TABLES, show_window};
-use crate::command_line::Options;
 use crate::hardware::Hardware;
 use crate::instructions::{read_msr, write_msr};
 use crate::irq_lines::VECTORS;
 use crate::layout;
 use crate::processor::{self, msr};
-use crate::segments::{self, Gates, InterruptStack, KERNEL_DATA, Segments, TaskState};
-use crate::symbols::SymbolTable;
+use crate::segments::{self, Gates, InterruptStack, KERNEL_DATA};
 use crate::trap::Entries;
-use crate::window::{Table, WindowFull};
+use crate::window::Table;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::{MaybeUninit, offset_of};
@@ -19,6 +17,9 @@ use core::ops::Range;
 use core::ptr;
 use kernel_core::objects::Context;
 use kernel_core::{Kernel, PhysAddr, Slot};
+use x86_64::VirtAddr;
+use x86_64::structures::gdt::GlobalDescriptorTable;
+use x86_64::structures::tss::TaskStateSegment;
 
 const INTERRUPT_STACK: usize = 8192;
 
@@ -43,8 +44,8 @@ pub(crate) struct Window {
     pub(crate) nmis: u64,
     /// VERW's operand.
     pub(crate) data_selector: u16,
-    pub(crate) task: TaskState,
-    segments: Segments,
+    pub(crate) task: TaskStateSegment,
+    descriptors: GlobalDescriptorTable,
     gates: Gates,
 }
 
@@ -62,6 +63,13 @@ impl Window {
         const PLACE: usize = offset_of!(Window, user_root);
         // SAFETY: GS points at the core's window; nothing else refers to the field.
         unsafe { asm!("mov gs:[{}], {}", const PLACE, in(reg) root.0, options(nostack)) };
+    }
+
+    /// Lets the processor push the frames of entries from user mode below `end`.
+    #[inline(always)]
+    pub(crate) fn set_entry_stack(&mut self, end: u64) {
+        // SAFETY: the kernel's addresses are canonical.
+        self.task.privilege_stack_table[0] = unsafe { VirtAddr::new_unsafe(end) };
     }
 
     /// How far below the window the top of an interrupt stack is.
@@ -83,10 +91,6 @@ pub(crate) struct Core {
     pub(crate) running: bool,
     /// Whether the kernel has a page table of its own.
     pub(crate) separate: bool,
-    /// Options of the command line.
-    pub(crate) options: Options,
-    /// Names of the kernel's functions.
-    pub(crate) symbols: Option<SymbolTable<'static>>,
     /// The kernel instance.
     pub(crate) kernel: MaybeUninit<Kernel<Hardware>>,
 }
@@ -148,9 +152,8 @@ pub(crate) unsafe fn install(block: *mut Block, number: u32, stack: u64) -> &'st
     unsafe { core.write(Core::new(block, number, stack)) };
     // SAFETY: just written, and only this core's code reaches it.
     let this = unsafe { &mut *core };
-    let (segments, gates) = (&raw const this.window.segments, &raw const this.window.gates);
     // SAFETY: the tables stay where they are; every gate leads to `trap`'s entries.
-    unsafe { segments::load(segments, gates) };
+    unsafe { segments::load(&this.window.descriptors, &this.window.gates) };
     // SAFETY: GS is the kernel's; loading its selector just zeroed it.
     unsafe { write_msr(msr::GS_BASE, core.addr() as u64) };
     // SAFETY: user mode starts with GS base zero.
@@ -161,7 +164,7 @@ pub(crate) unsafe fn install(block: *mut Block, number: u32, stack: u64) -> &'st
 impl Core {
     fn new(block: *mut Block, number: u32, stack: u64) -> Self {
         let address = block.addr() + offset_of!(Block, core);
-        let task = TaskState::new(|stack| (address - Window::above_stack(stack)) as u64);
+        let task = (address + offset_of!(Window, task)) as *const TaskStateSegment;
         let window = Window {
             this: ptr::with_exposed_provenance_mut(address),
             stack,
@@ -171,8 +174,9 @@ impl Core {
             user_root: 0,
             nmis: 0,
             data_selector: KERNEL_DATA,
-            task,
-            segments: Segments::new((address + offset_of!(Window, task)) as u64),
+            task: segments::task_state(|stack| (address - Window::above_stack(stack)) as u64),
+            // SAFETY: the block is the core's for good.
+            descriptors: unsafe { segments::descriptors(task) },
             gates: Gates::new(&Entries::of(false)),
         };
         Self {
@@ -181,8 +185,6 @@ impl Core {
             number,
             running: false,
             separate: false,
-            options: Options::default(),
-            symbols: None,
             kernel: MaybeUninit::uninit(),
         }
     }
@@ -198,10 +200,8 @@ impl Core {
         self.window.stack - layout::STACK_BYTES..self.window.stack
     }
 
-    /// Lets user mode enter by the variant for a page table of the kernel's own, or for a shared one. Returns the root that user address spaces share the upper half of.
-    ///
-    /// # Errors
-    /// If what user space shows needs more paging structures than there are.
+    /// Lets user mode enter by the variant for a page table of the kernel's own, or for a shared one.
+    /// Returns the root that user address spaces share the upper half of.
     ///
     /// # Safety
     /// The address space is the kernel's, and active.
@@ -209,15 +209,15 @@ impl Core {
         &mut self,
         separate: bool,
         space: &AddressSpace,
-    ) -> Result<PhysAddr, WindowFull> {
+    ) -> PhysAddr {
         self.separate = separate;
         self.window.kernel_root = space.root.0;
         let entries = Entries::of(separate);
         self.window.gates = Gates::new(&entries);
-        // SAFETY: the entry and the selectors are this kernel's.
-        unsafe { processor::set_syscall_entry(entries.syscall, segments::STAR) };
+        // SAFETY: the entry is this kernel's, as are the segments.
+        unsafe { processor::set_syscall_entry(entries.syscall) };
         if !separate {
-            return Ok(space.root);
+            return space.root;
         }
         // SAFETY: this is the only reference to what is part of the core's own block.
         let tables = unsafe { &mut (*self.block).shown.0 };

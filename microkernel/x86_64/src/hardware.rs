@@ -302,7 +302,7 @@ impl Machine for Hardware {
         match (self.apic_of(core), control) {
             (Some(apic), CoreControl::Stop) => self.local_apic.send_init(apic),
             (Some(apic), CoreControl::Start) => {
-                self.local_apic.send_start(apic, self.blueprint.start_page);
+                self.local_apic.send_start(apic, self.blueprint.start_page_of(core));
             }
             (None, _) => {}
         }

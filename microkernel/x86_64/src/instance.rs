@@ -6,8 +6,7 @@
 
 use crate::acpi::{self, Platform};
 use crate::address_space::AddressSpace;
-use crate::boot_info::{BootInfo, RootPointer};
-use crate::command_line::Options;
+use crate::boot_info::BootInfo;
 use crate::core_local::{Core, OtherCore};
 use crate::hardware::Hardware;
 use crate::io_apic::IoApics;
@@ -15,8 +14,6 @@ use crate::layout;
 use crate::local_apic::LocalApic;
 use crate::partition::Partition;
 use crate::processor::{Features, Guards};
-use crate::symbols::SymbolTable;
-use crate::window::WindowFull;
 use core::ops::Range;
 use heapless::Vec;
 use kernel_core::{BootError, BootInput, Kernel, RegionList, Share};
@@ -26,54 +23,44 @@ pub(crate) const PAGE: u64 = 4096;
 /// What the boot core found out and decided.
 pub(crate) struct Blueprint {
     pub(crate) info: BootInfo,
-    pub(crate) rsdp: Option<RootPointer>,
     pub(crate) platform: Platform,
     pub(crate) features: Features,
     pub(crate) guards: Guards,
     pub(crate) space: AddressSpace,
-    /// The kernel's image, physically.
-    pub(crate) image: Range<u64>,
     /// The root task's ELF.
     pub(crate) module: &'static [u8],
     /// The pages in which that lies.
     pub(crate) module_range: Range<u64>,
     pub(crate) partition: Partition,
-    /// The page below 1 MiB that a started core begins in, by number.
+    /// The pages in which started cores begin lie below this one, below 1 MiB, by number.
     pub(crate) start_page: u8,
     pub(crate) megahertz: u32,
     pub(crate) boot_time: u64,
     /// The boot core's; every other core's is enabled alike.
     pub(crate) local_apic: LocalApic,
-    pub(crate) options: Options,
-    pub(crate) symbols: Option<SymbolTable<'static>>,
-}
-
-/// Why there is no instance.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum InstanceError {
-    #[error(transparent)]
-    Window(#[from] WindowFull),
-    #[error(transparent)]
-    Boot(#[from] BootError),
 }
 
 impl Blueprint {
-    /// Makes the instance of a core, and loads its root task.
-    pub(crate) fn make(
-        &'static self,
-        core: &mut Core,
-        local_apic: LocalApic,
-        io_apics: IoApics,
-    ) -> Result<(), InstanceError> {
-        core.options = self.options;
-        core.symbols = self.symbols;
+    /// Makes the instance of the core that this runs on, and loads its root task.
+    pub(crate) fn make(&'static self, core: &mut Core) -> Result<(), BootError> {
         // SAFETY: the core runs in the kernel's address space.
-        let shown = unsafe { core.choose_entries(self.guards.separate, &self.space) }?;
+        let shown = unsafe { core.choose_entries(self.guards.separate, &self.space) };
+        let mut local_apic = self.local_apic;
+        local_apic.enable();
+        let io_apics = if core.number == 0 { self.io_apics() } else { IoApics::default() };
         let hardware = Hardware::new(self, shown, local_apic, io_apics);
-        let (number, irq_slots) = (core.number, core.irq_slots());
-        let kernel = core.kernel.write(Kernel::new(hardware, number, irq_slots));
+        let kernel = core.kernel.write(Kernel::new(hardware, core.number, core.irq_slots()));
         core.running = true;
-        Ok(self.boot(kernel, number)?)
+        self.boot(kernel, core.number)
+    }
+
+    fn io_apics(&self) -> IoApics {
+        let mut io_apics = IoApics::default();
+        for (index, page) in self.platform.io_apics.iter().enumerate() {
+            // SAFETY: the address space shows the I/O APICs behind the local one, in this order.
+            unsafe { io_apics.add(mapped_controller(index + 1, *page)) };
+        }
+        io_apics
     }
 
     fn boot(&self, kernel: &mut Kernel<Hardware>, core: u32) -> Result<(), BootError> {
@@ -85,7 +72,7 @@ impl Blueprint {
             reserved: &self.reserved(core, &own),
             module: self.module,
             module_range: if self.cores() > 1 { 0..0 } else { self.module_range.clone() },
-            rsdp: self.rsdp.as_deref(),
+            rsdp: &self.platform.rsdp,
             framebuffer: self.info.framebuffer,
             command_line: self.info.command_line.bytes(),
             cores_present: self.platform.processors,
@@ -106,6 +93,11 @@ impl Blueprint {
         u32::try_from(self.partition.members.len()).unwrap_or(u32::MAX)
     }
 
+    /// The page in which a core begins that is not the first.
+    pub(crate) fn start_page_of(&self, core: u32) -> u8 {
+        self.start_page.saturating_sub(u8::try_from(core).unwrap_or(u8::MAX))
+    }
+
     /// What the kernel keeps for a core other than the boot core.
     pub(crate) fn other_core(&self, core: u32) -> *mut OtherCore {
         layout::physmap(self.partition.members[core as usize].private.start) as *mut OtherCore
@@ -122,8 +114,8 @@ impl Blueprint {
         if self.cores() > 1 {
             own.remove_all(&self.partition.given_away());
             own.remove(self.module_range.clone());
-            let start_page = u64::from(self.start_page) * PAGE;
-            own.remove(start_page..start_page + PAGE);
+            let end = u64::from(self.start_page) + 1;
+            own.remove((end - u64::from(self.cores())) * PAGE..end * PAGE);
         }
         own
     }
@@ -138,7 +130,7 @@ impl Blueprint {
             reserved.insert(page..page + PAGE);
         }
         reserved.insert(self.space.directories.clone());
-        reserved.insert(self.image.clone());
+        reserved.insert(layout::image());
         if core != 0 {
             let start = self.partition.members[core as usize].private.start;
             reserved.insert(start..start + size_of::<OtherCore>() as u64);
@@ -149,7 +141,7 @@ impl Blueprint {
 
 /// Pages of interrupt controllers: the local one first.
 pub(crate) fn controller_pages(platform: &Platform) -> Vec<u64, { 1 + acpi::MAX_IO_APICS }> {
-    let io_apics = platform.io_apics.iter().map(|io_apic| io_apic.address & !(PAGE - 1));
+    let io_apics = platform.io_apics.iter().map(|io_apic| io_apic & !(PAGE - 1));
     core::iter::once(platform.local_apic).chain(io_apics).collect()
 }
 

@@ -1,7 +1,9 @@
 //! Where the kernel's address space has what, and where the linker put the image.
 
+use crate::symbols::{self, HEADER};
 use core::ops::Range;
 use core::ptr::addr_of;
+use core::slice;
 
 /// Virtual minus physical address of the kernel's image.
 pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
@@ -72,12 +74,27 @@ addresses! {
     data_after_stack: stack_top..data_end,
 }
 
-/// First physical address of the image.
-pub(crate) fn image_start() -> u64 {
-    addr_of!(boot_start).addr() as u64
+/// The image, symbols included, physically.
+pub(crate) fn image() -> Range<u64> {
+    addr_of!(boot_start).addr() as u64..physical(image_end())
 }
 
-/// Where the symbol table begins, if there is one.
+/// One past the image's last virtual address, symbols included.
+pub(crate) fn image_end() -> u64 {
+    (symbols() + symbol_table().len() as u64).next_multiple_of(4096)
+}
+
+/// The symbol table that the build appended to the image, or the header alone if it did not.
+pub(crate) fn symbol_table() -> &'static [u8] {
+    let start = symbols() as *const u8;
+    // SAFETY: the linker script keeps room for a header at the end of the image.
+    let header = unsafe { slice::from_raw_parts(start, HEADER) };
+    let length = symbols::table_length(header).unwrap_or(HEADER);
+    // SAFETY: the boot loader put the whole table there; nothing writes it.
+    unsafe { slice::from_raw_parts(start, length) }
+}
+
+/// Where the symbol table begins.
 pub(crate) fn symbols() -> u64 {
     addr_of!(symbols_start).addr() as u64
 }

@@ -1,11 +1,10 @@
 //! Multiboot2's boot information (specification 2.0, section 3.6), as GRUB leaves it.
 
-use crate::boot_info::{BootInfo, BootInfoError, RSDP_LENGTH, Rsdp};
-use crate::bytes::{PhysicalMemory, u8_at, u32_at, u64_at, until_nul};
+use crate::boot_info::{BootInfo, BootInfoError};
+use crate::bytes::{PhysicalMemory, array_at, u32_at, until_nul};
 use crate::command_line::CommandLine;
 use crate::memory_map::{Entry, MemoryMap};
 use core::ops::Range;
-use kernel_core::Framebuffer;
 
 /// What EAX holds at entry.
 pub const MAGIC: u32 = 0x36d7_6289;
@@ -27,30 +26,37 @@ mod tag {
 /// Reads the boot information at `address`.
 ///
 /// # Errors
-/// If it cannot be read, a tag is damaged, or there is no memory map.
+/// If it cannot be read, or a tag is damaged.
 pub fn read(memory: &impl PhysicalMemory, address: u64) -> Result<BootInfo, BootInfoError> {
+    let size = memory.bytes(address, 8).and_then(|head| u32_at(head, 0));
+    let size = size.filter(|size| (8..=MAX_SIZE).contains(size));
+    let info = size.and_then(|size| memory.bytes(address, size.into()));
     let unreadable = BootInfoError::Unreadable { what: "boot information", address };
-    let head = memory.bytes(address, 8).ok_or(unreadable)?;
-    let size = u32_at(head, 0).filter(|size| (8..=MAX_SIZE).contains(size)).ok_or(unreadable)?;
-    let tags = &memory.bytes(address, size.into()).ok_or(unreadable)?[8..];
-    let mut info = BootInfo::default();
-    let mut mapped = false;
-    for tag in Tags(tags) {
-        let (kind, body) = tag.ok_or(unreadable)?;
-        mapped |= kind == tag::MEMORY_MAP;
-        take(&mut info, kind, body).ok_or(unreadable)?;
-    }
-    if mapped { Ok(info) } else { Err(BootInfoError::NoMemoryMap) }
+    info.and_then(|info| read_tags(info, address)).ok_or(unreadable)
 }
 
-fn take(info: &mut BootInfo, kind: u32, body: &[u8]) -> Option<()> {
+/// Reads the tags of the information that lies at `address`; `None` if one is damaged.
+fn read_tags(tags: &[u8], address: u64) -> Option<BootInfo> {
+    let mut info = BootInfo::default();
+    let mut at = TAG_HEADER;
+    while let Some(kind) = u32_at(tags, at).filter(|kind| *kind != tag::END) {
+        let size = usize::try_from(u32_at(tags, at + 4)?).ok()?;
+        let (start, body) = (at + TAG_HEADER, tags.get(at + TAG_HEADER..at + size)?);
+        take(&mut info, kind, body, address + start as u64)?;
+        at += size.next_multiple_of(8);
+    }
+    Some(info)
+}
+
+/// Takes what the tag with this body, which lies at `place`, tells.
+fn take(info: &mut BootInfo, kind: u32, body: &[u8], place: u64) -> Option<()> {
     match kind {
         tag::COMMAND_LINE => info.command_line = CommandLine::new(until_nul(body)),
-        tag::MODULE => info.module = info.module.clone().or(Some(module(body)?)),
+        tag::MODULE => info.module = info.module.take().or(Some(module(body)?)),
         tag::MEMORY_MAP => info.memory = memory_map(body)?,
-        tag::FRAMEBUFFER => info.framebuffer = Some(framebuffer(body)?),
-        tag::ACPI_OLD => info.rsdp = info.rsdp.take().or(Some(rsdp(body))),
-        tag::ACPI_NEW => info.rsdp = Some(rsdp(body)),
+        tag::FRAMEBUFFER => info.framebuffer = Some(array_at(body, 0)?),
+        tag::ACPI_OLD => info.rsdp = info.rsdp.or(Some(place)),
+        tag::ACPI_NEW => info.rsdp = Some(place),
         _ => {}
     }
     Some(())
@@ -63,47 +69,6 @@ fn module(body: &[u8]) -> Option<Range<u64>> {
 fn memory_map(body: &[u8]) -> Option<MemoryMap> {
     let size = usize::try_from(u32_at(body, 0)?).ok().filter(|size| *size >= Entry::SIZE)?;
     Some(MemoryMap::from_entries(body.get(8..)?.chunks_exact(size).filter_map(Entry::read)))
-}
-
-fn framebuffer(body: &[u8]) -> Option<Framebuffer> {
-    Some(Framebuffer {
-        address: u64_at(body, 0)?,
-        pitch: u32_at(body, 8)?,
-        width: u32_at(body, 12)?,
-        height: u32_at(body, 16)?,
-        bits_per_pixel: u8_at(body, 20)?,
-        kind: u8_at(body, 21)?,
-    })
-}
-
-fn rsdp(body: &[u8]) -> Rsdp {
-    Rsdp::Copy(body.iter().copied().take(RSDP_LENGTH).collect())
-}
-
-/// The tags of some boot information: type and body; `None` once for a damaged one.
-struct Tags<'a>(&'a [u8]);
-
-impl<'a> Iterator for Tags<'a> {
-    type Item = Option<(u32, &'a [u8])>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.0;
-        if rest.is_empty() || u32_at(rest, 0) == Some(tag::END) {
-            return None;
-        }
-        self.0 = &[];
-        Some(self.split(rest))
-    }
-}
-
-impl<'a> Tags<'a> {
-    fn split(&mut self, rest: &'a [u8]) -> Option<(u32, &'a [u8])> {
-        let kind = u32_at(rest, 0)?;
-        let size = usize::try_from(u32_at(rest, 4)?).ok()?;
-        let body = rest.get(TAG_HEADER..size)?;
-        self.0 = rest.get(size.next_multiple_of(8)..).unwrap_or_default();
-        Some((kind, body))
-    }
 }
 
 #[cfg(test)]
@@ -145,30 +110,28 @@ mod tests {
             &768u32.to_le_bytes(),
             &[32, 1, 0, 0],
         ];
-        let info = read(
-            &information(&[
-                tag(tag::COMMAND_LINE, b"quiet exit_port=0xf4\0"),
-                tag(tag::MODULE, &[0, 0, 0x30, 0, 0, 0x10, 0x30, 0, b'i', 0]),
-                tag(99, &[1, 2, 3]),
-                map_tag(),
-                tag(tag::FRAMEBUFFER, &framebuffer.concat()),
-                tag(tag::ACPI_NEW, &[2; 36]),
-                tag(tag::ACPI_OLD, &[1; 20]),
-            ]),
-            INFO,
-        )
-        .unwrap();
+        let memory = information(&[
+            tag(tag::COMMAND_LINE, b"quiet exit_port=0xf4\0"),
+            tag(tag::MODULE, &[0, 0, 0x30, 0, 0, 0x10, 0x30, 0, b'i', 0]),
+            tag(99, &[1, 2, 3]),
+            map_tag(),
+            tag(tag::FRAMEBUFFER, &framebuffer.concat()),
+            tag(tag::ACPI_NEW, &[2; 36]),
+            tag(tag::ACPI_OLD, &[1; 20]),
+        ]);
+        let info = read(&memory, INFO).unwrap();
         assert_eq!(info.command_line.bytes(), b"quiet exit_port=0xf4");
         assert_eq!(info.module, Some(0x30_0000..0x30_1000));
         assert_eq!(info.memory.usable.ranges(), [0x10_0000..0x20_0000, 0x20_1000..0x50_0000]);
-        assert_eq!(info.rsdp, Some(Rsdp::Copy([2; 36].into())));
-        let screen = info.framebuffer.unwrap();
-        assert_eq!((screen.pitch, screen.width, screen.height), (5120, 1024, 768));
+        assert_eq!(info.framebuffer.unwrap()[..], framebuffer.concat()[..22]);
+        assert_eq!(memory.bytes(info.rsdp.unwrap(), 36), Some(&[2; 36][..]));
     }
 
     #[test]
     fn a_memory_map_is_needed() {
-        let error = read(&information(&[tag(99, &[])]), INFO).unwrap_err();
+        let loader = information(&[tag(99, &[])]);
+        let ebx = u32::try_from(INFO).unwrap();
+        let error = crate::boot_info::read(&loader, MAGIC, ebx).unwrap_err();
         assert_eq!(error, BootInfoError::NoMemoryMap);
     }
 

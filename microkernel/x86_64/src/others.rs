@@ -5,7 +5,6 @@ use crate::core_local;
 use crate::hardware::Hardware;
 use crate::instance::Blueprint;
 use crate::instructions::time_stamp;
-use crate::io_apic::IoApics;
 use crate::layout;
 use crate::processor;
 use crate::report;
@@ -55,7 +54,7 @@ pub(crate) unsafe fn write_down(blueprint: Blueprint) -> &'static Blueprint {
 /// Starts every other core of the blueprint, one after the other. What does not come up is told
 /// and left out.
 pub(crate) fn start(blueprint: &'static Blueprint, machine: &mut Hardware) {
-    // SAFETY: the start page was taken out of everyone's memory.
+    // SAFETY: the start pages were taken out of everyone's memory.
     unsafe { trampoline::install(blueprint) };
     for core in 1..blueprint.cores() {
         // SAFETY: the beginning of the core's private RAM, which the kernel keeps.
@@ -64,7 +63,7 @@ pub(crate) fn start(blueprint: &'static Blueprint, machine: &mut Hardware) {
         unsafe { map_stack(core, &mut own.stack_table, &own.stack, blueprint.space.flags) };
         if let Err(absence) = start_one(machine, core) {
             machine.control_core(core, CoreControl::Stop);
-            report::without_core(core, &absence);
+            report::say(format_args!("D3OS does without core {core}: {absence}"));
         }
     }
 }
@@ -111,9 +110,7 @@ pub(crate) unsafe extern "C" fn arrive(number: u32) -> ! {
     let core = unsafe { core_local::install(block, number, layout::stack_in_area(number)) };
     // SAFETY: the kernel's address space was built for these features.
     unsafe { processor::set_modes(blueprint.features) };
-    let mut local_apic = blueprint.local_apic;
-    local_apic.enable();
-    match blueprint.make(core, local_apic, IoApics::default()) {
+    match blueprint.make(core) {
         Ok(()) => run(core),
         Err(error) => report::core_cannot_start(number, &error),
     }

@@ -2,7 +2,12 @@
 
 use crate::command_line::Mitigations;
 use crate::instructions::{cpuid, read_msr, write_msr};
+use crate::segments::{KERNEL_CODE, KERNEL_DATA};
 use core::arch::asm;
+use x86_64::VirtAddr;
+use x86_64::registers::control::{Cr4, Cr4Flags, Efer, EferFlags};
+use x86_64::registers::model_specific::{LStar, SFMask, Star};
+use x86_64::registers::rflags::RFlags;
 
 /// Model-specific registers.
 pub(crate) mod msr {
@@ -13,10 +18,6 @@ pub(crate) mod msr {
     pub(crate) const PAT: u32 = 0x277;
     pub(crate) const TSC_DEADLINE: u32 = 0x6e0;
     pub(crate) const X2APIC_FIRST: u32 = 0x800;
-    pub(crate) const EFER: u32 = 0xc000_0080;
-    pub(crate) const STAR: u32 = 0xc000_0081;
-    pub(crate) const LSTAR: u32 = 0xc000_0082;
-    pub(crate) const SYSCALL_MASK: u32 = 0xc000_0084;
     pub(crate) const FS_BASE: u32 = 0xc000_0100;
     pub(crate) const GS_BASE: u32 = 0xc000_0101;
     /// GS base of user mode while the kernel runs.
@@ -30,9 +31,7 @@ pub(crate) struct Features {
     pub(crate) no_execute: bool,
     pub(crate) tsc_deadline: bool,
     pub(crate) local_apic: bool,
-    smep: bool,
-    smap: bool,
-    umip: bool,
+    cr4: Cr4Flags,
     /// What user mode can read speculatively is a matter of page tables, or of buffers.
     leaks: bool,
     /// Branch predictions can be forgotten by command.
@@ -55,14 +54,16 @@ impl Features {
         let extended = cpuid(0x8000_0001);
         let structured = cpuid(7);
         let bit = |word: u32, index: u32| word >> index & 1 == 1;
+        let mut cr4 = CR4;
+        cr4.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, bit(structured.ebx, 7));
+        cr4.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, bit(structured.ebx, 20));
+        cr4.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, bit(structured.ecx, 2));
         Self {
             huge_pages: bit(extended.edx, 26),
             no_execute: bit(extended.edx, 20),
             tsc_deadline: bit(basic.ecx, 24),
             local_apic: bit(basic.edx, 9),
-            smep: bit(structured.ebx, 7),
-            smap: bit(structured.ebx, 20),
-            umip: bit(structured.ecx, 2),
+            cr4,
             leaks: leaks(structured.edx),
             prediction_barrier: bit(structured.edx, 26)
                 || bit(cpuid(0x8000_0008).ebx, 12),
@@ -79,26 +80,10 @@ impl Features {
         }
     }
 
-    fn cr4(self) -> u64 {
-        const PHYSICAL_ADDRESS_EXTENSION: u64 = 1 << 5;
-        const MACHINE_CHECK: u64 = 1 << 6;
-        const GLOBAL_PAGES: u64 = 1 << 7;
-        const FXSAVE: u64 = 1 << 9;
-        const SIMD_EXCEPTIONS: u64 = 1 << 10;
-        PHYSICAL_ADDRESS_EXTENSION
-            | MACHINE_CHECK
-            | GLOBAL_PAGES
-            | FXSAVE
-            | SIMD_EXCEPTIONS
-            | u64::from(self.umip) << 11
-            | u64::from(self.smep) << 20
-            | u64::from(self.smap) << 21
-    }
-
-    fn efer(self) -> u64 {
-        const SYSCALL: u64 = 1;
-        const LONG_MODE: u64 = 1 << 8;
-        SYSCALL | LONG_MODE | u64::from(self.no_execute) << 11
+    fn efer(self) -> EferFlags {
+        let mut efer = EferFlags::SYSTEM_CALL_EXTENSIONS | EferFlags::LONG_MODE_ENABLE;
+        efer.set(EferFlags::NO_EXECUTE_ENABLE, self.no_execute);
+        efer
     }
 }
 
@@ -124,6 +109,12 @@ fn leaks(features: u32) -> bool {
 /// Protected mode, monitor coprocessor, numeric errors as exceptions, write protection of the
 /// kernel's own pages, paging.
 const CR0: u64 = 1 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 16 | 1 << 31;
+/// What every processor with long mode has of CR4 that the kernel uses.
+const CR4: Cr4Flags = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION
+    .union(Cr4Flags::MACHINE_CHECK_EXCEPTION)
+    .union(Cr4Flags::PAGE_GLOBAL)
+    .union(Cr4Flags::OSFXSR)
+    .union(Cr4Flags::OSXMMEXCPT_ENABLE);
 /// CR0's task-switched bit: the next FPU instruction faults.
 const TASK_SWITCHED: u64 = 1 << 3;
 /// Entries 0 to 7: write-back, write-through, uncached-, uncached, write-combining,
@@ -138,11 +129,11 @@ const DEBUG_CONTROL: u64 = 0x400;
 /// Runs in long mode with paging on, in mappings that hold under these modes.
 pub(crate) unsafe fn set_modes(features: Features) {
     // SAFETY: every processor with long mode has EFER; the bits were asked for.
-    unsafe { write_msr(msr::EFER, features.efer()) };
+    unsafe { Efer::write_raw(features.efer().bits()) };
     // SAFETY: the caller's mappings hold under these bits; none is set that CPUID does not name.
     unsafe { asm!("mov cr0, {}", in(reg) CR0, options(nostack)) };
     // SAFETY: as above.
-    unsafe { asm!("mov cr4, {}", in(reg) features.cr4(), options(nostack)) };
+    unsafe { Cr4::write_raw(features.cr4.bits()) };
     // SAFETY: every processor with long mode has a PAT; entry 0, which everything so far uses, is
     // what it was.
     unsafe { write_msr(msr::PAT, PAT) };
@@ -160,17 +151,14 @@ pub(crate) fn disable_fpu(disabled: bool) {
     unsafe { asm!("mov cr0, {}", in(reg) cr0, options(nostack, preserves_flags)) };
 }
 
-/// Sets up SYSCALL.
+/// Sets up SYSCALL, with all flags off but the fixed one.
 ///
 /// # Safety
-/// `entry` is the system call entry; the segments are those of `segments`.
-pub(crate) unsafe fn set_syscall_entry(entry: u64, star: u64) {
-    /// All flags off but the fixed one: interrupts, direction, trap, alignment check, nested task.
-    const FLAGS_CLEARED: u64 = 0x003f_7fd5;
+/// `entry` is the system call entry, and the segments are loaded.
+pub(crate) unsafe fn set_syscall_entry(entry: u64) {
+    // AMD's SYSRET takes the privilege level from here.
     // SAFETY: the caller vouches for the selectors.
-    unsafe { write_msr(msr::STAR, star) };
-    // SAFETY: the caller vouches for the entry.
-    unsafe { write_msr(msr::LSTAR, entry) };
-    // SAFETY: clearing flags at entry only protects the kernel.
-    unsafe { write_msr(msr::SYSCALL_MASK, FLAGS_CLEARED) };
+    unsafe { Star::write_raw(KERNEL_DATA | 3, KERNEL_CODE) };
+    LStar::write(VirtAddr::new_truncate(entry));
+    SFMask::write(RFlags::all());
 }

@@ -1,6 +1,6 @@
 //! PVH's start information (Xen, `hvm_start_info`), as QEMU's `-kernel` leaves it.
 
-use crate::boot_info::{BootInfo, BootInfoError, Rsdp};
+use crate::boot_info::{BootInfo, BootInfoError};
 use crate::bytes::{PhysicalMemory, u32_at, u64_at, until_nul};
 use crate::command_line::{CommandLine, MAX_COMMAND_LINE};
 use crate::memory_map::{Entry, MemoryMap};
@@ -11,7 +11,7 @@ pub const MAGIC: u32 = 0x336e_c578;
 const START_INFO: &str = "start information";
 const START_INFO_SIZE: u64 = 56;
 const MODULE_SIZE: u64 = 32;
-/// More entries than this are not believed.
+/// Entries that are read; more are not believed.
 const MAX_MEMORY_ENTRIES: u32 = 4096;
 
 /// Whether start information lies at `address`.
@@ -35,7 +35,7 @@ pub fn read(memory: &impl PhysicalMemory, address: u64) -> Result<BootInfo, Boot
         memory: memory_map(memory, long(40)?, word(48)?)?,
         module: if word(12)? > 0 { Some(first_module(memory, long(16)?)?) } else { None },
         command_line: command_line(memory, long(24)?),
-        rsdp: Some(long(32)?).filter(|address| *address != 0).map(Rsdp::At),
+        rsdp: Some(long(32)?).filter(|address| *address != 0),
         framebuffer: None,
     })
 }
@@ -45,11 +45,8 @@ fn memory_map(
     address: u64,
     count: u32,
 ) -> Result<MemoryMap, BootInfoError> {
-    if count == 0 || count > MAX_MEMORY_ENTRIES {
-        return Err(BootInfoError::NoMemoryMap);
-    }
     let bytes = memory
-        .bytes(address, u64::from(count) * Entry::SIZE as u64)
+        .bytes(address, u64::from(count.min(MAX_MEMORY_ENTRIES)) * Entry::SIZE as u64)
         .ok_or(BootInfoError::Unreadable { what: "memory map", address })?;
     Ok(MemoryMap::from_entries(bytes.chunks_exact(Entry::SIZE).filter_map(Entry::read)))
 }
@@ -100,7 +97,7 @@ mod tests {
         assert_eq!(info.memory.usable.ranges(), [0..0x9_f000, 0x10_0000..0x110_0000]);
         assert_eq!(info.module, Some(0x50_0000..0x50_1234));
         assert_eq!(info.command_line.bytes(), b"quiet");
-        assert_eq!(info.rsdp, Some(Rsdp::At(0xf_0000)));
+        assert_eq!(info.rsdp, Some(0xf_0000));
     }
 
     #[test]

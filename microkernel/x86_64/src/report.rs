@@ -1,7 +1,7 @@
 //! The end: what is printed when the kernel cannot go on, and how the machine is left.
 
 use crate::core_local::Core;
-use crate::instructions::{out32, stop};
+use crate::instructions::stop;
 use crate::layout;
 use crate::serial::Serial;
 use crate::symbols::{Location, SymbolTable};
@@ -13,36 +13,25 @@ use core::panic::PanicInfo;
 use kernel_core::Machine as _;
 use kernel_core::objects::Context;
 
-/// What is written to QEMU's exit port, whose status then is twice that and one: 255.
-const EXIT_VALUE: u32 = 0x7f;
 /// Frames of a backtrace that are printed at most.
 const MAX_FRAMES: usize = 32;
 
 /// Prints a line, or gives up silently: there is nobody to tell.
 macro_rules! line {
     ($($argument:tt)*) => {
-        let _ = writeln!(Serial, $($argument)*);
+        writeln!(Serial, $($argument)*).unwrap_or_default()
     };
 }
 
 /// The machine cannot be started: prints why, and ends.
 pub(crate) fn cannot_start(reason: &dyn fmt::Display) -> ! {
-    Serial.initialise();
     line!("D3OS cannot start: {reason}");
-    end()
+    stop()
 }
 
-/// Prints a line of the boot, unless the command line forbids.
+/// Prints a line of the boot.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
-    if current_core().is_some_and(|core| !core.options.quiet) {
-        line!("{line}");
-    }
-}
-
-/// The system does without a core: prints why.
-pub(crate) fn without_core(core: u32, reason: &dyn fmt::Display) {
-    Serial.initialise();
-    line!("D3OS does without core {core}: {reason}");
+    line!("{line}");
 }
 
 /// This core cannot be used: prints why, and ends it. The others go on.
@@ -59,7 +48,7 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
     line!("\nD3OS kernel panic: {info}");
     print_thread();
     print_backtrace(None, frame_pointer);
-    end()
+    stop()
 }
 
 /// A fault of the kernel's own code: prints the registers, and ends.
@@ -68,15 +57,12 @@ pub(crate) fn kernel_fault(fault: &KernelFault, fault_address: u64) -> ! {
     let KernelFault { vector, error_code, rip, cs, rflags, rsp, ss, .. } = fault;
     line!("vector {vector} error {error_code:#x} cr2 {fault_address:#018x} cs {cs:#x} ss {ss:#x}");
     line!("rip {rip:#018x} rsp {rsp:#018x} rflags {rflags:#x}");
-    for (names, values) in KernelFault::NAMES.chunks(3).zip(fault.general.chunks(3)) {
-        for (name, value) in names.iter().zip(values) {
-            let _ = write!(Serial, "{name:>3} {value:#018x} ");
-        }
-        line!();
+    for (name, value) in KernelFault::NAMES.iter().zip(&fault.general) {
+        line!("{name:>3} {value:#018x}");
     }
     print_thread();
     print_backtrace(Some(fault.rip), fault.frame_pointer());
-    end()
+    stop()
 }
 
 fn current_core() -> Option<&'static Core> {
@@ -102,7 +88,7 @@ fn print_thread() {
 }
 
 fn print_backtrace(first: Option<u64>, frame_pointer: u64) {
-    let symbols = current_core().and_then(|core| core.symbols);
+    let symbols = SymbolTable::new(layout::symbol_table());
     line!("backtrace:");
     for address in first.into_iter().chain(Frames(frame_pointer)).take(MAX_FRAMES) {
         print_frame(symbols, address);
@@ -110,12 +96,10 @@ fn print_backtrace(first: Option<u64>, frame_pointer: u64) {
 }
 
 fn print_frame(symbols: Option<SymbolTable<'_>>, address: u64) {
-    let Some(Location { name, offset }) = symbols.and_then(|symbols| symbols.locate(address))
-    else {
-        line!("  {address:#018x}");
-        return;
-    };
-    line!("  {address:#018x} {name}+{offset:#x}");
+    match symbols.and_then(|symbols| symbols.locate(address)) {
+        Some(Location { name, offset }) => line!("  {address:#018x} {name}+{offset:#x}"),
+        None => line!("  {address:#018x}"),
+    }
 }
 
 /// Return addresses, by following frame pointers within the kernel's stack.
@@ -137,14 +121,4 @@ impl Iterator for Frames {
         self.0 = if caller > self.0 { caller } else { 0 };
         layout::text().contains(&return_address).then_some(return_address)
     }
-}
-
-/// Leaves by QEMU's exit port if the command line names one and this is the boot core, else stops:
-/// another core's end is not the system's.
-fn end() -> ! {
-    let boot_core = current_core().filter(|core| core.number == 0);
-    if let Some(port) = boot_core.and_then(|core| core.options.exit_port) {
-        out32(port, EXIT_VALUE);
-    }
-    stop()
 }

@@ -1,12 +1,12 @@
 //! Segments, the task state segment and the interrupt descriptor table of one core.
 
 use crate::trap::{Entries, STUB_SIZE};
-use core::mem::offset_of;
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
-use x86_64::instructions::tables::{lgdt, lidt, load_tss};
+use x86_64::instructions::tables::{lidt, load_tss};
 use x86_64::structures::DescriptorTablePointer;
-use x86_64::structures::gdt::SegmentSelector;
+use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
+use x86_64::structures::tss::TaskStateSegment;
 
 /// Kernel code.
 pub(crate) const KERNEL_CODE: u16 = 0x08;
@@ -17,8 +17,6 @@ pub(crate) const USER_DATA: u16 = 0x18 | 3;
 /// User code, with its privilege level.
 pub(crate) const USER_CODE: u16 = 0x20 | 3;
 const TASK: u16 = 0x28;
-/// STAR: SYSCALL's and SYSRET's selectors; AMD's SYSRET takes the privilege level from here.
-pub(crate) const STAR: u64 = (KERNEL_DATA as u64 | 3) << 48 | (KERNEL_CODE as u64) << 32;
 
 /// Interrupt stacks, by number in the descriptor table (1 to 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,56 +34,30 @@ impl InterruptStack {
     pub(crate) const COUNT: usize = 5;
 }
 
-/// The part of the task state segment that long mode knows.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C, packed(4))]
-pub(crate) struct TaskState {
-    reserved0: u32,
-    /// Stack of entries from user mode.
-    pub(crate) entry_stack: u64,
-    unused: [u64; 2],
-    reserved1: u64,
-    interrupt_stacks: [u64; 7],
-    reserved2: u64,
-    reserved3: u16,
-    /// Beyond the limit: no port is allowed to user mode.
-    port_map: u16,
+/// A task state with interrupt stacks that have these tops.
+pub(crate) fn task_state(top: impl Fn(InterruptStack) -> u64) -> TaskStateSegment {
+    use InterruptStack::{Debug, DoubleFault, Entry, MachineCheck, Nmi};
+    let mut task = TaskStateSegment::new();
+    for stack in [Nmi, Debug, DoubleFault, MachineCheck] {
+        task.interrupt_stack_table[stack as usize - 1] = VirtAddr::new_truncate(top(stack));
+    }
+    task.privilege_stack_table[0] = VirtAddr::new_truncate(top(Entry));
+    task
 }
 
-impl TaskState {
-    const SIZE: u16 = 104;
-
-    /// With interrupt stacks that have these tops.
-    pub(crate) fn new(top: impl Fn(InterruptStack) -> u64) -> Self {
-        use InterruptStack::{Debug, DoubleFault, Entry, MachineCheck, Nmi};
-        let [nmi, debug, fault, check] = [Nmi, Debug, DoubleFault, MachineCheck].map(&top);
-        let interrupt_stacks = [nmi, debug, fault, check, 0, 0, 0];
-        let (entry_stack, port_map) = (top(Entry), Self::SIZE);
-        Self { entry_stack, interrupt_stacks, port_map, ..Self::default() }
-    }
-}
-
-const _: () = assert!(size_of::<TaskState>() == TaskState::SIZE as usize);
-const _: () = assert!(offset_of!(TaskState, entry_stack) == 4);
-
-/// The global descriptor table.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(8))]
-pub(crate) struct Segments([u64; 7]);
-
-impl Segments {
-    /// The kernel's and the user's segments, and the task state at `task`.
-    pub(crate) const fn new(task: u64) -> Self {
-        const CODE: u64 = 0x0020_9b00_0000_0000;
-        const DATA: u64 = 0x0000_9300_0000_0000;
-        const USER: u64 = 0x0000_6000_0000_0000;
-        const AVAILABLE_TASK: u64 = 0x0000_8900_0000_0000;
-        let low = AVAILABLE_TASK
-            | (TaskState::SIZE as u64 - 1)
-            | (task & 0xff_ffff) << 16
-            | (task >> 24 & 0xff) << 56;
-        Self([0, CODE, DATA, DATA | USER, CODE | USER, low, task >> 32])
-    }
+/// The kernel's and the user's segments, as the selectors above count them.
+///
+/// # Safety
+/// The task state stays at `task` for as long as the table is loaded.
+pub(crate) unsafe fn descriptors(task: *const TaskStateSegment) -> GlobalDescriptorTable {
+    let mut table = GlobalDescriptorTable::new();
+    table.append(Descriptor::kernel_code_segment());
+    table.append(Descriptor::kernel_data_segment());
+    table.append(Descriptor::user_data_segment());
+    table.append(Descriptor::user_code_segment());
+    // SAFETY: the caller vouches for the task state.
+    table.append(unsafe { Descriptor::tss_segment_unchecked(task) });
+    table
 }
 
 /// The interrupt descriptor table.
@@ -123,14 +95,15 @@ impl Gates {
 /// Loads the tables and reloads every segment register.
 ///
 /// # Safety
-/// Both tables, and the task state that the segments name, stay where they are for good, and every
+/// Both tables, and the task state that the first names, stay where they are for good, and every
 /// gate leads to an entry.
 #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one fact holds for every selector")]
-pub(crate) unsafe fn load(segments: *const Segments, gates: *const Gates) {
-    // SAFETY: the caller vouches for the table.
-    unsafe { lgdt(&pointer(segments)) };
-    // SAFETY: the selectors are those of the table just loaded.
+#[expect(clippy::cast_possible_truncation, reason = "the table is smaller than 64 KiB")]
+pub(crate) unsafe fn load(table: &GlobalDescriptorTable, gates: &Gates) {
+    let limit = size_of::<Gates>() as u16 - 1;
+    // SAFETY: the caller vouches for the tables; the selectors are those of the first.
     unsafe {
+        table.load_unsafe();
         CS::set_reg(SegmentSelector(KERNEL_CODE));
         SS::set_reg(SegmentSelector(KERNEL_DATA));
         DS::set_reg(SegmentSelector(USER_DATA));
@@ -138,13 +111,6 @@ pub(crate) unsafe fn load(segments: *const Segments, gates: *const Gates) {
         FS::set_reg(SegmentSelector(USER_DATA));
         GS::set_reg(SegmentSelector(USER_DATA));
         load_tss(SegmentSelector(TASK));
+        lidt(&DescriptorTablePointer { limit, base: VirtAddr::from_ptr(gates) });
     }
-    // SAFETY: the caller vouches for the table.
-    unsafe { lidt(&pointer(gates)) };
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "both tables are smaller than 64 KiB")]
-fn pointer<T>(table: *const T) -> DescriptorTablePointer {
-    let base = VirtAddr::from_ptr(table);
-    DescriptorTablePointer { limit: size_of::<T>() as u16 - 1, base }
 }

@@ -1,25 +1,23 @@
 //! The first instructions of the other cores: from real mode, in a page of the first MiB, through
 //! `entry`'s way into long mode, to a stack of their own in the kernel's address space.
 //!
-//! A core knows itself by its local APIC's number, which CPUID tells; the boot core has written
-//! down which core has which.
+//! Each core has a start page of its own, by whose number it knows itself.
 
 use crate::instance::{Blueprint, PAGE};
 use crate::layout;
 use core::arch::global_asm;
 use core::ptr::addr_of;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use d3os_abi::MAX_CORES;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-/// The root of the kernel's address space, and each core's local APIC: 2^32 - 1, which none has, if
-/// there is no such core.
+/// The root of the kernel's address space.
 static ROOT: AtomicU64 = AtomicU64::new(0);
-static APICS: [AtomicU32; MAX_CORES] = [const { AtomicU32::new(u32::MAX) }; MAX_CORES];
+/// The start page of core 0, if it had one: the others' lie below, one after the other.
+static START_PAGE: AtomicU64 = AtomicU64::new(0);
 
 global_asm!(
     r#"
     .section .boot.text, "ax", @progbits
-    // Copied to the start page. CS is the page.
+    // Copied to every start page. CS is the page, in units of 16 bytes.
     .code16
     .global trampoline_start
 trampoline_start:
@@ -27,6 +25,7 @@ trampoline_start:
     cld
     movw %cs, %ax
     movw %ax, %ds
+    movzwl %ax, %edi
     lgdtl trampoline_segments_pointer - trampoline_start
     movl %cr0, %eax
     orl $1, %eax
@@ -48,33 +47,12 @@ trampoline_protected:
 
     .text
     .code64
-    // Who am I? Leaf 11 tells 32 bits, where it exists; else leaf 1 tells 8.
     .global trampoline_high
 trampoline_high:
-    xorl %eax, %eax
-    cpuid
-    cmpl $11, %eax
-    jb 1f
-    movl $11, %eax
-    xorl %ecx, %ecx
-    cpuid
-    testl %ebx, %ebx
-    jnz 2f
-1:  movl $1, %eax
-    cpuid
-    shrl $24, %ebx
-    movl %ebx, %edx
-2:  leaq {apics}(%rip), %rsi
-    xorl %edi, %edi
-3:  cmpl (%rsi,%rdi,4), %edx
-    je 5f
-    incl %edi
-    cmpl ${MAX_CORES}, %edi
-    jb 3b
-4:  cli
-    hlt                         // Nobody waits for this core.
-    jmp 4b
-5:  movq {root}(%rip), %rax
+    shrl $8, %edi
+    negl %edi
+    addl {start_page}(%rip), %edi
+    movq {root}(%rip), %rax
     movq %rax, %cr3
     leaq 1(%rdi), %rsp
     shlq ${AREA_BITS}, %rsp
@@ -84,10 +62,9 @@ trampoline_high:
     call {arrive}
     ud2
     "#,
-    apics = sym APICS,
+    start_page = sym START_PAGE,
     root = sym ROOT,
     arrive = sym crate::others::arrive,
-    MAX_CORES = const MAX_CORES,
     AREAS = const layout::DEVICES,
     AREA_BITS = const layout::AREA_BITS,
     options(att_syntax)
@@ -98,20 +75,20 @@ unsafe extern "C" {
     static trampoline_end: u8;
 }
 
-/// Writes down which cores may come, and copies the first instructions to where they begin.
+/// Copies the first instructions to where every core but the first begins.
 ///
 /// # Safety
-/// The blueprint's start page is RAM below 1 MiB that nobody uses.
+/// The blueprint's start pages are RAM below 1 MiB that nobody uses.
 pub(crate) unsafe fn install(blueprint: &Blueprint) {
     ROOT.store(blueprint.space.root.0, Ordering::Release);
-    for (place, member) in APICS.iter().zip(&blueprint.partition.members) {
-        place.store(member.apic, Ordering::Release);
-    }
+    START_PAGE.store(blueprint.start_page.into(), Ordering::Release);
     let source = addr_of!(trampoline_start).addr() as u64;
     let length = addr_of!(trampoline_end).addr() - addr_of!(trampoline_start).addr();
     let source = layout::physmap(source) as *const u8;
-    let target = layout::physmap(u64::from(blueprint.start_page) * PAGE) as *mut u8;
-    // SAFETY: the image's bootstrap part is linked at its physical address; the caller vouches for
-    // the page.
-    unsafe { source.copy_to_nonoverlapping(target, length) };
+    for core in 1..blueprint.cores() {
+        let page = u64::from(blueprint.start_page_of(core)) * PAGE;
+        // SAFETY: the image's bootstrap part is linked at its physical address; the caller vouches
+        // for the page.
+        unsafe { source.copy_to_nonoverlapping(layout::physmap(page) as *mut u8, length) };
+    }
 }

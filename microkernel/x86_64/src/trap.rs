@@ -23,12 +23,13 @@ use crate::core_local::{Core, Window};
 use crate::instructions::fault_address;
 use crate::irq_lines::LAST_VECTOR;
 use crate::local_apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
-use crate::segments::{InterruptStack, TaskState, USER_CODE, USER_DATA};
+use crate::segments::{InterruptStack, USER_CODE, USER_DATA};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use d3os_abi::IRQ_VECTOR_BASE;
 use kernel_core::objects::{Context, Tcb};
 use kernel_core::{Event, Next, Ref};
+use x86_64::structures::tss::TaskStateSegment;
 
 /// Bytes from one vector's entry to the next.
 pub(crate) const STUB_SIZE: u64 = 16;
@@ -337,7 +338,7 @@ trap_idle:
     KERNEL_ROOT = const offset_of!(Window, kernel_root),
     USER_ROOT = const offset_of!(Window, user_root),
     DATA_SELECTOR = const offset_of!(Window, data_selector),
-    ENTRY_STACK = const offset_of!(Window, task) + offset_of!(TaskState, entry_stack),
+    ENTRY_STACK = const offset_of!(Window, task) + offset_of!(TaskStateSegment, privilege_stack_table),
     NMIS_FROM_FRAME = const NMIS_FROM_FRAME,
     RAX = const offset_of!(Context, rax),
     RCX = const offset_of!(Context, rcx),
@@ -523,7 +524,7 @@ fn leave_to<const SEPARATE: bool>(core: &mut Core, thread: Ref<Tcb>) -> ! {
     let context = unsafe { core.kernel() }.machine.load(thread);
     core.window.context = context;
     if !SEPARATE {
-        core.window.task.entry_stack = context.addr() as u64 + FRAME_END as u64;
+        core.window.set_entry_stack(context.addr() as u64 + FRAME_END as u64);
     }
     // SAFETY: the context of the thread that the kernel chose.
     let registers = unsafe { &*context };

@@ -1,7 +1,7 @@
 //! BootInfo and its extra chunks, as bytes in the root task's frames.
 
 use super::image::PAGE_BYTES;
-use super::{BootInput, MAX_COMMAND_LINE, Share};
+use super::{BootInput, MAX_COMMAND_LINE, MAX_RSDP, Share};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::Ref;
@@ -77,11 +77,13 @@ pub(super) fn extra_bytes(input: &BootInput<'_>) -> u64 {
 /// its words are aligned; the others have the lengths that readers of seL4's know.
 fn for_each_extra(input: &BootInput<'_>, findings: Findings, mut put: impl FnMut(&[u8])) {
     machine_chunk(input, findings, &mut put);
-    if let Some(rsdp) = input.rsdp {
-        put_header(chunk::ACPI_RSDP, rsdp.len(), &mut put);
-        put(rsdp);
+    let rsdp = &input.rsdp[..input.rsdp.len().min(MAX_RSDP)];
+    put_header(chunk::ACPI_RSDP, rsdp.len(), &mut put);
+    put(rsdp);
+    if let Some(framebuffer) = input.framebuffer {
+        put_header(chunk::FRAMEBUFFER, framebuffer.len(), &mut put);
+        put(&framebuffer);
     }
-    framebuffer_chunk(input, &mut put);
     memory_map_chunk(input, &mut put);
     put_header(chunk::TSC_FREQUENCY, 4, &mut put);
     put(&input.tsc_mhz.to_le_bytes());
@@ -108,15 +110,6 @@ fn machine_chunk(input: &BootInput<'_>, findings: Findings, put: &mut impl FnMut
     put([private.start, private.end - private.start, findings.core_control].as_bytes());
     put(line);
     put(&[0; 8][..padding]);
-}
-
-/// Address, pitch, width, height, bits a pixel, kind: the body of multiboot2's tag.
-fn framebuffer_chunk(input: &BootInput<'_>, put: &mut impl FnMut(&[u8])) {
-    let Some(screen) = input.framebuffer else { return };
-    put_header(chunk::FRAMEBUFFER, 22, put);
-    put(&screen.address.to_le_bytes());
-    put([screen.pitch, screen.width, screen.height].as_bytes());
-    put(&[screen.bits_per_pixel, screen.kind]);
 }
 
 /// Multiboot entries: bytes that follow (20), base, length, type (1: RAM, 2: reserved).

@@ -113,6 +113,13 @@ fn unusable(start: u64, end: u64) -> MemoryRange {
     MemoryRange { start, end, usable: false }
 }
 
+fn screen() -> Framebuffer {
+    let mut tag = [0; 22];
+    tag[..8].copy_from_slice(&0xfd00_0000u64.to_le_bytes());
+    tag[20..].copy_from_slice(&[32, 1]);
+    tag
+}
+
 fn input<'a>(memory: &'a Lists, module: &'a [u8]) -> BootInput<'a> {
     BootInput {
         usable: &memory.usable,
@@ -120,15 +127,8 @@ fn input<'a>(memory: &'a Lists, module: &'a [u8]) -> BootInput<'a> {
         reserved: &memory.reserved,
         module,
         module_range: RAM_BASE + 8 * MIB..RAM_BASE + 9 * MIB,
-        rsdp: Some(b"RSD PTR sample"),
-        framebuffer: Some(Framebuffer {
-            address: 0xfd00_0000,
-            pitch: 5120,
-            width: 1024,
-            height: 768,
-            bits_per_pixel: 32,
-            kind: 1,
-        }),
+        rsdp: b"RSD PTR sample",
+        framebuffer: Some(screen()),
         command_line: b"quiet shared=64M",
         cores_present: 4,
         tsc_mhz: 2400,
@@ -418,7 +418,7 @@ fn a_long_command_line_is_cut() {
     let memory = Lists::new(&plain_memory());
     let module = sample();
     let mut kernel = kernel();
-    let input = BootInput { command_line: &line, rsdp: Some(&line), ..input(&memory, &module) };
+    let input = BootInput { command_line: &line, rsdp: &line, ..input(&memory, &module) };
     kernel.boot(&input).unwrap();
     let Next::Thread(thread) = kernel.start() else { panic!("nothing runs after boot") };
     let chunks = Root { kernel, thread }.chunks();

@@ -18,9 +18,6 @@ use crate::guest::{Ending, Guest};
 use crate::vm::{EXIT_PORT, Machine};
 use crate::workshop::Workshop;
 
-/// Status with which a panicking kernel leaves through the exit device.
-const PANIC_STATUS: i32 = 0x7f;
-
 /// Seconds that lines may take unless told otherwise.
 pub(crate) const DEFAULT_TIMEOUT: u64 = 300;
 
@@ -94,18 +91,12 @@ pub(crate) fn judge(status: ExitStatus, complaints: &str) -> Result<ExitCode, Gu
     match (status.code(), complaints.lines().find(is_error)) {
         // QEMU's own failures end with 1 too, which is the exit device's "all is well".
         (Some(1), Some(line)) => Err(GuestDeath::Qemu(line.to_owned())),
-        (Some(code), _) if code == exit_code(PANIC_STATUS) => Err(GuestDeath::Dead),
         (Some(code), _) if code % 2 == 1 => {
             Ok(ExitCode::from(u8::try_from(code / 2).unwrap_or(u8::MAX)))
         }
         (Some(_), _) => Err(GuestDeath::Stopped),
         (None, _) => Err(GuestDeath::Qemu(status.to_string())),
     }
-}
-
-/// QEMU's exit code when the guest writes this status to the exit device.
-const fn exit_code(status: i32) -> i32 {
-    (status << 1 | 1) & 0xff
 }
 
 #[cfg(test)]
@@ -119,7 +110,6 @@ mod tests {
         assert_eq!(judge(exit(1), ""), Ok(ExitCode::SUCCESS));
         assert_eq!(judge(exit(1), "qemu: warning: slow\n"), Ok(ExitCode::SUCCESS));
         assert_eq!(judge(exit(7), ""), Ok(ExitCode::from(3)));
-        assert_eq!(judge(exit(255), ""), Err(GuestDeath::Dead));
         assert_eq!(judge(exit(0), ""), Err(GuestDeath::Stopped));
         let complaint = "qemu-system-x86_64: -m 5Q: invalid";
         assert_eq!(judge(exit(1), complaint), Err(GuestDeath::Qemu(complaint.into())));
