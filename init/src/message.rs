@@ -114,7 +114,7 @@ pub enum RingChange {
     Wake(ProgramNumber),
     /// Say that there is no pair at this place any longer.
     Retract(ProgramNumber, u16),
-    /// Take the memory away.
+    /// Take the memory away, which the program does not use any more.
     Detach(ProgramNumber, u16),
 }
 

@@ -3,8 +3,9 @@
 //! A program that calls a service of another core has a *connection* for as long as it lives, and
 //! through it, while the service's program lives too, a pair of rings in a *chunk* of the pool. The
 //! memory of a pair that one side lost is not touched before the other has said that it is done
-//! with it (or has had time enough to say so); then it is taken away, and cleared before it is used
-//! again.
+//! with it, or is dead, however long that takes: a program that does not run says nothing. Then it is
+//! taken away, and cleared before it is used again. What a program can hold on to so is bounded by
+//! the places of its window.
 //!
 //! ```text
 //!            server starts                 either ends
@@ -31,8 +32,9 @@ use crate::board;
 use crate::message::{Attachment, Bell, RingChange, Route};
 use crate::supervise::ProgramNumber;
 
-/// How long a program may take to see that its peer is gone.
-pub const PATIENCE_US: u64 = 500_000;
+/// How long after a program's end its peers are looked at often: those that run let go at once, and
+/// wait. Others are looked at with every heartbeat.
+pub const PRESSING_US: u64 = 500_000;
 
 /// The signal line of every core that is init's own.
 pub const INIT_LINE: u8 = 0;
@@ -103,7 +105,7 @@ enum State {
         /// Whether the client, the server is done with the chunk: or is gone itself.
         client_done: bool,
         server_done: bool,
-        deadline_us: u64,
+        since_us: u64,
     },
 }
 
@@ -172,6 +174,15 @@ impl Rings {
         self.connections.iter().any(|known| matches!(known.state, State::Closing { .. }))
     }
 
+    /// Whether it should be called soon.
+    #[must_use]
+    pub fn is_pressing(&self, now_us: u64) -> bool {
+        self.connections.iter().any(|known| match known.state {
+            State::Closing { since_us, .. } => now_us < since_us + PRESSING_US,
+            State::Idle | State::Open(_) => false,
+        })
+    }
+
     /// A program is about to be started.
     ///
     /// # Errors
@@ -208,7 +219,6 @@ impl Rings {
     /// A program has ended, or could not be made after all. `returns`: it will be started again.
     pub fn ended(&mut self, program: ProgramNumber, returns: bool, now_us: u64) -> Vec<Action> {
         let mut actions = Vec::new();
-        let deadline_us = now_us + PATIENCE_US;
         for known in &mut self.connections {
             let side = match program {
                 client if known.has_client && client == known.client.program => Side::Client,
@@ -224,13 +234,14 @@ impl Rings {
                         Side::Client => {
                             RingChange::Retract(known.server.program, known.server.place)
                         }
-                        // Its entry stays: calls fail as `Restarted` until it is known whether
-                        // the server comes back.
+                        // Its entry stays: calls wait until it is known whether the server
+                        // comes back.
                         Side::Server => RingChange::Wake(known.client.program),
                     }));
                     let (client_done, server_done) = (side == Side::Client, side == Side::Server);
                     let chunk = *chunk;
-                    known.state = State::Closing { chunk, client_done, server_done, deadline_us };
+                    known.state =
+                        State::Closing { chunk, client_done, server_done, since_us: now_us };
                 }
                 State::Closing { client_done, server_done, .. } => {
                     *client_done |= side == Side::Client;
@@ -250,15 +261,11 @@ impl Rings {
 
     /// Looks after pairs that lost a side. `has_ended` tells whether a side has said that it is
     /// done with a pair.
-    pub fn tick(
-        &mut self,
-        now_us: u64,
-        mut has_ended: impl FnMut(Region, Side) -> bool,
-    ) -> Vec<Action> {
+    pub fn tick(&mut self, mut has_ended: impl FnMut(Region, Side) -> bool) -> Vec<Action> {
         let mut actions = Vec::new();
         for index in 0..self.connections.len() {
             let mut known = self.connections[index].clone();
-            if !self.is_drained(&mut known, now_us, &mut has_ended) {
+            if !is_drained(&mut known, &mut has_ended) {
                 self.connections[index] = known;
                 continue;
             }
@@ -267,22 +274,6 @@ impl Rings {
         }
         self.drop_dead();
         actions
-    }
-
-    /// Whether nobody uses a closing pair's memory any more.
-    fn is_drained(
-        &self,
-        known: &mut Connection,
-        now_us: u64,
-        mut has_ended: impl FnMut(Region, Side) -> bool,
-    ) -> bool {
-        let State::Closing { chunk, client_done, server_done, deadline_us } = &mut known.state
-        else {
-            return false;
-        };
-        *client_done = *client_done || has_ended(*chunk, Side::Client);
-        *server_done = *server_done || has_ended(*chunk, Side::Server);
-        *client_done && *server_done || now_us >= *deadline_us
     }
 
     /// What becomes of a pair that nobody uses any more.
@@ -295,13 +286,15 @@ impl Rings {
             return Vec::new();
         }
         let mut actions = Vec::new();
-        let mut detach = |end: End| {
-            actions.push(Action::Change(RingChange::Detach(end.program, end.place)));
-        };
+        let detach = |End { program, place }| Action::Change(RingChange::Detach(program, place));
         if known.has_client {
-            detach(known.client);
+            if !serves {
+                let End { program, place } = known.client;
+                actions.push(Action::Change(RingChange::Retract(program, place)));
+            }
+            actions.push(detach(known.client));
         } else if serves {
-            detach(known.server);
+            actions.push(detach(known.server));
         }
         known.state = State::Idle;
         self.free.push(chunk);
@@ -448,6 +441,16 @@ impl Rings {
         }
         &mut self.seats[index]
     }
+}
+
+/// Whether nobody uses a closing pair's memory any more.
+fn is_drained(known: &mut Connection, has_ended: &mut impl FnMut(Region, Side) -> bool) -> bool {
+    let State::Closing { chunk, client_done, server_done, .. } = &mut known.state else {
+        return false;
+    };
+    *client_done = *client_done || has_ended(*chunk, Side::Client);
+    *server_done = *server_done || has_ended(*chunk, Side::Server);
+    *client_done && *server_done
 }
 
 fn release(seats: &mut [Seat], end: End) {

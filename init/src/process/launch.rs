@@ -102,25 +102,27 @@ impl System {
     pub(super) fn tend_rings(&mut self) {
         let Some(rings) = self.rings.as_mut().filter(|rings| rings.has_closing()) else { return };
         let platform = &mut self.site.platform;
-        let now_us = platform.now_us();
         let has_ended = |region, side: Side| {
-            // Where the memory cannot be looked at, nothing in it keeps anyone waiting.
-            with_pair(platform, region, |pair| pair.has_ended(side)).unwrap_or(true)
+            // Where the memory cannot be looked at, nobody is known to be done with it.
+            with_pair(platform, region, |pair| pair.has_ended(side)).unwrap_or(false)
         };
-        let actions = rings.tick(now_us, has_ended);
+        let actions = rings.tick(has_ended);
         self.change_rings(actions);
     }
 
     /// Tells rings, and callers on their cores, of programs that will not come back after all.
     pub(super) fn tell_given_up(&mut self) {
-        let programs = self.supervisor.programs();
-        let gone: Vec<_> =
-            programs.filter(|(_, program)| is_gone(program.state())).map(|(n, _)| n).collect();
-        for number in gone {
-            if let Some(rings) = &mut self.rings {
+        let programs = self.supervisor.programs().filter(|(_, program)| !program.is_live());
+        let ended: Vec<_> = programs.map(|(number, _)| number).collect();
+        for number in ended {
+            if !self.returns(number)
+                && let Some(rings) = &mut self.rings
+            {
                 rings.given_up(number);
             }
-            self.withdraw_expectation(number);
+            if is_gone(self.state_of(number)) {
+                self.withdraw_expectation(number);
+            }
         }
     }
 
@@ -213,8 +215,15 @@ impl System {
         }
     }
 
+    /// Whether a program that does not run will be started again, on a core that is there or comes
+    /// up.
+    fn returns(&self, number: ProgramNumber) -> bool {
+        self.state_of(number) == ProgramState::BackingOff
+            && self.cores.takes_programs(self.core_of(number))
+    }
+
     fn leave_rings(&mut self, number: ProgramNumber) {
-        let returns = self.state_of(number) == ProgramState::BackingOff;
+        let returns = self.returns(number);
         let now_us = self.site.platform.now_us();
         let actions = self.rings.as_mut().map(|rings| rings.ended(number, returns, now_us));
         self.change_rings(actions.unwrap_or_default());

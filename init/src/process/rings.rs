@@ -43,7 +43,7 @@ impl Program {
         window: &mut Window,
         memory: &mut Memory,
     ) -> Result<(), Refused> {
-        self.detach(pair.place, window, memory)?;
+        self.detach(pair.place, memory)?;
         let frames = memory.slots(PAIR_FRAMES as u64).doing("taking slots")?;
         // From here on a failure leaves what `detach` or the program's end clears away.
         self.attached.push(Attached { place: pair.place, frames });
@@ -74,17 +74,11 @@ impl Program {
         Ok(())
     }
 
-    /// Takes the pair at this place away, if there is one.
-    pub(super) fn detach(
-        &mut self,
-        place: u16,
-        window: &mut Window,
-        memory: &mut Memory,
-    ) -> Result<(), Refused> {
+    /// Takes the pair at this place away, if there is one. What the directory says stays.
+    pub(super) fn detach(&mut self, place: u16, memory: &mut Memory) -> Result<(), Refused> {
         let Some(index) = self.attached.iter().position(|known| known.place == place) else {
             return Ok(());
         };
-        self.retract(place, window)?;
         let known = self.attached.swap_remove(index);
         let bell = self.ring_slots().bell(place);
         self.slot(bell).delete().doing("withdrawing a peer's bell")?;

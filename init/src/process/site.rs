@@ -103,7 +103,7 @@ impl Site {
                 Ok(())
             }
             RingChange::Retract(_, place) => program.retract(place, window),
-            RingChange::Detach(_, place) => program.detach(place, window, memory),
+            RingChange::Detach(_, place) => program.detach(place, memory),
         }
     }
 

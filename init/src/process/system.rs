@@ -398,10 +398,11 @@ impl System {
     pub(super) fn set_clock(&mut self) {
         self.tell_given_up();
         let has_absent = || unserved(&self.site.manifest, &self.supervisor).next().is_some();
+        let now_us = self.site.platform.now_us();
         let is_pressing = self.supervisor.next_due_us().is_some()
             || self.closing.is_some()
             || self.cores.has_changes()
-            || self.rings.as_ref().is_some_and(Rings::has_closing)
+            || self.rings.as_ref().is_some_and(|rings| rings.is_pressing(now_us))
             || (self.booted && has_absent());
         self.site.ticker.set_pace(match () {
             () if is_pressing => Pace::Fast,

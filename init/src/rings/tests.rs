@@ -72,22 +72,31 @@ fn a_dead_client_s_memory_is_taken_when_the_server_is_done_with_it() {
     let retract = Action::Change(RingChange::Retract(number(1), 0));
     assert_eq!(actions, [Action::End(pair.region, Side::Client), retract]);
     assert!(rings.has_closing());
-    assert_eq!(rings.tick(20, |_, side| side == Side::Client), []);
+    assert_eq!(rings.tick(|_, side| side == Side::Client), []);
     let detach = Action::Change(RingChange::Detach(number(1), 0));
-    assert_eq!(rings.tick(30, |_, _| true), [detach]);
+    assert_eq!(rings.tick(|_, _| true), [detach]);
     assert!(!rings.has_closing());
     let again = rings.start(&candidate(3, 1)).expect("room").routes[0].pair.expect("open");
     assert_eq!((again.region, again.place), (pair.region, 0));
 }
 
 #[test]
-fn a_program_that_says_nothing_loses_the_memory_after_a_while() {
-    let mut rings = rings(4);
+fn a_program_that_does_not_run_keeps_the_memory_until_it_does_or_ends() {
+    let mut rings = rings(2);
     rings.start(&candidate(1, 0)).expect("room");
-    rings.start(&candidate(3, 1)).expect("room");
+    let pair = rings.start(&candidate(3, 1)).expect("room").routes[0].pair.expect("open");
     rings.ended(number(3), false, 10);
-    assert_eq!(rings.tick(10 + PATIENCE_US - 1, |_, _| false), []);
-    assert_eq!(rings.tick(10 + PATIENCE_US, |_, _| false).len(), 1);
+    assert!(rings.is_pressing(10 + PRESSING_US - 1) && !rings.is_pressing(10 + PRESSING_US));
+    assert_eq!(rings.tick(|_, _| false), []);
+    let other = rings.start(&candidate(3, 1)).expect("room").routes[0].pair.expect("open");
+    assert_ne!(other.region, pair.region);
+    assert_eq!(rings.start(&candidate(4, 1)), Err(RingShortage::Pool));
+    // The server is dead: nobody is left who could use the first pair.
+    rings.ended(number(1), true, 20);
+    rings.start(&candidate(1, 0)).expect("room");
+    assert_eq!(rings.tick(|_, _| false), [Action::Change(RingChange::Detach(number(1), 0))]);
+    let client = rings.start(&candidate(4, 1)).expect("the memory came back");
+    assert_eq!(client.routes[0].pair.map(|pair| pair.region), Some(pair.region));
 }
 
 #[test]
@@ -98,9 +107,9 @@ fn clients_of_a_server_that_returns_are_connected_anew() {
     let actions = rings.ended(number(1), true, 10);
     let wake = Action::Change(RingChange::Wake(number(3)));
     assert_eq!(actions, [Action::End(old.region, Side::Server), wake]);
-    assert_eq!(rings.tick(20, |_, _| true), [], "it waits for the server");
+    assert_eq!(rings.tick(|_, _| true), [], "it waits for the server");
     assert_eq!(attached(&rings.start(&candidate(1, 0)).expect("room").after), []);
-    let actions = rings.tick(30, |_, _| true);
+    let actions = rings.tick(|_, _| true);
     assert_eq!(actions[0], Action::Change(RingChange::Detach(number(3), 0)));
     assert_eq!(actions[1], Action::Clear(old.region));
     let [server, client] = attached(&actions)[..] else { panic!("both ends") };
@@ -113,10 +122,10 @@ fn clients_of_a_server_that_stays_away_lose_their_pair() {
     rings.start(&candidate(1, 0)).expect("room");
     rings.start(&candidate(3, 1)).expect("room");
     rings.ended(number(1), true, 10);
-    assert_eq!(rings.tick(20, |_, _| true), []);
+    assert_eq!(rings.tick(|_, _| true), []);
     rings.given_up(number(1));
-    let detach = Action::Change(RingChange::Detach(number(3), 0));
-    assert_eq!(rings.tick(30, |_, _| true), [detach]);
+    let changes = [RingChange::Retract(number(3), 0), RingChange::Detach(number(3), 0)];
+    assert_eq!(rings.tick(|_, _| true), changes.map(Action::Change));
     assert_eq!(attached(&rings.start(&candidate(1, 2)).expect("room").after).len(), 2);
 }
 
@@ -146,6 +155,8 @@ struct Model {
     windows: BTreeMap<(u32, u16), Region>,
     /// Memory that was used since it was last cleared.
     dirty: BTreeSet<u64>,
+    /// Who has said of which memory that it does not use it any more.
+    done: BTreeSet<(u64, bool)>,
 }
 
 impl Model {
@@ -165,7 +176,9 @@ impl Model {
                 Action::Clear(region) => {
                     let used = self.windows.values().any(|known| known == region);
                     prop_assert!(!used, "cleared while it is mapped");
-                    self.dirty.remove(&region.range().start());
+                    let start = region.range().start();
+                    self.dirty.remove(&start);
+                    self.done.retain(|(known, _)| *known != start);
                 }
                 Action::End(region, _) => drop(self.dirty.insert(region.range().start())),
                 Action::Change(RingChange::Attach(pair)) => {
@@ -173,12 +186,26 @@ impl Model {
                     self.attach(pair)?;
                 }
                 Action::Change(RingChange::Detach(program, place)) => {
-                    self.windows.remove(&(program.number(), *place));
+                    let program = program.number();
+                    if let Some(region) = self.windows.remove(&(program, *place)) {
+                        let said = (region.range().start(), program <= SERVERS);
+                        prop_assert!(self.done.contains(&said), "taken away from under it");
+                    }
                 }
                 Action::Change(RingChange::Wake(_) | RingChange::Retract(..)) => {}
             }
         }
         Ok(())
+    }
+
+    fn tick(&mut self, rings: &mut Rings, has_ended: bool) -> Result<(), TestCaseError> {
+        let actions = rings.tick(|region, side| {
+            if has_ended {
+                self.done.insert((region.range().start(), side == Side::Server));
+            }
+            has_ended
+        });
+        self.carry_out(&actions)
     }
 
     fn end(&mut self, program: u32) {
@@ -189,8 +216,8 @@ impl Model {
 
 proptest! {
     /// Whatever starts and ends: memory is mapped in two programs at most, the two ends of one
-    /// connection; never cleared while it is mapped, always cleared before it is used again; and
-    /// none is lost.
+    /// connection; taken away only from a program that is done with it; never cleared while it is
+    /// mapped, always cleared before it is used again; and none is lost.
     #[test]
     fn memory_has_two_owners_at_most(
         steps in prop::collection::vec((0u8..4, 1..=PROGRAMS, 0..CORES, any::<bool>()), 1..150),
@@ -216,11 +243,10 @@ proptest! {
                     model.end(program);
                     model.carry_out(&rings.ended(number(program), flag, now))?;
                 }
-                2 => model.carry_out(&rings.tick(now, |_, _| flag))?,
+                2 => model.tick(&mut rings, flag)?,
                 3 => {
-                    now += PATIENCE_US;
                     rings.given_up(number(program));
-                    model.carry_out(&rings.tick(now, |_, _| false))?;
+                    model.tick(&mut rings, false)?;
                 }
                 _ => {}
             }
@@ -232,7 +258,7 @@ proptest! {
         for server in 1..=SERVERS {
             rings.given_up(number(server));
         }
-        model.carry_out(&rings.tick(now + PATIENCE_US, |_, _| false))?;
+        model.tick(&mut rings, false)?;
         prop_assert!(model.windows.is_empty() && rings.connections.is_empty());
         prop_assert!(rings.seats.iter().all(|seat| seat.places == 0 && seat.bell.is_none()));
         prop_assert!(rings.lines.iter().all(|lines| *lines == 1 << INIT_LINE));

@@ -3,8 +3,7 @@
 //! One page that `init` writes and the program reads. Each place of the ring window has an entry.
 //!
 //! - A place that a grant names ([`crate::start::RingGrant`]) stands for a *service* that the program
-//!   calls. Its entry says where in the window the pair of rings lies that leads there now: at that
-//!   place at first, elsewhere after the service was restarted.
+//!   calls. Its entry says where in the window the pair of rings lies that leads there now.
 //! - At any other place that has an entry lies the pair of a *client* that the program serves.
 //!
 //! A place of the window holds one pair at most, whoever's it is.
@@ -20,14 +19,15 @@
 //!    ([`super::Pair::has_ended`]). After that it does not touch this memory. For a program that ended
 //!    without dropping anything `init` says it ([`super::Pair::end`]) and rings the peer's bell.
 //! 4. *Detach.* `init` clears the entry at once where a program is no longer to be reached. It unmaps
-//!    the memory of a running program only when the program has ended its side (looking at it now
-//!    and then, for an idle client does so at its next call), and clears it for another use when both
-//!    are out. A program that holds on beyond a time that `init` sets faults: its own loss.
+//!    the memory of a running program only when the program has ended its side, and clears it for
+//!    another use when both are out: each has said so, or is dead. How long that takes is the
+//!    program's affair: one that does not run for a while, or does not call, keeps the memory, and
+//!    one that never lets go keeps it until its own end.
 //!
-//! So no memory goes away under a program that is in the middle of a call, and a service that was
-//! restarted is attached to clients that have not yet noticed, which is as it is with endpoints. A
-//! call that was under way answers `Restarted`, calls answer so until the service is attached anew,
-//! and `Unavailable` while the entry is cleared.
+//! So no memory goes away under a program. A call that was under way when its server ended answers
+//! `Restarted`; one that finds the server gone lets go of the pair and waits until the service is
+//! attached anew, as it would at an endpoint; and where the entry is cleared, because the server is
+//! not to come back, calls answer `Unavailable`.
 
 use super::sync::{AtomicU64, Ordering, fence};
 use crate::start::layout::{PAGE_SIZE, RING_PLACES};

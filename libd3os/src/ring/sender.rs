@@ -71,7 +71,13 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Sender<M, D> {
     /// [`SendError::Closed`] where it is gone.
     pub fn flush(&mut self) -> Result<(), SendError> {
         self.presence.rouse(self.ring.receiver_state(), &self.bell);
-        if presence::gone(self.ring.receiver_state()) { Err(SendError::Closed) } else { Ok(()) }
+        if self.is_closed() { Err(SendError::Closed) } else { Ok(()) }
+    }
+
+    /// Whether the receiver is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        presence::gone(self.ring.receiver_state())
     }
 
     /// Sends a message: waits until there is room for it, and wakes the receiver.
@@ -102,7 +108,7 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Sender<M, D> {
         }
         self.presence.doze(self.ring.sender_state());
         let proceed = self.sees_room(lines).map(|room| {
-            if !room && !presence::gone(self.ring.receiver_state()) {
+            if !room && !self.is_closed() {
                 self.bell.wait();
             }
         });

@@ -2,17 +2,17 @@
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::mem;
 
-use super::RingEntry;
 use super::transport::{Failed, Link};
 use super::window::Window;
+use super::{Doorbell, RingEntry};
 use crate::call::{Bytes, CallError};
 use crate::start::RingGrant;
 
 /// The client's ends of all pairs of rings that lead from a program to its services.
 ///
-/// A service that is attached anew, because it was restarted, is found at the next call.
+/// A call of a service whose server has ended waits until it is attached anew or its entry is
+/// cleared, as a call through an endpoint waits for the server's next life.
 pub struct Services<W: Window> {
     window: W,
     seats: Vec<Seat<W>>,
@@ -23,8 +23,17 @@ struct Seat<W: Window> {
     /// The place that stands for it.
     place: u16,
     generation: u32,
-    /// `None` once the pair has come to its end.
-    link: Option<Link<W::Memory, W::Bell>>,
+    state: State<W>,
+}
+
+/// What has become of a pair. Whatever is not open has said in the rings that it is over, and does
+/// not touch the memory any more.
+enum State<W: Window> {
+    Open(Link<W::Memory, W::Bell>),
+    /// The server has ended: another may be attached.
+    Over,
+    /// The server has broken the protocol, and as long as it lives, no other is attached.
+    Broken(CallError),
 }
 
 impl<W: Window> Services<W> {
@@ -37,24 +46,34 @@ impl<W: Window> Services<W> {
     /// Makes a call over the pair of rings of this grant.
     ///
     /// # Errors
-    /// What the server answers; [`CallError::Restarted`] where it came to its end and has not been
-    /// attached again, [`CallError::Unavailable`] where nothing is attached,
-    /// [`CallError::Malformed`] where it broke the rings' protocol.
+    /// What the server answers; [`CallError::Restarted`] where it came to its end during the call,
+    /// [`CallError::Unavailable`] where nothing is attached, [`CallError::Malformed`] where it broke
+    /// the rings' protocol.
     pub fn call(
         &mut self,
         ring: RingGrant,
         method: u16,
         request: &[u8],
     ) -> Result<Bytes, CallError> {
-        let seat = self.seat(ring)?;
-        let link = seat.link.as_mut().ok_or(CallError::Restarted)?;
-        link.call(method, request).map_err(|failed| match failed {
-            Failed::Call(error) => error,
-            Failed::Link(error) => {
-                seat.link = None;
-                error
+        loop {
+            // Read before the entry: what changes after that ends the wait.
+            let changes = self.window.directory().changes();
+            let seat = self.seat(ring)?;
+            match &mut seat.state {
+                State::Open(link) if !link.is_over() => return seat.call(method, request),
+                State::Broken(error) => return Err(*error),
+                State::Open(_) | State::Over => seat.state = State::Over,
             }
-        })
+            self.wait_for_change(ring, changes);
+        }
+    }
+
+    /// Waits until the directory has changed since it had this number of changes.
+    fn wait_for_change(&self, ring: RingGrant, changes: u64) {
+        let bell = self.window.bell(ring.bell);
+        while self.window.directory().changes() == changes {
+            bell.wait();
+        }
     }
 
     /// The service's seat, up to date with the directory.
@@ -63,8 +82,8 @@ impl<W: Window> Services<W> {
         let generation = entry.map(|entry| entry.generation);
         let is_over =
             |seat: &mut Seat<W>| seat.place == ring.place && Some(seat.generation) != generation;
-        // Forgotten, not dropped: the memory is not there any more, or is another pair's already.
-        self.seats.extract_if(.., is_over).for_each(|seat| mem::forget(seat.link));
+        // One that is still open is dropped, and so says that it is over: until then its memory stays.
+        self.seats.retain_mut(|seat| !is_over(seat));
         let entry = entry.ok_or(CallError::Unavailable)?;
         let known = self.seats.iter().position(|seat| seat.place == ring.place);
         let index = known.map_or_else(|| self.take_seat(ring.place, entry), Ok)?;
@@ -76,8 +95,25 @@ impl<W: Window> Services<W> {
         let bell = self.window.bell(entry.bell);
         let link = Link::new(requests, answers, bell).map_err(|_| CallError::Unavailable)?;
         let generation = entry.generation;
-        self.seats.push(Seat { place, generation, link: Some(link) });
+        self.seats.push(Seat { place, generation, state: State::Open(link) });
         Ok(self.seats.len() - 1)
+    }
+}
+
+impl<W: Window> Seat<W> {
+    fn call(&mut self, method: u16, request: &[u8]) -> Result<Bytes, CallError> {
+        let State::Open(link) = &mut self.state else { return Err(CallError::Restarted) };
+        link.call(method, request).map_err(|failed| match failed {
+            Failed::Call(error) => error,
+            Failed::Link(CallError::Restarted) => {
+                self.state = State::Over;
+                CallError::Restarted
+            }
+            Failed::Link(error) => {
+                self.state = State::Broken(error);
+                error
+            }
+        })
     }
 }
 

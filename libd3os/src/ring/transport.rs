@@ -59,6 +59,11 @@ impl<M: Deref<Target = [Line]>, D: Doorbell + Clone> Link<M, D> {
 }
 
 impl<M: Deref<Target = [Line]>, D: Doorbell> Link<M, D> {
+    /// Whether the server is gone: a call would fail without having been made.
+    pub(super) fn is_over(&self) -> bool {
+        self.requests.is_closed()
+    }
+
     pub(super) fn call(&mut self, method: u16, request: &[u8]) -> Result<Bytes, Failed> {
         if request.len() > MAX_BYTES {
             return Err(Failed::Call(CallError::TooLarge));

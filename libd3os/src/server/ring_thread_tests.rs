@@ -174,37 +174,80 @@ fn a_server_that_calls_another_loses_neither_calls_nor_signals() {
     });
 }
 
+/// Waits until a program has ended its side of a pair.
+fn await_end(memory: &[crate::ring::Line], side: Side) {
+    while !Pair::new(memory).expect("a pair").has_ended(side) {
+        thread::yield_now();
+    }
+}
+
 #[test]
-fn a_restarted_service_is_found_again() {
+fn a_call_waits_for_a_service_that_is_restarted() {
     let (first, second, client) = (Program::default(), Program::default(), Program::default());
-    let (service, _) = attach_service(&first, &client, None, 1);
+    let (service, at_first) = attach_service(&first, &client, None, 1);
+    let old = first.memory(at_first);
     let calls = WorkClient::new(OverRings::from(&client, service));
-    let restarted = Err(Error::Call(CallError::Restarted));
     thread::scope(|scope| {
         let serving = scope.spawn(|| run(&first, &mut Process::default()));
         assert_eq!(calls.double(1), Ok(2));
         first.signal(STOP);
         serving.join().expect("it ended");
-        assert_eq!([calls.double(2), calls.double(2)], [restarted.clone(), restarted]);
+        assert!(!Pair::new(&old).expect("a pair").has_ended(Side::Client), "it has not called");
 
-        let serving = scope.spawn(|| run(&second, &mut Process::default()));
-        let (_, at_second) = attach_service(&second, &client, Some(service), 1);
-        assert_eq!(calls.double(3), Ok(6));
+        let next = scope.spawn(|| {
+            // As init does: the client's side of the old pair first.
+            await_end(&old, Side::Client);
+            attach_service(&second, &client, Some(service), 1);
+            run(&second, &mut Process::default())
+        });
+        assert_eq!([calls.double(2), calls.double(3)], [Ok(4), Ok(6)]);
         second.signal(STOP);
-        serving.join().expect("it ended");
+        next.join().expect("it ended");
 
-        // Attached anew before the client has noticed: it notices nothing, and does
-        // not touch the old pair's memory, which may be another's by now.
-        let old = second.memory(at_second);
-        scope.spawn(|| run(&first, &mut Process::default()));
-        attach_service(&first, &client, Some(service), 1);
-        assert!(!Pair::new(&old).expect("a pair").has_ended(Side::Client));
-        assert_eq!(calls.double(4), Ok(8));
-        assert!(!Pair::new(&old).expect("a pair").has_ended(Side::Client));
-        first.signal(STOP);
+        let withdrawn = scope.spawn(|| {
+            client.ring();
+            client.directory.detach(service);
+            client.ring();
+        });
+        assert_eq!(calls.double(4), Err(Error::Call(CallError::Unavailable)));
+        withdrawn.join().expect("it did");
     });
-    client.directory.detach(service);
-    assert_eq!(calls.double(5), Err(Error::Call(CallError::Unavailable)));
+}
+
+/// A client that has not called since its service was attached anew says in the old pair's memory,
+/// which is there until it does, that it is done with it.
+#[test]
+fn a_pair_that_was_replaced_is_let_go_at_the_next_call() {
+    let (first, second, client) = (Program::default(), Program::default(), Program::default());
+    let (service, at_first) = attach_service(&first, &client, None, 1);
+    let old = first.memory(at_first);
+    let calls = WorkClient::new(OverRings::from(&client, service));
+    thread::scope(|scope| {
+        let serving = scope.spawn(|| run(&first, &mut Process::default()));
+        assert_eq!(calls.double(1), Ok(2));
+        first.signal(STOP);
+        serving.join().expect("it ended");
+        scope.spawn(|| run(&second, &mut Process::default()));
+        attach_service(&second, &client, Some(service), 1);
+        assert!(!Pair::new(&old).expect("a pair").has_ended(Side::Client));
+        assert_eq!(calls.double(2), Ok(4));
+        assert!(Pair::new(&old).expect("a pair").has_ended(Side::Client));
+        second.signal(STOP);
+    });
+}
+
+/// A server that breaks the protocol and goes on living does not keep its clients waiting.
+#[test]
+fn a_broken_service_fails_at_once_from_then_on() {
+    let (server, client) = (Program::default(), Program::default());
+    let (service, at_server) = attach_service(&server, &client, None, 1);
+    let memory = server.memory(at_server);
+    // An answer from nowhere.
+    crate::ring::host::scribble(&memory, 64 + 8, 0x5_0000_0001);
+    let calls = WorkClient::new(OverRings::from(&client, service));
+    let malformed = || Err(Error::Call(CallError::Malformed));
+    assert_eq!([calls.double(1), calls.double(2)], [malformed(), malformed()]);
+    assert!(Pair::new(&memory).expect("a pair").has_ended(Side::Client));
 }
 
 #[test]

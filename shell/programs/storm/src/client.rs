@@ -128,10 +128,12 @@ fn storm(start: &StartInfo, calls: u64) -> Result<(), StormError> {
     let sum = |wanted: fn(&Line) -> u64| lines.iter().map(wanted).sum::<u64>();
     let answered = sum(|line| line.course.answered);
     let over_rings = sum(|line| if line.is_ring() { line.course.answered } else { 0 });
+    let restarts = sum(|line| line.course.restarts);
     let outages = sum(|line| line.course.outages);
     let bells = bell_counts();
     println!(
-        "{}: core {}, answered {answered}, over rings {over_rings}, rung {}, heard {}, outages {outages}.",
+        "{}: core {}, answered {answered}, over rings {over_rings}, rung {}, heard {}, \
+         restarts {restarts}, outages {outages}.",
         start.name, start.core, bells.rung, bells.heard
     );
     Ok(())

@@ -32,6 +32,7 @@ struct Sums {
     over_rings: u64,
     rung: u64,
     heard: u64,
+    restarts: u64,
     outages: u64,
 }
 
@@ -47,6 +48,7 @@ impl Sums {
             over_rings: number()?,
             rung: number()?,
             heard: number()?,
+            restarts: number()?,
             outages: number()?,
         })
     }
@@ -66,7 +68,7 @@ fn four_cores(lab: &Lab<'_>) -> Outcome {
         check(sums.core == client as u64 && sums.answered == CALLS * 4, "the calls", sums)?;
         check(sums.over_rings == CALLS * 3, "the calls over rings", sums)?;
     }
-    check(sums[0].outages == 2, "an outage for each restart", &sums[0])?;
+    check(sums[0].restarts == 2 && sums[0].outages <= 2, "two restarts", &sums[0])?;
     let calls: u64 = sums.iter().map(|sums| sums.over_rings).sum();
     let signals: u64 = sums.iter().map(|sums| sums.rung + sums.heard).sum();
     println!("        {calls} calls over rings, {signals} signals");
@@ -84,7 +86,7 @@ fn two_cores(lab: &Lab<'_>) -> Outcome {
         // Three servers are on core 0, one on core 1.
         let (core, over_rings) = if client == 1 { (1, 3 * SHORT) } else { (0, SHORT) };
         check(sums.core == core && sums.over_rings == over_rings, "the calls over rings", sums)?;
-        check(sums.answered == 4 * SHORT && sums.outages == 0, "the calls", sums)?;
+        check(sums.answered == 4 * SHORT && sums.restarts == 0, "the calls", sums)?;
     }
     Ok(())
 }
@@ -95,7 +97,7 @@ fn eight_cores(lab: &Lab<'_>) -> Outcome {
     begin(&mut session, SHORT, |client| Some(client + 4))?;
     for (client, sums) in end(&mut session)?.iter().enumerate() {
         check(sums.core == client as u64 + 4, "the core", sums)?;
-        check(sums.over_rings == 4 * SHORT && sums.outages == 0, "the calls over rings", sums)?;
+        check(sums.over_rings == 4 * SHORT && sums.restarts == 0, "the calls over rings", sums)?;
     }
     Ok(())
 }
@@ -179,9 +181,16 @@ mod tests {
     #[test]
     fn sums_are_read_from_the_screen() {
         let text = "d3os> storm-1: part 4 of 4\nstorm-1: core 3, answered 400, over rings 300, \
-                    rung 294, heard 31, outages 2.\nd3os> ";
-        let sums =
-            Sums { core: 3, answered: 400, over_rings: 300, rung: 294, heard: 31, outages: 2 };
+                    rung 294, heard 31, restarts 2, outages 1.\nd3os> ";
+        let sums = Sums {
+            core: 3,
+            answered: 400,
+            over_rings: 300,
+            rung: 294,
+            heard: 31,
+            restarts: 2,
+            outages: 1,
+        };
         assert_eq!(Sums::find(text, 1), Some(sums));
         assert_eq!(Sums::find(text, 2), None);
         assert_eq!(Sums::find("storm-1: core 3, answered 4", 1), None);
