@@ -17,6 +17,9 @@ const KERNEL_WCET_US: Ticks = 10;
 /// The least budget and period, in microseconds.
 pub(crate) const MIN_BUDGET_US: Ticks = 2 * KERNEL_WCET_US;
 
+/// Threads that are released at one kernel entry at most.
+const MAX_RELEASES: usize = 32;
+
 /// Where in the ready queue of its priority a thread goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -204,24 +207,24 @@ impl<M: Machine> Kernel<M> {
         let queue = self.scheduler.release;
         let mut at = Neighbours { prev: queue.tail, next: Link::NONE };
         while let Some(earlier) = at.prev.get()
-            && self.release_time(earlier) > time
+            && self.get(earlier).release_time > time
         {
             at = Neighbours { prev: self.get(earlier).scheduled.prev, next: at.prev };
         }
         self.scheduler.release = self.link(queue, thread, at, |tcb| &mut tcb.scheduled);
-        self.get_mut(thread).queued = Queued::RELEASE;
+        let tcb = self.get_mut(thread);
+        tcb.queued = Queued::RELEASE;
+        tcb.release_time = time;
         self.scheduler.reprogram = true;
     }
 
-    fn release_time(&self, thread: Ref<Tcb>) -> Ticks {
-        self.get(thread).sched_context.get().map_or(0, |context| self.refill(context).time)
-    }
-
-    /// Makes the threads ready whose refill has come.
+    /// Makes threads ready whose refill has come. If they are many, the others follow when the timer,
+    /// whose deadline has then passed, interrupts again.
     fn release_due(&mut self) {
-        while let Some(thread) = self.scheduler.release.head.get() {
-            if self.release_time(thread) > self.scheduler.now + self.scheduler.precision {
-                break;
+        for _ in 0..MAX_RELEASES {
+            let Some(thread) = self.scheduler.release.head.get() else { return };
+            if self.get(thread).release_time > self.scheduler.now + self.scheduler.precision {
+                return;
             }
             self.dequeue(thread);
             self.wake(thread);
@@ -398,7 +401,7 @@ impl<M: Machine> Kernel<M> {
             .release
             .head
             .get()
-            .map_or(Ticks::MAX, |thread| self.release_time(thread));
+            .map_or(Ticks::MAX, |thread| self.get(thread).release_time);
         let release = release.min(self.scheduler.turn_end);
         self.scheduler.release_at = release.saturating_sub(self.scheduler.precision);
         self.machine.set_deadline(slice_end.min(release));

@@ -289,8 +289,9 @@ impl<M: Machine> Kernel<M> {
             let tcb = self.get(thread);
             assert_eq!(tcb.queued, Queued::RELEASE);
             let context = tcb.sched_context.get().expect("waits for the budget of nothing");
-            assert!(self.refill(context).time >= time, "release queue out of order");
-            time = self.refill(context).time;
+            assert_eq!(self.refill(context).time, tcb.release_time, "released at another time");
+            assert!(tcb.release_time >= time, "release queue out of order");
+            time = tcb.release_time;
             queued += 1;
             next = tcb.scheduled.next;
         }

@@ -1,5 +1,11 @@
 //! Queues of threads: doubly linked lists through the threads themselves. A thread has links for two
 //! of them, the scheduler's and that of the object it waits on.
+//!
+//! The threads that wait on an object are in order of priority, those in the release queue in order of
+//! time. A place in such a queue is found by walking it from its end, without a preemption point: six to
+//! ten instructions for each thread that is passed, 10,000 for a thousand of them. With more waiters at
+//! one object, or passive budgets at one core, insertion is the kernel's longest stretch. Links that
+//! skip threads of one priority were tried: every message paid 30 to 50 instructions for them.
 
 use crate::objects::Tcb;
 use crate::{Kernel, Link, Machine, Ref};

@@ -4,7 +4,7 @@ mod invocations;
 
 use crate::objects::{Endpoint, Neighbours, Notification, Queue, Reply, SchedContext};
 use crate::scheduler::Place;
-use crate::{Kernel, Link, Machine, PhysAddr, Ref, Slot};
+use crate::{Kernel, Link, Machine, PhysAddr, Ref, Slot, Ticks};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The slots at the start of a TCB.
@@ -184,6 +184,8 @@ pub struct Tcb {
     pub(crate) ipc_buffer_writable: u64,
     /// Its neighbours in the ready or release queue.
     pub(crate) scheduled: Neighbours,
+    /// In the release queue: until when.
+    pub(crate) release_time: Ticks,
     /// Its neighbours in an endpoint's or notification's queue.
     pub(crate) waiting: Neighbours,
     /// The fault it has not recovered from.
@@ -196,7 +198,7 @@ pub struct Tcb {
     pub(crate) domain: u8,
     /// Which of the scheduler's queues it is in.
     pub(crate) queued: Queued,
-    pub(crate) unused: [u8; 4],
+    pub(crate) unused: [u8; 12],
     /// The page-table root of its VSpace capability, while that is there and `space_epoch` is the
     /// kernel instance's.
     pub(crate) space_root: PhysAddr,

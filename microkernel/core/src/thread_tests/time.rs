@@ -3,7 +3,7 @@
 use crate::cap::Cap;
 use crate::kernel::{Event, Next};
 use crate::memory::{Link, Ref};
-use crate::objects::{SchedContext, Tcb, ThreadState};
+use crate::objects::{Queued, SchedContext, Tcb, ThreadState};
 use crate::thread_bench::{Bench, SPARE_VECTOR, US};
 use d3os_abi::{Label, Syscall};
 
@@ -30,6 +30,26 @@ fn a_budget_is_used_up_and_comes_back() {
     // It began in the middle of the first step's clock; sample in the middle of milliseconds.
     bench.run_for(500);
     assert_eq!(timeline(&mut bench, 1000, 20, &[thread]), "AA--------AA--------");
+}
+
+#[test]
+fn a_crowd_whose_refills_have_come_is_released_in_portions() {
+    let mut bench = Bench::new();
+    let crowd: Vec<_> = (0..100).map(|_| bench.running_on(50, 100, 100_000)).collect();
+    bench.run_for(50_000);
+    assert_eq!(bench.next, Next::Idle);
+    bench.kernel.machine.now += 200_000 * US;
+    for left in [68, 36, 4, 0] {
+        let now = bench.kernel.machine.now;
+        assert!(bench.kernel.machine.deadline.is_some_and(|deadline| deadline <= now));
+        bench.enter(Event::Timer);
+        let waits = |thread: &&Ref<Tcb>| bench.kernel.get(**thread).queued == Queued::RELEASE;
+        assert_eq!(crowd.iter().filter(waits).count(), left);
+    }
+    assert!(bench.kernel.machine.deadline > Some(bench.kernel.machine.now));
+    bench.run_for(50_000);
+    let refills = |thread: &Ref<Tcb>| bench.kernel.get(*thread).queued == Queued::RELEASE;
+    assert!(crowd.iter().all(refills), "each has run and used its budget up");
 }
 
 #[test]
