@@ -8,6 +8,7 @@ mod fault;
 mod ipc;
 mod model;
 mod notification;
+mod preemption;
 mod refill;
 mod tcb;
 mod time;
