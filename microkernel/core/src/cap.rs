@@ -267,75 +267,6 @@ impl RawCap {
         self.tag() == tag::NULL
     }
 
-    /// The stored form of `cap`.
-    pub(crate) fn pack(cap: Cap) -> Self {
-        match cap {
-            Cap::Null => Self::NULL,
-            Cap::Untyped { base, size_bits, device, free } => {
-                let small = u64::from(size_bits) | if device { UNTYPED_DEVICE } else { 0 };
-                Self::new(tag::UNTYPED, small, base, free >> MIN_UNTYPED_BITS)
-            }
-            Cap::Endpoint { object, badge, rights } => {
-                Self::new(tag::ENDPOINT, rights.word(), object.address(), badge)
-            }
-            Cap::Notification { object, badge, rights } => {
-                Self::new(tag::NOTIFICATION, rights.word(), object.address(), badge)
-            }
-            Cap::Reply { object, can_grant } => {
-                Self::new(tag::REPLY, can_grant.into(), object.address(), 0)
-            }
-            Cap::CNode { object, radix, guard_size, guard } => {
-                Self::cnode(object, radix, guard_size, guard)
-            }
-            Cap::Thread { object } => Self::new(tag::THREAD, 0, object.address(), 0),
-            Cap::SchedContext { object, size_bits } => {
-                Self::new(tag::SCHED_CONTEXT, size_bits.into(), object.address(), 0)
-            }
-            Cap::SchedControl { core } => Self::plain(tag::SCHED_CONTROL, core.into()),
-            Cap::Frame { base, size, rights, device, mapping } => {
-                let device = if device { FRAME_DEVICE } else { 0 };
-                let small = rights.word() | frame_size(size) | device;
-                Self::new(tag::FRAME, small, base, 0).with_mapping(mapping)
-            }
-            Cap::Table { object, level, mapping } => {
-                Self::new(tag::TABLE, level as u64, object.address(), 0).with_mapping(mapping)
-            }
-            Cap::VSpace { root, asid } => {
-                let mapping = asid.map(|asid| Mapping { asid, vaddr: 0 });
-                Self::new(tag::VSPACE, 0, root.address(), 0).with_mapping(mapping)
-            }
-            Cap::AsidControl => Self::plain(tag::ASID_CONTROL, 0),
-            Cap::AsidPool { object, base } => {
-                Self::new(tag::ASID_POOL, 0, object.address(), base.0.into())
-            }
-            Cap::IrqControl => Self::plain(tag::IRQ_CONTROL, 0),
-            Cap::IrqHandler { vector } => Self::plain(tag::IRQ_HANDLER, vector.into()),
-            Cap::IoPortControl => Self::plain(tag::IO_PORT_CONTROL, 0),
-            Cap::IoPort { first, last } => {
-                Self::plain(tag::IO_PORT, u64::from(first) | u64::from(last) << 16)
-            }
-            Cap::Domain => Self::plain(tag::DOMAIN, 0),
-            Cap::Signal { core, line } => {
-                Self::plain(tag::SIGNAL, u64::from(core) | u64::from(line) << 32)
-            }
-            Cap::CoreControl => Self::plain(tag::CORE_CONTROL, 0),
-            Cap::Zombie(zombie) => Self::pack_zombie(zombie),
-        }
-    }
-
-    fn pack_zombie(zombie: Zombie) -> Self {
-        let radix = match zombie.kind {
-            ZombieKind::CNode(radix) => u64::from(radix),
-            ZombieKind::Tcb => 0,
-        };
-        let (waiting, slot) = match zombie.state {
-            ZombieState::Active { cursor } => (0, cursor),
-            ZombieState::Waiting { previous } => (WAITING, previous),
-        };
-        let next = zombie.next.map_or(0, |next| next.address().0);
-        Self::new(tag::ZOMBIE, radix | waiting, slot.address(), next)
-    }
-
     /// The capability that is stored.
     #[inline]
     pub(crate) fn unpack(self) -> Cap {
@@ -654,23 +585,82 @@ impl RawCap {
     }
 
     pub(crate) const fn table_level(self) -> TableLevel {
-        match self.field(0, 2) {
-            0 => TableLevel::PageTable,
-            1 => TableLevel::PageDirectory,
-            _ => TableLevel::Pdpt,
-        }
+        const LEVELS: [TableLevel; 4] =
+            [TableLevel::PageTable, TableLevel::PageDirectory, TableLevel::Pdpt, TableLevel::Pdpt];
+        LEVELS[self.field(0, 2) as usize]
     }
 }
 
 impl From<Zombie> for RawCap {
     fn from(zombie: Zombie) -> Self {
-        Self::pack_zombie(zombie)
+        let radix = match zombie.kind {
+            ZombieKind::CNode(radix) => u64::from(radix),
+            ZombieKind::Tcb => 0,
+        };
+        let (waiting, slot) = match zombie.state {
+            ZombieState::Active { cursor } => (0, cursor),
+            ZombieState::Waiting { previous } => (WAITING, previous),
+        };
+        let next = zombie.next.map_or(0, |next| next.address().0);
+        Self::new(tag::ZOMBIE, radix | waiting, slot.address(), next)
     }
 }
 
 impl From<Cap> for RawCap {
+    /// The stored form of `cap`.
     fn from(cap: Cap) -> Self {
-        Self::pack(cap)
+        match cap {
+            Cap::Null => Self::NULL,
+            Cap::Untyped { base, size_bits, device, free } => {
+                let small = u64::from(size_bits) | if device { UNTYPED_DEVICE } else { 0 };
+                Self::new(tag::UNTYPED, small, base, free >> MIN_UNTYPED_BITS)
+            }
+            Cap::Endpoint { object, badge, rights } => {
+                Self::new(tag::ENDPOINT, rights.word(), object.address(), badge)
+            }
+            Cap::Notification { object, badge, rights } => {
+                Self::new(tag::NOTIFICATION, rights.word(), object.address(), badge)
+            }
+            Cap::Reply { object, can_grant } => {
+                Self::new(tag::REPLY, can_grant.into(), object.address(), 0)
+            }
+            Cap::CNode { object, radix, guard_size, guard } => {
+                Self::cnode(object, radix, guard_size, guard)
+            }
+            Cap::Thread { object } => Self::new(tag::THREAD, 0, object.address(), 0),
+            Cap::SchedContext { object, size_bits } => {
+                Self::new(tag::SCHED_CONTEXT, size_bits.into(), object.address(), 0)
+            }
+            Cap::SchedControl { core } => Self::plain(tag::SCHED_CONTROL, core.into()),
+            Cap::Frame { base, size, rights, device, mapping } => {
+                let device = if device { FRAME_DEVICE } else { 0 };
+                let small = rights.word() | frame_size(size) | device;
+                Self::new(tag::FRAME, small, base, 0).with_mapping(mapping)
+            }
+            Cap::Table { object, level, mapping } => {
+                Self::new(tag::TABLE, level as u64, object.address(), 0).with_mapping(mapping)
+            }
+            Cap::VSpace { root, asid } => {
+                let mapping = asid.map(|asid| Mapping { asid, vaddr: 0 });
+                Self::new(tag::VSPACE, 0, root.address(), 0).with_mapping(mapping)
+            }
+            Cap::AsidControl => Self::plain(tag::ASID_CONTROL, 0),
+            Cap::AsidPool { object, base } => {
+                Self::new(tag::ASID_POOL, 0, object.address(), base.0.into())
+            }
+            Cap::IrqControl => Self::plain(tag::IRQ_CONTROL, 0),
+            Cap::IrqHandler { vector } => Self::plain(tag::IRQ_HANDLER, vector.into()),
+            Cap::IoPortControl => Self::plain(tag::IO_PORT_CONTROL, 0),
+            Cap::IoPort { first, last } => {
+                Self::plain(tag::IO_PORT, u64::from(first) | u64::from(last) << 16)
+            }
+            Cap::Domain => Self::plain(tag::DOMAIN, 0),
+            Cap::Signal { core, line } => {
+                Self::plain(tag::SIGNAL, u64::from(core) | u64::from(line) << 32)
+            }
+            Cap::CoreControl => Self::plain(tag::CORE_CONTROL, 0),
+            Cap::Zombie(zombie) => zombie.into(),
+        }
     }
 }
 

@@ -153,14 +153,14 @@ proptest! {
 
     #[test]
     fn packing_loses_nothing(cap in any_cap()) {
-        let raw = RawCap::pack(cap);
+        let raw = RawCap::from(cap);
         prop_assert_eq!(raw.unpack(), cap);
         prop_assert_eq!(raw.is_null(), cap == Cap::Null);
     }
 
     #[test]
     fn bits_are_changed_as_fields_are(cap in any_cap(), word in any::<u64>()) {
-        let (raw, mask) = (RawCap::pack(cap), CapRights::from_word(word));
+        let (raw, mask) = (RawCap::from(cap), CapRights::from_word(word));
         prop_assert_eq!(raw.mask_rights(mask).unpack(), cap.mask_rights(mask));
         prop_assert_eq!(raw.with_data(word).map(RawCap::unpack), cap.with_data(word));
         prop_assert_eq!(raw.moved_with_data(word).map(RawCap::unpack), cap.moved_with_data(word));
@@ -170,14 +170,14 @@ proptest! {
     fn objects_are_compared_by_bits(cap in any_cap(), other in any_cap(), word in any::<u64>()) {
         let altered = cap.with_data(word).unwrap_or(cap).mask_rights(CapRights::from_word(word));
         for other in [other, altered, cap] {
-            let same = RawCap::pack(cap).same_object(RawCap::pack(other));
+            let same = RawCap::from(cap).same_object(RawCap::from(other));
             prop_assert_eq!(same, cap.same_object(other), "{:?}, {:?}", cap, other);
         }
     }
 
     #[test]
     fn progress_of_clearing_is_kept_beside_the_capability(cap in untyped(), granules in 0u64..1 << 28) {
-        let raw = RawCap::pack(cap);
+        let raw = RawCap::from(cap);
         prop_assert_eq!(raw.cleared(), 0);
         let other = raw.with_cleared(granules);
         prop_assert_eq!((other.unpack(), other.cleared()), (cap, granules));

@@ -48,8 +48,10 @@ impl<M: Machine> Kernel<M> {
         if from.tag() == tag::UNTYPED && from.same_object(cap) {
             self.update_cap(source, from.with_free(1 << from.size_bits()));
         }
-        let slot = if starts_group(from, cap) { Slot::original(cap) } else { Slot::copy(cap) };
-        self.link_after(source, dest, slot);
+        let mut slot = if starts_group(from, cap) { Slot::original(cap) } else { Slot::copy(cap) };
+        slot.prev = Link::to(source);
+        slot.set_next(self.get(source).next());
+        self.place(dest, slot);
     }
 
     /// Puts capabilities to `count` objects, of which `first` names the first and each takes `bytes`, into
@@ -181,13 +183,6 @@ impl<M: Machine> Kernel<M> {
                 cap.same_object(other) && in_group
             }
         }
-    }
-
-    /// Writes `slot` into `dest`, linked directly behind `source`.
-    fn link_after(&mut self, source: Ref<Slot>, dest: Ref<Slot>, mut slot: Slot) {
-        slot.prev = Link::to(source);
-        slot.set_next(self.get(source).next());
-        self.place(dest, slot);
     }
 
     /// Writes `slot` at `place` and lets its neighbours know.

@@ -23,6 +23,7 @@ pub use domain::DOMAINS;
 pub(crate) use domain::DomainSchedule;
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::Waiting;
+pub(crate) use frame::check_ipc_buffer;
 pub(crate) use io_port::IoPorts;
 pub use irq::IRQ_VECTORS;
 pub(crate) use irq::IrqTable;

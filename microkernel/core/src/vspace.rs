@@ -35,6 +35,10 @@ const SMALL_PAT: u64 = 1 << 7;
 const LARGE_PAT: u64 = 1 << 12;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
+/// An identifier's pool is gone.
+pub(crate) const POOL_GONE: SyscallError =
+    SyscallError::FailedLookup { source: false, failure: LookupFailure::InvalidRoot };
+
 impl TableLevel {
     /// log2 of what one table of this level covers.
     #[must_use]
@@ -101,7 +105,7 @@ impl Entry {
     }
 
     /// The table that it points at; only for entries above the last level.
-    const fn target(self) -> Option<Ref<PageTable>> {
+    pub(crate) const fn target(self) -> Option<Ref<PageTable>> {
         if self.0 & (PRESENT | LARGE) == PRESENT {
             Some(Ref::at(PhysAddr(self.0 & ADDRESS)))
         } else {
@@ -167,10 +171,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn address_space_argument(&self, inv: &Invocation) -> Decoded<AddressSpace> {
         let named = self.extra_raw(inv, 0)?.as_vspace();
         let (root, asid) = named.ok_or(SyscallError::InvalidCapability(1))?;
-        let held = self.asid_root(asid).ok_or(SyscallError::FailedLookup {
-            source: false,
-            failure: LookupFailure::InvalidRoot,
-        })?;
+        let held = self.asid_root(asid).ok_or(POOL_GONE)?;
         ensure(held == root, SyscallError::InvalidCapability(1))?;
         Ok(AddressSpace { root, asid })
     }
@@ -212,29 +213,20 @@ impl<M: Machine> Kernel<M> {
         self.get_mut(place.table).entries[place.index] = entry.0;
     }
 
-    /// Ends the mapping of a frame, if it is still there.
-    pub(crate) fn unmap_frame(&mut self, base: PhysAddr, size: FrameSize, mapping: Mapping) {
-        let Some(root) = self.asid_root(mapping.asid) else { return };
-        let Ok(place) = self.find_entry(root, mapping.vaddr, size.bits()) else { return };
-        if self.entry(place).maps(base, size) {
-            self.set_entry(place, Entry::EMPTY);
-            self.machine.flush_page(root.address(), mapping.vaddr);
-        }
-    }
-
-    /// Takes a table out of the table above, if it is still there.
-    pub(crate) fn unmap_table(
+    /// Ends a mapping, of which an entry that covers 2^`shift` bytes is a part, if that entry still is
+    /// the one that `is_it` knows. Then the address space's root, of which the processor may still hold
+    /// what was mapped.
+    pub(crate) fn unmap(
         &mut self,
-        table: Ref<PageTable>,
-        level: TableLevel,
         mapping: Mapping,
-    ) {
-        let Some(root) = self.asid_root(mapping.asid) else { return };
-        let shift = level.coverage_bits();
-        let Ok(place) = self.find_entry(root, mapping.vaddr, shift) else { return };
-        if self.entry(place).target() == Some(table) {
+        shift: u8,
+        is_it: impl FnOnce(Entry) -> bool,
+    ) -> Option<PhysAddr> {
+        let root = self.asid_root(mapping.asid)?;
+        let place = self.find_entry(root, mapping.vaddr, shift).ok()?;
+        is_it(self.entry(place)).then(|| {
             self.set_entry(place, Entry::EMPTY);
-            self.machine.flush_address_space(root.address());
-        }
+            root.address()
+        })
     }
 }

@@ -5,9 +5,10 @@
 
 use crate::cap::RawCap;
 use crate::objects::PageTable;
+use crate::vspace::POOL_GONE;
 use crate::{
-    Answer, Asid, Cap, Decoded, Invocation, Kernel, Link, LookupFailure, Machine, Mapping, Outcome,
-    Ref, Slot, SyscallError, ensure,
+    Answer, Asid, Cap, Decoded, Invocation, Kernel, Link, Machine, Mapping, Outcome, Ref, Slot,
+    SyscallError, ensure,
 };
 use d3os_abi::{ASID_POOL_ENTRIES, Label, size_bits};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -94,11 +95,8 @@ impl<M: Machine> Kernel<M> {
         let Cap::VSpace { root, asid: None } = cap else {
             return Err(SyscallError::InvalidCapability(1));
         };
-        let registered = self.asid_pools[usize::from(base.pool())].get();
-        let gone =
-            SyscallError::FailedLookup { source: false, failure: LookupFailure::InvalidRoot };
-        ensure(registered.is_some(), gone)?;
-        ensure(registered == Some(pool), SyscallError::InvalidCapability(0))?;
+        let registered = self.asid_pools[usize::from(base.pool())].get().ok_or(POOL_GONE)?;
+        ensure(registered == pool, SyscallError::InvalidCapability(0))?;
         let asid = self.free_asid(pool, base).ok_or(SyscallError::DeleteFirst)?;
         Ok(AsidPoolRequest { pool, asid, vspace, root })
     }

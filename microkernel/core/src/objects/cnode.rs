@@ -14,14 +14,8 @@ pub(crate) enum CNodeRequest {
     Insert { dest: Ref<Slot>, source: Ref<Slot>, cap: RawCap },
     /// Moves `source` to `dest`, where it is `cap`.
     Move { dest: Ref<Slot>, source: Ref<Slot>, cap: RawCap },
-    /// Moves `pivot` to `dest` and `source` to `pivot`.
-    Rotate {
-        dest: Ref<Slot>,
-        pivot: Ref<Slot>,
-        source: Ref<Slot>,
-        pivot_cap: RawCap,
-        source_cap: RawCap,
-    },
+    /// Moves `pivot` to `dest` and `source` to `pivot`, each to be what stands beside it.
+    Rotate { dest: Ref<Slot>, pivot: (Ref<Slot>, RawCap), source: (Ref<Slot>, RawCap) },
     /// Deletes what was derived from a slot.
     Revoke(Ref<Slot>),
     /// Empties a slot.
@@ -57,9 +51,7 @@ impl<M: Machine> Kernel<M> {
         match request {
             CNodeRequest::Insert { dest, source, cap } => self.insert_derived(dest, cap, source),
             CNodeRequest::Move { dest, source, cap } => self.move_cap(dest, source, cap),
-            CNodeRequest::Rotate { dest, pivot, source, pivot_cap, source_cap } => {
-                self.rotate(dest, pivot, source, pivot_cap, source_cap);
-            }
+            CNodeRequest::Rotate { dest, pivot, source } => self.rotate(dest, pivot, source),
             CNodeRequest::Revoke(slot) => self.revoke(slot)?,
             CNodeRequest::Delete(slot) => self.delete(slot)?,
             CNodeRequest::CancelBadgedSends { endpoint, badge } => {
@@ -118,7 +110,7 @@ impl<M: Machine> Kernel<M> {
         let (Some(source_cap), Some(pivot_cap)) = (source_cap, pivot_cap) else {
             return Err(SyscallError::IllegalOperation);
         };
-        Ok(CNodeRequest::Rotate { dest, pivot, source, pivot_cap, source_cap })
+        Ok(CNodeRequest::Rotate { dest, pivot: (pivot, pivot_cap), source: (source, source_cap) })
     }
 
     /// Where a capability is to come from, and it; checks that it can go to `dest`.
@@ -155,10 +147,8 @@ impl<M: Machine> Kernel<M> {
     fn rotate(
         &mut self,
         dest: Ref<Slot>,
-        pivot: Ref<Slot>,
-        source: Ref<Slot>,
-        pivot_cap: RawCap,
-        source_cap: RawCap,
+        (pivot, pivot_cap): (Ref<Slot>, RawCap),
+        (source, source_cap): (Ref<Slot>, RawCap),
     ) {
         if source == dest {
             self.swap_caps(source, pivot);

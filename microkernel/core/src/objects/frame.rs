@@ -85,25 +85,26 @@ impl<M: Machine> Kernel<M> {
     /// A frame capability goes away: so does the mapping made with it.
     #[inline]
     pub(crate) fn finalise_frame(&mut self, cap: RawCap) {
-        if let Some(mapping) = cap.mapping() {
-            self.unmap_frame(cap.address(), cap.frame_size(), mapping);
+        let Some(mapping) = cap.mapping() else { return };
+        let (base, size) = (cap.address(), cap.frame_size());
+        if let Some(root) = self.unmap(mapping, size.bits(), |entry| entry.maps(base, size)) {
+            self.machine.flush_page(root, mapping.vaddr);
         }
     }
+}
 
-    /// The physical address of an IPC buffer at `vaddr` in the frame of `cap`, and what the frame
-    /// allows.
-    ///
-    /// # Errors
-    /// `IllegalOperation` for what is no frame or device memory (the kernel writes to the buffer by
-    /// itself, and reading a device has effects), `Alignment` if `vaddr` is not aligned to the
-    /// buffer's size.
-    pub(crate) fn check_ipc_buffer(&self, cap: Cap, vaddr: u64) -> Decoded<(PhysAddr, CapRights)> {
-        let Cap::Frame { base, size, rights, device: false, .. } = cap else {
-            return Err(SyscallError::IllegalOperation);
-        };
-        ensure(PhysAddr(vaddr).is_aligned(IPC_BUFFER_SIZE_BITS), SyscallError::Alignment)?;
-        Ok((base.offset(vaddr & (size.bytes() - 1)), rights))
-    }
+/// The physical address of an IPC buffer at `vaddr` in the frame of `cap`.
+///
+/// # Errors
+/// `IllegalOperation` for what is no frame or device memory (the kernel writes to the buffer by
+/// itself, and reading a device has effects), `Alignment` if `vaddr` is not aligned to the
+/// buffer's size.
+pub(crate) fn check_ipc_buffer(cap: RawCap, vaddr: u64) -> Decoded<PhysAddr> {
+    let Cap::Frame { base, size, device: false, .. } = cap.unpack() else {
+        return Err(SyscallError::IllegalOperation);
+    };
+    ensure(PhysAddr(vaddr).is_aligned(IPC_BUFFER_SIZE_BITS), SyscallError::Alignment)?;
+    Ok(base.offset(vaddr & (size.bytes() - 1)))
 }
 
 /// A frame capability is one mapping: it may be mapped again only where it already is.

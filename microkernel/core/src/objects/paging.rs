@@ -80,8 +80,10 @@ impl<M: Machine> Kernel<M> {
 
     /// The last capability to a paging structure goes away: nothing may point at its memory.
     pub(crate) fn finalise_table(&mut self, cap: RawCap) {
-        if let Some(mapping) = cap.mapping() {
-            self.unmap_table(cap.object(), cap.table_level(), mapping);
+        let Some(mapping) = cap.mapping() else { return };
+        let (table, shift) = (cap.object(), cap.table_level().coverage_bits());
+        if let Some(root) = self.unmap(mapping, shift, |entry| entry.target() == Some(table)) {
+            self.machine.flush_address_space(root);
         }
     }
 }

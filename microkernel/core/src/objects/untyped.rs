@@ -74,8 +74,10 @@ impl<M: Machine> Kernel<M> {
 
     /// Makes the objects of a checked retype.
     pub(crate) fn perform_untyped(&mut self, inv: &Invocation, request: RetypeRequest) -> Outcome {
-        if request.reset {
-            self.reset_untyped(inv.slot);
+        // A retype that was preempted has set the offset back already, and its progress counts.
+        let untyped = self.invoked(inv);
+        if request.reset && untyped.free() != 0 {
+            self.update_cap(inv.slot, untyped.with_free(0));
         }
         let end = request.end();
         if !request.device && request.kind != ObjectType::Untyped {
@@ -112,14 +114,6 @@ impl<M: Machine> Kernel<M> {
             self.ensure_empty(dest.index(i))?;
         }
         Ok(dest)
-    }
-
-    /// A childless untyped begins at its start again; progress of a preempted retype is kept.
-    fn reset_untyped(&mut self, slot: Ref<Slot>) {
-        let untyped = self.get(slot).raw;
-        if untyped.free() != 0 {
-            self.update_cap(slot, untyped.with_free(0));
-        }
     }
 
     /// Clears an untyped's memory from `start` to `end`, as far as it was not yet.

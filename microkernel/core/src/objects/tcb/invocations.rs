@@ -1,8 +1,8 @@
 //! What a thread can be asked to do.
 
 use super::{Tcb, TcbSlot};
-use crate::cap::RawCap;
-use crate::objects::{Notification, SchedContext};
+use crate::cap::{RawCap, tag};
+use crate::objects::{Notification, SchedContext, check_ipc_buffer};
 use crate::{
     Answer, Cap, Decoded, Invocation, Kernel, Link, Machine, Outcome, PhysAddr, Preempted, Ref,
     Slot, SyscallError, ensure, ensure_range,
@@ -12,16 +12,8 @@ use d3os_abi::{CapRights, FRAME_REGISTERS, Label, REGISTERS, TCB_FLAG_FPU_DISABL
 /// A capability to be put into one of a thread's slots, and where it comes from. Null empties it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NewCap {
-    cap: Cap,
+    cap: RawCap,
     source: Ref<Slot>,
-}
-
-/// A new IPC buffer: its frame (Null: none) and where it lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NewBuffer {
-    frame: NewCap,
-    address: PhysAddr,
-    writable: bool,
 }
 
 /// What is to become of a thread; `None` stays as it is.
@@ -30,7 +22,8 @@ pub(crate) struct Change {
     handler: Option<(TcbSlot, NewCap)>,
     /// CSpace and VSpace.
     space: Option<[NewCap; 2]>,
-    buffer: Option<NewBuffer>,
+    /// The IPC buffer's frame (null: none), and where the buffer lies.
+    buffer: Option<(NewCap, PhysAddr)>,
     mcp: Option<u8>,
     priority: Option<u8>,
     /// The scheduling context to run on, or none.
@@ -150,54 +143,50 @@ impl<M: Machine> Kernel<M> {
     ) -> Decoded<[NewCap; 2]> {
         self.ensure_settled(Self::tcb_slot(thread, TcbSlot::CSpace))?;
         self.ensure_settled(Self::tcb_slot(thread, TcbSlot::VSpace))?;
-        let (source, cap) = self.extra_cap(inv, first)?;
-        let cap = self.derive_cap(source, with_guard(cap, self.argument(inv, 0)?))?.unpack();
-        ensure(matches!(cap, Cap::CNode { .. }), SyscallError::IllegalOperation)?;
-        let cspace = NewCap { cap, source };
-        let (source, cap) = self.extra_cap(inv, first + 1)?;
-        let cap = self.derive_cap(source, cap)?.unpack();
-        ensure(self.vspace_root(cap).is_some(), SyscallError::IllegalOperation)?;
-        Ok([cspace, NewCap { cap, source }])
+        let source = self.extra_slot(inv, first)?;
+        let cap = with_guard(self.get(source).raw, self.argument(inv, 0)?);
+        let cspace = NewCap { cap: self.derive_cap(source, cap)?, source };
+        ensure(cspace.cap.as_cnode().is_some(), SyscallError::IllegalOperation)?;
+        let source = self.extra_slot(inv, first + 1)?;
+        let vspace = NewCap { cap: self.derive_cap(source, self.get(source).raw)?, source };
+        ensure(self.vspace_root(vspace.cap).is_some(), SyscallError::IllegalOperation)?;
+        Ok([cspace, vspace])
     }
 
     /// Replacing the last capability of a CNode would delete all that is in it, which may take
     /// long; that has to be asked for by itself.
     fn ensure_settled(&self, slot: Ref<Slot>) -> Decoded<()> {
-        let takes_long = match self.cap_at(slot) {
-            Cap::Zombie { .. } => true,
-            Cap::CNode { .. } => self.is_final(slot),
-            _ => false,
-        };
+        let kind = self.get(slot).raw.tag();
+        let takes_long = kind == tag::ZOMBIE || kind == tag::CNODE && self.is_final(slot);
         ensure(!takes_long, SyscallError::IllegalOperation)
     }
 
     /// A fault or timeout handler: an endpoint that faults can be sent to and answered from, or
     /// none.
     fn decode_handler(&self, inv: &Invocation, index: usize) -> Decoded<NewCap> {
-        let (source, cap) = self.extra_cap(inv, index)?;
-        let valid = match cap {
-            Cap::Null => true,
-            Cap::Endpoint { rights, .. } => {
-                let answers = CapRights::GRANT.or(CapRights::GRANT_REPLY);
+        let source = self.extra_slot(inv, index)?;
+        let cap = self.get(source).raw;
+        let answers = CapRights::GRANT.or(CapRights::GRANT_REPLY);
+        let valid = cap.is_null()
+            || cap.as_endpoint().is_some_and(|(_, _, rights)| {
                 rights.contains(CapRights::WRITE) && rights.and(answers) != CapRights::NONE
-            }
-            _ => false,
-        };
+            });
         ensure(valid, SyscallError::InvalidCapability(index as u64 + 1))?;
         Ok(NewCap { cap, source })
     }
 
-    fn decode_buffer(&self, inv: &Invocation, index: usize, address: u64) -> Decoded<NewBuffer> {
-        let (source, cap) = self.extra_cap(inv, index)?;
+    fn decode_buffer(
+        &self,
+        inv: &Invocation,
+        index: usize,
+        address: u64,
+    ) -> Decoded<(NewCap, PhysAddr)> {
+        let source = self.extra_slot(inv, index)?;
         if address == 0 {
-            let frame = NewCap { cap: Cap::Null, source };
-            return Ok(NewBuffer { frame, address: PhysAddr(0), writable: false });
+            return Ok((NewCap { cap: RawCap::NULL, source }, PhysAddr(0)));
         }
-        let cap = self.derive_cap(source, cap)?.unpack();
-        let (physical, rights) = self.check_ipc_buffer(cap, address)?;
-        let address = if rights.contains(CapRights::READ) { physical } else { PhysAddr(0) };
-        let writable = rights == CapRights::READ_WRITE;
-        Ok(NewBuffer { frame: NewCap { cap, source }, address, writable })
+        let cap = self.derive_cap(source, self.get(source).raw)?;
+        Ok((NewCap { cap, source }, check_ipc_buffer(cap, address)?))
     }
 
     /// A priority that the thread given as authority may give.
@@ -250,8 +239,7 @@ fn register_count(count: u64) -> usize {
 
 /// A CNode capability with the guard that the word tells (0: as it is); a guard that does not fit
 /// leaves nothing.
-fn with_guard(cap: Cap, word: u64) -> RawCap {
-    let cap = RawCap::pack(cap);
+fn with_guard(cap: RawCap, word: u64) -> RawCap {
     if word == 0 { cap } else { cap.moved_with_data(word).unwrap_or(RawCap::NULL) }
 }
 
@@ -377,7 +365,7 @@ impl<M: Machine> Kernel<M> {
         self.delete(slot)?;
         let still_there = self.get(new.source).raw == offered
             && matches!(self.cap_at(inv.slot), Cap::Thread { object } if object == thread);
-        if still_there && new.cap != Cap::Null {
+        if still_there && !new.cap.is_null() {
             self.insert_derived(slot, new.cap, new.source);
         }
         Ok(())
@@ -402,12 +390,13 @@ impl<M: Machine> Kernel<M> {
         &mut self,
         inv: &Invocation,
         thread: Ref<Tcb>,
-        buffer: NewBuffer,
+        (frame, address): (NewCap, PhysAddr),
     ) -> Result<(), Preempted> {
-        self.replace_cap(inv, thread, TcbSlot::IpcBuffer, buffer.frame)?;
+        self.replace_cap(inv, thread, TcbSlot::IpcBuffer, frame)?;
+        let rights = frame.cap.frame_rights();
         let tcb = self.get_mut(thread);
-        tcb.ipc_buffer = buffer.address;
-        tcb.ipc_buffer_writable = u64::from(buffer.writable);
+        tcb.ipc_buffer = if rights.contains(CapRights::READ) { address } else { PhysAddr(0) };
+        tcb.ipc_buffer_writable = u64::from(rights == CapRights::READ_WRITE);
         Ok(())
     }
 
