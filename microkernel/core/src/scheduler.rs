@@ -302,9 +302,11 @@ impl<M: Machine> Kernel<M> {
 
     /// Decides who runs, charges who ran, and sets the deadline.
     pub(crate) fn schedule(&mut self) {
-        self.release_due();
-        if self.scheduler.now + self.scheduler.precision >= self.scheduler.turn_end {
-            self.next_turn();
+        if self.scheduler.now >= self.scheduler.release_at {
+            self.release_due();
+            if self.scheduler.now + self.scheduler.precision >= self.scheduler.turn_end {
+                self.next_turn();
+            }
         }
         let keeps = match self.scheduler.current.get() {
             Some(thread) => self.is_schedulable(thread),
