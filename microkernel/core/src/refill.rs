@@ -121,12 +121,10 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn set_parameters(&mut self, context: Ref<SchedContext>, parameters: Parameters) {
+        let Parameters { budget, period, refill_max } = parameters;
         let object = self.get_mut(context);
-        object.budget = parameters.budget;
-        object.period = parameters.period;
-        object.refill_max = parameters.refill_max;
-        object.refill_head = 0;
-        object.refill_count = 1;
+        let (refill_head, refill_count) = (0, 1);
+        *object = SchedContext { budget, period, refill_max, refill_head, refill_count, ..*object };
     }
 
     /// Takes `used` from the budget and schedules its return.
@@ -226,17 +224,19 @@ impl<M: Machine> Kernel<M> {
     /// Begins a new activation at `start`: what was not used before may be used from then on only,
     /// and what comes before its use ends is joined to it.
     fn restart_refills(&mut self, context: Ref<SchedContext>, start: Ticks) {
-        let mut first = self.refill(context);
-        first.time = start;
-        while self.get(context).refill_count > 1 {
-            let next = *self.get(self.refill_at(context, 1));
-            if next.time > first.time + first.amount {
+        let (mut end, mut last) = (start + self.refill(context).amount, 0);
+        while last + 1 < self.get(context).refill_count {
+            let next = self.get(self.refill_at(context, last + 1));
+            if next.time > end {
                 break;
             }
-            first.amount += next.amount;
-            self.pop_refill(context);
+            end += next.amount;
+            last += 1;
         }
-        self.set_refill(context, first);
+        let object = self.get_mut(context);
+        object.refill_head = object.ring_index(last);
+        object.refill_count -= last;
+        self.set_refill(context, Refill { time: start, amount: end - start });
         self.scheduler.reprogram = true;
     }
 
