@@ -16,6 +16,7 @@ mod io_port;
 mod irq;
 mod multikernel;
 mod notification;
+mod registers;
 mod reply;
 mod sched;
 mod tcb;
@@ -61,6 +62,7 @@ pub(crate) const GROUPS: &[(&str, &[Test])] = &[
     ("irq", irq::TESTS),
     (SEVERAL_CORES, multikernel::TESTS),
     ("debug", debug::TESTS),
+    ("registers", registers::TESTS),
     ("hostile", hostile::TESTS),
     ("crowd", crowd::TESTS),
 ];

@@ -1,5 +1,6 @@
 //! `test`: the three rings, each with one command, and the sum in one plain line.
 
+mod entry;
 mod host;
 mod kernel;
 mod system;

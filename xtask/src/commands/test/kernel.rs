@@ -11,8 +11,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::TestError;
 use super::tally::Tally;
+use super::{TestError, entry};
 use crate::commands::build;
 use crate::compile::Profile;
 use crate::guest::{Ending, Guest};
@@ -38,6 +38,8 @@ const SEVERAL_CORES: [(Profile, &str, u32); 4] = [
     (Profile::Release, "off", 8),
     (Profile::Debug, "on", 4),
 ];
+/// What the walk through the entry code is called in a filter.
+const ENTRY: &str = "registers::entry";
 /// MiB of RAM with several cores, half in each of two nodes.
 const SEVERAL_MEMORY: u64 = 1024;
 
@@ -60,6 +62,12 @@ pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError>
             tally += run_on(&kernel, &module, machine, filter)?;
         }
         tally += run_on_several(&kernel, &module, (profile, mitigations), filter)?;
+        if profile == Profile::Release
+            && (ENTRY.contains(filter) || filter.starts_with(entry::GROUP))
+        {
+            progress::step(&format!("entry code, mitigations {mitigations}"));
+            tally += walk(&kernel, &module, mitigations)?;
+        }
     }
     // What lies at target/d3os/kernel.elf afterwards is the kernel that ships.
     build::kernel(workshop, Profile::Release)?;
@@ -130,6 +138,29 @@ fn run_on_several(
         let machine = Setting { mitigations, domains: domains(profile), cores };
         tally += run_on(kernel, module, machine, filter)?;
     }
+    Ok(tally)
+}
+
+/// Walks through the kernel's entry code while the tests of registers run.
+fn walk(kernel: &Path, module: &Path, mitigations: &'static str) -> Result<Tally, TestError> {
+    let boot = Boot::Direct {
+        kernel: kernel.into(),
+        module: module.into(),
+        command_line: format!(
+            "exit_port={EXIT_PORT:#x} mitigations={mitigations} filter={}::",
+            entry::GROUP
+        ),
+    };
+    let socket = entry::Socket::new();
+    let extra = socket.arguments().into_iter().map(OsString::from).collect();
+    let machine = Machine { cores: 1, extra, ..Machine::new(boot) };
+    let guest = Guest::start(machine.command()?)?;
+    let roots = if mitigations == "off" { entry::Roots::Shared } else { entry::Roots::Separate };
+    let mut tally = entry::walk(kernel, &socket, roots);
+    let mut transcript = Transcript::default();
+    let patience = if tally.all_passed() { PATIENCE } else { Duration::ZERO };
+    let ending = guest.watch(patience, &mut transcript);
+    tally += transcript.tally(&ending);
     Ok(tally)
 }
 
