@@ -1,27 +1,8 @@
-//! Doorbells over the kernel's objects.
+//! The doorbell between cores over the kernel's objects, for a root task that holds them itself. A
+//! program's is in `program_window`.
 
 use super::Doorbell;
 use crate::cap::{IrqHandler, Notification, Signal};
-
-/// Wakes a peer on the same core, and waits, through notifications.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotificationBell {
-    /// What the peer waits for.
-    pub peer: Notification,
-    /// What this side waits for.
-    pub own: Notification,
-}
-
-impl Doorbell for NotificationBell {
-    fn signal(&self) {
-        self.peer.signal();
-    }
-
-    fn wait(&self) {
-        // Which bits came does not matter: the rings are looked at again.
-        let _bits = self.own.wait();
-    }
-}
 
 /// Wakes a peer on another core through a signal line, and waits for one from there.
 ///

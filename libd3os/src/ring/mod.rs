@@ -63,7 +63,7 @@ mod model_tests;
 #[cfg(test)]
 mod thread_tests;
 
-pub use bells::{CoreBell, NotificationBell};
+pub use bells::CoreBell;
 pub use clients::Clients;
 pub use directory::{Directory, RingEntry};
 pub use doorbell::{Doorbell, Polling};

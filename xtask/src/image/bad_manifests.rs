@@ -73,165 +73,202 @@ fn a_missing_file_is_named() {
     assert_eq!(error.to_string(), "images/nosuch.toml: cannot be read");
 }
 
-#[test]
-fn every_bad_one_is_refused_with_file_table_and_key() {
-    let table = [
-        ("[image]", "[image", "not TOML"),
-        ("[image]", "[imgae]", "key `imgae`: unknown key (did you mean `image`?)"),
-        ("[image]\nname = \"default\"", "", "key `image`: missing"),
-        ("name = \"default\"", "", "image, key `name`: missing"),
-        (
-            "name = \"default\"",
-            "name = \"The Default\"",
-            "image, key `name`: \"The Default\" is not a name of small letters, digits and hyphens",
-        ),
-        (
-            "irq = 4",
-            "irq = 240",
-            "resource `com1`, key `irq`: 240 is not an IOAPIC input, 0 to 239",
-        ),
-        ("irq = 4", "irqs = 4", "resource `com1`, key `irqs`: unknown key (did you mean `irq`?)"),
-        (
-            "0x3f8-0x3ff",
-            "0x3ff-0x3f8",
-            "resource `com1`, key `ports`: \"0x3ff-0x3f8\" is not a range of ports like \
-             \"0x3f8-0x3ff\"",
-        ),
-        (
-            "irq = 4",
-            "irq = 4\n[resource.com9]\nports = \"0x3ff\"",
-            "resource `com9`, key `ports`: `ports` is given to `com1` already",
-        ),
-        ("irq = 4", "", "program `uart`, key `interrupts`: resource `com1` has no `irq`"),
-        (
-            "ports = \"0x3f8-0x3ff\"",
-            "",
-            "program `uart`, key `ports`: resource `com1` has no `ports`",
-        ),
-        ("name = \"uart\"", "", "program `number 1`, key `name`: missing"),
-        (
-            "name = \"uart\"",
-            "name = \"urat\"",
-            "program `urat`, key `name`: the workspace has no program of this name \
-             (did you mean `uart`?)",
-        ),
-        (
-            "name = \"uart\"",
-            "name = \"init\"",
-            "program `init`, key `name`: `init` belongs to init",
-        ),
-        ("name = \"console\"", "name = \"uart\"", "program `uart`: there are two of this name"),
-        (
-            "restart = \"always\"",
-            "restrat = \"always\"",
-            "program `console`, key `restrat`: unknown key (did you mean `restart`?)",
-        ),
-        (
-            "restart = \"always\"",
-            "restart = \"sometimes\"",
-            "program `console`, key `restart`: \"sometimes\" is not \"always\", \"on-failure\" \
-             or \"never\"",
-        ),
-        (
-            "start = \"boot\"",
-            "start = true",
-            "program `console`, key `start`: true is not \"boot\" or \"manual\"",
-        ),
-        (
-            "priority = 200",
-            "priority = 200\ncore = 1",
-            "program `uart`, key `core`: 1 is not core 0, which alone has ports and interrupts",
-        ),
-        ("priority = 200", "", "program `uart`, key `priority`: missing"),
-        (
-            "priority = 200",
-            "priority = 255",
-            "program `uart`, key `priority`: 255 is not a priority, 0 to 254",
-        ),
-        (
-            "budget = \"5ms\"",
-            "budget = \"20ms\"",
-            "program `uart`, key `budget`: a budget of 20000 us does not fit in a period of \
-             10000 us",
-        ),
-        (
-            "budget = \"5ms\"",
-            "budget = 5",
-            "program `uart`, key `budget`: 5 is not a time like \"5ms\"",
-        ),
-        (
-            "budget = \"5ms\"",
-            "budget = \"0ms\"",
-            "program `uart`, key `budget`: \"0ms\" is not a time like \"5ms\"",
-        ),
-        (
-            "start = \"boot\"",
-            "heap = \"64 kB\"",
-            "program `console`, key `heap`: \"64 kB\" is not a size like \"64K\"",
-        ),
-        (
-            "replies = 2",
-            "",
-            "program `uart`, key `replies`: a program that serves needs at least one reply object",
-        ),
-        (
-            "start = \"boot\"",
-            "replies = 1",
-            "program `console`, key `replies`: only a program that serves can use reply objects",
-        ),
-        (
-            "start = \"boot\"",
-            "serves = [\"uart\"]\nreplies = 1",
-            "program `console`, key `serves`: `uart` is served by `uart` already",
-        ),
-        (
-            "start = \"boot\"",
-            "serves = [\"log\"]\nreplies = 1",
-            "program `console`, key `serves`: `log` belongs to init",
-        ),
-        (
-            "calls = [\"uart\", \"log\"]",
-            "calls = [\"uart\", \"logs\"]",
-            "program `console`, key `calls`: nobody serves `logs` (did you mean `log`?)",
-        ),
-        (
-            "calls = [\"uart\", \"log\"]",
-            "calls = [\"uart\", \"uart\"]",
-            "program `console`, key `calls`: names `uart` twice",
-        ),
-        (
-            "calls = [\"uart\", \"log\"]",
-            "calls = \"uart\"",
-            "program `console`, key `calls`: \"uart\" is not a list of names",
-        ),
-        (
-            "ports = [\"com1\"]",
-            "ports = [\"com2\"]",
-            "program `uart`, key `ports`: no resource `com2` (did you mean `com1`?)",
-        ),
-        (
-            "start = \"boot\"",
-            "ports = [\"com1\"]",
-            "program `console`, key `ports`: `com1` is given to `uart` already",
-        ),
-        (
-            "signals = [\"console-input\"]",
-            "signals = [\"console-inptu\"]",
-            "program `uart`, key `signals`: nobody waits for `console-inptu` \
-             (did you mean `console-input`?)",
-        ),
-        (
-            "signals = [\"console-input\"]",
-            "",
-            "program `console`, key `waits`: nobody signals `console-input`",
-        ),
-        (
-            "waits = [\"com1-irq\"]",
-            "waits = [\"com1-irq\", \"log-ready\"]",
-            "program `console`, key `waits`: `uart` waits for `log-ready` already",
-        ),
-    ];
+/// Change of the good manifest (from, to), and what is then said behind the file's name.
+type Bad = (&'static str, &'static str, &'static str);
+
+/// Each of these is refused with file, table and key.
+fn refused(table: &[Bad]) {
     for (from, to, expected) in table {
         assert_eq!(message(from, to), format!("images/x.toml: {expected}"), "{from} -> {to}");
     }
+}
+
+const THE_IMAGE_AND_ITS_SYNTAX: [Bad; 5] = [
+    ("[image]", "[image", "not TOML"),
+    ("[image]", "[imgae]", "key `imgae`: unknown key (did you mean `image`?)"),
+    ("[image]\nname = \"default\"", "", "key `image`: missing"),
+    ("name = \"default\"", "", "image, key `name`: missing"),
+    (
+        "name = \"default\"",
+        "name = \"The Default\"",
+        "image, key `name`: \"The Default\" is not a name of small letters, digits and hyphens",
+    ),
+];
+
+#[test]
+fn bad_image_tables_and_bad_syntax_are_refused() {
+    refused(&THE_IMAGE_AND_ITS_SYNTAX);
+}
+
+const RESOURCES: [Bad; 4] = [
+    ("irq = 4", "irq = 240", "resource `com1`, key `irq`: 240 is not an IOAPIC input, 0 to 239"),
+    ("irq = 4", "irqs = 4", "resource `com1`, key `irqs`: unknown key (did you mean `irq`?)"),
+    (
+        "0x3f8-0x3ff",
+        "0x3ff-0x3f8",
+        "resource `com1`, key `ports`: \"0x3ff-0x3f8\" is not a range of ports like \
+             \"0x3f8-0x3ff\"",
+    ),
+    (
+        "irq = 4",
+        "irq = 4\n[resource.com9]\nports = \"0x3ff\"",
+        "resource `com9`, key `ports`: `ports` is given to `com1` already",
+    ),
+];
+
+#[test]
+fn bad_resources_are_refused() {
+    refused(&RESOURCES);
+}
+
+const PROGRAM_NAMES_AND_POLICIES: [Bad; 7] = [
+    ("name = \"uart\"", "", "program `number 1`, key `name`: missing"),
+    (
+        "name = \"uart\"",
+        "name = \"urat\"",
+        "program `urat`, key `name`: the workspace has no program of this name \
+             (did you mean `uart`?)",
+    ),
+    ("name = \"uart\"", "name = \"init\"", "program `init`, key `name`: `init` belongs to init"),
+    ("name = \"console\"", "name = \"uart\"", "program `uart`: there are two of this name"),
+    (
+        "restart = \"always\"",
+        "restrat = \"always\"",
+        "program `console`, key `restrat`: unknown key (did you mean `restart`?)",
+    ),
+    (
+        "restart = \"always\"",
+        "restart = \"sometimes\"",
+        "program `console`, key `restart`: \"sometimes\" is not \"always\", \"on-failure\" \
+             or \"never\"",
+    ),
+    (
+        "start = \"boot\"",
+        "start = true",
+        "program `console`, key `start`: true is not \"boot\" or \"manual\"",
+    ),
+];
+
+#[test]
+fn bad_names_and_policies_of_programs_are_refused() {
+    refused(&PROGRAM_NAMES_AND_POLICIES);
+}
+
+const TIMES_SIZES_AND_PRIORITIES: [Bad; 6] = [
+    ("priority = 200", "", "program `uart`, key `priority`: missing"),
+    (
+        "priority = 200",
+        "priority = 255",
+        "program `uart`, key `priority`: 255 is not a priority, 0 to 254",
+    ),
+    (
+        "budget = \"5ms\"",
+        "budget = \"20ms\"",
+        "program `uart`, key `budget`: a budget of 20000 us does not fit in a period of \
+             10000 us",
+    ),
+    (
+        "budget = \"5ms\"",
+        "budget = 5",
+        "program `uart`, key `budget`: 5 is not a time like \"5ms\"",
+    ),
+    (
+        "budget = \"5ms\"",
+        "budget = \"0ms\"",
+        "program `uart`, key `budget`: \"0ms\" is not a time like \"5ms\"",
+    ),
+    (
+        "start = \"boot\"",
+        "heap = \"64 kB\"",
+        "program `console`, key `heap`: \"64 kB\" is not a size like \"64K\"",
+    ),
+];
+
+#[test]
+fn bad_times_sizes_and_priorities_are_refused() {
+    refused(&TIMES_SIZES_AND_PRIORITIES);
+}
+
+const SERVICES: [Bad; 7] = [
+    (
+        "replies = 2",
+        "",
+        "program `uart`, key `replies`: a program that serves needs at least one reply object",
+    ),
+    (
+        "start = \"boot\"",
+        "replies = 1",
+        "program `console`, key `replies`: only a program that serves can use reply objects",
+    ),
+    (
+        "start = \"boot\"",
+        "serves = [\"uart\"]\nreplies = 1",
+        "program `console`, key `serves`: `uart` is served by `uart` already",
+    ),
+    (
+        "start = \"boot\"",
+        "serves = [\"log\"]\nreplies = 1",
+        "program `console`, key `serves`: `log` belongs to init",
+    ),
+    (
+        "calls = [\"uart\", \"log\"]",
+        "calls = [\"uart\", \"logs\"]",
+        "program `console`, key `calls`: nobody serves `logs` (did you mean `log`?)",
+    ),
+    (
+        "calls = [\"uart\", \"log\"]",
+        "calls = [\"uart\", \"uart\"]",
+        "program `console`, key `calls`: names `uart` twice",
+    ),
+    (
+        "calls = [\"uart\", \"log\"]",
+        "calls = \"uart\"",
+        "program `console`, key `calls`: \"uart\" is not a list of names",
+    ),
+];
+
+#[test]
+fn bad_services_and_calls_are_refused() {
+    refused(&SERVICES);
+}
+
+const HARDWARE_AND_NOTIFICATIONS: [Bad; 8] = [
+    ("irq = 4", "", "program `uart`, key `interrupts`: resource `com1` has no `irq`"),
+    ("ports = \"0x3f8-0x3ff\"", "", "program `uart`, key `ports`: resource `com1` has no `ports`"),
+    (
+        "priority = 200",
+        "priority = 200\ncore = 1",
+        "program `uart`, key `core`: 1 is not core 0, which alone has ports and interrupts",
+    ),
+    (
+        "ports = [\"com1\"]",
+        "ports = [\"com2\"]",
+        "program `uart`, key `ports`: no resource `com2` (did you mean `com1`?)",
+    ),
+    (
+        "start = \"boot\"",
+        "ports = [\"com1\"]",
+        "program `console`, key `ports`: `com1` is given to `uart` already",
+    ),
+    (
+        "signals = [\"console-input\"]",
+        "signals = [\"console-inptu\"]",
+        "program `uart`, key `signals`: nobody waits for `console-inptu` \
+             (did you mean `console-input`?)",
+    ),
+    (
+        "signals = [\"console-input\"]",
+        "",
+        "program `console`, key `waits`: nobody signals `console-input`",
+    ),
+    (
+        "waits = [\"com1-irq\"]",
+        "waits = [\"com1-irq\", \"log-ready\"]",
+        "program `console`, key `waits`: `uart` waits for `log-ready` already",
+    ),
+];
+
+#[test]
+fn bad_hardware_and_notifications_are_refused() {
+    refused(&HARDWARE_AND_NOTIFICATIONS);
 }

@@ -54,6 +54,11 @@ impl Screen {
         self.terminal.screen().contents_between(row, 0, row, column)
     }
 
+    /// The cursor's row, from 0 down.
+    pub(crate) fn row(&self) -> u16 {
+        self.terminal.screen().cursor_position().0
+    }
+
     /// Whether the shell waits for a line.
     pub(crate) fn at_prompt(&self) -> bool {
         self.line() == PROMPT
@@ -103,8 +108,12 @@ mod tests {
     fn redrawing_is_carried_out() {
         let mut screen = Screen::new();
         screen.show(b"d3os> eco\x08\x08\x1b[Kcho");
-        assert_eq!(screen.line(), "d3os> echo");
+        assert_eq!((screen.line().as_str(), screen.row()), ("d3os> echo", 0));
         assert!(!screen.at_prompt());
+        screen.show(b"\r\x1b[Kd3os> ");
+        assert!(screen.at_prompt() && screen.row() == 0, "in the middle of a redrawing");
+        screen.show(b"echo\r\n\r\nd3os> ");
+        assert!(screen.at_prompt() && screen.row() == 2);
     }
 
     #[test]

@@ -90,10 +90,13 @@ impl Session {
         self.wait(&format!("the line {shown:?}"), |screen| screen.line() == shown.as_str())
     }
 
-    /// Presses Enter, waits for the next prompt and returns what was printed.
+    /// Presses Enter, waits for the next prompt and returns what was printed. The next prompt is on a
+    /// lower row: while an editor redraws its line, which it does where a search is accepted, the row
+    /// of the line looks like one for a moment.
     pub(crate) fn enter(&mut self) -> Result<String, SessionError> {
+        let row = self.screen.row();
         self.keys("\r")?;
-        self.prompt()?;
+        self.wait("the next prompt", |screen| screen.row() > row && screen.at_prompt())?;
         Ok(self.screen.last_output())
     }
 
