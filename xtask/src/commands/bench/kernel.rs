@@ -28,6 +28,10 @@ const MEMORY: &str = "3G";
 /// The kernel's options: what the processor needs against speculative execution, or nothing.
 const MITIGATED: &str = "quiet";
 const UNMITIGATED: &str = "quiet mitigations=off";
+/// What the table does not say by itself.
+const LEGEND: &str = "off: all instructions with mitigations=off. An interrupt's row ends where the \
+                      waiter runs; that it acknowledges it, so that the next can come, is in the \
+                      line below.\n";
 /// Marks that an operation passes.
 pub(super) const LAPS: usize = 3;
 /// Rounds between the first two marks; twice as many between the last two.
@@ -197,7 +201,7 @@ impl Report {
         let head = ["ours", "kernel", "user", "off", "at most", "seL4"];
         let lines: String = self.operations.iter().map(Cost::lines).collect();
         let head = head.map(|text| format!("{text:>9}")).concat();
-        format!("{:<46}{head}\n{lines}off: all instructions with mitigations=off\n", "operation")
+        format!("{:<46}{head}\n{lines}{LEGEND}", "operation")
     }
 }
 
