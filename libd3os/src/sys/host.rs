@@ -26,6 +26,10 @@ pub fn with_kernel<R>(
     result
 }
 
+pub(super) fn trap_without_words(number: i64, registers: Registers) -> Registers {
+    trap(number, Registers { words: Default::default(), ..registers })
+}
+
 pub(super) fn trap(number: i64, registers: Registers) -> Registers {
     KERNEL.with_borrow_mut(|kernel| match kernel {
         Some(kernel) => kernel(number, registers),

@@ -29,9 +29,9 @@ use core::fmt;
 use d3os_abi::{MESSAGE_REGISTERS, MessageInfo, Syscall};
 
 #[cfg(not(target_os = "none"))]
-use host::trap;
+use host::{trap, trap_without_words};
 #[cfg(target_os = "none")]
-use trap::trap;
+use trap::{trap, trap_without_words};
 
 /// A capability's address in the caller's capability space.
 ///
@@ -119,12 +119,7 @@ pub fn call_with(
     words: [u64; MESSAGE_REGISTERS],
 ) -> MessageInfo {
     let input = Registers { rdi: destination.0, rsi: info.0, words, ..Registers::default() };
-    let output = trap(Syscall::Call.number(), input);
-    let answer = MessageInfo(output.rsi);
-    if answer.length() > 0 {
-        Message::of_this_thread().set_first_words(output.words);
-    }
-    answer
+    received(trap(Syscall::Call.number(), input)).info
 }
 
 /// Sends the composed message; waits until somebody takes it.
@@ -143,7 +138,7 @@ pub fn nb_send(destination: Cptr, info: MessageInfo) {
 #[inline]
 pub fn signal(notification: Cptr) {
     let input = Registers { rdi: notification.0, ..Registers::default() };
-    let _ = trap(Syscall::Send.number(), input);
+    let _ = trap_without_words(Syscall::Send.number(), input);
 }
 
 /// Waits for a message; `reply` will answer its sender.
@@ -214,31 +209,37 @@ pub fn nb_wait(source: Cptr) -> Received {
 /// Gives up the rest of this period's budget.
 #[inline]
 pub fn yield_now() {
-    let _ = trap(Syscall::Yield.number(), Registers::default());
+    let _ = trap_without_words(Syscall::Yield.number(), Registers::default());
 }
 
 /// Sets the caller's own FS base.
 pub fn set_tls_base(base: u64) {
     let input = Registers { rdi: base, ..Registers::default() };
-    let _ = trap(Syscall::SetTLSBase.number(), input);
+    let _ = trap_without_words(Syscall::SetTLSBase.number(), input);
 }
 
 /// Makes a system call that receives, and sends first what was composed. The message's first words
-/// are taken from the buffer and come back there.
+/// are taken from the buffer and come back there, if there are any.
 #[inline]
 fn exchange(syscall: Syscall, input: Registers) -> Received {
-    let message = Message::of_this_thread();
-    let output = trap(syscall.number(), Registers { words: message.first_words(), ..input });
-    message.set_first_words(output.words);
-    Received { badge: output.rdi, info: MessageInfo(output.rsi) }
+    let words = Message::of_this_thread().first_words();
+    received(trap(syscall.number(), Registers { words, ..input }))
 }
 
-/// Makes a system call that receives only.
+/// Makes a system call that receives, and sends no words.
 #[inline]
 fn receive(syscall: Syscall, input: Registers) -> Received {
-    let output = trap(syscall.number(), input);
-    Message::of_this_thread().set_first_words(output.words);
-    Received { badge: output.rdi, info: MessageInfo(output.rsi) }
+    received(trap_without_words(syscall.number(), input))
+}
+
+/// Puts the words that came in registers into the buffer.
+#[inline]
+fn received(output: Registers) -> Received {
+    let info = MessageInfo(output.rsi);
+    if info.length() > 0 {
+        Message::of_this_thread().set_first_words(output.words);
+    }
+    Received { badge: output.rdi, info }
 }
 
 /// Makes a system call that sends what was composed only.

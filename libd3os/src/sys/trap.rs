@@ -37,3 +37,30 @@ pub(super) fn trap(number: i64, registers: Registers) -> Registers {
     }
     Registers { rdi, rsi, words: [mr0, mr1, mr2, mr3], r12, r13 }
 }
+
+/// As [`trap`], for a call whose message has no words: nothing is put into their registers.
+#[inline]
+pub(super) fn trap_without_words(number: i64, registers: Registers) -> Registers {
+    let Registers { mut rdi, mut rsi, r12, r13, .. } = registers;
+    let (mr0, mr1, mr2, mr3);
+    // SAFETY: as in `trap`.
+    unsafe {
+        asm!(
+            "syscall",
+            in("rdx") number,
+            inout("rdi") rdi,
+            inout("rsi") rsi,
+            out("r10") mr0,
+            out("r8") mr1,
+            out("r9") mr2,
+            out("r15") mr3,
+            in("r12") r12,
+            in("r13") r13,
+            out("rax") _,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack),
+        );
+    }
+    Registers { rdi, rsi, words: [mr0, mr1, mr2, mr3], r12, r13 }
+}
