@@ -92,7 +92,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Tells that a thread has stopped because nobody handles its fault.
     pub(crate) fn print_unhandled(&mut self, thread: Ref<Tcb>, fault: Fault) {
-        let ip = self.get(thread).context.fault_ip;
+        let ip = self.get(thread).context.instruction();
         let name = self.get(thread).name;
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LENGTH);
         let name = core::str::from_utf8(&name[..length]).unwrap_or("?");

@@ -111,11 +111,14 @@ impl<M: Machine> Kernel<M> {
         let cap = self.get(slot).raw;
         if cap.tag() == tag::FRAME {
             self.finalise_frame(cap);
-        } else if self.is_final(slot)
-            && let Some(zombie) = self.finalise_object(slot, cap)?
-        {
-            self.update_cap(slot, zombie);
-            return Ok(Step::Continue(slot));
+        } else if self.is_final(slot) {
+            if let Some(zombie) = self.finalise_object(slot, cap)? {
+                self.update_cap(slot, zombie);
+                return Ok(Step::Continue(slot));
+            }
+        } else if cap.tag() == tag::VSPACE {
+            // It may have been a thread's.
+            self.space_epoch += 1;
         }
         self.vacate(slot);
         Ok(Step::Done)

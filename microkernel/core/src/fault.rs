@@ -76,7 +76,8 @@ const _: () = assert!(order::TIMEOUT_REPLY.len() == fault_length::TIMEOUT_REPLY)
 
 impl Fault {
     /// How it is stored until it is answered.
-    fn record(self) -> FaultRecord {
+    #[inline]
+    pub(crate) fn record(self) -> FaultRecord {
         let (label, words) = match self {
             Self::Cap { cptr, phase, failure } => {
                 let words = failure.words().0;
@@ -139,38 +140,51 @@ impl<M: Machine> Kernel<M> {
 
     /// Delivers the fault that a thread waits to tell.
     pub(crate) fn transfer_fault(&mut self, sender: Ref<Tcb>, badge: u64, receiver: Ref<Tcb>) {
-        let fault = self.get(sender).fault;
-        let context = self.get(sender).context;
-        let [a, b, c, d, e, f] = fault.words;
-        let mut words = [0; fault_length::UNKNOWN_SYSCALL];
-        let length = match FaultLabel::from_number(fault.label) {
+        let FaultRecord { label, words: [a, b, c, d, e, f] } = self.get(sender).fault;
+        let ip = self.get(sender).context.instruction();
+        let length = match FaultLabel::from_number(label) {
+            Some(FaultLabel::VmFault) => self.set_message_words(receiver, &[ip, a, b, c]),
             Some(FaultLabel::Cap) => {
                 let kind_words = [2, 1, 2, 3, 4].get(index_of(c)).copied().unwrap_or(1);
-                fill(&mut words, &[context.fault_ip, a, b, c, d, e, f], 3 + kind_words)
+                let words = [ip, a, b, c, d, e, f];
+                self.set_message_words(receiver, &words[..3 + kind_words])
             }
             Some(FaultLabel::UnknownSyscall) => {
-                fill_registers(&mut words, &context, order::UNKNOWN_SYSCALL);
-                words[fault_length::UNKNOWN_SYSCALL - 1] = a;
-                fault_length::UNKNOWN_SYSCALL
+                self.tell_registers(sender, receiver, order::UNKNOWN_SYSCALL, &[a])
             }
             Some(FaultLabel::UserException) => {
-                fill_registers(&mut words, &context, order::USER_EXCEPTION);
-                words[3] = a;
-                words[4] = b;
-                fault_length::USER_EXCEPTION
+                self.tell_registers(sender, receiver, order::USER_EXCEPTION, &[a, b])
             }
-            Some(FaultLabel::Timeout) => {
-                let consumed = self.get(sender).sched_context.get().map(|c| self.take_consumed(c));
-                let count = if consumed.is_some() { fault_length::TIMEOUT } else { 1 };
-                fill(&mut words, &[a, consumed.unwrap_or(0)], count)
-            }
-            Some(FaultLabel::VmFault) => {
-                fill(&mut words, &[context.fault_ip, a, b, c], fault_length::VM_FAULT)
-            }
+            Some(FaultLabel::Timeout) => match self.get(sender).sched_context.get() {
+                Some(context) => {
+                    let consumed = self.take_consumed(context);
+                    self.set_message_words(receiver, &[a, consumed])
+                }
+                None => self.set_message_words(receiver, &[a]),
+            },
             _ => 0,
         };
-        let length = self.set_message_words(receiver, &words[..length]);
-        self.finish_message(receiver, badge, MessageInfo::new(fault.label, 0, 0, length));
+        self.finish_message(receiver, badge, MessageInfo::new(label, 0, 0, length));
+    }
+
+    /// Writes registers, then words, to a receiver; how many it had room for.
+    fn tell_registers(
+        &mut self,
+        sender: Ref<Tcb>,
+        receiver: Ref<Tcb>,
+        order: &[usize],
+        rest: &[u64],
+    ) -> usize {
+        let context = self.get(sender).context;
+        let registers = order.iter().map(|register| context.read_register(*register));
+        let mut length = 0;
+        for word in registers.chain(rest.iter().copied()) {
+            if !self.set_message_word(receiver, length, word) {
+                break;
+            }
+            length += 1;
+        }
+        length
     }
 
     /// Carries out a handler's answer: registers that it rewrites, and whether the thread goes on.
@@ -195,17 +209,4 @@ impl<M: Machine> Kernel<M> {
 
 fn index_of(word: u64) -> usize {
     usize::try_from(word).unwrap_or(usize::MAX)
-}
-
-fn fill(words: &mut [u64], from: &[u64], count: usize) -> usize {
-    for (word, value) in words.iter_mut().zip(from) {
-        *word = *value;
-    }
-    count
-}
-
-fn fill_registers(words: &mut [u64], context: &crate::objects::Context, order: &[usize]) {
-    for (word, register) in words.iter_mut().zip(order) {
-        *word = context.read_register(*register);
-    }
 }

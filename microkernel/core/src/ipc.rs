@@ -384,8 +384,7 @@ impl<M: Machine> Kernel<M> {
             self.cancel_ipc(other);
         }
         if let Some(notification) = self.get(thread).notification.get() {
-            if self.get(notification).active != 0 {
-                self.take_signal(thread, notification);
+            if self.take_signal(thread, notification) {
                 return;
             }
             if blocking == Blocking::Wait {

@@ -60,8 +60,8 @@ pub struct Kernel<M> {
     pub(crate) io_ports: IoPorts,
     /// When each domain has its turn.
     pub(crate) domains: DomainSchedule,
-    /// Counts address spaces that have ended, from 1: roots that threads remember from an earlier
-    /// epoch are to be looked up anew.
+    /// Counts capabilities to page-table roots that were deleted, from 1: roots that threads remember
+    /// from an earlier epoch are to be looked up anew.
     pub(crate) space_epoch: u64,
 }
 
@@ -92,39 +92,56 @@ impl<M: Machine> Kernel<M> {
     /// next thread's address space is active and the timer is set when it returns; the caller
     /// loads the registers and the FPU.
     pub fn handle(&mut self, event: Event) -> Next {
-        if let Event::Syscall(number) = event {
-            return match self.fast_path(number) {
-                Some(thread) => Next::Thread(thread),
-                None => self.syscall(number),
-            };
-        }
-        self.update_time();
         match event {
-            Event::Syscall(_) => {}
-            Event::PageFault { address, error_code } => {
-                self.handle_user_fault(Fault::Vm { address, error_code });
-            }
+            Event::Syscall(number) => self.any_syscall(number),
+            Event::PageFault { address, error_code } => self.page_fault(address, error_code),
             Event::Exception { vector, error_code } => {
-                self.handle_user_fault(Fault::UserException { vector, error_code });
+                self.user_fault(Fault::UserException { vector, error_code })
             }
-            Event::Interrupt(vector) => {
-                self.check_budget();
-                self.handle_interrupt(vector);
-            }
-            Event::Timer => {
-                self.scheduler.reprogram = true;
-                self.check_budget();
-            }
+            Event::Interrupt(vector) => self.interrupt(vector),
+            Event::Timer => self.timer(),
         }
-        self.leave()
     }
 
-    /// As [`Kernel::handle`], for a system call that [`Kernel::fast_path`] could not carry out.
+    fn any_syscall(&mut self, number: i64) -> Next {
+        match self.fast_message(number) {
+            Some(thread) => Next::Thread(thread),
+            None => self.fast_signal(number).unwrap_or_else(|| self.syscall(number)),
+        }
+    }
+
+    /// As [`Kernel::handle`], for a system call that cannot go a short way.
     #[inline]
     pub fn syscall(&mut self, number: i64) -> Next {
         let Some(thread) = self.current_thread() else { return Next::Idle };
         self.update_time();
         self.handle_syscall(thread, number);
+        self.leave()
+    }
+
+    /// As [`Kernel::handle`], for a page fault.
+    #[inline]
+    pub fn page_fault(&mut self, address: u64, error_code: u64) -> Next {
+        let fault = Fault::Vm { address, error_code };
+        match self.fast_page_fault(fault) {
+            Some(handler) => Next::Thread(handler),
+            None => self.user_fault(fault),
+        }
+    }
+
+    /// As [`Kernel::handle`], for an interrupt.
+    #[inline]
+    pub fn interrupt(&mut self, vector: u8) -> Next {
+        self.update_time();
+        self.check_budget();
+        self.handle_interrupt(vector);
+        self.leave()
+    }
+
+    fn timer(&mut self) -> Next {
+        self.update_time();
+        self.scheduler.reprogram = true;
+        self.check_budget();
         self.leave()
     }
 
@@ -144,7 +161,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Chooses who runs and brings it to where it goes on in user mode.
     #[inline]
-    fn leave(&mut self) -> Next {
+    pub(crate) fn leave(&mut self) -> Next {
         match self.unchanged() {
             Some(thread) => Next::Thread(thread),
             None => self.leave_changed(),
@@ -155,10 +172,7 @@ impl<M: Machine> Kernel<M> {
         self.schedule();
         let Some(thread) = self.scheduler.current.get() else { return Next::Idle };
         let tcb = self.get_mut(thread);
-        if tcb.state == ThreadState::RESTART {
-            tcb.context.rip = tcb.context.fault_ip;
-            tcb.state = ThreadState::RUNNING;
-        }
+        tcb.resume();
         if !tcb.yield_to.is_none() {
             self.complete_yield(thread);
         }
@@ -167,10 +181,13 @@ impl<M: Machine> Kernel<M> {
 
     /// A fault of the running thread, if it still has budget to have one; else it does the same
     /// again when it has.
-    fn handle_user_fault(&mut self, fault: Fault) {
+    #[inline(never)]
+    fn user_fault(&mut self, fault: Fault) -> Next {
+        self.update_time();
         if let (true, Some(thread)) = (self.check_budget_or_restart(), self.current_thread()) {
             self.raise_fault(thread, fault);
         }
+        self.leave()
     }
 
     /// Like `check_budget`, but a thread whose budget has run out repeats what it entered the

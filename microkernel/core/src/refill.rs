@@ -51,17 +51,23 @@ impl SchedContext {
 impl<M: Machine> Kernel<M> {
     /// Where the `n`th refill is.
     fn refill_at(&self, context: Ref<SchedContext>, n: u32) -> Ref<Refill> {
-        let index = self.get(context).ring_index(n);
-        Ref::at(context.address().offset(size_of::<SchedContext>() as u64)).index(u64::from(index))
+        Self::ring(context).index(self.get(context).ring_index(n).into())
+    }
+
+    /// Where the ring of refills is.
+    const fn ring(context: Ref<SchedContext>) -> Ref<Refill> {
+        Ref::at(context.address().offset(size_of::<SchedContext>() as u64))
     }
 
     /// The refill in use.
+    #[inline]
     pub(crate) fn refill(&self, context: Ref<SchedContext>) -> Refill {
-        *self.get(self.refill_at(context, 0))
+        *self.get(Self::ring(context).index(self.get(context).refill_head.into()))
     }
 
+    #[inline]
     fn set_refill(&mut self, context: Ref<SchedContext>, refill: Refill) {
-        *self.get_mut(self.refill_at(context, 0)) = refill;
+        *self.get_mut(Self::ring(context).index(self.get(context).refill_head.into())) = refill;
     }
 
     /// Where the last refill is.
@@ -128,11 +134,17 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Takes `used` from the budget and schedules its return.
+    #[inline(always)]
     pub(crate) fn charge_refills(&mut self, context: Ref<SchedContext>, used: Ticks) {
         if self.get(context).is_round_robin() {
             self.charge_time_slice(context, used);
-            return;
+        } else {
+            self.charge_periodic(context, used);
         }
+    }
+
+    #[inline(never)]
+    fn charge_periodic(&mut self, context: Ref<SchedContext>, used: Ticks) {
         let left = self.charge_whole_refills(context, used);
         if left > 0 {
             self.charge_part_of_refill(context, left);
@@ -141,6 +153,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A time slice too short to go on with is over, and the next begins.
+    #[inline(always)]
     fn charge_time_slice(&mut self, context: Ref<SchedContext>, used: Ticks) {
         let mut slice = self.refill(context);
         slice.amount = slice.amount.saturating_sub(used);

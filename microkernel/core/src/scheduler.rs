@@ -51,7 +51,9 @@ pub(crate) struct Scheduler {
     pub(crate) precision: Ticks,
     /// While the running thread has used less, by this time, it has budget to go on with; in ticks.
     enough_until: Ticks,
-    /// Before this time no refill of a thread in the release queue comes, and no domain's turn ends.
+    /// The next refill of a thread in the release queue, or end of a domain's turn.
+    event_at: Ticks,
+    /// Before this time nothing of that is due, as precisely as the timer tells.
     release_at: Ticks,
     /// The domain whose turn it is.
     domain: u8,
@@ -116,6 +118,7 @@ impl Scheduler {
             min_budget: MIN_BUDGET_US * ticks_per_microsecond,
             precision,
             enough_until: 0,
+            event_at: 0,
             release_at: 0,
             domain: 0,
             turn_end: Ticks::MAX,
@@ -146,6 +149,12 @@ impl Scheduler {
     #[inline(always)]
     fn ready_now(&self) -> &ReadyQueues {
         &self.ready[if DOMAINS == 1 { 0 } else { usize::from(self.domain) }]
+    }
+
+    /// Whether the running thread has budget, no refill comes and no turn ends. The clock has been read.
+    #[inline(always)]
+    fn nothing_due(&self) -> bool {
+        self.now <= self.enough_until && self.now < self.release_at
     }
 
     /// Whether a thread could run now, and nobody that is ready has a higher priority.
@@ -373,7 +382,44 @@ impl<M: Machine> Kernel<M> {
         thread
     }
 
+    /// Lets a thread that could be chosen to run go on instead of the running one, which is charged.
+    #[inline(never)]
+    pub(crate) fn switch_to(&mut self, thread: Ref<Tcb>, root: PhysAddr) {
+        self.scheduler.current = Link::to(thread);
+        self.switch_context();
+        self.machine.set_address_space(root);
+    }
+
+    /// The thread that runs if the running one blocks; `None` if there is none, or more is to be done
+    /// than to let it go on. The clock has been read.
+    #[inline]
+    pub(crate) fn next_at_once(&self) -> Option<(Ref<Tcb>, PhysAddr)> {
+        let ready = self.scheduler.ready_now();
+        let thread = ready.queues[ready.highest()?].head.get()?;
+        let tcb = self.get(thread);
+        let goes_on = tcb.state == ThreadState::RUNNING && tcb.yield_to.is_none();
+        if !goes_on || !self.scheduler.nothing_due() {
+            return None;
+        }
+        Some((thread, self.known_address_space(tcb)?))
+    }
+
+    /// The page-table root of a blocked thread that would run at once if it were woken, before the
+    /// running one. The clock has been read.
+    #[inline]
+    pub(crate) fn preempting(&self, running: Ref<Tcb>, thread: Ref<Tcb>) -> Option<PhysAddr> {
+        let tcb = self.get(thread);
+        let context = tcb.sched_context.get()?;
+        let runs = tcb.priority > self.get(running).priority
+            && self.scheduler.goes_first(tcb)
+            && self.scheduler.nothing_due()
+            && self.get(context).is_active()
+            && self.has_budget(context);
+        if runs { self.known_address_space(tcb) } else { None }
+    }
+
     /// Makes the running thread's scheduling context the one that time is charged to.
+    #[inline(always)]
     fn switch_context(&mut self) {
         let next = match self.scheduler.current.get() {
             Some(thread) => self.get(thread).sched_context,
@@ -384,29 +430,36 @@ impl<M: Machine> Kernel<M> {
         }
         self.commit_time();
         self.scheduler.current_context = next;
-        self.scheduler.reprogram = true;
         if let Some(context) = next.get() {
             self.dispatch_refills(context);
         }
+        if self.scheduler.reprogram {
+            self.set_deadline();
+        } else {
+            self.set_slice_end();
+        }
     }
 
-    /// The next time at which the scheduler has something to do.
+    /// Finds out when the scheduler has something to do next.
     fn set_deadline(&mut self) {
         self.scheduler.reprogram = false;
+        let first = self.scheduler.release.head.get();
+        let release = first.map_or(Ticks::MAX, |thread| self.get(thread).release_time);
+        self.scheduler.event_at = release.min(self.scheduler.turn_end);
+        self.scheduler.release_at =
+            self.scheduler.event_at.saturating_sub(self.scheduler.precision);
+        self.set_slice_end();
+    }
+
+    /// As [`Kernel::set_deadline`], where only what runs has changed.
+    #[inline]
+    fn set_slice_end(&mut self) {
         let slice_end = self.scheduler.current_context.get().map_or(Ticks::MAX, |context| {
             let left = self.refill(context).amount.saturating_sub(self.scheduler.consumed);
             self.scheduler.now.saturating_add(left)
         });
         self.scheduler.enough_until = slice_end.saturating_sub(self.scheduler.min_budget);
-        let release = self
-            .scheduler
-            .release
-            .head
-            .get()
-            .map_or(Ticks::MAX, |thread| self.get(thread).release_time);
-        let release = release.min(self.scheduler.turn_end);
-        self.scheduler.release_at = release.saturating_sub(self.scheduler.precision);
-        self.machine.set_deadline(slice_end.min(release));
+        self.machine.set_deadline(slice_end.min(self.scheduler.event_at));
     }
 
     /// It is a domain's turn from now on, for so long; who of it runs is to be chosen.
@@ -440,12 +493,11 @@ impl<M: Machine> Kernel<M> {
         self.machine.set_address_space(root);
     }
 
-    /// The page-table root of a thread, if it was looked up since an address space ended last.
+    /// The page-table root of a thread, if it was looked up since a page-table root's capability was
+    /// deleted last.
     #[inline(always)]
     pub(crate) fn known_address_space(&self, tcb: &Tcb) -> Option<PhysAddr> {
-        let is_known =
-            tcb.space_epoch == self.space_epoch && !tcb.slots[TcbSlot::VSpace as usize].is_empty();
-        is_known.then_some(tcb.space_root)
+        (tcb.space_epoch == self.space_epoch).then_some(tcb.space_root)
     }
 
     #[inline(never)]
@@ -520,6 +572,14 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// Whether nobody else is ready at the running thread's priority.
+    fn is_alone(&self) -> bool {
+        let highest = self.scheduler.ready_now().highest();
+        self.scheduler.current.get().is_some_and(|thread| {
+            highest.is_none_or(|highest| highest < usize::from(self.get(thread).priority))
+        })
+    }
+
     /// Gives up what is left of the refill in use.
     pub(crate) fn yield_time(&mut self) {
         let Some(context) = self.scheduler.current_context.get() else { return };
@@ -527,7 +587,11 @@ impl<M: Machine> Kernel<M> {
         let rest = self.refill(context).amount.max(used);
         self.charge_refills(context, rest);
         self.get_mut(context).consumed += used;
-        self.end_time_slice(context, Timeout::Silent);
+        if self.is_alone() && self.has_budget(context) {
+            self.set_slice_end();
+        } else {
+            self.end_time_slice(context, Timeout::Silent);
+        }
     }
 }
 

@@ -224,7 +224,7 @@ impl<M: Machine> Kernel<M> {
         let raw = self.get(slot).raw;
         if let Some((object, _, rights)) = raw.as_notification()
             && rights.contains(CapRights::READ)
-            && self.get(object).bound_thread.get().is_none_or(|bound| bound == thread)
+            && self.get(object).may_receive(thread)
         {
             self.receive_signal(thread, object, blocking);
             return Ok(());

@@ -99,43 +99,50 @@ impl Hardware {
     }
 
     /// Loads what of a thread's state the exit code does not: bases and FPU. Returns its registers.
+    ///
+    /// A thread can zero its bases by loading a selector, unseen by the kernel: so bases other than
+    /// zero are written even if they seem to be loaded.
     #[inline(always)]
     pub(crate) fn load(&mut self, thread: Ref<Tcb>) -> *mut Context {
         if self.loaded != Link::to(thread) {
-            self.loaded = Link::to(thread);
-            let tcb = self.object(thread);
-            let (flags, fs_base, gs_base) = (tcb.flags, tcb.context.fs_base, tcb.context.gs_base);
-            self.load_bases(fs_base, gs_base);
-            self.load_fpu(thread, flags);
+            self.load_other(thread);
         }
         &raw mut self.object_mut(thread).context
     }
 
-    /// A thread can zero its bases by loading a selector, unseen by the kernel: so bases other than
-    /// zero are written even if they seem to be loaded.
-    #[inline]
-    fn load_bases(&mut self, fs_base: u64, gs_base: u64) {
-        if self.fs_base | fs_base != 0 {
+    /// As [`Hardware::load`], for a thread that is not loaded.
+    #[inline(always)]
+    pub(crate) fn load_other(&mut self, thread: Ref<Tcb>) -> *mut Context {
+        self.loaded = Link::to(thread);
+        let tcb = self.object(thread);
+        let (flags, fs_base, gs_base) = (tcb.flags, tcb.context.fs_base, tcb.context.gs_base);
+        if fs_base | self.fs_base != 0 {
             // SAFETY: an address that is canonical, as the thread's registers are kept.
             unsafe { write_msr(msr::FS_BASE, fs_base) };
             self.fs_base = fs_base;
         }
-        if self.gs_base | gs_base != 0 {
-            // SAFETY: a canonical address of the user's half; the exit code swaps it in.
-            unsafe { write_msr(msr::USER_GS_BASE, gs_base & USER_ADDRESS) };
-            self.gs_base = gs_base;
+        let is_usual = flags | self.flags | gs_base | self.gs_base == 0;
+        let uses_fpu = is_usual || self.load_unusual(flags, gs_base);
+        if uses_fpu && self.fpu_owner != Link::to(thread) {
+            self.load_fpu(thread);
         }
+        &raw mut self.object_mut(thread).context
+    }
+
+    /// Loads GS base, and flags. Whether the thread uses the FPU.
+    #[cold]
+    fn load_unusual(&mut self, flags: u64, gs_base: u64) -> bool {
+        // SAFETY: a canonical address of the user's half; the exit code swaps it in.
+        unsafe { write_msr(msr::USER_GS_BASE, gs_base & USER_ADDRESS) };
+        self.gs_base = gs_base;
+        let uses_fpu = flags & TCB_FLAG_FPU_DISABLED == 0;
+        disable_fpu(!uses_fpu);
+        self.flags = flags;
+        uses_fpu
     }
 
     #[inline(always)]
-    fn load_fpu(&mut self, thread: Ref<Tcb>, flags: u64) {
-        if flags != self.flags {
-            disable_fpu(flags & TCB_FLAG_FPU_DISABLED != 0);
-            self.flags = flags;
-        }
-        if flags & TCB_FLAG_FPU_DISABLED != 0 || self.fpu_owner == Link::to(thread) {
-            return;
-        }
+    fn load_fpu(&mut self, thread: Ref<Tcb>) {
         if let Some(owner) = self.fpu_owner.get() {
             self.store_fpu(owner);
         }

@@ -69,11 +69,14 @@ const _: () = {
 
 global_asm!(
     r#"
-    # The general registers lie in this order at the beginning of a context, which RSP points at.
+    # The general registers lie in this order at the beginning of a context. To the one at RSP: all but
+    # RCX and R11.
     .macro SAVE_GENERAL
     .set place, 0
-    .irp register, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
+    .irp register, rax, rbx, skip, rdx, rsi, rdi, rbp, r8, r9, r10, skip, r12, r13, r14, r15
+    .ifnc \register, skip
     mov [rsp + place], \register
+    .endif
     .set place, place + 8
     .endr
     .endm
@@ -102,7 +105,8 @@ global_asm!(
 
     .macro VARIANT variant, separate, on_syscall, on_trap
 
-    # From user mode by SYSCALL: RCX is the return address, R11 the flags, RSP still the user's.
+    # From user mode by SYSCALL: RCX is the return address, R11 the flags, RSP still the user's. What can
+    # be told from these is not stored (`Context::complete`).
     .balign 64
     .type trap_syscall_\variant, @function
 trap_syscall_\variant:
@@ -116,8 +120,6 @@ trap_syscall_\variant:
     SAVE_GENERAL
     mov [rsp + {RIP}], rcx
     mov [rsp + {RFLAGS}], r11
-    sub rcx, 2
-    mov [rsp + {FAULT_IP}], rcx
     mov rcx, gs:[{SCRATCH}]
     mov [rsp + {RSP}], rcx
     mov qword ptr [rsp + {FULL_FRAME}], 0
@@ -217,6 +219,8 @@ trap_from_context_\variant:
     sub rsp, {FAULT_IP}
     .endif
     SAVE_GENERAL
+    mov [rsp + {RCX}], rcx
+    mov [rsp + {R11}], r11
     mov rsi, [rsp + {FAULT_IP}]
     mov rdx, [rsp + {FULL_FRAME}]
     mov rax, [rsp + {RIP}]
@@ -429,8 +433,25 @@ macro_rules! exit {
 
 extern "rust-preserve-none" fn on_syscall<const SEPARATE: bool>(core: &mut Core, number: i64) -> ! {
     // SAFETY: user mode runs only after the instance is there.
-    match unsafe { core.kernel() }.fast_path(number) {
-        Some(thread) => leave_to::<SEPARATE>(core, thread),
+    match unsafe { core.kernel() }.fast_message(number) {
+        Some(thread) => {
+            // SAFETY: as above.
+            let context = unsafe { core.kernel() }.machine.load_other(thread);
+            leave_with::<SEPARATE>(core, context)
+        }
+        None => on_other_syscall::<SEPARATE>(core, number),
+    }
+}
+
+/// Apart from the messages' way, which stays straight so.
+#[inline(never)]
+extern "rust-preserve-none" fn on_other_syscall<const SEPARATE: bool>(
+    core: &mut Core,
+    number: i64,
+) -> ! {
+    // SAFETY: as in `on_syscall`.
+    match unsafe { core.kernel() }.fast_signal(number) {
+        Some(next) => leave::<SEPARATE>(core, next),
         None => on_long_syscall::<SEPARATE>(core, number),
     }
 }
@@ -460,7 +481,9 @@ fn on_page_fault<const SEPARATE: bool>(core: &mut Core, address: u64, error_code
     {
         on_syscall::<SEPARATE>(core, number);
     }
-    handle::<SEPARATE>(core, Event::PageFault { address, error_code })
+    // SAFETY: user mode runs only after the instance is there.
+    let next = unsafe { core.kernel() }.page_fault(address, error_code);
+    leave::<SEPARATE>(core, next)
 }
 
 /// Some paravirtual kinds of KVM carry SYSCALL out as they should but for the privilege level: the
@@ -482,7 +505,8 @@ fn on_irq<const SEPARATE: bool>(core: &mut Core, vector: u8) -> ! {
     // SAFETY: interrupts are off until the first thread runs.
     let kernel = unsafe { core.kernel() };
     if kernel.machine.accept_interrupt(vector) {
-        handle::<SEPARATE>(core, Event::Interrupt(vector))
+        let next = kernel.interrupt(vector);
+        leave::<SEPARATE>(core, next)
     } else {
         resume::<SEPARATE>(core)
     }
@@ -522,6 +546,12 @@ fn leave<const SEPARATE: bool>(core: &mut Core, next: Next) -> ! {
 fn leave_to<const SEPARATE: bool>(core: &mut Core, thread: Ref<Tcb>) -> ! {
     // SAFETY: as in `handle`.
     let context = unsafe { core.kernel() }.machine.load(thread);
+    leave_with::<SEPARATE>(core, context)
+}
+
+/// To a thread that is loaded.
+#[inline(always)]
+fn leave_with<const SEPARATE: bool>(core: &mut Core, context: *mut Context) -> ! {
     core.window.context = context;
     if !SEPARATE {
         core.window.set_entry_stack(context.addr() as u64 + FRAME_END as u64);

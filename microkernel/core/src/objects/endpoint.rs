@@ -58,10 +58,13 @@ impl Endpoint {
         self.tail = Link::to(thread);
     }
 
-    /// Whether somebody waits to send.
-    #[inline]
-    pub(crate) fn has_senders(&self) -> bool {
-        self.head_and_kind != 0 && self.head_and_kind & RECEIVERS == 0
+    /// The last of those that wait for a message, if anybody waits; `None` if they wait to send.
+    #[inline(always)]
+    pub(crate) fn last_receiver(&self) -> Option<Option<Ref<Tcb>>> {
+        if self.head_and_kind <= RECEIVERS {
+            return Some(None);
+        }
+        (self.head_and_kind & RECEIVERS != 0).then(|| self.tail.get())
     }
 
     /// Lets the second receiver, if there is one, be the first.

@@ -242,14 +242,16 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// User interrupt `vector` has arrived: it stays masked until it is acknowledged.
+    #[inline]
     pub(crate) fn handle_interrupt(&mut self, vector: u8) {
         self.machine.mask_interrupt(vector);
         if usize::from(vector) >= IRQ_VECTORS || !self.irqs.is_in_use(vector) {
             return;
         }
         self.irqs.unacknowledged |= 1 << vector;
-        if let Cap::Notification { object, badge, .. } = self.cap_at(self.irq_slot(vector)) {
-            self.signal(object, badge);
+        let raw = self.get(self.irq_slot(vector)).raw;
+        if let Some((notification, badge, _)) = raw.as_notification() {
+            self.signal(notification, badge);
         }
     }
 }

@@ -25,28 +25,48 @@ pub struct Notification {
 
 const _: () = assert!(size_of::<Notification>() == 1 << d3os_abi::size_bits::NOTIFICATION);
 
+impl Notification {
+    /// Keeps a signal until somebody receives it.
+    #[inline]
+    pub(crate) fn keep(&mut self, badge: u64) {
+        self.active = 1;
+        self.word |= badge;
+    }
+
+    /// Takes the signals that were kept, if there are any.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<u64> {
+        (core::mem::take(&mut self.active) != 0).then(|| core::mem::take(&mut self.word))
+    }
+
+    /// Whether a thread may receive from it: only the bound one may, if there is one.
+    #[inline]
+    pub(crate) fn may_receive(&self, thread: Ref<Tcb>) -> bool {
+        self.bound_thread.is_none() || self.bound_thread == Link::to(thread)
+    }
+}
+
 impl<M: Machine> Kernel<M> {
     /// Signals a notification: its badge reaches a waiting thread, the bound thread if that
     /// receives, or is kept.
+    #[inline]
     pub(crate) fn signal(&mut self, notification: Ref<Notification>, badge: u64) {
         let object = self.get(notification);
-        if object.active != 0 {
-            self.get_mut(notification).word |= badge;
-        } else if let Some(thread) = object.waiting.head.get() {
+        if let Some(thread) = object.waiting.head.get() {
             self.remove_signal_waiter(notification, thread);
             self.deliver_signal(thread, notification, badge);
         } else if let Some(thread) = object.bound_thread.get()
             && self.get(thread).state == ThreadState::BLOCKED_ON_RECEIVE
+            && object.active == 0
         {
             self.cancel_ipc(thread);
             self.deliver_signal(thread, notification, badge);
         } else {
-            let object = self.get_mut(notification);
-            object.active = 1;
-            object.word = badge;
+            self.get_mut(notification).keep(badge);
         }
     }
 
+    #[inline]
     fn deliver_signal(&mut self, thread: Ref<Tcb>, notification: Ref<Notification>, badge: u64) {
         self.get_mut(thread).state = ThreadState::RUNNING;
         self.finish_message(thread, badge, MessageInfo(0));
@@ -61,31 +81,41 @@ impl<M: Machine> Kernel<M> {
         notification: Ref<Notification>,
         blocking: Blocking,
     ) {
-        if self.get(notification).active != 0 {
-            self.take_signal(thread, notification);
-        } else if blocking == Blocking::Wait {
-            let tcb = self.get_mut(thread);
-            tcb.state = ThreadState::BLOCKED_ON_NOTIFICATION;
-            tcb.blocked_on = notification.address();
-            self.return_sched_context(notification, thread);
-            let queue = self.insert_waiting(self.get(notification).waiting, thread);
-            self.get_mut(notification).waiting = queue;
+        if self.take_signal(thread, notification) {
+            return;
+        }
+        if blocking == Blocking::Wait {
+            self.wait_for_signal(thread, notification);
         } else {
             self.finish_message(thread, 0, MessageInfo(0));
         }
     }
 
-    /// Receives the signal that an active notification holds.
-    pub(crate) fn take_signal(&mut self, thread: Ref<Tcb>, notification: Ref<Notification>) {
-        let object = self.get_mut(notification);
-        object.active = 0;
-        let badge = core::mem::take(&mut object.word);
+    /// Lets a thread wait for a signal, without the time that the notification has lent it.
+    #[inline]
+    pub(crate) fn wait_for_signal(&mut self, thread: Ref<Tcb>, notification: Ref<Notification>) {
+        let tcb = self.get_mut(thread);
+        tcb.state = ThreadState::BLOCKED_ON_NOTIFICATION;
+        tcb.blocked_on = notification.address();
+        self.return_sched_context(notification, thread);
+        let queue = self.insert_waiting(self.get(notification).waiting, thread);
+        self.get_mut(notification).waiting = queue;
+    }
+
+    /// Receives the signals that were kept, if there are any.
+    pub(crate) fn take_signal(
+        &mut self,
+        thread: Ref<Tcb>,
+        notification: Ref<Notification>,
+    ) -> bool {
+        let Some(badge) = self.get_mut(notification).take() else { return false };
         self.finish_message(thread, badge, MessageInfo(0));
         if self.lend_sched_context(notification, thread)
             && let Some(context) = self.get(thread).sched_context.get()
         {
             self.wake_sporadic(context);
         }
+        true
     }
 
     /// Lends the notification's scheduling context, if nobody runs on it, to a thread without one.
@@ -103,6 +133,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Takes the notification's scheduling context back from a thread that goes to wait.
+    #[inline]
     pub(crate) fn return_sched_context(
         &mut self,
         notification: Ref<Notification>,
@@ -117,6 +148,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Takes a thread out of the queue.
+    #[inline]
     pub(crate) fn remove_signal_waiter(
         &mut self,
         notification: Ref<Notification>,

@@ -38,11 +38,29 @@ fn sanitised(index: usize, word: u64) -> u64 {
     }
 }
 
+/// Bytes of a SYSCALL instruction.
+const SYSCALL_LENGTH: u64 = 2;
+
 impl Context {
     /// Makes a new thread's registers of zeroes.
     pub(crate) const fn init(&mut self) {
         self.rflags = FORCED_FLAGS;
         self.full_frame = 1;
+    }
+
+    /// The instruction that entered the kernel: where a restart goes on, what faults report.
+    #[inline]
+    pub(crate) fn instruction(&self) -> u64 {
+        if self.full_frame == 0 { self.rip.wrapping_sub(SYSCALL_LENGTH) } else { self.fault_ip }
+    }
+
+    /// Fills in what the entry by SYSCALL does not store: it can be told from the rest.
+    pub(crate) fn complete(&mut self) {
+        if self.full_frame == 0 {
+            self.fault_ip = self.instruction();
+            (self.rcx, self.r11) = (self.rip, self.rflags);
+            self.full_frame = 1;
+        }
     }
 
     /// The register at `index` (below [`REGISTERS`]) in a register frame.
@@ -63,13 +81,14 @@ impl Context {
     /// Reads a register by its index.
     pub(crate) fn read_register(&self, index: usize) -> u64 {
         let mut copy = *self;
+        copy.complete();
         *copy.register(index)
     }
 
     /// Writes a register by its index, made safe to run with.
     pub(crate) fn write_register(&mut self, index: usize, word: u64) {
+        self.complete();
         *self.register(index) = sanitised(index, word);
-        self.full_frame = 1;
     }
 
     /// Sets FS base, made safe to load.

@@ -46,11 +46,12 @@ pub struct Context {
     pub r15: u64,
     pub fs_base: u64,
     pub gs_base: u64,
-    /// The instruction that entered the kernel: where a restart goes on, what faults report.
+    /// The instruction that entered the kernel: where a restart goes on, what faults report. Stored by
+    /// entries other than SYSCALL's.
     pub fault_ip: u64,
     /// How the thread entered, so how it may be left: 0 through SYSCALL (RCX and R11 are free to
-    /// clobber, SYSRET serves), 1 through an interrupt or exception (IRETQ, every register kept).
-    /// Whoever writes registers of a thread sets it to 1.
+    /// clobber and not stored, SYSRET serves), 1 through an interrupt or exception (IRETQ, every
+    /// register kept). Whoever writes registers of a thread completes them and sets it to 1.
     pub full_frame: u64,
     /// The instruction to go on with.
     pub rip: u64,
@@ -199,8 +200,8 @@ pub struct Tcb {
     /// Which of the scheduler's queues it is in.
     pub(crate) queued: Queued,
     pub(crate) unused: [u8; 12],
-    /// The page-table root of its VSpace capability, while that is there and `space_epoch` is the
-    /// kernel instance's.
+    /// The page-table root of its VSpace capability (without one: the kernel's), while `space_epoch` is
+    /// the kernel instance's.
     pub(crate) space_root: PhysAddr,
     /// When the root was looked up.
     pub(crate) space_epoch: u64,
@@ -287,12 +288,23 @@ impl Tcb {
     /// Remembers where a thread that is about to go on in user mode would, for its next restart.
     pub(crate) fn keep_position(&mut self) {
         if self.state == ThreadState::RUNNING {
+            self.context.complete();
             self.context.fault_ip = self.context.rip;
+        }
+    }
+
+    /// Brings the thread to where it goes on in user mode.
+    #[inline]
+    pub(crate) fn resume(&mut self) {
+        if self.state == ThreadState::RESTART {
+            self.context.rip = self.context.instruction();
+            self.state = ThreadState::RUNNING;
         }
     }
 
     /// Lets the thread go on where its written registers say.
     fn take_position(&mut self) {
+        self.context.complete();
         self.context.rip = self.context.fault_ip;
     }
 }

@@ -284,14 +284,35 @@ fn an_answer_without_budget_is_given_after_the_refill() {
     let (server, endpoint, reply) = passive_server(&mut s.bench);
     s.bench.call(s.thread, endpoint, 1, &[]);
     s.use_up();
-    s.bench.reply_receive(server, endpoint, reply, 7, &[]);
+    // With a capability: so it does not go the short way.
+    let answer = |s: &mut Setup| {
+        s.bench.prepare(server, 7, &[], &[endpoint]);
+        let context = s.bench.registers(server);
+        (context.rdi, context.r12) = (endpoint, reply);
+        s.bench.syscall(server, Syscall::ReplyRecv);
+    };
+    answer(&mut s);
     s.bench.assert_runs(s.low);
     assert_eq!(s.bench.state(s.thread), ThreadState::BLOCKED_ON_REPLY);
     assert_eq!(s.bench.kernel.get(server).queued, Queued::RELEASE);
     s.wait_for(server);
+    answer(&mut s);
+    s.bench.assert_runs(s.thread);
+    assert_eq!(s.bench.received(s.thread).label, 7);
+}
+
+#[test]
+fn an_answer_the_short_way_leaves_it_to_the_timer_to_end_the_budget() {
+    let mut s = setup();
+    let (server, endpoint, reply) = passive_server(&mut s.bench);
+    s.bench.call(s.thread, endpoint, 1, &[]);
+    s.use_up();
     s.bench.reply_receive(server, endpoint, reply, 7, &[]);
     s.bench.assert_runs(s.thread);
     assert_eq!(s.bench.received(s.thread).label, 7);
+    s.bench.run_for(100);
+    s.assert_waits_for_time();
+    s.refill();
 }
 
 #[test]
