@@ -34,6 +34,9 @@ use super::site::Site;
 use super::ticker::Pace;
 use super::trouble::{Refused, Trouble};
 
+/// What init shows itself: as much as the log's reader does unless told otherwise.
+const SHOWN: Level = Level::Info;
+
 /// Answers a program that waits for another's end.
 pub(super) type Waiter = Later<Result<Exit, SupervisorError>>;
 
@@ -326,7 +329,7 @@ impl System {
         let next = record.seq + 1;
         if !self.is_shown_by_another() {
             self.shown = next;
-            if !self.config.quiet {
+            if !self.config.quiet && level <= SHOWN {
                 let (seconds, rest) = (now_us / 1_000_000, now_us % 1_000_000);
                 let text = format_args!("[{seconds:5}.{rest:06}] {program}: {message}\n");
                 self.site.platform.print(text);

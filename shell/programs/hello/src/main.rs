@@ -45,6 +45,9 @@ fn greet(start: &StartInfo, round: u64) {
         println!("  argument {number}: {arg}");
     }
     for grant in &start.grants {
-        println!("  slot {}: {} {}", grant.slot, grant.kind, grant.name);
+        match grant.ring {
+            None => println!("  slot {}: {} {}", grant.slot, grant.kind, grant.name),
+            Some(ring) => println!("  rings {}: {} {}", ring.place, grant.kind, grant.name),
+        }
     }
 }
