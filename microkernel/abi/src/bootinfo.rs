@@ -30,8 +30,6 @@ pub mod slot {
 pub mod chunk {
     /// Fills up.
     pub const PADDING: u64 = 0;
-    /// VESA mode.
-    pub const VBE: u64 = 1;
     /// Multiboot memory map: length in bytes (u32), then packed 24-byte entries.
     pub const MEMORY_MAP: u64 = 2;
     /// The ACPI root pointer, as found.
@@ -40,8 +38,6 @@ pub mod chunk {
     pub const FRAMEBUFFER: u64 = 4;
     /// Time stamp counter's frequency in MHz (u32).
     pub const TSC_FREQUENCY: u64 = 5;
-    /// Device tree.
-    pub const FDT: u64 = 6;
     /// D3OS's own: [`super::MachineChunk`], then the command line (no terminator).
     pub const D3OS_MACHINE: u64 = 0xd305;
 }

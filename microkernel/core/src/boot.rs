@@ -13,7 +13,7 @@ mod regions;
 mod tests;
 
 use self::image::RootImage;
-use self::loader::{Loader, Plan};
+use self::loader::Loader;
 use self::memory::Memory;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
@@ -63,13 +63,6 @@ pub struct BootInput<'a> {
     pub node_id: u64,
     /// Kernel instances in the machine.
     pub num_nodes: u64,
-    /// This instance's place among them.
-    pub share: Share,
-}
-
-/// What an instance has of a machine that several share.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Share {
     /// The core's local APIC.
     pub apic_id: u32,
     /// RAM that no instance keeps objects in: device memory to all; none of it is in
@@ -82,9 +75,6 @@ pub struct Share {
 /// Why the root task could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootError {
-    /// No boot module was given.
-    #[error("no boot module: give the root task's ELF (-initrd)")]
-    NoModule,
     /// The boot module cannot be run.
     #[error("the boot module cannot be run: {0}")]
     Image(#[from] ImageError),
@@ -119,12 +109,9 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// See [`BootError`]; the instance is then of no use.
     pub fn boot(&mut self, input: &BootInput<'_>) -> Result<(), BootError> {
-        if input.module.is_empty() {
-            return Err(BootError::NoModule);
-        }
         let image = RootImage::parse(input.module)?;
-        let plan = Plan::new(&image, input)?;
+        image.check_room()?;
         let mut memory = Memory::new(input);
-        Loader::new(self, input, &image, plan, &mut memory)?.run()
+        Loader::new(self, input, &image, &mut memory)?.run()
     }
 }

@@ -74,7 +74,7 @@ mod vspace;
 #[cfg(test)]
 mod vspace_tests;
 
-pub use boot::{BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, RegionList, Share};
+pub use boot::{BootError, BootInput, Framebuffer, ImageError, MAX_REGIONS, RegionList};
 pub use cap::{Asid, Cap, Mapping, TableLevel, Zombie, ZombieKind, ZombieState};
 pub(crate) use delete::Preempted;
 pub(crate) use error::{Decoded, ensure, ensure_range};

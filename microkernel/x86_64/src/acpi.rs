@@ -70,13 +70,13 @@ pub enum AcpiError {
 /// damaged SRAT the knowledge of what is near.
 pub fn read(memory: &impl PhysicalMemory, told: Option<u64>) -> Result<Platform, AcpiError> {
     let rsdp = root_pointer(memory, told).ok_or(AcpiError::NoRootPointer)?;
-    let root = RootTable::open(memory, &rsdp)?;
-    let madt = root.find(memory, *b"APIC")?.ok_or(AcpiError::NoInterruptTable)?;
-    let fadt = root.find(memory, *b"FACP").ok().flatten();
-    let srat = root.find(memory, *b"SRAT").ok().flatten();
+    let tables = root_table(memory, &rsdp)?;
+    let find = |signature| find(memory, tables.clone(), signature);
+    let madt = find(*b"APIC")?.ok_or(AcpiError::NoInterruptTable)?;
+    let (fadt, srat) = (find(*b"FACP").ok().flatten(), find(*b"SRAT").ok().flatten());
     let timer_port = fadt.and_then(timer_port);
     let affinity = srat.map(Affinity::read).unwrap_or_default();
-    Ok(Platform { timer_port, affinity, rsdp, ..read_madt(madt) })
+    Ok(Platform { timer_port, affinity, rsdp: rsdp.clone(), ..read_madt(madt) })
 }
 
 /// The root pointer's bytes: where it was told to be, or found in the BIOS area.
@@ -97,39 +97,31 @@ fn copy_root_pointer(memory: &impl PhysicalMemory, address: u64) -> Option<RootP
     RootPointer::from_slice(bytes).ok()
 }
 
-/// RSDT or XSDT: the addresses of the others.
-struct RootTable<'a> {
-    pointers: &'a [u8],
-    pointer_size: usize,
+/// The addresses in RSDT or XSDT: where the other tables lie.
+fn root_table(
+    memory: &impl PhysicalMemory,
+    rsdp: &[u8],
+) -> Result<impl Iterator<Item = u64> + Clone, AcpiError> {
+    let extended = u64_at(rsdp, 24).filter(|address| *address != 0);
+    let (address, signature, size) = match extended {
+        Some(address) => (address, *b"XSDT", 8),
+        None => (u32_at(rsdp, 16).ok_or(AcpiError::NoRootPointer)?.into(), *b"RSDT", 4),
+    };
+    let table = table(memory, address).filter(|bytes| bytes.starts_with(&signature));
+    let pointers = &table.ok_or(AcpiError::Damaged { table: signature, address })?[HEADER..];
+    let pointer = |bytes| u64_at(bytes, 0).or(u32_at(bytes, 0).map(u64::from)).unwrap_or(0);
+    Ok(pointers.chunks_exact(size).map(pointer))
 }
 
-impl<'a> RootTable<'a> {
-    fn open(memory: &'a impl PhysicalMemory, rsdp: &[u8]) -> Result<Self, AcpiError> {
-        let extended = u64_at(rsdp, 24).filter(|address| *address != 0);
-        let (address, signature, pointer_size) = match extended {
-            Some(address) => (address, *b"XSDT", 8),
-            None => (u32_at(rsdp, 16).ok_or(AcpiError::NoRootPointer)?.into(), *b"RSDT", 4),
-        };
-        let damaged = AcpiError::Damaged { table: signature, address };
-        let bytes = table(memory, address).filter(|bytes| bytes.starts_with(&signature));
-        Ok(Self { pointers: &bytes.ok_or(damaged)?[HEADER..], pointer_size })
-    }
-
-    /// The first table of this signature, header included.
-    fn find(
-        &self,
-        memory: &'a impl PhysicalMemory,
-        signature: [u8; 4],
-    ) -> Result<Option<&'a [u8]>, AcpiError> {
-        for pointer in self.pointers.chunks_exact(self.pointer_size) {
-            let address = u64_at(pointer, 0).or(u32_at(pointer, 0).map(u64::from)).unwrap_or(0);
-            if memory.bytes(address, 4) == Some(&signature) {
-                let damaged = AcpiError::Damaged { table: signature, address };
-                return table(memory, address).ok_or(damaged).map(Some);
-            }
-        }
-        Ok(None)
-    }
+/// The first of the tables that has this signature, header included.
+fn find<'a>(
+    memory: &'a impl PhysicalMemory,
+    mut tables: impl Iterator<Item = u64>,
+    signature: [u8; 4],
+) -> Result<Option<&'a [u8]>, AcpiError> {
+    let address = tables.find(|address| memory.bytes(*address, 4) == Some(&signature));
+    let damaged = |address| AcpiError::Damaged { table: signature, address };
+    address.map(|address| table(memory, address).ok_or(damaged(address))).transpose()
 }
 
 /// A whole table, if length and checksum are right.

@@ -43,8 +43,6 @@ struct Tables {
     device_directory: Table,
     devices: Table,
     physmap: [Table; PHYSMAP_TABLES],
-    /// Directories of the first 4 GiB, for processors without 1 GiB pages.
-    low_directories: [Table; 4],
 }
 
 /// A static that the boot core alone touches, through [`build`] and [`map_stack`].
@@ -219,7 +217,6 @@ fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
         (layout::rodata(), constants),
         (layout::data(), data),
         (layout::stack(), data),
-        (layout::data_after_stack(), data),
         (layout::symbols()..image_end, constants),
     ] {
         for page in (range.start / PAGE..range.end / PAGE).map(|page| page * PAGE) {
@@ -235,20 +232,15 @@ fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
 fn map_ram(tables: &mut Tables, plan: &Plan<'_>) -> Result<Range<u64>, MappingError> {
     let end = plan.memory.iter().last().map_or(0, |range| range.end).div_ceil(HUGE_PAGE);
     let gibibytes = end.min(PHYSMAP_TABLES as u64 * 512);
-    let low = tables.low_directories.len() as u64;
-    let extra = if plan.huge_pages { 0 } else { gibibytes.saturating_sub(low) };
-    let directories = find_pages(plan, extra)?;
+    let directories = find_pages(plan, if plan.huge_pages { 0 } else { gibibytes })?;
     for gibibyte in (0..gibibytes).filter(|gibibyte| plan.has_ram(gibibyte * HUGE_PAGE, HUGE_PAGE)) {
         let entry = if plan.huge_pages {
             (gibibyte * HUGE_PAGE) | LARGE | plan.flags.data
         } else {
-            let physical = match tables.low_directories.get(index(gibibyte)) {
-                Some(directory) => place(directory),
-                None => directories.start + (gibibyte - low) * PAGE,
-            };
+            let physical = directories.start + gibibyte * PAGE;
             let directory = layout::physmap(physical) as *mut Table;
-            // SAFETY: a page of the static tables or one found free, below 4 GiB, which the
-            // bootstrap tables map; nobody else refers to it.
+            // SAFETY: a page that was found free, below 4 GiB, which the bootstrap tables map; nobody
+            // else refers to it.
             fill_directory(unsafe { &mut *directory }, gibibyte, plan);
             physical | TABLE
         };

@@ -24,12 +24,15 @@ impl CommandLine {
     pub fn options(&self) -> Options {
         let mut options = Options::default();
         for word in self.0.split(u8::is_ascii_whitespace) {
-            match core::str::from_utf8(word).unwrap_or_default() {
-                "quiet" => options.quiet = true,
-                "mitigations=auto" => options.mitigations = Mitigations::Auto,
-                "mitigations=on" => options.mitigations = Mitigations::On,
-                "mitigations=off" => options.mitigations = Mitigations::Off,
-                word => options.set(word),
+            let word = core::str::from_utf8(word).unwrap_or_default();
+            match word.split_once('=').unwrap_or((word, "")) {
+                ("quiet", "") => options.quiet = true,
+                ("mitigations", "auto") => options.mitigations = Mitigations::Auto,
+                ("mitigations", "on") => options.mitigations = Mitigations::On,
+                ("mitigations", "off") => options.mitigations = Mitigations::Off,
+                ("cores", cores) => options.cores = cores.parse().ok(),
+                ("pool", size) => options.pool = parse_size(size),
+                _ => {}
             }
         }
         options
@@ -47,16 +50,6 @@ pub struct Options {
     pub cores: Option<usize>,
     /// Bytes of the memory that all instances share.
     pub pool: Option<u64>,
-}
-
-impl Options {
-    fn set(&mut self, word: &str) {
-        match word.split_once('=') {
-            Some(("cores", cores)) => self.cores = cores.parse().ok(),
-            Some(("pool", size)) => self.pool = parse_size(size),
-            _ => {}
-        }
-    }
 }
 
 /// A number of bytes, or of `K`, `M` or `G`.

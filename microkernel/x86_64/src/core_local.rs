@@ -14,7 +14,6 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::{MaybeUninit, offset_of};
 use core::ops::Range;
-use core::ptr;
 use kernel_core::objects::Context;
 use kernel_core::{Kernel, PhysAddr, Slot};
 use x86_64::VirtAddr;
@@ -83,8 +82,6 @@ impl Window {
 pub(crate) struct Core {
     /// What entry code needs.
     pub(crate) window: Window,
-    /// What it is part of.
-    block: *mut Block,
     /// Number of this core.
     pub(crate) number: u32,
     /// Whether `kernel` holds an instance.
@@ -93,6 +90,9 @@ pub(crate) struct Core {
     pub(crate) separate: bool,
     /// The kernel instance.
     pub(crate) kernel: MaybeUninit<Kernel<Hardware>>,
+    irq_slots: IrqSlots,
+    /// What user space shows of the kernel, where that has a page table of its own.
+    shown: ShownTables,
 }
 
 const _: () = assert!(offset_of!(Core, window) == 0);
@@ -107,9 +107,6 @@ struct IrqSlots([[u8; size_of::<Slot>()]; VECTORS]);
 pub(crate) struct Block {
     stacks: InterruptStacks,
     core: Core,
-    irq_slots: IrqSlots,
-    /// What user space shows of the kernel, where that has a page table of its own.
-    shown: ShownTables,
 }
 
 #[repr(C, align(4096))]
@@ -146,49 +143,26 @@ pub(crate) fn boot_block() -> *mut Block {
 pub(crate) unsafe fn install(block: *mut Block, number: u32, stack: u64) -> &'static mut Core {
     // SAFETY: the caller vouches for the block: nobody else has a reference into it.
     unsafe { block.write_bytes(0, 1) };
-    // SAFETY: only the field's address is taken.
-    let core = unsafe { &raw mut (*block).core };
-    // SAFETY: as for the block.
-    unsafe { core.write(Core::new(block, number, stack)) };
-    // SAFETY: just written, and only this core's code reaches it.
-    let this = unsafe { &mut *core };
-    // SAFETY: the tables stay where they are; every gate leads to `trap`'s entries.
-    unsafe { segments::load(&this.window.descriptors, &this.window.gates) };
+    // SAFETY: zeroes are a value of it, and only this core's code reaches it.
+    let core = unsafe { &mut (*block).core };
+    core.number = number;
+    let this = &raw mut *core;
+    let (address, window) = (this.addr() as u64, &mut core.window);
+    (window.this, window.stack, window.data_selector) = (this, stack, KERNEL_DATA);
+    window.task = segments::task_state(|stack| address - Window::above_stack(stack) as u64);
+    // SAFETY: the task state is part of the core's block, which stays where it is.
+    window.descriptors = unsafe { segments::descriptors(&raw const window.task) };
+    window.gates = Gates::new(&Entries::of(false));
+    // SAFETY: so do the tables; every gate leads to `trap`'s entries.
+    unsafe { segments::load(&window.descriptors, &window.gates) };
     // SAFETY: GS is the kernel's; loading its selector just zeroed it.
-    unsafe { write_msr(msr::GS_BASE, core.addr() as u64) };
+    unsafe { write_msr(msr::GS_BASE, address) };
     // SAFETY: user mode starts with GS base zero.
     unsafe { write_msr(msr::USER_GS_BASE, 0) };
-    this
+    core
 }
 
 impl Core {
-    fn new(block: *mut Block, number: u32, stack: u64) -> Self {
-        let address = block.addr() + offset_of!(Block, core);
-        let task = (address + offset_of!(Window, task)) as *const TaskStateSegment;
-        let window = Window {
-            this: ptr::with_exposed_provenance_mut(address),
-            stack,
-            context: ptr::null_mut(),
-            scratch: 0,
-            kernel_root: 0,
-            user_root: 0,
-            nmis: 0,
-            data_selector: KERNEL_DATA,
-            task: segments::task_state(|stack| (address - Window::above_stack(stack)) as u64),
-            // SAFETY: the block is the core's for good.
-            descriptors: unsafe { segments::descriptors(task) },
-            gates: Gates::new(&Entries::of(false)),
-        };
-        Self {
-            window,
-            block,
-            number,
-            running: false,
-            separate: false,
-            kernel: MaybeUninit::uninit(),
-        }
-    }
-
     /// The core that this runs on, or null before [`install`].
     pub(crate) fn current() -> *const Self {
         // SAFETY: every processor with long mode has the register.
@@ -219,9 +193,8 @@ impl Core {
         if !separate {
             return space.root;
         }
-        // SAFETY: this is the only reference to what is part of the core's own block.
-        let tables = unsafe { &mut (*self.block).shown.0 };
-        show_window(tables, self.window_range(), space.flags)
+        let window = self.window_range();
+        show_window(&mut self.shown.0, window, space.flags)
     }
 
     /// What user address spaces show where the kernel has a page table of its own: the window and the
@@ -233,9 +206,7 @@ impl Core {
 
     /// Slots for its interrupts.
     pub(crate) fn irq_slots(&self) -> PhysAddr {
-        // SAFETY: only the field's address is taken.
-        let slots = unsafe { &raw const (*self.block).irq_slots };
-        PhysAddr(layout::physical(slots.addr() as u64))
+        PhysAddr(layout::physical((&raw const self.irq_slots).addr() as u64))
     }
 
     /// The kernel instance.

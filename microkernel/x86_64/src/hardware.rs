@@ -3,9 +3,7 @@
 use crate::address_space::KERNEL_ENTRIES;
 use crate::core_local::Window;
 use crate::instance::Blueprint;
-use crate::instructions::{
-    in8, in16, in32, invalidate_page, out8, out16, out32, stop, time_stamp, write_cr3, write_msr,
-};
+use crate::instructions::{port_in, port_out, stop, time_stamp, write_cr3, write_msr};
 use crate::io_apic::IoApics;
 use crate::irq_lines::{IrqLines, Pin};
 use crate::layout;
@@ -18,6 +16,8 @@ use kernel_core::objects::{Context, FpuState, PageTable, Tcb};
 use kernel_core::{
     CoreControl, InterruptTrigger, KernelObject, Link, Machine, PhysAddr, PortWidth, Ref, Ticks,
 };
+use x86_64::VirtAddr;
+use x86_64::instructions::tlb;
 
 /// FS and GS bases are user addresses: bits above are cut off.
 const USER_ADDRESS: u64 = (1 << 47) - 1;
@@ -87,7 +87,7 @@ impl Hardware {
     /// instance is to hear of it.
     pub(crate) fn accept_interrupt(&mut self, vector: u8) -> bool {
         let arrival = self.lines.arrive(vector);
-        self.set_pin_masked(arrival.hold, true);
+        self.io_apics.set_masked(arrival.hold, true);
         self.local_apic.end_of_interrupt();
         arrival.deliver
     }
@@ -174,12 +174,6 @@ impl Hardware {
             unsafe { write_msr(msr::PREDICTION_COMMAND, 1) };
         }
     }
-
-    fn set_pin_masked(&self, pin: Option<Pin>, masked: bool) {
-        if let Some(pin) = pin {
-            self.io_apics.set_masked(pin, masked);
-        }
-    }
 }
 
 impl Machine for Hardware {
@@ -254,7 +248,7 @@ impl Machine for Hardware {
         // Without PCIDs another space's translations went when this one was loaded, and a separate
         // kernel's root loads none.
         if self.root == root && !self.guards.separate {
-            invalidate_page(vaddr);
+            tlb::flush(VirtAddr::new_truncate(vaddr));
         }
     }
 
@@ -272,7 +266,7 @@ impl Machine for Hardware {
     fn route_ioapic(&mut self, ioapic: u8, pin: u8, trigger: InterruptTrigger, vector: u8) {
         let pin = Pin { io_apic: ioapic, pin, level: trigger.level };
         let old = self.lines.route(vector, pin);
-        self.set_pin_masked(old, true);
+        self.io_apics.set_masked(old, true);
         let target = u8::try_from(self.local_apic.id()).unwrap_or(u8::MAX);
         let vector = IRQ_VECTOR_BASE + vector;
         self.io_apics.route(pin, trigger.active_low, vector, target);
@@ -284,7 +278,7 @@ impl Machine for Hardware {
 
     fn unmask_interrupt(&mut self, vector: u8) {
         let release = self.lines.unmask(vector);
-        self.set_pin_masked(release.pin, false);
+        self.io_apics.set_masked(release.pin, false);
         if release.resend {
             self.local_apic.send(self.apic(), IRQ_VECTOR_BASE + vector);
         }
@@ -292,7 +286,7 @@ impl Machine for Hardware {
 
     fn mask_interrupt(&mut self, vector: u8) {
         let pin = self.lines.mask(vector);
-        self.set_pin_masked(pin, true);
+        self.io_apics.set_masked(pin, true);
     }
 
     fn cores(&self) -> u32 {
@@ -317,18 +311,18 @@ impl Machine for Hardware {
 
     fn port_in(&mut self, port: u16, width: PortWidth) -> u32 {
         match width {
-            PortWidth::Byte => in8(port).into(),
-            PortWidth::Word => in16(port).into(),
-            PortWidth::Long => in32(port),
+            PortWidth::Byte => port_in::<u8>(port).into(),
+            PortWidth::Word => port_in::<u16>(port).into(),
+            PortWidth::Long => port_in(port),
         }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the width says how much counts")]
     fn port_out(&mut self, port: u16, width: PortWidth, value: u32) {
         match width {
-            PortWidth::Byte => out8(port, value as u8),
-            PortWidth::Word => out16(port, value as u16),
-            PortWidth::Long => out32(port, value),
+            PortWidth::Byte => port_out(port, value as u8),
+            PortWidth::Word => port_out(port, value as u16),
+            PortWidth::Long => port_out(port, value),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::partition::Partition;
 use crate::processor::{Features, Guards};
 use core::ops::Range;
 use heapless::Vec;
-use kernel_core::{BootError, BootInput, Kernel, RegionList, Share};
+use kernel_core::{BootError, BootInput, Kernel, RegionList};
 
 pub(crate) const PAGE: u64 = 4096;
 
@@ -80,11 +80,9 @@ impl Blueprint {
             boot_tsc: self.boot_time,
             node_id: core.into(),
             num_nodes: self.cores().into(),
-            share: Share {
-                apic_id: kernel.machine.apic(),
-                pool: self.partition.pool.clone(),
-                private: start..start + own.bytes(),
-            },
+            apic_id: kernel.machine.apic(),
+            pool: self.partition.pool.clone(),
+            private: start..start + own.bytes(),
         })
     }
 

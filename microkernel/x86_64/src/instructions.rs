@@ -1,34 +1,20 @@
 //! Instructions that Rust has no words for, by the names that the kernel uses.
 
 use core::arch::asm;
-use x86_64::instructions::port::Port;
-use x86_64::registers::control::Cr2;
+use x86_64::instructions::port::{Port, PortRead, PortWrite};
 use x86_64::registers::model_specific::Msr;
 
-macro_rules! ports {
-    ($($(#[$doc:meta])* $input:ident, $output:ident: $type:ty;)*) => {
-        $($(#[$doc])*
-        pub(crate) fn $input(port: u16) -> $type {
-            // SAFETY: IN changes no memory of the kernel's.
-            unsafe { Port::new(port).read() }
-        }
-
-        /// Writes a port. What devices do with it is up to whoever chose port and value: the
-        /// kernel's own are listed in `legacy` and `serial`, others need an I/O port capability.
-        pub(crate) fn $output(port: u16, value: $type) {
-            // SAFETY: OUT changes no memory of the kernel's.
-            unsafe { Port::new(port).write(value) };
-        })*
-    };
+/// Reads a port, as wide as the value is.
+pub(crate) fn port_in<T: PortRead>(port: u16) -> T {
+    // SAFETY: IN changes no memory of the kernel's.
+    unsafe { Port::<T>::new(port).read() }
 }
 
-ports! {
-    /// Reads an 8-bit port.
-    in8, out8: u8;
-    /// Reads a 16-bit port.
-    in16, out16: u16;
-    /// Reads a 32-bit port.
-    in32, out32: u32;
+/// Writes a port. What devices do with it is up to whoever chose port and value: the kernel's own are
+/// listed in `legacy` and `serial`, others need an I/O port capability.
+pub(crate) fn port_out<T: PortWrite>(port: u16, value: T) {
+    // SAFETY: OUT changes no memory of the kernel's.
+    unsafe { Port::<T>::new(port).write(value) };
 }
 
 /// The time stamp counter.
@@ -64,11 +50,6 @@ pub(crate) fn memory_fence() {
     unsafe { asm!("mfence", "lfence", options(nostack, preserves_flags)) };
 }
 
-/// The address that the last page fault was about.
-pub(crate) fn fault_address() -> u64 {
-    Cr2::read_raw()
-}
-
 /// Activates a page-table root and forgets all translations that are not global.
 ///
 /// # Safety
@@ -77,13 +58,6 @@ pub(crate) fn fault_address() -> u64 {
 pub(crate) unsafe fn write_cr3(root: u64) {
     // SAFETY: the caller vouches for the root; the kernel's half stays as it is.
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
-}
-
-/// Forgets the translations of one page.
-#[inline]
-pub(crate) fn invalidate_page(address: u64) {
-    // SAFETY: forgetting a translation changes nothing but speed.
-    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) };
 }
 
 /// Stops this core for good.

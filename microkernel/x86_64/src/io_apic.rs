@@ -55,9 +55,9 @@ impl IoApics {
         }
     }
 
-    /// Masks a pin, or lets it through.
-    pub(crate) fn set_masked(&self, pin: Pin, masked: bool) {
-        if let Some((io_apic, entry)) = self.entry(pin) {
+    /// Masks a pin, if there is one, or lets it through.
+    pub(crate) fn set_masked(&self, pin: Option<Pin>, masked: bool) {
+        if let Some((io_apic, entry)) = pin.and_then(|pin| self.entry(pin)) {
             let old = io_apic.read(entry);
             io_apic.write(entry, if masked { old | MASKED } else { old & !MASKED });
         }

@@ -44,7 +44,6 @@ unsafe extern "C" {
     static rodata_start: u8;
     static rodata_end: u8;
     static data_start: u8;
-    static data_end: u8;
     static stack_guard: u8;
     static stack_bottom: u8;
     static stack_top: u8;
@@ -70,8 +69,6 @@ addresses! {
     data: data_start..stack_guard,
     /// The boot core's stack.
     stack: stack_bottom..stack_top,
-    /// What lies between the stack and the end of the variables.
-    data_after_stack: stack_top..data_end,
 }
 
 /// The image, symbols included, physically.

@@ -2,16 +2,16 @@
 //! stamp counter is measured against.
 
 use crate::calibration::{Clocks, Reference};
-use crate::instructions::{in32, out8, time_stamp};
+use crate::instructions::{port_in, port_out, time_stamp};
 
 /// Moves the two 8259 interrupt controllers' vectors out of the exceptions' way, and masks them.
 pub(crate) fn silence_interrupt_controllers() {
     for (port, first_vector, wiring) in [(0x20, 0x20, 1 << 2), (0xa0, 0x28, 2)] {
-        out8(port, 0x11);
-        out8(port + 1, first_vector);
-        out8(port + 1, wiring);
-        out8(port + 1, 0x01);
-        out8(port + 1, 0xff);
+        port_out::<u8>(port, 0x11);
+        port_out::<u8>(port + 1, first_vector);
+        port_out::<u8>(port + 1, wiring);
+        port_out::<u8>(port + 1, 0x01);
+        port_out::<u8>(port + 1, 0xff);
     }
 }
 
@@ -32,6 +32,6 @@ impl Clocks for PowerTimer {
     }
 
     fn reference(&mut self) -> u64 {
-        in32(self.port).into()
+        port_in::<u32>(self.port).into()
     }
 }

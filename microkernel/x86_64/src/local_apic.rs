@@ -62,11 +62,10 @@ enum Access {
 /// How the timer is programmed.
 #[derive(Clone, Copy)]
 enum Timer {
-    /// Not yet.
-    Stopped,
     /// With the time stamp counter's value at which to fire.
     Deadline,
-    /// With a count; ticks of the timer per 2^32 ticks of the time stamp counter.
+    /// With a count; ticks of the timer per 2^32 ticks of the time stamp counter: zero before that is
+    /// measured.
     Count(u64),
 }
 
@@ -94,7 +93,7 @@ impl LocalApic {
         // SAFETY: CPUID named a local APIC, so the register exists.
         let base = unsafe { read_msr(msr::APIC_BASE) };
         let access = if base & X2APIC != 0 { Access::Msr } else { Access::Memory(mapped) };
-        Self { physical, access, timer: Timer::Stopped, deadline: NEVER, programmed: NEVER }
+        Self { physical, access, timer: Timer::Count(0), deadline: NEVER, programmed: NEVER }
     }
 
     /// Enables this core's controller, everything masked but NMI on line 1 and the timer.
@@ -139,7 +138,6 @@ impl LocalApic {
 
     fn arm_timer(&self) {
         match self.timer {
-            Timer::Stopped => {}
             Timer::Deadline => {
                 self.write(Register::TimerVector, DEADLINE_MODE | u32::from(TIMER_VECTOR));
             }
@@ -181,7 +179,6 @@ impl LocalApic {
     fn program(&mut self, deadline: u64) {
         self.programmed = deadline;
         match self.timer {
-            Timer::Stopped => {}
             // SAFETY: CPUID named the mode; zero would disarm, so the least is one.
             Timer::Deadline => unsafe { write_msr(msr::TSC_DEADLINE, deadline.max(1)) },
             Timer::Count(rate) => {

@@ -4,7 +4,7 @@ use crate::core_local::Core;
 use crate::instructions::stop;
 use crate::layout;
 use crate::serial::Serial;
-use crate::symbols::{Location, SymbolTable};
+use crate::symbols::SymbolTable;
 use crate::trap::KernelFault;
 use core::arch::asm;
 use core::fmt::{self, Write};
@@ -12,6 +12,7 @@ use core::ops::Range;
 use core::panic::PanicInfo;
 use kernel_core::Machine as _;
 use kernel_core::objects::Context;
+use x86_64::structures::idt::ExceptionVector;
 
 /// Frames of a backtrace that are printed at most.
 const MAX_FRAMES: usize = 32;
@@ -53,7 +54,11 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
 
 /// A fault of the kernel's own code: prints the registers, and ends.
 pub(crate) fn kernel_fault(fault: &KernelFault, fault_address: u64) -> ! {
-    line!("\nD3OS kernel panic: {} in the kernel", fault.name());
+    let what = if fault.hit_guard() { "stack overflow" } else { "fault" };
+    line!("\nD3OS kernel panic: {what} in the kernel");
+    if let Ok(exception) = ExceptionVector::try_from(fault.vector.to_le_bytes()[0]) {
+        line!("{exception:?} exception");
+    }
     let KernelFault { vector, error_code, rip, cs, rflags, rsp, ss, .. } = fault;
     line!("vector {vector} error {error_code:#x} cr2 {fault_address:#018x} cs {cs:#x} ss {ss:#x}");
     line!("rip {rip:#018x} rsp {rsp:#018x} rflags {rflags:#x}");
@@ -90,35 +95,31 @@ fn print_thread() {
 fn print_backtrace(first: Option<u64>, frame_pointer: u64) {
     let symbols = SymbolTable::new(layout::symbol_table());
     line!("backtrace:");
-    for address in first.into_iter().chain(Frames(frame_pointer)).take(MAX_FRAMES) {
+    for address in first.into_iter().chain(return_addresses(frame_pointer)).take(MAX_FRAMES) {
         print_frame(symbols, address);
     }
 }
 
 fn print_frame(symbols: Option<SymbolTable<'_>>, address: u64) {
     match symbols.and_then(|symbols| symbols.locate(address)) {
-        Some(Location { name, offset }) => line!("  {address:#018x} {name}+{offset:#x}"),
+        Some((name, offset)) => line!("  {address:#018x} {name}+{offset:#x}"),
         None => line!("  {address:#018x}"),
     }
 }
 
 /// Return addresses, by following frame pointers within the kernel's stack.
-struct Frames(u64);
-
-impl Iterator for Frames {
-    type Item = u64;
-
-    fn next(&mut self) -> Option<u64> {
-        let stack = current_stack();
-        let frame = self.0;
-        if !frame.is_multiple_of(8) || frame < stack.start || frame > stack.end - 16 {
-            return None;
-        }
-        let frame = frame as *const [u64; 2];
+fn return_addresses(frame_pointer: u64) -> impl Iterator<Item = u64> {
+    let stack = current_stack();
+    let frame_at = move |place: u64| {
+        let inside = place.is_multiple_of(8) && place >= stack.start && place <= stack.end - 16;
         // SAFETY: aligned, and both words lie in the kernel's stack.
-        let [caller, return_address] = unsafe { frame.read() };
-        // Callers' frames lie above: so the walk ends.
-        self.0 = if caller > self.0 { caller } else { 0 };
-        layout::text().contains(&return_address).then_some(return_address)
-    }
+        inside.then(|| (place, unsafe { (place as *const [u64; 2]).read() }))
+    };
+    let first = frame_at(frame_pointer);
+    // Callers' frames lie above: so the walk ends.
+    let caller = move |(place, [caller, _]): &(u64, [u64; 2])| {
+        Some(*caller).filter(|caller| caller > place).and_then(&frame_at)
+    };
+    let addresses = core::iter::successors(first, caller).map(|(_, [_, address])| address);
+    addresses.take_while(|address| layout::text().contains(address))
 }

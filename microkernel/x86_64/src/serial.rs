@@ -1,6 +1,6 @@
 //! The kernel's console: COM1, polled, and no more than a wish: without one nothing is printed.
 
-use crate::instructions::{in8, out8};
+use crate::instructions::{port_in, port_out};
 use core::fmt;
 
 const PORT: u16 = 0x3f8;
@@ -24,22 +24,22 @@ impl Serial {
     pub(crate) fn initialise(self) {
         const DIVISOR_LATCH: u8 = 0x80;
         const EIGHT_BITS: u8 = 3;
-        out8(INTERRUPTS, 0);
-        out8(LINE_CONTROL, DIVISOR_LATCH | EIGHT_BITS);
-        out8(PORT, 1);
-        out8(INTERRUPTS, 0);
-        out8(LINE_CONTROL, EIGHT_BITS);
-        out8(FIFO, 0x07);
-        out8(MODEM_CONTROL, 0x03);
+        port_out::<u8>(INTERRUPTS, 0);
+        port_out::<u8>(LINE_CONTROL, DIVISOR_LATCH | EIGHT_BITS);
+        port_out::<u8>(PORT, 1);
+        port_out::<u8>(INTERRUPTS, 0);
+        port_out::<u8>(LINE_CONTROL, EIGHT_BITS);
+        port_out::<u8>(FIFO, 0x07);
+        port_out::<u8>(MODEM_CONTROL, 0x03);
     }
 
     /// Sends a byte once there is room; gives up if there never is.
     pub(crate) fn put(self, byte: u8) {
         for _ in 0..PATIENCE {
-            match in8(LINE_STATUS) {
+            match port_in(LINE_STATUS) {
                 ABSENT => return,
                 status if status & TRANSMITTER_EMPTY != 0 => {
-                    out8(PORT, byte);
+                    port_out::<u8>(PORT, byte);
                     return;
                 }
                 _ => core::hint::spin_loop(),

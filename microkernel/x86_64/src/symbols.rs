@@ -1,8 +1,9 @@
 //! The kernel's symbol table, which the build appends to the image as a segment of its own:
-//! magic (u64), count (u32), bytes of strings (u32), then per symbol address (u64), offset of its
-//! name (u32), length of its name (u32), ascending by address; then the strings.
+//! magic (u64), count (u64), then per symbol its address (u64) and name (120 bytes, cut or filled up
+//! with zeroes), ascending by address.
 
-use zerocopy::little_endian::{U32, U64};
+use crate::bytes::until_nul;
+use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// First word of the table.
@@ -10,68 +11,46 @@ pub const MAGIC: u64 = 0x5359_4d53_4433_4f53;
 /// Bytes before the first symbol.
 pub const HEADER: usize = size_of::<Header>();
 /// Larger tables are not believed.
-const MAX_BYTES: usize = 16 << 20;
+const MAX_SYMBOLS: u64 = 1 << 16;
 
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Header {
     magic: U64,
-    count: U32,
-    strings: U32,
+    count: U64,
 }
 
 #[derive(Debug, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Symbol {
     address: U64,
-    name: U32,
-    name_length: U32,
+    name: [u8; 120],
 }
 
 /// A checked symbol table.
 #[derive(Clone, Copy, Debug)]
-pub struct SymbolTable<'a> {
-    symbols: &'a [Symbol],
-    strings: &'a [u8],
-}
-
-/// A place in the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Location<'a> {
-    /// The function.
-    pub name: &'a str,
-    /// Bytes into it.
-    pub offset: u64,
-}
+pub struct SymbolTable<'a>(&'a [Symbol]);
 
 /// Bytes of the whole table, by its first [`HEADER`] bytes; `None` if there is none.
 pub fn table_length(header: &[u8]) -> Option<usize> {
-    let (header, _) = Header::ref_from_prefix(header).ok()?;
-    let symbols = usize::try_from(header.count.get()).ok()?.checked_mul(size_of::<Symbol>())?;
-    let strings = usize::try_from(header.strings.get()).ok()?;
-    let length = symbols.checked_add(HEADER)?.checked_add(strings)?;
-    (header.magic.get() == MAGIC && length <= MAX_BYTES).then_some(length)
+    let (Header { magic, count }, _) = Header::ref_from_prefix(header).ok()?;
+    let count = Some(count.get()).filter(|count| *count <= MAX_SYMBOLS && *magic == MAGIC)?;
+    Some(HEADER + usize::try_from(count).ok()? * size_of::<Symbol>())
 }
 
 impl<'a> SymbolTable<'a> {
     /// The table that `bytes` begin with.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        let bytes = bytes.get(..table_length(bytes)?)?;
-        let (header, rest) = Header::ref_from_prefix(bytes).ok()?;
-        let count = usize::try_from(header.count.get()).ok()?;
-        let (symbols, strings) = <[Symbol]>::ref_from_prefix_with_elems(rest, count).ok()?;
-        Some(Self { symbols, strings })
+        let symbols = bytes.get(HEADER..table_length(bytes)?)?;
+        <[Symbol]>::ref_from_bytes(symbols).ok().map(Self)
     }
 
-    /// The function that `address` is in: the last symbol at or below it.
-    pub fn locate(&self, address: u64) -> Option<Location<'a>> {
-        let above = self.symbols.partition_point(|symbol| symbol.address.get() <= address);
-        let symbol = self.symbols.get(above.checked_sub(1)?)?;
-        let start = usize::try_from(symbol.name.get()).ok()?;
-        let length = usize::try_from(symbol.name_length.get()).ok()?;
-        let name = self.strings.get(start..start.checked_add(length)?)?;
-        let offset = address.checked_sub(symbol.address.get())?;
-        Some(Location { name: core::str::from_utf8(name).ok()?, offset })
+    /// The function that `address` is in, the last symbol at or below it, and how many bytes into it.
+    pub fn locate(&self, address: u64) -> Option<(&'a str, u64)> {
+        let above = self.0.partition_point(|symbol| symbol.address.get() <= address);
+        let symbol = self.0.get(above.checked_sub(1)?)?;
+        let name = core::str::from_utf8(until_nul(&symbol.name)).ok()?;
+        Some((name, address - symbol.address.get()))
     }
 }
 
@@ -81,19 +60,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn table(symbols: &[(u64, &str)]) -> Vec<u8> {
-        let strings: String = symbols.iter().map(|(_, name)| *name).collect();
         let mut bytes = MAGIC.to_le_bytes().to_vec();
-        bytes.extend(u32::try_from(symbols.len()).unwrap().to_le_bytes());
-        bytes.extend(u32::try_from(strings.len()).unwrap().to_le_bytes());
-        let mut at = 0u32;
+        bytes.extend((symbols.len() as u64).to_le_bytes());
         for (address, name) in symbols {
-            let length = u32::try_from(name.len()).unwrap();
             bytes.extend(address.to_le_bytes());
-            bytes.extend(at.to_le_bytes());
-            bytes.extend(length.to_le_bytes());
-            at += length;
+            bytes.extend(name.as_bytes());
+            bytes.resize(bytes.len() + 120 - name.len(), 0);
         }
-        bytes.extend_from_slice(strings.as_bytes());
         bytes
     }
 
@@ -102,9 +75,9 @@ mod tests {
         let bytes = table(&[(0x1000, "start"), (0x1040, "leave"), (0x2000, "idle")]);
         let table = SymbolTable::new(&bytes).unwrap();
         assert_eq!(table.locate(0xfff), None);
-        assert_eq!(table.locate(0x1000), Some(Location { name: "start", offset: 0 }));
-        assert_eq!(table.locate(0x104f), Some(Location { name: "leave", offset: 15 }));
-        assert_eq!(table.locate(u64::MAX).unwrap().name, "idle");
+        assert_eq!(table.locate(0x1000), Some(("start", 0)));
+        assert_eq!(table.locate(0x104f), Some(("leave", 15)));
+        assert_eq!(table.locate(u64::MAX).unwrap().0, "idle");
     }
 
     #[test]
@@ -116,10 +89,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(mut body in proptest::collection::vec(any::<u8>(), 16..200), count in 0u32..12, address in any::<u64>()) {
+        fn any_bytes_are_survived(mut body in proptest::collection::vec(any::<u8>(), 16..1000), count in 0u64..12, address in any::<u64>()) {
             body[..8].copy_from_slice(&MAGIC.to_le_bytes());
-            body[8..12].copy_from_slice(&count.to_le_bytes());
-            body[12..16].copy_from_slice(&8u32.to_le_bytes());
+            body[8..16].copy_from_slice(&count.to_le_bytes());
             if let Some(table) = SymbolTable::new(&body) {
                 let _ = table.locate(address);
             }

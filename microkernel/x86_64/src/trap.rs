@@ -20,7 +20,6 @@
 //! at any instruction of this code, with either root and either GS.
 
 use crate::core_local::{Core, Window};
-use crate::instructions::fault_address;
 use crate::irq_lines::LAST_VECTOR;
 use crate::local_apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
 use crate::segments::{InterruptStack, USER_CODE, USER_DATA};
@@ -29,6 +28,7 @@ use core::mem::offset_of;
 use d3os_abi::IRQ_VECTOR_BASE;
 use kernel_core::objects::{Context, Tcb};
 use kernel_core::{Event, Next, Ref};
+use x86_64::registers::control::Cr2;
 use x86_64::structures::tss::TaskStateSegment;
 
 /// Bytes from one vector's entry to the next.
@@ -465,7 +465,7 @@ fn on_long_syscall<const SEPARATE: bool>(core: &mut Core, number: i64) -> ! {
 
 extern "C" fn on_trap<const SEPARATE: bool>(core: &mut Core, vector: u8, error_code: u64) -> ! {
     match vector {
-        PAGE_FAULT => on_page_fault::<SEPARATE>(core, fault_address(), error_code),
+        PAGE_FAULT => on_page_fault::<SEPARATE>(core, Cr2::read_raw(), error_code),
         0..32 => handle::<SEPARATE>(core, Event::Exception { vector, error_code }),
         // Among the interrupts' vectors, in the gap between devices and signal lines.
         TIMER_VECTOR => on_timer::<SEPARATE>(core),
@@ -619,26 +619,13 @@ impl KernelFault {
         self.general[Self::RBP]
     }
 
-    /// What happened, in a word.
-    pub(crate) fn name(&self) -> &'static str {
-        match u8::try_from(self.vector) {
-            Ok(0) => "division error",
-            Ok(6) => "invalid opcode",
-            Ok(DOUBLE_FAULT) if self.hit_guard() => "kernel stack overflow",
-            Ok(DOUBLE_FAULT) => "double fault",
-            Ok(GENERAL_PROTECTION) => "general protection fault",
-            Ok(PAGE_FAULT) => "page fault",
-            Ok(MACHINE_CHECK) => "machine check",
-            _ => "exception",
-        }
-    }
-
-    fn hit_guard(&self) -> bool {
+    /// Whether RSP is where a stack that has grown too far ends.
+    pub(crate) fn hit_guard(&self) -> bool {
         let bottom = crate::report::current_stack().start;
         (bottom - 4096..bottom + 256).contains(&self.rsp)
     }
 }
 
 extern "C" fn on_kernel_fault(fault: &KernelFault) -> ! {
-    crate::report::kernel_fault(fault, fault_address())
+    crate::report::kernel_fault(fault, Cr2::read_raw())
 }

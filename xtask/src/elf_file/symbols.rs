@@ -5,13 +5,12 @@
 //!
 //! ```text
 //! 0   magic, u64: 0x53594d53_44334f53
-//! 8   number of entries, u32
-//! 12  bytes of all names, u32
-//! 16  entries by ascending address: { address u64, name's offset u32, name's length u32 }
-//! ..  names, demangled, without separators; offsets count from the first name
+//! 8   number of entries, u64
+//! 16  entries by ascending address: { address u64, name, demangled, cut or filled up with zeroes }
 //! ```
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use elf::ElfBytes;
 use elf::abi::STT_FUNC;
@@ -21,6 +20,8 @@ use super::ElfError;
 
 /// First eight bytes of a table.
 pub(crate) const MAGIC: u64 = 0x5359_4d53_4433_4f53;
+/// Bytes of a name.
+const NAME_BYTES: usize = 120;
 
 /// Makes the table of all functions in an ELF file.
 pub(crate) fn table(file: &[u8]) -> Result<Vec<u8>, ElfError> {
@@ -50,24 +51,14 @@ fn functions(file: &[u8]) -> Result<BTreeMap<u64, String>, ElfError> {
 }
 
 fn encode(functions: &BTreeMap<u64, String>) -> Vec<u8> {
-    let (mut entries, mut names) = (Vec::new(), Vec::new());
-    for (address, name) in functions {
-        entries.extend(address.to_le_bytes());
-        entries.extend(length(names.len()).to_le_bytes());
-        entries.extend(length(name.len()).to_le_bytes());
-        names.extend(name.bytes());
-    }
     let mut table = MAGIC.to_le_bytes().to_vec();
-    table.extend(length(functions.len()).to_le_bytes());
-    table.extend(length(names.len()).to_le_bytes());
-    table.extend(entries);
-    table.extend(names);
+    table.extend((functions.len() as u64).to_le_bytes());
+    for (address, name) in functions {
+        let name = &name[..name.floor_char_boundary(NAME_BYTES)];
+        table.extend(address.to_le_bytes());
+        table.extend(name.bytes().chain(iter::repeat_n(0, NAME_BYTES - name.len())));
+    }
     table
-}
-
-/// Lengths of a kernel's tables, which are far from the limit.
-fn length(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -87,10 +78,12 @@ mod tests {
         });
         let table = table(&file).expect("it has symbols");
         let mut expected = MAGIC.to_le_bytes().to_vec();
-        expected.extend([2, 0, 0, 0, 19, 0, 0, 0]);
-        expected.extend([0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0]);
-        expected.extend([0, 0x20, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 13, 0, 0, 0]);
-        expected.extend(b"_startkernel::entry");
+        expected.extend([2, 0, 0, 0, 0, 0, 0, 0]);
+        for (address, name) in [(0x1000u64, "_start"), (0x2000, "kernel::entry")] {
+            expected.extend(address.to_le_bytes());
+            expected.extend(name.as_bytes());
+            expected.resize(expected.len() + 120 - name.len(), 0);
+        }
         assert_eq!(table, expected);
     }
 

@@ -25,9 +25,6 @@ pub enum ImageError {
     /// An ELF, but not a statically linked 64-bit executable for x86_64.
     #[error("it is not a static 64-bit x86_64 executable")]
     WrongKind,
-    /// Nothing to load.
-    #[error("it has no segment to load")]
-    Empty,
     /// More segments than an image may have.
     #[error("it has more than {MAX_SEGMENTS} segments to load")]
     TooManySegments,
@@ -98,16 +95,13 @@ impl<'a> RootImage<'a> {
             return Err(ImageError::WrongKind);
         }
         let mut segments = Vec::<Segment<'a>, MAX_SEGMENTS>::new();
-        let headers = elf.segments().ok_or(ImageError::Empty)?;
+        let headers = elf.segments().ok_or(ImageError::Malformed)?;
         for header in headers.iter().filter(|h| h.p_type == PT_LOAD && h.p_memsz > 0) {
             let segment = Segment::parse(&header, &elf)?;
             if segments.last().is_some_and(|last| segment.start < last.end) {
                 return Err(ImageError::SegmentOrder);
             }
             segments.push(segment).map_err(|_| ImageError::TooManySegments)?;
-        }
-        if segments.is_empty() {
-            return Err(ImageError::Empty);
         }
         let entry = header.e_entry;
         if !segments.iter().any(|s| (s.start..s.end).contains(&entry)) {

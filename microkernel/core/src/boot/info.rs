@@ -1,16 +1,13 @@
 //! BootInfo and its extra chunks, as bytes in the root task's frames.
 
 use super::image::PAGE_BYTES;
-use super::{BootInput, MAX_COMMAND_LINE, MAX_RSDP, Share};
+use super::{BootInput, Framebuffer, MAX_COMMAND_LINE, MAX_RSDP};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::Ref;
-use d3os_abi::{FIRST_SIGNAL_VECTOR, MachineChunk, SIGNAL_LINES, SlotRegion, chunk};
-use heapless::Vec;
+use d3os_abi::{FIRST_SIGNAL_VECTOR, MachineChunk, SIGNAL_LINES, chunk};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Pages that extra BootInfo takes at most.
-pub(super) const MAX_EXTRA_PAGES: usize = 2;
 /// Entries of the memory map that are told, as many as seL4's structure holds.
 const MAX_MAP_ENTRIES: usize = 50;
 const MAP_ENTRY_BYTES: usize = 24;
@@ -39,58 +36,29 @@ impl<M: Machine> Kernel<M> {
         let bytes = words.as_bytes();
         self.get_mut(page).bytes[offset..][..bytes.len()].copy_from_slice(bytes);
     }
-
-    /// Writes regions of slots into a page.
-    pub(super) fn put_regions(&mut self, page: Ref<Page>, offset: usize, regions: &[SlotRegion]) {
-        for (region, place) in regions.iter().zip((offset..).step_by(size_of::<SlotRegion>())) {
-            self.put_words(page, place, &[region.start, region.end]);
-        }
-    }
-
-    /// Writes extra BootInfo.
-    pub(super) fn write_extra(
-        &mut self,
-        pages: &Vec<Ref<Page>, MAX_EXTRA_PAGES>,
-        input: &BootInput<'_>,
-        findings: Findings,
-    ) {
-        let mut offset = 0;
-        for_each_extra(input, findings, |bytes| {
-            for &byte in bytes {
-                if let Some(&page) = pages.get(offset / PAGE_BYTES) {
-                    self.get_mut(page).bytes[offset % PAGE_BYTES] = byte;
-                }
-                offset += 1;
-            }
-        });
-    }
 }
 
-/// Bytes of extra BootInfo.
-pub(super) fn extra_bytes(input: &BootInput<'_>) -> u64 {
-    let mut length = 0;
-    for_each_extra(input, Findings::default(), |bytes| length += bytes.len() as u64);
-    length
+/// Extra BootInfo as it is written into its page, for which no chunk is too long.
+struct Extra<'a> {
+    page: &'a mut Page,
+    length: usize,
 }
 
-/// Tells `put` the bytes of extra BootInfo in order. D3OS's own chunk comes first, padded, so that
-/// its words are aligned; the others have the lengths that readers of seL4's know.
-fn for_each_extra(input: &BootInput<'_>, findings: Findings, mut put: impl FnMut(&[u8])) {
-    machine_chunk(input, findings, &mut put);
+/// Writes extra BootInfo into a page of zeroes. Returns how many bytes it takes.
+///
+/// D3OS's own chunk comes first, padded, so that its words are aligned; the others have the lengths
+/// that readers of seL4's know.
+pub(super) fn write_extra(page: &mut Page, input: &BootInput<'_>, findings: Findings) -> u64 {
+    let mut extra = Extra { page, length: 0 };
+    extra.put_machine(input, findings);
     let rsdp = &input.rsdp[..input.rsdp.len().min(MAX_RSDP)];
-    put_header(chunk::ACPI_RSDP, rsdp.len(), &mut put);
-    put(rsdp);
-    if let Some(framebuffer) = input.framebuffer {
-        put_header(chunk::FRAMEBUFFER, framebuffer.len(), &mut put);
-        put(&framebuffer);
+    extra.put_chunk(chunk::ACPI_RSDP, rsdp);
+    if let Some(framebuffer) = &input.framebuffer {
+        extra.put_chunk(chunk::FRAMEBUFFER, framebuffer);
     }
-    memory_map_chunk(input, &mut put);
-    put_header(chunk::TSC_FREQUENCY, 4, &mut put);
-    put(&input.tsc_mhz.to_le_bytes());
-}
-
-fn put_header(id: u64, payload: usize, put: &mut impl FnMut(&[u8])) {
-    put([id, payload as u64 + 16].as_bytes());
+    extra.put_memory_map(input);
+    extra.put_chunk(chunk::TSC_FREQUENCY, &input.tsc_mhz.to_le_bytes());
+    extra.length as u64
 }
 
 /// A length as chunks hold it; all of theirs are small.
@@ -98,30 +66,58 @@ fn length_field(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-fn machine_chunk(input: &BootInput<'_>, findings: Findings, put: &mut impl FnMut(&[u8])) {
-    let line = &input.command_line[..input.command_line.len().min(MAX_COMMAND_LINE)];
-    let padding = line.len().next_multiple_of(8) - line.len();
-    put_header(chunk::D3OS_MACHINE, size_of::<MachineChunk>() + line.len() + padding, put);
-    put([input.cores_present, length_field(line.len())].as_bytes());
-    put([input.boot_tsc, findings.ram, findings.kernel].as_bytes());
-    let Share { apic_id, pool, private } = &input.share;
-    put([*apic_id, SIGNAL_LINES.into()].as_bytes());
-    put([FIRST_SIGNAL_VECTOR.into(), pool.start, pool.end - pool.start].as_bytes());
-    put([private.start, private.end - private.start, findings.core_control].as_bytes());
-    put(line);
-    put(&[0; 8][..padding]);
-}
+impl Extra<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.page.bytes[self.length..][..bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+    }
 
-/// Multiboot entries: bytes that follow (20), base, length, type (1: RAM, 2: reserved).
-fn memory_map_chunk(input: &BootInput<'_>, put: &mut impl FnMut(&[u8])) {
-    let usable = input.usable.iter().map(|range| (range, 1u32));
-    let entries = usable.chain(input.unusable.iter().map(|range| (range, 2)));
-    let bytes = entries.clone().take(MAX_MAP_ENTRIES).count() * MAP_ENTRY_BYTES;
-    put_header(chunk::MEMORY_MAP, 4 + bytes, put);
-    put(&length_field(bytes).to_le_bytes());
-    for (range, kind) in entries.take(MAX_MAP_ENTRIES) {
-        put(&20u32.to_le_bytes());
-        put([range.start, range.end - range.start].as_bytes());
-        put(&kind.to_le_bytes());
+    fn put_header(&mut self, id: u64, payload: usize) {
+        self.put([id, payload as u64 + 16].as_bytes());
+    }
+
+    fn put_chunk(&mut self, id: u64, payload: &[u8]) {
+        self.put_header(id, payload.len());
+        self.put(payload);
+    }
+
+    fn put_machine(&mut self, input: &BootInput<'_>, findings: Findings) {
+        let line = &input.command_line[..input.command_line.len().min(MAX_COMMAND_LINE)];
+        let padding = line.len().next_multiple_of(8) - line.len();
+        let payload = size_of::<MachineChunk>() + line.len() + padding;
+        self.put_header(chunk::D3OS_MACHINE, payload);
+        self.put([input.cores_present, length_field(line.len())].as_bytes());
+        self.put([input.boot_tsc, findings.ram, findings.kernel].as_bytes());
+        let BootInput { apic_id, pool, private, .. } = input;
+        self.put([*apic_id, SIGNAL_LINES.into()].as_bytes());
+        self.put([FIRST_SIGNAL_VECTOR.into(), pool.start, pool.end - pool.start].as_bytes());
+        let bytes = private.end - private.start;
+        self.put([private.start, bytes, findings.core_control].as_bytes());
+        self.put(line);
+        self.length += padding;
+    }
+
+    /// Multiboot entries: bytes that follow (20), base, length, type (1: RAM, 2: reserved).
+    fn put_memory_map(&mut self, input: &BootInput<'_>) {
+        let usable = input.usable.iter().map(|range| (range, 1u32));
+        let entries = usable.chain(input.unusable.iter().map(|range| (range, 2)));
+        let bytes = entries.clone().take(MAX_MAP_ENTRIES).count() * MAP_ENTRY_BYTES;
+        self.put_header(chunk::MEMORY_MAP, 4 + bytes);
+        self.put(&length_field(bytes).to_le_bytes());
+        for (range, kind) in entries.take(MAX_MAP_ENTRIES) {
+            self.put(&20u32.to_le_bytes());
+            self.put([range.start, range.end - range.start].as_bytes());
+            self.put(&kind.to_le_bytes());
+        }
     }
 }
+
+/// What its chunks take at most: five headers, and what can be long.
+const MAX_EXTRA_BYTES: usize = 5 * 16
+    + size_of::<MachineChunk>()
+    + MAX_COMMAND_LINE
+    + MAX_RSDP
+    + size_of::<Framebuffer>()
+    + MAX_MAP_ENTRIES * MAP_ENTRY_BYTES
+    + 8;
+const _: () = assert!(MAX_EXTRA_BYTES <= PAGE_BYTES);

@@ -1,7 +1,7 @@
 //! Making the root task: its capabilities, address space, image, thread and untyped memory.
 
 use super::image::{ImageError, PAGE, PAGE_BYTES, RootImage};
-use super::info::{self, Findings, MAX_EXTRA_PAGES, Page};
+use super::info::{Findings, Page, write_extra};
 use super::memory::Memory;
 use super::regions::{Piece, RegionList};
 use super::{BootError, BootInput};
@@ -20,10 +20,9 @@ use core::mem::offset_of;
 use core::ops::Range;
 use d3os_abi::{
     BootInfo, CapRights, FrameSize, MAX_UNTYPED_BITS, MAX_UNTYPED_DESCRIPTORS,
-    MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS, SLOT_SIZE_BITS, SlotRegion, USER_TOP,
-    UntypedDescriptor, size_bits, slot,
+    MIN_SCHED_CONTEXT_BITS, MIN_UNTYPED_BITS, SLOT_SIZE_BITS, USER_TOP, UntypedDescriptor,
+    size_bits, slot,
 };
-use heapless::Vec;
 
 /// log2 of the slots of the root task's CNode.
 const CNODE_BITS: u8 = 13;
@@ -43,37 +42,37 @@ const NO_IOMMU: u64 = u64::MAX;
 const THREAD_NAME: &[u8] = b"root task";
 
 /// Where things go in the root task's address space: the IPC buffer follows the image, then
-/// BootInfo and its extra pages.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
-    ipc_buffer: u64,
-    boot_info: u64,
-    extra_bytes: u64,
-    extra_pages: u64,
-}
+/// BootInfo and a page of its extra chunks.
+impl RootImage<'_> {
+    fn ipc_buffer(&self) -> u64 {
+        self.end()
+    }
 
-impl Plan {
-    pub(super) fn new(image: &RootImage<'_>, input: &BootInput<'_>) -> Result<Self, BootError> {
-        let ipc_buffer = image.end();
-        let boot_info = ipc_buffer + PAGE;
-        let extra_bytes = info::extra_bytes(input);
-        let extra_pages = extra_bytes.div_ceil(PAGE);
+    fn boot_info(&self) -> u64 {
+        self.end() + PAGE
+    }
+
+    fn extra(&self) -> u64 {
+        self.end() + 2 * PAGE
+    }
+
+    /// All page ranges, ascending.
+    fn mapped_ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        self.page_ranges().chain(core::iter::once(self.end()..self.extra() + PAGE))
+    }
+
+    /// Checks that there is room for all of it.
+    pub(super) fn check_room(&self) -> Result<(), BootError> {
         let slots = 1 << CNODE_BITS;
         let others = slot::FIRST_FREE + MAX_UNTYPED_DESCRIPTORS as u64 + MAX_OTHER_SLOTS;
-        let (pages, most) = (image.pages(), slots - others);
+        let (pages, most) = (self.pages(), slots - others);
         if pages > most {
             return Err(BootError::ImageTooLarge { pages, most });
         }
-        if boot_info + PAGE + extra_pages * PAGE > USER_TOP {
+        if self.extra() + PAGE > USER_TOP {
             return Err(ImageError::SegmentAddress.into());
         }
-        Ok(Self { ipc_buffer, boot_info, extra_bytes, extra_pages })
-    }
-
-    /// The page ranges of the root task, ascending.
-    fn page_ranges<'a>(&self, image: &'a RootImage<'_>) -> impl Iterator<Item = Range<u64>> + 'a {
-        let end = self.boot_info + PAGE + self.extra_pages * PAGE;
-        image.page_ranges().chain(core::iter::once(self.ipc_buffer..end))
+        Ok(())
     }
 }
 
@@ -82,7 +81,6 @@ pub(super) struct Loader<'a, 'i, M> {
     kernel: &'a mut Kernel<M>,
     input: &'a BootInput<'i>,
     image: &'a RootImage<'i>,
-    plan: Plan,
     memory: &'a mut Memory,
     cnode: Ref<Slot>,
     next_slot: u64,
@@ -96,14 +94,13 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         kernel: &'a mut Kernel<M>,
         input: &'a BootInput<'i>,
         image: &'a RootImage<'i>,
-        plan: Plan,
         memory: &'a mut Memory,
     ) -> Result<Self, BootError> {
         let mut allocate = |bits, purpose| memory.allocate(&mut kernel.machine, bits, purpose);
         let cnode = Ref::at(allocate(CNODE_BITS + SLOT_SIZE_BITS, "the root task's capabilities")?);
         let root = Ref::at(allocate(size_bits::PAGING, "the root task's address space")?);
         let next_slot = slot::FIRST_FREE;
-        Ok(Self { kernel, input, image, plan, memory, cnode, next_slot, root, user_pages: 0 })
+        Ok(Self { kernel, input, image, memory, cnode, next_slot, root, user_pages: 0 })
     }
 
     pub(super) fn run(mut self) -> Result<(), BootError> {
@@ -113,11 +110,14 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         self.insert_next(Cap::SchedControl { core: self.kernel.core });
         let sched_control = self.slots_since(start);
         let paging = self.make_tables()?;
-        let (ipc_buffer, frame) = self.map_page(self.plan.ipc_buffer)?;
+        let (ipc_buffer, frame) = self.map_page(self.image.ipc_buffer())?;
         self.insert(slot::IPC_BUFFER_FRAME, frame);
-        let (boot_info, frame) = self.map_page(self.plan.boot_info)?;
+        let (boot_info, frame) = self.map_page(self.image.boot_info())?;
         self.insert(slot::BOOT_INFO_FRAME, frame);
-        let (extra_pages, extra) = self.map_extra_pages()?;
+        let start = self.next_slot;
+        let (extra, frame) = self.map_page(self.image.extra())?;
+        self.insert_next(frame);
+        let extra_pages = self.slots_since(start);
         let image_frames = self.load_image()?;
         self.make_thread(ipc_buffer.address())?;
         let mut findings = self.measure();
@@ -126,18 +126,15 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
             findings.core_control = self.next_slot;
             self.insert_next(Cap::CoreControl);
         }
-        let (empty, none) =
-            (SlotRegion { start: self.next_slot, end: 1 << CNODE_BITS }, SlotRegion::default());
-        let Self { kernel, input, plan: Plan { extra_bytes, ipc_buffer, .. }, .. } = self;
-        let head = [extra_bytes, input.node_id, input.num_nodes, NO_IOMMU, ipc_buffer];
-        kernel.put_words(boot_info, offset_of!(BootInfo, extra_len), &head);
-        let regions = [empty, none, image_frames, paging, none, extra_pages];
-        kernel.put_regions(boot_info, offset_of!(BootInfo, empty), &regions);
-        let cnode_bits = CNODE_BITS.into();
-        kernel.put_words(boot_info, offset_of!(BootInfo, init_cnode_size_bits), &[cnode_bits, 0]);
-        let regions = [sched_control, untyped];
-        kernel.put_regions(boot_info, offset_of!(BootInfo, sched_control), &regions);
-        kernel.write_extra(&extra, input, findings);
+        let Self { kernel, input, image, next_slot, .. } = self;
+        let extra_bytes = write_extra(kernel.get_mut(extra), input, findings);
+        let head = [extra_bytes, input.node_id, input.num_nodes, NO_IOMMU, image.ipc_buffer()];
+        kernel.put_words(boot_info, 0, &head);
+        // Among the regions stand the root CNode's size and the thread's domain.
+        let (empty, none, cnode) = ([next_slot, 1 << CNODE_BITS], [0; 2], [CNODE_BITS.into(), 0]);
+        let regions =
+            [empty, none, image_frames, paging, none, extra_pages, cnode, sched_control, untyped];
+        kernel.put_words(boot_info, offset_of!(BootInfo, empty), regions.as_flattened());
         Ok(())
     }
 
@@ -149,15 +146,15 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         self.kernel.insert_root(self.slot(index), cap);
     }
 
-    /// Puts a capability into the next free slot. Slots suffice: [`Plan::new`] counted them.
+    /// Puts a capability into the next free slot. Slots suffice: [`RootImage::check_room`] counted them.
     fn insert_next(&mut self, cap: Cap) {
         self.insert(self.next_slot, cap);
         self.next_slot += 1;
     }
 
     /// The slots that were filled since `start`.
-    fn slots_since(&self, start: u64) -> SlotRegion {
-        SlotRegion { start, end: self.next_slot }
+    fn slots_since(&self, start: u64) -> [u64; 2] {
+        [start, self.next_slot]
     }
 
     fn make_control_caps(&mut self) {
@@ -181,12 +178,12 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
     }
 
     /// Makes every table that the image's pages need, a level after the other.
-    fn make_tables(&mut self) -> Result<SlotRegion, BootError> {
+    fn make_tables(&mut self) -> Result<[u64; 2], BootError> {
         let start = self.next_slot;
         for level in [TableLevel::Pdpt, TableLevel::PageDirectory, TableLevel::PageTable] {
             let bits = level.coverage_bits();
             let mut next = 0;
-            for range in self.plan.page_ranges(self.image).filter(|range| !range.is_empty()) {
+            for range in self.image.mapped_ranges().filter(|range| !range.is_empty()) {
                 let end = ((range.end - 1) >> bits) + 1;
                 for index in (range.start >> bits).max(next)..end {
                     self.make_table(level, index << bits)?;
@@ -230,22 +227,8 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         Ok((page, Cap::Frame { base, size, rights, device: false, mapping }))
     }
 
-    fn map_extra_pages(
-        &mut self,
-    ) -> Result<(SlotRegion, Vec<Ref<Page>, MAX_EXTRA_PAGES>), BootError> {
-        let start = self.next_slot;
-        let mut pages = Vec::new();
-        for index in 0..self.plan.extra_pages {
-            let (page, frame) = self.map_page(self.plan.boot_info + (index + 1) * PAGE)?;
-            self.insert_next(frame);
-            // What the chunks can hold fits in MAX_EXTRA_PAGES.
-            let _ = pages.push(page);
-        }
-        Ok((self.slots_since(start), pages))
-    }
-
     /// Every page is readable, writable and executable, as on seL4.
-    fn load_image(&mut self) -> Result<SlotRegion, BootError> {
+    fn load_image(&mut self) -> Result<[u64; 2], BootError> {
         let start = self.next_slot;
         for range in self.image.page_ranges() {
             for vaddr in range.step_by(PAGE_BYTES) {
@@ -291,7 +274,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
         let context = &mut tcb.context;
         context.rip = self.image.entry;
         context.fault_ip = self.image.entry;
-        context.rdi = self.plan.boot_info;
+        context.rdi = self.image.boot_info();
         context.rflags = USER_FLAGS;
         context.full_frame = 1;
     }
@@ -325,7 +308,7 @@ impl<'a, 'i, M: Machine> Loader<'a, 'i, M> {
 
     /// Makes a capability for every piece of memory that is left: device memory first. Where
     /// BootInfo's list is too short for all, the smallest are lost.
-    fn make_untypeds(&mut self, boot_info: Ref<Page>) -> SlotRegion {
+    fn make_untypeds(&mut self, boot_info: Ref<Page>) -> [u64; 2] {
         let Self { kernel, memory, cnode, next_slot, .. } = self;
         let start = *next_slot;
         let Memory { free: ram, device, module, pool, .. } = &mut **memory;

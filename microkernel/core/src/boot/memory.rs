@@ -36,7 +36,7 @@ impl Memory {
         device.remove_all(&free);
         device.remove_all(input.reserved);
         let mut pool = RegionList::default();
-        pool.insert(input.share.pool.clone());
+        pool.insert(input.pool.clone());
         device.remove_all(&pool);
         let ram_bytes = free.bytes();
         free.remove_all(input.reserved);

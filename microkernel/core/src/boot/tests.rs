@@ -2,7 +2,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 
 use super::image::PAGE;
-use super::{BootError, BootInput, Framebuffer, ImageError, RegionList, Share};
+use super::{BootError, BootInput, Framebuffer, ImageError, RegionList};
 use crate::cap::{Asid, Cap, Mapping};
 use crate::invariants::SlotArray;
 use crate::kernel::{Event, Kernel, Next};
@@ -135,13 +135,10 @@ fn input<'a>(memory: &'a Lists, module: &'a [u8]) -> BootInput<'a> {
         boot_tsc: 123_456,
         node_id: 0,
         num_nodes: 1,
-        share: alone(),
+        apic_id: 7,
+        pool: 0..0,
+        private: RAM_BASE..RAM_END,
     }
-}
-
-/// What an instance that has the machine for itself is told.
-fn alone() -> Share {
-    Share { apic_id: 7, pool: 0..0, private: RAM_BASE..RAM_END }
 }
 
 fn kernel() -> Kernel<SimulatedMachine> {
@@ -456,7 +453,7 @@ fn large_memory_stays_whole() {
 #[test]
 fn what_is_missing_is_said() {
     let error = booted(&plain_memory(), &[]).map(|_| ()).unwrap_err();
-    assert_eq!(error, BootError::NoModule);
+    assert_eq!(error, BootError::Image(ImageError::Malformed));
     let tiny = [usable(RAM_BASE, RAM_BASE + 0x9_0000)];
     let error = booted(&tiny, &sample()).map(|_| ()).unwrap_err();
     let BootError::NotEnoughMemory { needed: 0x4_0000, ram: 0x9_0000, .. } = error else {
@@ -480,7 +477,7 @@ fn images_that_cannot_run_are_refused() {
     };
     let one = |vaddr, length: usize, memory| elf(vaddr, &[segment(vaddr, vec![1; length], memory)]);
     refuse(b"not an ELF", ImageError::Malformed);
-    refuse(&elf(0, &[]), ImageError::Empty);
+    refuse(&elf(0, &[]), ImageError::Entry);
     refuse(&one(0x40_0000, 2, 1), ImageError::SegmentBytes);
     refuse(&one(0x800, 1, 1), ImageError::SegmentAddress);
     refuse(&one(USER_TOP - 1, 1, 2), ImageError::SegmentAddress);

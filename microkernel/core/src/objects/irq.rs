@@ -202,7 +202,10 @@ impl<M: Machine> Kernel<M> {
             return Ok(Answer::Empty);
         };
         match request {
-            IrqHandlerRequest::Acknowledge => self.acknowledge(vector),
+            IrqHandlerRequest::Acknowledge => {
+                self.irqs.unacknowledged &= !(1 << vector);
+                self.machine.unmask_interrupt(vector);
+            }
             IrqHandlerRequest::Clear => self.forget_notification(vector)?,
             IrqHandlerRequest::SetNotification { cap, source } => {
                 self.forget_notification(vector)?;
@@ -225,11 +228,6 @@ impl<M: Machine> Kernel<M> {
             self.vacate(slot);
         }
         Ok(())
-    }
-
-    fn acknowledge(&mut self, vector: u8) {
-        self.irqs.unacknowledged &= !(1 << vector);
-        self.machine.unmask_interrupt(vector);
     }
 
     /// The last capability to a handler goes away: the vector is free again.
