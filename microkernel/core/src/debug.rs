@@ -1,5 +1,6 @@
 //! The Debug* system calls of debug builds: printing, naming, halting, telling types.
 
+use crate::cap::RawCap;
 use crate::fault::Fault;
 use crate::objects::{DOMAINS, NAME_LENGTH, Tcb, TcbSlot};
 use crate::{Cap, Kernel, Machine, Ref, TableLevel};
@@ -26,7 +27,7 @@ impl<M: Machine> Kernel<M> {
             Some(Syscall::DebugHalt) => self.machine.halt(),
             Some(Syscall::DebugCapIdentify) => {
                 let slot = self.lookup(thread, argument);
-                let kind = slot.map_or(0, |slot| type_number(self.cap_at(slot)));
+                let kind = slot.map_or(0, |slot| type_number(self.get(slot).raw));
                 self.get_mut(thread).context.rdi = kind;
             }
             Some(Syscall::DebugSnapshot) => self.dump_cspace(thread),
@@ -102,33 +103,16 @@ impl<M: Machine> Kernel<M> {
     }
 }
 
-/// A capability's type: 0 for none; kernel objects even, those of the architecture odd.
-fn type_number(cap: Cap) -> u64 {
-    match cap {
-        Cap::Null => 0,
-        Cap::Frame { .. } => 1,
-        Cap::Untyped { .. } => 2,
+/// seL4's numbers of the types, in the order of [`crate::cap::tag`]: 0 for none; kernel objects even,
+/// those of the architecture odd. For a table that of the highest level stands; seL4 has no signals
+/// and no core control, which are the last two.
+const TYPE_NUMBERS: [u8; 22] =
+    [0, 4, 6, 8, 10, 2, 1, 7, 9, 12, 22, 13, 18, 24, 11, 14, 16, 31, 19, 20, 33, 35];
+
+fn type_number(cap: RawCap) -> u64 {
+    match cap.unpack() {
         Cap::Table { level: TableLevel::PageTable, .. } => 3,
-        Cap::Endpoint { .. } => 4,
         Cap::Table { level: TableLevel::PageDirectory, .. } => 5,
-        Cap::Notification { .. } => 6,
-        Cap::Table { level: TableLevel::Pdpt, .. } => 7,
-        Cap::Reply { .. } => 8,
-        Cap::VSpace { .. } => 9,
-        Cap::CNode { .. } => 10,
-        Cap::AsidControl => 11,
-        Cap::Thread { .. } => 12,
-        Cap::AsidPool { .. } => 13,
-        Cap::IrqControl => 14,
-        Cap::IrqHandler { .. } => 16,
-        Cap::Zombie { .. } => 18,
-        Cap::IoPort { .. } => 19,
-        Cap::Domain => 20,
-        Cap::SchedContext { .. } => 22,
-        Cap::SchedControl { .. } => 24,
-        Cap::IoPortControl => 31,
-        // seL4 has none such.
-        Cap::Signal { .. } => 33,
-        Cap::CoreControl => 35,
+        _ => usize::try_from(cap.tag()).map_or(0, |tag| TYPE_NUMBERS[tag].into()),
     }
 }

@@ -114,11 +114,11 @@ fn root_table(
 }
 
 /// The first of the tables that has this signature, header included.
-fn find<'a>(
-    memory: &'a impl PhysicalMemory,
+fn find(
+    memory: &impl PhysicalMemory,
     mut tables: impl Iterator<Item = u64>,
     signature: [u8; 4],
-) -> Result<Option<&'a [u8]>, AcpiError> {
+) -> Result<Option<&[u8]>, AcpiError> {
     let address = tables.find(|address| memory.bytes(*address, 4) == Some(&signature));
     let damaged = |address| AcpiError::Damaged { table: signature, address };
     address.map(|address| table(memory, address).ok_or(damaged(address))).transpose()
@@ -179,10 +179,6 @@ fn read_madt_entry(platform: &mut Platform, kind: u8, entry: &[u8]) -> Option<()
 /// The timer's port from the FADT (ACPI 6.5, section 5.2.9): the extended address where it is a
 /// port, else the old one.
 fn timer_port(fadt: &[u8]) -> Option<u16> {
-    const HARDWARE_REDUCED: u32 = 1 << 20;
-    if u32_at(fadt, 112)? & HARDWARE_REDUCED != 0 {
-        return None;
-    }
     let is_port = u8_at(fadt, 208) == Some(1);
     let extended = if is_port { u64_at(fadt, 212) } else { None };
     let port = extended.filter(|port| *port != 0).or(u32_at(fadt, 76).map(u64::from))?;

@@ -5,7 +5,7 @@
 use crate::bytes::PhysicalMemory;
 use crate::instructions::write_cr3;
 use crate::layout;
-use crate::window::{Table, Window};
+use crate::window::{Table, Window, index};
 use core::cell::UnsafeCell;
 use core::ops::Range;
 use kernel_core::{PhysAddr, RegionList};
@@ -27,7 +27,7 @@ const BOOTSTRAP_END: u64 = 4 * HUGE_PAGE;
 const PHYSMAP_TABLES: usize = 4;
 /// Entries of a page-table root that the kernel's half has: of RAM, and of the image and devices.
 pub(crate) const KERNEL_ENTRIES: [usize; PHYSMAP_TABLES + 1] = [256, 257, 258, 259, 511];
-/// Tables of 4 KiB pages for the image: 8 MiB with its symbols.
+/// Tables of 4 KiB pages for the image: 8 MiB, as the linker script says, too.
 const IMAGE_TABLES: usize = 4;
 /// Tables of what user space shows: the root, and for the code as for the core's window one at each
 /// level below, of the last another where they reach into it.
@@ -74,9 +74,6 @@ impl PhysicalMemory for BootstrapMemory {
 /// What does not fit the kernel's half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MappingError {
-    /// Bytes of the image, with its symbols.
-    #[error("the kernel's image is to fit 8 MiB; it has {0} bytes")]
-    ImageTooLarge(u64),
     /// No page of RAM below 4 GiB is left for the directories.
     #[error(
         "a processor without 1 GiB pages needs free memory below 4 GiB for page tables; found none"
@@ -134,7 +131,7 @@ pub(crate) unsafe fn build(plan: &Plan<'_>) -> Result<AddressSpace, MappingError
     // SAFETY: the caller promises that this is the only reference.
     let tables = unsafe { &mut *TABLES.0.get() };
     link_tables(tables);
-    map_image(tables, plan)?;
+    map_image(tables, plan.flags);
     for (entry, device) in tables.devices.iter_mut().zip(plan.devices) {
         *entry = device | UNCACHED | plan.flags.data;
     }
@@ -205,27 +202,18 @@ fn link_tables(tables: &mut Tables) {
     }
 }
 
-fn map_image(tables: &mut Tables, plan: &Plan<'_>) -> Result<(), MappingError> {
-    let image_end = layout::image_end();
-    let size = image_end - layout::KERNEL_BASE;
-    if size > IMAGE_TABLES as u64 * LARGE_PAGE {
-        return Err(MappingError::ImageTooLarge(size));
-    }
-    let Flags { code, constants, data } = plan.flags;
+fn map_image(tables: &mut Tables, Flags { code, constants, data }: Flags) {
     for (range, flags) in [
         (layout::text(), code),
         (layout::rodata(), constants),
         (layout::data(), data),
         (layout::stack(), data),
-        (layout::symbols()..image_end, constants),
     ] {
         for page in (range.start / PAGE..range.end / PAGE).map(|page| page * PAGE) {
             let physical = page - layout::KERNEL_BASE;
-            let (table, entry) = (physical / LARGE_PAGE, physical / PAGE % 512);
-            tables.images[index(table)][index(entry)] = physical | flags;
+            tables.images.as_flattened_mut()[index(physical / PAGE)] = physical | flags;
         }
     }
-    Ok(())
 }
 
 /// Every gibibyte that holds RAM, by a page of that size or a directory of smaller pages.
@@ -244,7 +232,7 @@ fn map_ram(tables: &mut Tables, plan: &Plan<'_>) -> Result<Range<u64>, MappingEr
             fill_directory(unsafe { &mut *directory }, gibibyte, plan);
             physical | TABLE
         };
-        tables.physmap[index(gibibyte / 512)][index(gibibyte % 512)] = entry;
+        tables.physmap.as_flattened_mut()[index(gibibyte)] = entry;
     }
     Ok(directories)
 }
@@ -255,11 +243,6 @@ fn fill_directory(directory: &mut Table, gibibyte: u64, plan: &Plan<'_>) {
         let has_ram = plan.has_ram(start, LARGE_PAGE);
         *entry = if has_ram { start | LARGE | plan.flags.data } else { 0 };
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the kernel's target has 64-bit indices")]
-const fn index(number: u64) -> usize {
-    number as usize
 }
 
 impl Plan<'_> {

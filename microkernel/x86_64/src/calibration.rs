@@ -65,8 +65,6 @@ const WIDTH_PPM: u64 = 500;
 const FIRST_WINDOW_US: u64 = 250;
 const LAST_WINDOW_US: u64 = 16_000;
 const MAX_WINDOWS: usize = 12;
-/// Edges of which the tightest is taken at each end of a window.
-const EDGES: usize = 4;
 /// Readings after which a reference that has not moved is taken to stand.
 const PATIENCE: u32 = 100_000;
 
@@ -103,11 +101,11 @@ fn measure_window(
 ) -> Result<Rate, CalibrationError> {
     let ticks = (u128::from(reference.hertz) * u128::from(window_us)).div_ceil(1_000_000);
     let ticks = u64::try_from(ticks).unwrap_or(u64::MAX).clamp(1, reference.mask / 2);
-    let start = tightest_edge(clocks, reference)?;
+    let start = next_edge(clocks, reference)?;
     while elapsed(reference, start.value, clocks.reference()) < ticks {
         core::hint::spin_loop();
     }
-    let end = tightest_edge(clocks, reference)?;
+    let end = next_edge(clocks, reference)?;
     let passed = elapsed(reference, start.value, end.value).max(1);
     let rate = |ticks: u64| {
         let hertz = u128::from(ticks) * u128::from(reference.hertz) / u128::from(passed);
@@ -121,17 +119,6 @@ fn measure_window(
 
 fn elapsed(reference: Reference, from: u64, to: u64) -> u64 {
     to.wrapping_sub(from) & reference.mask
-}
-
-fn tightest_edge(clocks: &mut impl Clocks, reference: Reference) -> Result<Edge, CalibrationError> {
-    let mut best = next_edge(clocks, reference)?;
-    for _ in 1..EDGES {
-        let edge = next_edge(clocks, reference)?;
-        if edge.latest - edge.earliest <= best.latest - best.earliest {
-            best = edge;
-        }
-    }
-    Ok(best)
 }
 
 fn next_edge(clocks: &mut impl Clocks, reference: Reference) -> Result<Edge, CalibrationError> {

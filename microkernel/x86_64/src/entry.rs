@@ -52,15 +52,8 @@ boot_entry:
     // Other cores come here too, with 1 in EBP.
     .global enter_long_mode
 enter_long_mode:
-    movl $0x80000000, %eax
-    cpuid
-    cmpl $0x80000001, %eax
-    jb no_long_mode
     movl $0x80000001, %eax
     cpuid
-    btl $29, %edx
-    jnc no_long_mode
-
     movl $0x20, %eax            // CR4: physical address extension
     movl %eax, %cr4
     movl $boot_root, %eax
@@ -76,22 +69,6 @@ enter_long_mode:
     movl %eax, %cr0
     lgdt boot_segments_pointer
     ljmp $8, $boot_long_mode
-
-no_long_mode:
-    movl $no_long_mode_text, %esi
-1:  movw $0x3fd, %dx
-    movl $100000, %ecx
-2:  inb %dx, %al
-    testb $0x20, %al
-    loopz 2b
-    movw $0x3f8, %dx
-    lodsb
-    testb %al, %al
-    jz 3f
-    outb %al, %dx
-    jmp 1b
-3:  hlt
-    jmp 3b
 
     .code64
 boot_long_mode:
@@ -150,8 +127,6 @@ boot_time:
     .quad 0
     .fill 8, 8, 0
 boot_stack_end:
-no_long_mode_text:
-    .asciz "D3OS cannot start: a 64-bit processor (long mode) is needed, this one has none\r\n"
     .text
     "#,
     start = sym crate::start::start,

@@ -64,7 +64,7 @@ impl Hardware {
             root: blueprint.space.root,
             local_apic,
             io_apics,
-            lines: IrqLines::new(),
+            lines: IrqLines::default(),
             loaded: Link::NONE,
             fs_base: 0,
             gs_base: 0,

@@ -49,12 +49,14 @@ pub struct IrqLines {
     pins: [Option<Pin>; VECTORS],
 }
 
-impl IrqLines {
+impl Default for IrqLines {
     /// All masked, none routed.
-    pub const fn new() -> Self {
+    fn default() -> Self {
         Self { masked: !0, kept: 0, pins: [None; VECTORS] }
     }
+}
 
+impl IrqLines {
     /// Routes `pin` to `vector`, masked. Returns the pin that the vector had; mask it.
     pub fn route(&mut self, vector: u8, pin: Pin) -> Option<Pin> {
         self.masked |= bit(vector);
@@ -95,12 +97,6 @@ impl IrqLines {
     }
 }
 
-impl Default for IrqLines {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 fn bit(vector: u8) -> u128 {
     1u128.checked_shl(vector.into()).unwrap_or(0)
 }
@@ -115,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_edge_while_masked_is_sent_again() {
-        let mut lines = IrqLines::new();
+        let mut lines = IrqLines::default();
         lines.route(3, EDGE);
         assert_eq!(lines.unmask(3), Release { pin: Some(EDGE), resend: false });
         assert_eq!(lines.arrive(3), Arrival { deliver: true, hold: None });
@@ -128,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_level_is_held_at_its_pin_and_never_sent_again() {
-        let mut lines = IrqLines::new();
+        let mut lines = IrqLines::default();
         lines.route(5, LEVEL);
         lines.unmask(5);
         assert_eq!(lines.arrive(5), Arrival { deliver: true, hold: Some(LEVEL) });
@@ -139,7 +135,7 @@ mod tests {
 
     #[test]
     fn routing_anew_gives_the_old_pin_back() {
-        let mut lines = IrqLines::new();
+        let mut lines = IrqLines::default();
         assert_eq!(lines.route(7, EDGE), None);
         assert_eq!(lines.route(7, LEVEL), Some(EDGE));
     }
@@ -148,7 +144,7 @@ mod tests {
         /// However masking and edges interleave, a driver that unmasks hears of the last edge.
         #[test]
         fn no_edge_is_lost(steps in proptest::collection::vec(any::<bool>(), 0..100)) {
-            let mut lines = IrqLines::new();
+            let mut lines = IrqLines::default();
             lines.route(1, EDGE);
             lines.unmask(1);
             let (mut masked, mut held, mut waiting) = (false, false, false);
@@ -179,7 +175,7 @@ mod tests {
 
         #[test]
         fn any_vector_is_survived(vector in any::<u8>()) {
-            let mut lines = IrqLines::new();
+            let mut lines = IrqLines::default();
             lines.route(vector, LEVEL);
             lines.arrive(vector);
             lines.unmask(vector);

@@ -1,9 +1,7 @@
 //! Where the kernel's address space has what, and where the linker put the image.
 
-use crate::symbols::{self, HEADER};
 use core::ops::Range;
 use core::ptr::addr_of;
-use core::slice;
 
 /// Virtual minus physical address of the kernel's image.
 pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
@@ -47,7 +45,6 @@ unsafe extern "C" {
     static stack_guard: u8;
     static stack_bottom: u8;
     static stack_top: u8;
-    static symbols_start: u8;
 }
 
 macro_rules! addresses {
@@ -71,27 +68,7 @@ addresses! {
     stack: stack_bottom..stack_top,
 }
 
-/// The image, symbols included, physically.
+/// The image, physically; its stack is the last of it.
 pub(crate) fn image() -> Range<u64> {
-    addr_of!(boot_start).addr() as u64..physical(image_end())
-}
-
-/// One past the image's last virtual address, symbols included.
-pub(crate) fn image_end() -> u64 {
-    (symbols() + symbol_table().len() as u64).next_multiple_of(4096)
-}
-
-/// The symbol table that the build appended to the image, or the header alone if it did not.
-pub(crate) fn symbol_table() -> &'static [u8] {
-    let start = symbols() as *const u8;
-    // SAFETY: the linker script keeps room for a header at the end of the image.
-    let header = unsafe { slice::from_raw_parts(start, HEADER) };
-    let length = symbols::table_length(header).unwrap_or(HEADER);
-    // SAFETY: the boot loader put the whole table there; nothing writes it.
-    unsafe { slice::from_raw_parts(start, length) }
-}
-
-/// Where the symbol table begins.
-pub(crate) fn symbols() -> u64 {
-    addr_of!(symbols_start).addr() as u64
+    addr_of!(boot_start).addr() as u64..physical(stack().end)
 }

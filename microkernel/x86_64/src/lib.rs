@@ -16,7 +16,7 @@
 //! | the kernel's half of every address space | `address_space`, [`window`], `layout` |
 //! | interrupts | [`irq_lines`], `local_apic`, `io_apic` |
 //! | time | [`calibration`], `local_apic`, `legacy` |
-//! | panics | `report`, [`symbols`], `serial` |
+//! | panics | `report`, `serial` |
 #![cfg_attr(not(test), no_std)]
 // Nobody's registers are to be kept where the kernel is entered: the entry code has stored them.
 #![cfg_attr(target_os = "none", feature(rust_preserve_none_cc))]
@@ -32,7 +32,6 @@ pub mod memory_map;
 pub mod multiboot2;
 pub mod partition;
 pub mod pvh;
-pub mod symbols;
 pub mod window;
 
 /// Declares the modules that touch hardware: unsafe, and for the kernel's target only.

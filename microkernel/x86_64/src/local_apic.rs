@@ -15,7 +15,6 @@ pub(crate) const SPURIOUS_VECTOR: u8 = 255;
 #[repr(u16)]
 enum Register {
     Id = 0x20,
-    Version = 0x30,
     TaskPriority = 0x80,
     EndOfInterrupt = 0xb0,
     Spurious = 0xf0,
@@ -24,8 +23,6 @@ enum Register {
     Command = 0x300,
     CommandTarget = 0x310,
     TimerVector = 0x320,
-    ThermalVector = 0x330,
-    CounterVector = 0x340,
     Line0 = 0x350,
     Line1 = 0x360,
     InitialCount = 0x380,
@@ -109,14 +106,10 @@ impl LocalApic {
         unsafe { write_msr(msr::APIC_BASE, base) };
         (self.deadline, self.programmed) = (NEVER, NEVER);
         self.write(Register::TaskPriority, 0);
+        // While it is disabled every line is masked, and stays so; but emulators leave out that step.
+        self.write(Register::Spurious, SPURIOUS_VECTOR.into());
         for vector in [Register::TimerVector, Register::Line0, Register::ErrorVector] {
             self.write(vector, MASKED);
-        }
-        let last_vector = self.read(Register::Version, 0) >> 16 & 0xff;
-        for (index, vector) in [(4, Register::CounterVector), (5, Register::ThermalVector)] {
-            if index <= last_vector {
-                self.write(vector, MASKED);
-            }
         }
         self.write(Register::Line1, NMI);
         self.write(Register::Spurious, ENABLED | u32::from(SPURIOUS_VECTOR));

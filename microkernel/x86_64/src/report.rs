@@ -4,7 +4,6 @@ use crate::core_local::Core;
 use crate::instructions::stop;
 use crate::layout;
 use crate::serial::Serial;
-use crate::symbols::SymbolTable;
 use crate::trap::KernelFault;
 use core::arch::asm;
 use core::fmt::{self, Write};
@@ -92,18 +91,11 @@ fn print_thread() {
     line!("rdx {rdx:#x} rdi {rdi:#x} rsi {rsi:#x}");
 }
 
+/// Bare addresses: the names are in the kernel's ELF file.
 fn print_backtrace(first: Option<u64>, frame_pointer: u64) {
-    let symbols = SymbolTable::new(layout::symbol_table());
     line!("backtrace:");
     for address in first.into_iter().chain(return_addresses(frame_pointer)).take(MAX_FRAMES) {
-        print_frame(symbols, address);
-    }
-}
-
-fn print_frame(symbols: Option<SymbolTable<'_>>, address: u64) {
-    match symbols.and_then(|symbols| symbols.locate(address)) {
-        Some((name, offset)) => line!("  {address:#018x} {name}+{offset:#x}"),
-        None => line!("  {address:#018x}"),
+        line!("  {address:#018x}");
     }
 }
 

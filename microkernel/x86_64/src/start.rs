@@ -15,6 +15,7 @@ use crate::processor::{self, Features};
 use crate::report;
 use crate::serial::Serial;
 use crate::trap;
+use crate::window::index;
 use core::fmt;
 use core::ops::Range;
 use d3os_abi::MAX_CORES;
@@ -30,10 +31,8 @@ enum StartError {
     Acpi(#[from] AcpiError),
     #[error("a processor with a local APIC is needed; CPUID names none")]
     NoLocalApic,
-    #[error("one boot module is needed, the root task's ELF (-initrd or module2); found none")]
-    NoModule,
-    #[error("the boot module must lie below 4 GiB and not be empty; found at {0:#x?}")]
-    Module(Range<u64>),
+    #[error("a boot module in RAM is needed, the root task's ELF (-initrd, module2); found {0:#x?}")]
+    Module(Option<Range<u64>>),
     #[error(transparent)]
     Mapping(#[from] MappingError),
     #[error(transparent)]
@@ -106,7 +105,7 @@ fn survey(
         return Err(StartError::NoLocalApic);
     }
     let platform = acpi::read(&BootstrapMemory, info.rsdp)?;
-    let module = info.module.clone().ok_or(StartError::NoModule)?;
+    let module = module(&info).ok_or_else(|| StartError::Module(info.module.clone()))?;
     let module_range = module.start & !(PAGE - 1)..module.end.next_multiple_of(PAGE);
     let mut free = info.memory.usable.clone();
     free.remove(layout::image());
@@ -144,7 +143,7 @@ fn survey(
     let blueprint = Blueprint {
         partition,
         start_page: start_pages.end.saturating_sub(1),
-        module: module_bytes(&info, &module)?,
+        module: module_bytes(&module),
         module_range,
         local_apic,
         info,
@@ -197,15 +196,16 @@ fn start_hardware(
     Ok((local_apic, rate))
 }
 
-/// The module, through the kernel's own view of RAM.
-fn module_bytes(info: &BootInfo, module: &Range<u64>) -> Result<&'static [u8], StartError> {
+/// Where the module lies, if it is in RAM.
+fn module(info: &BootInfo) -> Option<Range<u64>> {
+    let module = info.module.clone().filter(|module| !module.is_empty())?;
     let holds_it = |ram: Range<u64>| ram.start <= module.start && module.end <= ram.end;
-    let in_ram = info.memory.usable.iter().any(holds_it);
-    let length = usize::try_from(module.end.saturating_sub(module.start)).unwrap_or(0);
-    if !in_ram || length == 0 {
-        return Err(StartError::Module(module.clone()));
-    }
+    info.memory.usable.iter().any(holds_it).then_some(module)
+}
+
+/// The module, through the kernel's own view of RAM.
+fn module_bytes(module: &Range<u64>) -> &'static [u8] {
     let start = layout::physmap(module.start) as *const u8;
     // SAFETY: RAM that the kernel's half maps; nothing writes it before the module is loaded.
-    Ok(unsafe { core::slice::from_raw_parts(start, length) })
+    unsafe { core::slice::from_raw_parts(start, index(module.end - module.start)) }
 }

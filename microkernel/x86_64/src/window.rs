@@ -50,8 +50,9 @@ impl<'a> Window<'a> {
     }
 }
 
+/// A number of entries as an index.
 #[expect(clippy::cast_possible_truncation, reason = "kernel and host have 64-bit indices")]
-const fn index(number: u64) -> usize {
+pub(crate) const fn index(number: u64) -> usize {
     number as usize
 }
 

@@ -8,8 +8,6 @@ use std::process::{self, ExitCode};
 use libd3os::image::BootConfig;
 
 use crate::compile::{self, CompileError, Layout, Profile};
-use crate::elf_file::segment::{self, SegmentError};
-use crate::elf_file::{ElfError, symbols};
 use crate::image::pack::{Image, PackError};
 use crate::progress;
 use crate::workshop::{Workshop, WorkshopError};
@@ -43,12 +41,6 @@ pub(crate) enum BuildError {
     /// Something does not compile.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// The kernel's file has no symbols.
-    #[error("the kernel's symbols")]
-    Symbols(#[from] ElfError),
-    /// The kernel's file has no place for its symbol table.
-    #[error("the kernel's ELF file")]
-    Segment(#[from] SegmentError),
     /// No image.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -80,13 +72,11 @@ impl Args {
     }
 }
 
-/// Builds the kernel with its symbol table; returns the file that QEMU and GRUB load.
+/// Builds the kernel; returns the file that QEMU and GRUB load.
 pub(crate) fn kernel(workshop: &Workshop, profile: Profile) -> Result<PathBuf, BuildError> {
     progress::step("building the kernel");
     let linked = compile::kernel(workshop, profile)?;
-    let mut file = fs::read(&linked).map_err(|source| BuildError::Io { path: linked, source })?;
-    let table = symbols::table(&file)?;
-    segment::fill(&mut file, segment::SYMBOLS, &table)?;
+    let file = fs::read(&linked).map_err(|source| BuildError::Io { path: linked, source })?;
     let path = workshop.paths.out().join("kernel.elf");
     write(&path, &file)?;
     Ok(path)

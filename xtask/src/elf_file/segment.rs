@@ -1,7 +1,7 @@
 //! Filling a reserved segment of a linked ELF file with bytes made after linking.
 //!
-//! Two things can be made only when everything is linked: the boot archive that init carries and
-//! the kernel's table of its own symbols. For each the linker script keeps a place: a section of
+//! The boot archive that init carries can be made only when everything is linked. For it the linker
+//! script keeps a place: a section of
 //! a few zero bytes, alone in a loadable segment. [`fill`] appends the bytes to the file and lets
 //! the segment (and the section) point at them, so neither needs to be linked again.
 
@@ -15,8 +15,6 @@ use super::ElfError;
 
 /// The section that init's linker script keeps for the boot archive.
 pub(crate) const ARCHIVE: &str = ".d3os.archive";
-/// The section that the kernel's linker script keeps for its symbols.
-pub(crate) const SYMBOLS: &str = ".symbols";
 
 const PAGE: u64 = 4096;
 
@@ -164,7 +162,7 @@ mod tests {
     #[test]
     fn a_file_without_the_place_is_refused() {
         let mut file = sample::elf(Sample::default());
-        let error = fill(&mut file, SYMBOLS, &[1]).expect_err("no such section");
+        let error = fill(&mut file, ".symbols", &[1]).expect_err("no such section");
         assert_eq!(error.to_string(), "no section .symbols: the linker script must keep one");
     }
 

@@ -1,16 +1,6 @@
-//! The kernel's table of its own functions, for the backtrace of a panic.
-//!
-//! The kernel reads it where its linker script keeps a place for it (see
-//! [`super::segment::SYMBOLS`]). All numbers are little-endian:
-//!
-//! ```text
-//! 0   magic, u64: 0x53594d53_44334f53
-//! 8   number of entries, u64
-//! 16  entries by ascending address: { address u64, name, demangled, cut or filled up with zeroes }
-//! ```
+//! The kernel's functions by address: for the backtrace of a panic, which tells bare addresses.
 
 use std::collections::BTreeMap;
-use std::iter;
 
 use elf::ElfBytes;
 use elf::abi::STT_FUNC;
@@ -18,14 +8,20 @@ use elf::endian::LittleEndian;
 
 use super::ElfError;
 
-/// First eight bytes of a table.
-pub(crate) const MAGIC: u64 = 0x5359_4d53_4433_4f53;
-/// Bytes of a name.
-const NAME_BYTES: usize = 120;
-
-/// Makes the table of all functions in an ELF file.
-pub(crate) fn table(file: &[u8]) -> Result<Vec<u8>, ElfError> {
-    Ok(encode(&functions(file)?))
+/// Names for the addresses that follow the line `backtrace:` in what a kernel has said, a line each:
+/// address, function, offset.
+pub(crate) fn backtrace(file: &[u8], said: &str) -> Result<Vec<String>, ElfError> {
+    let functions = functions(file)?;
+    let addresses = said.lines().skip_while(|line| line.trim_end() != "backtrace:").skip(1);
+    let addresses = addresses.map_while(|line| {
+        let digits = line.trim().strip_prefix("0x")?;
+        u64::from_str_radix(digits, 16).ok()
+    });
+    let named = |address: u64| {
+        let (start, name) = functions.range(..=address).next_back()?;
+        Some(format!("{address:#018x} {name}+{:#x}", address - start))
+    };
+    Ok(addresses.filter_map(named).collect())
 }
 
 /// Where the function with this demangled name begins, if the file has it.
@@ -50,17 +46,6 @@ fn functions(file: &[u8]) -> Result<BTreeMap<u64, String>, ElfError> {
     Ok(functions)
 }
 
-fn encode(functions: &BTreeMap<u64, String>) -> Vec<u8> {
-    let mut table = MAGIC.to_le_bytes().to_vec();
-    table.extend((functions.len() as u64).to_le_bytes());
-    for (address, name) in functions {
-        let name = &name[..name.floor_char_boundary(NAME_BYTES)];
-        table.extend(address.to_le_bytes());
-        table.extend(name.bytes().chain(iter::repeat_n(0, NAME_BYTES - name.len())));
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,15 +61,15 @@ mod tests {
             ],
             ..Sample::default()
         });
-        let table = table(&file).expect("it has symbols");
-        let mut expected = MAGIC.to_le_bytes().to_vec();
-        expected.extend([2, 0, 0, 0, 0, 0, 0, 0]);
-        for (address, name) in [(0x1000u64, "_start"), (0x2000, "kernel::entry")] {
-            expected.extend(address.to_le_bytes());
-            expected.extend(name.as_bytes());
-            expected.resize(expected.len() + 120 - name.len(), 0);
-        }
-        assert_eq!(table, expected);
+        let known = functions(&file).expect("it has symbols");
+        let known: Vec<(u64, &str)> = known.iter().map(|(at, name)| (*at, name.as_str())).collect();
+        assert_eq!(known, [(0x1000, "_start"), (0x2000, "kernel::entry")]);
+        let said = "D3OS kernel panic: no\r\nbacktrace:\r\n  0x0000000000002004\r\n  0x0000000000000fff\r\n  0x0000000000001000\r\nover\r\n  0x0000000000002000\r\n";
+        let named = backtrace(&file, said).expect("it has symbols");
+        assert_eq!(
+            named,
+            ["0x0000000000002004 kernel::entry+0x4", "0x0000000000001000 _start+0x0"]
+        );
     }
 
     #[test]
@@ -93,11 +78,5 @@ mod tests {
         let file = sample::elf(Sample { functions, ..Sample::default() });
         assert_eq!(address(&file, "kernel::entry").expect("readable"), Some(0x2000));
         assert_eq!(address(&file, "kernel::exit").expect("readable"), None);
-    }
-
-    #[test]
-    fn a_kernel_without_functions_has_an_empty_table() {
-        let table = table(&sample::elf(Sample::default())).expect("a symbol table without symbols");
-        assert_eq!(table.len(), 16);
     }
 }

@@ -22,7 +22,8 @@ fn capabilities_tell_their_type() {
     let thread = bench.running(50);
     let (endpoint, empty) = (bench.endpoint(), bench.empty());
     let cptr = bench.endpoint_cap(endpoint, 0, CapRights::ALL);
-    for (cptr, expected) in [(cptr, 4), (empty, 0), (1 << 40, 0)] {
+    let own = bench.thread_cap(thread);
+    for (cptr, expected) in [(cptr, 4), (own, 12), (empty, 0), (1 << 40, 0)] {
         bench.registers(thread).rdi = cptr;
         bench.syscall(thread, Syscall::DebugCapIdentify);
         assert_eq!(bench.registers(thread).rdi, expected);

@@ -32,7 +32,6 @@ pub(crate) struct Change {
 
 /// A decoded invocation of a thread; flags are those of [`flag`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "there is no heap, and it is built once a call")]
 pub(crate) enum TcbRequest {
     ReadRegisters { flags: u64, count: usize },
     WriteRegisters { flags: u64, count: usize },
