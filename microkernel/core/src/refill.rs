@@ -237,18 +237,21 @@ impl<M: Machine> Kernel<M> {
     /// Begins a new activation at `start`: what was not used before may be used from then on only,
     /// and what comes before its use ends is joined to it.
     fn restart_refills(&mut self, context: Ref<SchedContext>, start: Ticks) {
-        let (mut end, mut last) = (start + self.refill(context).amount, 0);
-        while last + 1 < self.get(context).refill_count {
-            let next = self.get(self.refill_at(context, last + 1));
-            if next.time > end {
-                break;
+        let &SchedContext { refill_head: head, refill_count, refill_max, .. } = self.get(context);
+        let (mut end, mut left) = (start + self.refill(context).amount, refill_count);
+        // The ring from behind its head, without a look for its end at each: there may be a thousand.
+        let _joined = (head + 1..refill_max).chain(0..head).try_for_each(|index| {
+            let next = self.get(Self::ring(context).index(index.into()));
+            if left == 1 || next.time > end {
+                return None;
             }
             end += next.amount;
-            last += 1;
-        }
+            left -= 1;
+            Some(())
+        });
         let object = self.get_mut(context);
-        object.refill_head = object.ring_index(last);
-        object.refill_count -= last;
+        object.refill_head = object.ring_index(refill_count - left);
+        object.refill_count = left;
         self.set_refill(context, Refill { time: start, amount: end - start });
         self.scheduler.reprogram = true;
     }

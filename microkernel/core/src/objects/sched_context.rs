@@ -57,9 +57,14 @@ const _: () = assert!(
     size_of::<SchedContext>() + 2 * size_of::<Refill>() == 1 << d3os_abi::MIN_SCHED_CONTEXT_BITS
 );
 
-/// Refills that fit in an object of 2^`size_bits` bytes.
-pub(crate) const fn refill_capacity(size_bits: u8) -> u64 {
-    ((1 << size_bits) - size_of::<SchedContext>() as u64) / size_of::<Refill>() as u64
+/// Refills that no scheduling context exceeds: a thread that wakes up may find all of them to be joined.
+const MAX_REFILLS: u64 = 1024;
+
+/// Refills that an object of 2^`size_bits` bytes has.
+pub(crate) fn refill_capacity(size_bits: u8) -> u64 {
+    let fitting =
+        ((1 << size_bits) - size_of::<SchedContext>() as u64) / size_of::<Refill>() as u64;
+    fitting.min(MAX_REFILLS)
 }
 
 /// Longest period and budget, in ticks: an eighth of what the clock can count to.

@@ -33,6 +33,21 @@ fn a_budget_is_used_up_and_comes_back() {
 }
 
 #[test]
+fn no_scheduling_context_has_more_than_1024_refills() {
+    let mut bench = Bench::new();
+    let thread = bench.running(50);
+    let (object, _) = bench.context();
+    let (large, control) = (bench.give(Cap::SchedContext { object, size_bits: 20 }), bench.control);
+    for (extra, expected) in [(1023, (4, 0, 1022)), (1022, (0, 0, 0))] {
+        let words = [1000, 5000, extra, 0, 0];
+        let answer =
+            bench.invoke(thread, control, Label::SchedControlConfigureFlags, &words, &[large]);
+        let range = if answer.label == 0 { [0, 0] } else { [answer.words[0], answer.words[1]] };
+        assert_eq!((answer.label, range[0], range[1]), expected);
+    }
+}
+
+#[test]
 fn a_crowd_whose_refills_have_come_is_released_in_portions() {
     let mut bench = Bench::new();
     let crowd: Vec<_> = (0..100).map(|_| bench.running_on(50, 100, 100_000)).collect();
