@@ -35,7 +35,10 @@ impl<M: Machine> Kernel<M> {
             | (TableLevel::Pdpt, Label::PdptMap) => self.decode_table_map(inv),
             (TableLevel::PageTable, Label::PageTableUnmap)
             | (TableLevel::PageDirectory, Label::PageDirectoryUnmap)
-            | (TableLevel::Pdpt, Label::PdptUnmap) => self.decode_table_unmap(inv),
+            | (TableLevel::Pdpt, Label::PdptUnmap) => {
+                // A copy of the capability would go on recording the mapping, so there must be none.
+                ensure(self.is_final(inv.slot), SyscallError::RevokeFirst).map(|()| None)
+            }
             _ => Err(SyscallError::IllegalOperation),
         }
     }
@@ -53,12 +56,6 @@ impl<M: Machine> Kernel<M> {
         ensure(!self.entry(place).is_present(), SyscallError::DeleteFirst)?;
         let entry = Entry::table(table.object(), Attributes::from_word(attributes));
         Ok(Some((place, entry, Mapping { asid: space.asid, vaddr })))
-    }
-
-    /// A copy of the capability would go on recording the mapping, so there must be none.
-    fn decode_table_unmap(&self, inv: &Invocation) -> Decoded<TableRequest> {
-        ensure(self.is_final(inv.slot), SyscallError::RevokeFirst)?;
-        Ok(None)
     }
 
     /// Carries out what was asked of a paging structure.

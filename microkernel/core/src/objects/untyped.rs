@@ -40,10 +40,6 @@ impl RetypeRequest {
     fn object_bits(&self) -> u8 {
         self.kind.size_bits(self.user_size)
     }
-
-    fn end(&self) -> PhysAddr {
-        self.start.offset(self.count << self.object_bits())
-    }
 }
 
 impl<M: Machine> Kernel<M> {
@@ -79,7 +75,7 @@ impl<M: Machine> Kernel<M> {
         if request.reset && untyped.free() != 0 {
             self.update_cap(inv.slot, untyped.with_free(0));
         }
-        let end = request.end();
+        let end = request.start.offset(request.count << request.object_bits());
         if !request.device && request.kind != ObjectType::Untyped {
             self.clear_untyped(inv.slot, request.start, end)?;
         }
