@@ -1,8 +1,9 @@
 //! An invocation of a kernel object: what decoding looks at, and what carrying it out returns.
 //!
-//! Each object has a `decode` that checks everything and changes nothing, and returns a request
-//! type of its own; only that request can be carried out. Carrying out can be preempted (the
-//! system call is then restarted), but cannot fail.
+//! An invocation checks everything before it changes anything: what is refused has changed nothing, and
+//! nothing fails on the way (the fuzzer holds every refusal to that). Where there is much to check, or
+//! to do, a `decode` returns a request that is then carried out, which can be preempted (the system
+//! call is then restarted).
 
 use crate::cap::{RawCap, tag};
 use crate::objects::Tcb;
@@ -162,38 +163,23 @@ impl<M: Machine> Kernel<M> {
                 let thread = object.object();
                 self.decode_tcb(inv, thread).map(|r| self.perform_tcb(inv, thread, r))
             }
-            tag::SCHED_CONTEXT => {
-                let context = object.object();
-                let request = self.decode_sched_context(inv, context)?;
-                Ok(self.perform_sched_context(inv, context, request))
-            }
-            tag::SCHED_CONTROL => {
-                self.decode_sched_control(inv).map(|r| self.perform_sched_control(r))
-            }
-            tag::ASID_CONTROL => {
-                self.decode_asid_control(inv).map(|r| self.perform_asid_control(r))
-            }
-            tag::ASID_POOL => self.decode_asid_pool(inv).map(|r| self.perform_asid_pool(r)),
-            tag::IRQ_CONTROL => {
-                self.decode_irq_control(inv).map(|r| self.perform_irq_control(inv, r))
-            }
-            tag::IRQ_HANDLER => {
-                self.decode_irq_handler(inv).map(|r| self.perform_irq_handler(inv, r))
-            }
-            tag::IO_PORT_CONTROL => {
-                self.decode_io_port_control(inv).map(|r| self.perform_io_port_control(inv, r))
-            }
-            tag::IO_PORT => self.decode_io_port(inv).map(|r| self.perform_io_port(r)),
-            tag::SIGNAL => {
-                if let Cap::Signal { core, line } = object.unpack() {
+            tag::SCHED_CONTEXT => self.invoke_sched_context(inv, object.object()).map(Ok),
+            tag::SCHED_CONTROL => self.invoke_sched_control(inv).map(Ok),
+            tag::ASID_CONTROL => self.invoke_asid_control(inv).map(Ok),
+            tag::ASID_POOL => self.invoke_asid_pool(inv).map(Ok),
+            tag::IRQ_CONTROL => self.invoke_irq_control(inv).map(Ok),
+            tag::IO_PORT_CONTROL => self.invoke_io_port_control(inv).map(Ok),
+            tag::IO_PORT => self.invoke_io_port(inv).map(Ok),
+            tag::CORE_CONTROL => self.invoke_core_control(inv).map(Ok),
+            tag::DOMAIN => self.invoke_domain(inv).map(Ok),
+            tag::SIGNAL | tag::IRQ_HANDLER => match object.unpack() {
+                Cap::IrqHandler { vector } => self.invoke_irq_handler(inv, vector),
+                Cap::Signal { core, line } => {
                     self.machine.send_signal(core, line);
+                    Ok(Ok(Answer::Empty))
                 }
-                Ok(Ok(Answer::Empty))
-            }
-            tag::CORE_CONTROL => {
-                self.decode_core_control(inv).map(|r| self.perform_core_control(r))
-            }
-            tag::DOMAIN => self.decode_domain(inv).map(|r| self.perform_domain(r)),
+                _ => Err(SyscallError::InvalidCapability(0)),
+            },
             tag::VSPACE => Err(SyscallError::IllegalOperation),
             _ => Err(SyscallError::InvalidCapability(0)),
         }

@@ -7,8 +7,8 @@ use crate::cap::RawCap;
 use crate::objects::PageTable;
 use crate::vspace::POOL_GONE;
 use crate::{
-    Answer, Asid, Cap, Decoded, Invocation, Kernel, Link, Machine, Mapping, Outcome, Ref, Slot,
-    SyscallError, ensure,
+    Answer, Asid, Cap, Decoded, Invocation, Kernel, Link, Machine, Mapping, Ref, SyscallError,
+    ensure,
 };
 use d3os_abi::{ASID_POOL_ENTRIES, Label, size_bits};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -18,26 +18,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[repr(C, align(4096))]
 pub struct AsidPool {
     pub(crate) roots: [Link<PageTable>; ASID_POOL_ENTRIES],
-}
-
-/// A new pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AsidControlRequest {
-    /// Which pool it becomes.
-    index: u8,
-    /// The untyped capability that it is made from.
-    source: Ref<Slot>,
-    /// Where its capability goes.
-    dest: Ref<Slot>,
-}
-
-/// A root that gets an identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AsidPoolRequest {
-    pool: Ref<AsidPool>,
-    asid: Asid,
-    vspace: Ref<Slot>,
-    root: Ref<PageTable>,
 }
 
 impl Asid {
@@ -52,19 +32,28 @@ impl Asid {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// Checks an invocation of the ASID control object.
-    pub(crate) fn decode_asid_control(&self, inv: &Invocation) -> Decoded<AsidControlRequest> {
+    /// Makes a pool from an untyped.
+    pub(crate) fn invoke_asid_control(&mut self, inv: &Invocation) -> Decoded<Answer> {
         inv.ensure_label(Label::AsidControlMakePool)?;
         let [index, depth] = self.arguments(inv, 0)?;
-        let (source, untyped) = self.extra_cap(inv, 0)?;
+        let source = self.extra_slot(inv, 0)?;
+        let untyped = self.get(source).raw;
         let root = self.extra_raw(inv, 1)?;
         let pool = self.free_asid_pool().ok_or(SyscallError::DeleteFirst)?;
-        let Cap::Untyped { size_bits: size_bits::ASID_POOL, device: false, .. } = untyped else {
+        let Cap::Untyped { size_bits: size_bits::ASID_POOL, device: false, .. } = untyped.unpack()
+        else {
             return Err(SyscallError::InvalidCapability(1));
         };
         self.ensure_no_children(source)?;
         let dest = self.empty_slot(root, index, depth)?;
-        Ok(AsidControlRequest { index: pool, source, dest })
+        let bytes = 1 << untyped.size_bits();
+        self.update_cap(source, untyped.with_free(bytes));
+        self.machine.clear(untyped.address(), bytes);
+        let object = untyped.object();
+        let cap = Cap::AsidPool { object, base: Asid::in_pool(pool, 0) };
+        self.insert_derived(dest, cap, source);
+        self.asid_pools[usize::from(pool)] = Link::to(object);
+        Ok(Answer::Empty)
     }
 
     fn free_asid_pool(&self) -> Option<u8> {
@@ -72,21 +61,8 @@ impl<M: Machine> Kernel<M> {
         u8::try_from(index).ok()
     }
 
-    /// Makes a pool.
-    pub(crate) fn perform_asid_control(&mut self, request: AsidControlRequest) -> Outcome {
-        let untyped = self.get(request.source).raw;
-        let bytes = 1 << untyped.size_bits();
-        self.update_cap(request.source, untyped.with_free(bytes));
-        self.machine.clear(untyped.address(), bytes);
-        let object = untyped.object();
-        let cap = Cap::AsidPool { object, base: Asid::in_pool(request.index, 0) };
-        self.insert_derived(request.dest, cap, request.source);
-        self.asid_pools[usize::from(request.index)] = Link::to(object);
-        Ok(Answer::Empty)
-    }
-
-    /// Checks an invocation of an ASID pool.
-    pub(crate) fn decode_asid_pool(&self, inv: &Invocation) -> Decoded<AsidPoolRequest> {
+    /// Gives a root an identifier.
+    pub(crate) fn invoke_asid_pool(&mut self, inv: &Invocation) -> Decoded<Answer> {
         let Cap::AsidPool { object: pool, base } = self.invoked(inv).unpack() else {
             return Err(SyscallError::InvalidCapability(0));
         };
@@ -98,7 +74,9 @@ impl<M: Machine> Kernel<M> {
         let registered = self.asid_pools[usize::from(base.pool())].get().ok_or(POOL_GONE)?;
         ensure(registered == pool, SyscallError::InvalidCapability(0))?;
         let asid = self.free_asid(pool, base).ok_or(SyscallError::DeleteFirst)?;
-        Ok(AsidPoolRequest { pool, asid, vspace, root })
+        self.get_mut(pool).roots[usize::from(asid.0) % ASID_POOL_ENTRIES] = Link::to(root);
+        self.update_cap(vspace, Cap::VSpace { root, asid: Some(asid) });
+        Ok(Answer::Empty)
     }
 
     /// Identifier 0 is never given out, so that a zero in a capability can mean none.
@@ -107,14 +85,6 @@ impl<M: Machine> Kernel<M> {
         let roots = self.get(pool).roots.iter().zip(0u16..).skip(first.into());
         let (_, entry) = { roots }.find(|(root, _)| root.is_none())?;
         Some(Asid::in_pool(base.pool(), entry))
-    }
-
-    /// Gives a root its identifier.
-    pub(crate) fn perform_asid_pool(&mut self, request: AsidPoolRequest) -> Outcome {
-        let AsidPoolRequest { pool, asid, vspace, root } = request;
-        self.get_mut(pool).roots[usize::from(asid.0) % ASID_POOL_ENTRIES] = Link::to(root);
-        self.update_cap(vspace, Cap::VSpace { root, asid: Some(asid) });
-        Ok(Answer::Empty)
     }
 
     /// The last capability to a root goes away: its identifier names nothing from now on.

@@ -1,10 +1,8 @@
 //! Scheduling domains (manual, chapter 6.1.4): groups of threads that run by turns, so that what one
 //! does tells another nothing by the time that it takes.
 
-use crate::objects::Tcb;
 use crate::{
-    Answer, Cap, Decoded, Invocation, Kernel, Machine, Outcome, Ref, SyscallError, Ticks, ensure,
-    ensure_range,
+    Answer, Cap, Decoded, Invocation, Kernel, Machine, SyscallError, Ticks, ensure, ensure_range,
 };
 use d3os_abi::Label;
 
@@ -41,59 +39,36 @@ impl DomainSchedule {
 /// Longest duration of a turn: what 56 bits hold.
 const LONGEST_TURN: Ticks = Ticks::MAX >> 8;
 
-/// A decoded invocation of the domain set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DomainRequest {
-    /// Moves a thread to a domain.
-    Set { thread: Ref<Tcb>, domain: u8 },
-    /// Writes an entry of the schedule.
-    Configure { index: usize, turn: Turn },
-    /// Begins the schedule at an entry, now and whenever it repeats.
-    SetStart { index: usize },
-}
-
 impl<M: Machine> Kernel<M> {
-    /// Decodes an invocation of the domain set.
-    pub(crate) fn decode_domain(&self, inv: &Invocation) -> Decoded<DomainRequest> {
+    /// Moves a thread to a domain, writes an entry of the schedule, or begins the schedule at an entry,
+    /// now and whenever it repeats.
+    pub(crate) fn invoke_domain(&mut self, inv: &Invocation) -> Decoded<Answer> {
         match inv.label()? {
             Label::DomainSetSet => {
                 let domain = check_domain(self.argument(inv, 0)?, 0)?;
                 let Cap::Thread { object } = self.extra_cap(inv, 0)?.1 else {
                     return Err(SyscallError::InvalidArgument(1));
                 };
-                Ok(DomainRequest::Set { thread: object, domain })
+                self.set_domain(object, domain);
             }
-            Label::DomainSetScheduleConfigure => self.decode_configure_schedule(inv),
+            Label::DomainSetScheduleConfigure => {
+                let duration = self.argument(inv, 2)?;
+                let index = check_index(self.argument(inv, 0)?)?;
+                let domain = check_domain(self.argument(inv, 1)?, 1)?;
+                ensure_range(duration, 0, LONGEST_TURN)?;
+                // The entry that the schedule begins with cannot become its end.
+                let keeps_start = duration != 0 || index != self.domains.start;
+                ensure(keeps_start, SyscallError::InvalidArgument(2))?;
+                self.domains.turns[index] = Turn { domain, duration };
+            }
             Label::DomainSetScheduleSetStart => {
                 let index = check_index(self.argument(inv, 0)?)?;
                 let is_end = self.domains.turns[index].duration == 0;
                 ensure(!is_end, SyscallError::InvalidArgument(0))?;
-                Ok(DomainRequest::SetStart { index })
-            }
-            _ => Err(SyscallError::IllegalOperation),
-        }
-    }
-
-    fn decode_configure_schedule(&self, inv: &Invocation) -> Decoded<DomainRequest> {
-        let duration = self.argument(inv, 2)?;
-        let index = check_index(self.argument(inv, 0)?)?;
-        let domain = check_domain(self.argument(inv, 1)?, 1)?;
-        ensure_range(duration, 0, LONGEST_TURN)?;
-        // The entry that the schedule begins with cannot become its end.
-        let keeps_start = duration != 0 || index != self.domains.start;
-        ensure(keeps_start, SyscallError::InvalidArgument(2))?;
-        Ok(DomainRequest::Configure { index, turn: Turn { domain, duration } })
-    }
-
-    /// Carries out an invocation of the domain set.
-    pub(crate) fn perform_domain(&mut self, request: DomainRequest) -> Outcome {
-        match request {
-            DomainRequest::Set { thread, domain } => self.set_domain(thread, domain),
-            DomainRequest::Configure { index, turn } => self.domains.turns[index] = turn,
-            DomainRequest::SetStart { index } => {
                 self.domains.start = index;
                 self.take_turn(index);
             }
+            _ => return Err(SyscallError::IllegalOperation),
         }
         Ok(Answer::Empty)
     }

@@ -1,9 +1,6 @@
 //! I/O ports: the control object and port ranges (manual, chapter 8.2.2).
 
-use crate::{
-    Answer, Cap, Decoded, Invocation, Kernel, Machine, Outcome, PortWidth, Ref, Slot, SyscallError,
-    ensure,
-};
+use crate::{Answer, Cap, Decoded, Invocation, Kernel, Machine, PortWidth, SyscallError, ensure};
 use core::ops::Range;
 use d3os_abi::Label;
 
@@ -41,30 +38,13 @@ fn words(first: u16, last: u16) -> impl Iterator<Item = (usize, u64)> {
     })
 }
 
-/// A new port range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IoPortControlRequest {
-    first: u16,
-    last: u16,
-    dest: Ref<Slot>,
-}
-
-/// A port access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IoPortRequest {
-    port: u16,
-    width: PortWidth,
-    /// What to write, or nothing: then the port is read.
-    value: Option<u32>,
-}
-
 fn check_port(value: u64) -> Decoded<u16> {
     u16::try_from(value).map_err(|_| SyscallError::Range { min: 0, max: u16::MAX.into() })
 }
 
 impl<M: Machine> Kernel<M> {
-    /// Checks an invocation of the I/O port control object.
-    pub(crate) fn decode_io_port_control(&self, inv: &Invocation) -> Decoded<IoPortControlRequest> {
+    /// Issues a port range.
+    pub(crate) fn invoke_io_port_control(&mut self, inv: &Invocation) -> Decoded<Answer> {
         inv.ensure_label(Label::IoPortControlIssue)?;
         // Ports are the whole machine's: one instance hands them out.
         ensure(self.core == 0, SyscallError::IllegalOperation)?;
@@ -74,23 +54,13 @@ impl<M: Machine> Kernel<M> {
         ensure(first <= last, SyscallError::InvalidArgument(1))?;
         ensure(!self.io_ports.any_issued(first, last), SyscallError::RevokeFirst)?;
         let dest = self.empty_slot(root, index, depth)?;
-        Ok(IoPortControlRequest { first, last, dest })
-    }
-
-    /// Issues a port range.
-    pub(crate) fn perform_io_port_control(
-        &mut self,
-        inv: &Invocation,
-        request: IoPortControlRequest,
-    ) -> Outcome {
-        let IoPortControlRequest { first, last, dest } = request;
         self.io_ports.toggle(first, last);
         self.insert_derived(dest, Cap::IoPort { first, last }, inv.slot);
         Ok(Answer::Empty)
     }
 
-    /// Checks an invocation of a port range.
-    pub(crate) fn decode_io_port(&self, inv: &Invocation) -> Decoded<IoPortRequest> {
+    /// Reads or writes a port.
+    pub(crate) fn invoke_io_port(&mut self, inv: &Invocation) -> Decoded<Answer> {
         let (width, reads) = match inv.label()? {
             Label::IoPortIn8 => (PortWidth::Byte, true),
             Label::IoPortIn16 => (PortWidth::Word, true),
@@ -103,20 +73,12 @@ impl<M: Machine> Kernel<M> {
         // Ports have 16 bits and values 32: what is above means nothing.
         let port = (self.argument(inv, 0)? & 0xffff) as u16;
         check_access(self.invoked(inv).unpack(), port, width)?;
-        let value = if reads { None } else { Some((self.argument(inv, 1)? & 0xffff_ffff) as u32) };
-        Ok(IoPortRequest { port, width, value })
-    }
-
-    /// Accesses a port.
-    pub(crate) fn perform_io_port(&mut self, request: IoPortRequest) -> Outcome {
-        let IoPortRequest { port, width, value } = request;
-        Ok(match value {
-            None => Answer::Word(self.machine.port_in(port, width).into()),
-            Some(value) => {
-                self.machine.port_out(port, width, value);
-                Answer::Empty
-            }
-        })
+        if reads {
+            return Ok(Answer::Word(self.machine.port_in(port, width).into()));
+        }
+        let value = (self.argument(inv, 1)? & 0xffff_ffff) as u32;
+        self.machine.port_out(port, width, value);
+        Ok(Answer::Empty)
     }
 
     /// The last capability to a port range goes away: it may be issued again.

@@ -36,32 +36,6 @@ impl IrqTable {
     }
 }
 
-/// A new handler, or sending end of a signal line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IrqControlRequest {
-    cap: Cap,
-    /// The I/O APIC and its pin that a handler's interrupts come from; by itself a device or a core
-    /// sends the vector.
-    pin: Option<(u8, u8, InterruptTrigger)>,
-    dest: Ref<Slot>,
-}
-
-/// What a handler was asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IrqHandlerRequest {
-    /// Let the next interrupt come.
-    Acknowledge,
-    /// Signal this notification from now on.
-    SetNotification {
-        /// Its capability.
-        cap: Cap,
-        /// Where that lies.
-        source: Ref<Slot>,
-    },
-    /// Signal nothing any more.
-    Clear,
-}
-
 fn check_range(value: u64, max: u64) -> Decoded<u8> {
     let error = SyscallError::Range { min: 0, max };
     u8::try_from(value).ok().filter(|_| value <= max).ok_or(error)
@@ -77,8 +51,8 @@ impl<M: Machine> Kernel<M> {
         self.irq_slots.index(vector.into())
     }
 
-    /// Checks an invocation of the interrupt control object.
-    pub(crate) fn decode_irq_control(&self, inv: &Invocation) -> Decoded<IrqControlRequest> {
+    /// Issues a handler, or the sending end of a signal line.
+    pub(crate) fn invoke_irq_control(&mut self, inv: &Invocation) -> Decoded<Answer> {
         let (label, root) = (inv.label()?, || Ok(self.extra_cap(inv, 0)?.1));
         let (cap, root, [index, depth]) = match label {
             Label::IrqControlGetIoApic | Label::IrqControlGetMsi => {
@@ -105,12 +79,20 @@ impl<M: Machine> Kernel<M> {
             ensure(!self.irqs.is_in_use(vector), SyscallError::RevokeFirst)?;
         }
         let dest = self.empty_slot(root, index, depth)?;
+        // By itself a device or a core sends the vector; from a pin it is routed.
         let pin = match label {
             Label::IrqControlGetIoApic => Some(self.decode_ioapic(inv)?),
             Label::IrqControlGetMsi => self.check_msi(inv)?,
             _ => None,
         };
-        Ok(IrqControlRequest { cap, pin, dest })
+        if let Cap::IrqHandler { vector } = cap {
+            self.irqs.in_use |= 1 << vector;
+            if let Some((ioapic, pin, trigger)) = pin {
+                self.machine.route_ioapic(ioapic, pin, trigger, vector);
+            }
+        }
+        self.insert_derived(dest, cap, inv.slot);
+        Ok(Answer::Empty)
     }
 
     fn decode_ioapic(&self, inv: &Invocation) -> Decoded<(u8, u8, InterruptTrigger)> {
@@ -136,22 +118,6 @@ impl<M: Machine> Kernel<M> {
         Ok(None)
     }
 
-    /// Issues a handler, or a sending end.
-    pub(crate) fn perform_irq_control(
-        &mut self,
-        inv: &Invocation,
-        request: IrqControlRequest,
-    ) -> Outcome {
-        if let Cap::IrqHandler { vector } = request.cap {
-            self.irqs.in_use |= 1 << vector;
-            if let Some((ioapic, pin, trigger)) = request.pin {
-                self.machine.route_ioapic(ioapic, pin, trigger, vector);
-            }
-        }
-        self.insert_derived(request.dest, request.cap, inv.slot);
-        Ok(Answer::Empty)
-    }
-
     /// A core's number, from `least` on.
     fn check_core(&self, core: u64, least: u32) -> Decoded<u32> {
         let last = self.machine.cores().saturating_sub(1);
@@ -159,63 +125,42 @@ impl<M: Machine> Kernel<M> {
         u32::try_from(core).ok().filter(|core| (least..=last).contains(core)).ok_or(range)
     }
 
-    /// Checks an invocation of core control.
-    pub(crate) fn decode_core_control(&self, inv: &Invocation) -> Decoded<(u32, CoreControl)> {
+    /// Stops or starts a core. Neither is waited for.
+    pub(crate) fn invoke_core_control(&mut self, inv: &Invocation) -> Decoded<Answer> {
         let control = match inv.label()? {
             Label::CoreControlStop => CoreControl::Stop,
             Label::CoreControlStart => CoreControl::Start,
             _ => return Err(SyscallError::IllegalOperation),
         };
-        Ok((self.check_core(self.argument(inv, 0)?, 1)?, control))
-    }
-
-    /// Stops or starts a core. Neither is waited for.
-    pub(crate) fn perform_core_control(&mut self, (core, control): (u32, CoreControl)) -> Outcome {
+        let core = self.check_core(self.argument(inv, 0)?, 1)?;
         self.machine.control_core(core, control);
         Ok(Answer::Empty)
     }
 
-    /// Checks an invocation of a handler.
-    pub(crate) fn decode_irq_handler(&self, inv: &Invocation) -> Decoded<IrqHandlerRequest> {
+    /// Lets the next interrupt come, signals another notification from now on, or nothing any more.
+    pub(crate) fn invoke_irq_handler(&mut self, inv: &Invocation, vector: u8) -> Decoded<Outcome> {
         match inv.label()? {
-            Label::IrqHandlerAck => Ok(IrqHandlerRequest::Acknowledge),
-            Label::IrqHandlerClear => Ok(IrqHandlerRequest::Clear),
-            Label::IrqHandlerSetNotification => match self.extra_cap(inv, 0)? {
-                (source, cap @ Cap::Notification { rights, .. })
-                    if rights.contains(CapRights::WRITE) =>
-                {
-                    Ok(IrqHandlerRequest::SetNotification { cap, source })
-                }
-                _ => Err(SyscallError::InvalidCapability(1)),
-            },
-            _ => Err(SyscallError::IllegalOperation),
-        }
-    }
-
-    /// Carries out what was asked of a handler.
-    pub(crate) fn perform_irq_handler(
-        &mut self,
-        inv: &Invocation,
-        request: IrqHandlerRequest,
-    ) -> Outcome {
-        let Cap::IrqHandler { vector } = self.invoked(inv).unpack() else {
-            return Ok(Answer::Empty);
-        };
-        match request {
-            IrqHandlerRequest::Acknowledge => {
+            Label::IrqHandlerAck => {
                 self.irqs.unacknowledged &= !(1 << vector);
                 self.machine.unmask_interrupt(vector);
+                Ok(Ok(Answer::Empty))
             }
-            IrqHandlerRequest::Clear => self.forget_notification(vector)?,
-            IrqHandlerRequest::SetNotification { cap, source } => {
-                self.forget_notification(vector)?;
-                self.insert_derived(self.irq_slot(vector), cap, source);
-                if self.irqs.unacknowledged & 1 << vector == 0 {
-                    self.machine.unmask_interrupt(vector);
-                }
+            Label::IrqHandlerClear => Ok(self.forget_notification(vector).map(|()| Answer::Empty)),
+            Label::IrqHandlerSetNotification => {
+                let (source, cap) = self.extra_cap(inv, 0)?;
+                let may_signal = matches!(cap, Cap::Notification { rights, .. }
+                    if rights.contains(CapRights::WRITE));
+                ensure(may_signal, SyscallError::InvalidCapability(1))?;
+                Ok(self.forget_notification(vector).map(|()| {
+                    self.insert_derived(self.irq_slot(vector), cap, source);
+                    if self.irqs.unacknowledged & 1 << vector == 0 {
+                        self.machine.unmask_interrupt(vector);
+                    }
+                    Answer::Empty
+                }))
             }
+            _ => Err(SyscallError::IllegalOperation),
         }
-        Ok(Answer::Empty)
     }
 
     /// Empties the vector's slot, which never holds anything but a notification.

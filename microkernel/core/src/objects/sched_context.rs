@@ -4,8 +4,8 @@ use crate::objects::{Notification, Reply, Tcb};
 use crate::refill::Parameters;
 use crate::scheduler::{MIN_BUDGET_US, Place};
 use crate::{
-    Answer, Cap, Decoded, Invocation, Kernel, Link, Machine, Outcome, Ref, SyscallError, Ticks,
-    ensure, ensure_range,
+    Answer, Cap, Decoded, Invocation, Kernel, Link, Machine, Ref, SyscallError, Ticks, ensure,
+    ensure_range,
 };
 use d3os_abi::{Label, MessageInfo, SCHED_CONTEXT_SPORADIC};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -77,30 +77,6 @@ pub(crate) enum Holder {
     Thread(Ref<Tcb>),
     /// A notification, which lends it.
     Notification(Ref<Notification>),
-}
-
-/// A decoded invocation of a scheduling context.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ContextRequest {
-    /// Gives it to a thread or notification.
-    Bind(Holder),
-    /// Takes it from whoever has it.
-    Unbind,
-    /// Takes it from this one.
-    UnbindObject(Holder),
-    /// Tells, and forgets, how much time was used.
-    Consumed,
-    /// Lets its thread run next among those of its priority.
-    YieldTo,
-}
-
-/// A decoded `SchedControl_ConfigureFlags`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SchedControlRequest {
-    context: Ref<SchedContext>,
-    parameters: Parameters,
-    badge: u64,
-    sporadic: bool,
 }
 
 /// Who runs on it, who lends it.
@@ -203,23 +179,25 @@ impl<M: Machine> Kernel<M> {
 
 /// Invocations.
 impl<M: Machine> Kernel<M> {
-    /// Decodes an invocation of a scheduling context.
-    pub(crate) fn decode_sched_context(
-        &self,
+    /// Binds a scheduling context to a thread or notification, takes it from them, tells and forgets how
+    /// much time was used on it, or lets its thread run next among those of its priority.
+    pub(crate) fn invoke_sched_context(
+        &mut self,
         inv: &Invocation,
         context: Ref<SchedContext>,
-    ) -> Decoded<ContextRequest> {
+    ) -> Decoded<Answer> {
         match inv.label()? {
-            Label::SchedContextBind => self.decode_bind(inv, context),
+            Label::SchedContextBind => self.bind(context, self.decode_holder(inv)?)?,
             Label::SchedContextUnbind => {
                 self.ensure_not_running_on(context)?;
-                Ok(ContextRequest::Unbind)
+                self.unbind_all(context);
             }
-            Label::SchedContextUnbindObject => self.decode_unbind_object(inv, context),
-            Label::SchedContextConsumed => Ok(ContextRequest::Consumed),
-            Label::SchedContextYieldTo => self.decode_yield_to(inv, context),
-            _ => Err(SyscallError::IllegalOperation),
+            Label::SchedContextUnbindObject => self.unbind(context, self.decode_holder(inv)?)?,
+            Label::SchedContextConsumed => return Ok(Answer::Word(self.take_consumed(context))),
+            Label::SchedContextYieldTo => return self.yield_to(inv.thread, context),
+            _ => return Err(SyscallError::IllegalOperation),
         }
+        Ok(Answer::Empty)
     }
 
     fn decode_holder(&self, inv: &Invocation) -> Decoded<Holder> {
@@ -236,22 +214,24 @@ impl<M: Machine> Kernel<M> {
         ensure(!runs, SyscallError::IllegalOperation)
     }
 
-    fn decode_bind(&self, inv: &Invocation, context: Ref<SchedContext>) -> Decoded<ContextRequest> {
-        let holder = self.decode_holder(inv)?;
+    fn bind(&mut self, context: Ref<SchedContext>, holder: Holder) -> Decoded<()> {
         let object = self.get(context);
         match holder {
             Holder::Thread(thread) => {
                 ensure(object.thread.is_none(), SyscallError::IllegalOperation)?;
                 self.check_bindable(context, thread)?;
+                self.bind_thread(context, thread);
             }
             // A thread may already run on it: it gives it back when it waits for the notification.
             Holder::Notification(notification) => {
                 let lends = !self.get(notification).sched_context.is_none();
                 let free = object.notification.is_none() && !lends;
                 ensure(free, SyscallError::IllegalOperation)?;
+                self.get_mut(context).notification = Link::to(notification);
+                self.get_mut(notification).sched_context = Link::to(context);
             }
         }
-        Ok(ContextRequest::Bind(holder))
+        Ok(())
     }
 
     /// Whether a thread may get a scheduling context: it has none, and is not blocked while this
@@ -267,69 +247,36 @@ impl<M: Machine> Kernel<M> {
         ensure(bindable, SyscallError::IllegalOperation)
     }
 
-    fn decode_unbind_object(
-        &self,
-        inv: &Invocation,
-        context: Ref<SchedContext>,
-    ) -> Decoded<ContextRequest> {
-        let holder = self.decode_holder(inv)?;
+    fn unbind(&mut self, context: Ref<SchedContext>, holder: Holder) -> Decoded<()> {
         let object = self.get(context);
-        let holds = match holder {
+        match holder {
             Holder::Thread(thread) => {
                 self.ensure_not_running_on(context)?;
-                object.thread == Link::to(thread)
+                let holds = object.thread == Link::to(thread);
+                ensure(holds, SyscallError::IllegalOperation)?;
+                self.take_from_thread(context);
             }
-            Holder::Notification(notification) => object.notification == Link::to(notification),
-        };
-        ensure(holds, SyscallError::IllegalOperation)?;
-        Ok(ContextRequest::UnbindObject(holder))
-    }
-
-    fn decode_yield_to(
-        &self,
-        inv: &Invocation,
-        context: Ref<SchedContext>,
-    ) -> Decoded<ContextRequest> {
-        let thread = self.get(context).thread.get().ok_or(SyscallError::IllegalOperation)?;
-        let yielder = self.get(inv.thread);
-        let allowed = thread != inv.thread
-            && self.get(thread).priority <= yielder.mcp
-            && yielder.yield_to.is_none();
-        ensure(allowed, SyscallError::IllegalOperation)?;
-        Ok(ContextRequest::YieldTo)
-    }
-
-    /// Carries out an invocation of a scheduling context.
-    pub(crate) fn perform_sched_context(
-        &mut self,
-        inv: &Invocation,
-        context: Ref<SchedContext>,
-        request: ContextRequest,
-    ) -> Outcome {
-        match request {
-            ContextRequest::Bind(Holder::Thread(thread)) => self.bind_thread(context, thread),
-            ContextRequest::Bind(Holder::Notification(notification)) => {
-                self.get_mut(context).notification = Link::to(notification);
-                self.get_mut(notification).sched_context = Link::to(context);
+            Holder::Notification(notification) => {
+                let holds = object.notification == Link::to(notification);
+                ensure(holds, SyscallError::IllegalOperation)?;
+                self.unbind_lender(context);
             }
-            ContextRequest::Unbind => self.unbind_all(context),
-            ContextRequest::UnbindObject(Holder::Thread(_)) => self.take_from_thread(context),
-            ContextRequest::UnbindObject(Holder::Notification(_)) => self.unbind_lender(context),
-            ContextRequest::Consumed => return Ok(Answer::Word(self.take_consumed(context))),
-            ContextRequest::YieldTo => return self.perform_yield_to(inv.thread, context),
         }
-        Ok(Answer::Empty)
+        Ok(())
     }
 
     /// The thread on `context` goes before the others of its priority. If that makes it run at
     /// once, the answer comes when the yielder runs again.
-    fn perform_yield_to(&mut self, yielder: Ref<Tcb>, context: Ref<SchedContext>) -> Outcome {
+    fn yield_to(&mut self, yielder: Ref<Tcb>, context: Ref<SchedContext>) -> Decoded<Answer> {
+        let thread = self.get(context).thread.get().ok_or(SyscallError::IllegalOperation)?;
+        let tcb = self.get(yielder);
+        let allowed =
+            thread != yielder && self.get(thread).priority <= tcb.mcp && tcb.yield_to.is_none();
+        ensure(allowed, SyscallError::IllegalOperation)?;
         if let Some(other) = self.get(context).yield_from.get() {
             self.complete_yield(other);
         }
-        if let Some(thread) = self.get(context).thread.get()
-            && self.is_schedulable(thread)
-        {
+        if self.is_schedulable(thread) {
             let runs_now = self.get(thread).priority >= self.get(yielder).priority;
             self.dequeue(thread);
             if runs_now {
@@ -346,11 +293,11 @@ impl<M: Machine> Kernel<M> {
         Ok(Answer::Word(self.take_consumed(context)))
     }
 
-    /// Decodes a configuration of a scheduling context.
-    pub(crate) fn decode_sched_control(&self, inv: &Invocation) -> Decoded<SchedControlRequest> {
+    /// Configures a scheduling context.
+    pub(crate) fn invoke_sched_control(&mut self, inv: &Invocation) -> Decoded<Answer> {
         inv.ensure_label(Label::SchedControlConfigureFlags)?;
         let [budget_us, period_us, extra, badge, flags] = self.arguments(inv, 0)?;
-        let Cap::SchedContext { object, size_bits } = self.extra_cap(inv, 0)?.1 else {
+        let Cap::SchedContext { object: context, size_bits } = self.extra_cap(inv, 0)?.1 else {
             return Err(SyscallError::InvalidCapability(1));
         };
         let ticks = self.machine.ticks_per_microsecond();
@@ -366,12 +313,6 @@ impl<M: Machine> Kernel<M> {
             refill_max: u32::try_from(MIN_REFILLS + extra).unwrap_or(u32::MAX),
         };
         let sporadic = flags & SCHED_CONTEXT_SPORADIC != 0;
-        Ok(SchedControlRequest { context: object, parameters, badge, sporadic })
-    }
-
-    /// Configures a scheduling context.
-    pub(crate) fn perform_sched_control(&mut self, request: SchedControlRequest) -> Outcome {
-        let SchedControlRequest { context, parameters, badge, sporadic } = request;
         if self.scheduler.current_context == Link::to(context) {
             self.commit_time();
             self.scheduler.reprogram = true;
