@@ -159,10 +159,7 @@ impl<M: Machine> Kernel<M> {
         let object = self.invoked(inv);
         match kind {
             tag::TABLE => self.decode_table(inv).map(|r| self.perform_table(inv, r)),
-            tag::THREAD => {
-                let thread = object.object();
-                self.decode_tcb(inv, thread).map(|r| self.perform_tcb(inv, thread, r))
-            }
+            tag::THREAD => self.invoke_tcb(inv, object.object()),
             tag::SCHED_CONTEXT => self.invoke_sched_context(inv, object.object()).map(Ok),
             tag::SCHED_CONTROL => self.invoke_sched_control(inv).map(Ok),
             tag::ASID_CONTROL => self.invoke_asid_control(inv).map(Ok),

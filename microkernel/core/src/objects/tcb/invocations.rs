@@ -2,7 +2,7 @@
 
 use super::{Tcb, TcbSlot};
 use crate::cap::{RawCap, tag};
-use crate::objects::{Notification, SchedContext, check_ipc_buffer};
+use crate::objects::{SchedContext, check_ipc_buffer};
 use crate::{
     Answer, Cap, Decoded, Invocation, Kernel, Link, Machine, Outcome, PhysAddr, Preempted, Ref,
     Slot, SyscallError, ensure, ensure_range,
@@ -30,21 +30,6 @@ pub(crate) struct Change {
     context: Option<Option<Ref<SchedContext>>>,
 }
 
-/// A decoded invocation of a thread; flags are those of [`flag`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TcbRequest {
-    ReadRegisters { flags: u64, count: usize },
-    WriteRegisters { flags: u64, count: usize },
-    CopyRegisters { flags: u64, source: Ref<Tcb> },
-    Change(Change),
-    Suspend,
-    Resume,
-    BindNotification(Ref<Notification>),
-    UnbindNotification,
-    SetTlsBase(u64),
-    SetFlags { clear: u64, set: u64 },
-}
-
 /// Bits of the first word of the register methods.
 mod flag {
     /// `ReadRegisters`, `CopyRegisters`: suspend the source.
@@ -62,71 +47,63 @@ mod flag {
 /// Words before the registers in a `WriteRegisters` message.
 const WRITE_REGISTERS_HEAD: usize = 2;
 
-/// Decoding.
 impl<M: Machine> Kernel<M> {
-    /// Decodes an invocation of `thread`.
-    pub(crate) fn decode_tcb(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
+    /// Does what `thread` is asked to do.
+    pub(crate) fn invoke_tcb(&mut self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<Outcome> {
         let none = Change::default();
-        Ok(match inv.label()? {
-            Label::TcbReadRegisters => {
-                let [flags, count] = self.arguments(inv, 0)?;
-                ensure_range(count, 1, REGISTERS as u64)?;
-                self.ensure_not_current(thread)?;
-                TcbRequest::ReadRegisters { flags, count: register_count(count) }
-            }
-            Label::TcbWriteRegisters => {
-                let [flags, count] = self.arguments(inv, 0)?;
-                let sent = (inv.length - WRITE_REGISTERS_HEAD) as u64;
-                ensure(count <= sent, SyscallError::TruncatedMessage)?;
-                self.ensure_not_current(thread)?;
-                TcbRequest::WriteRegisters { flags, count: register_count(count) }
-            }
-            Label::TcbCopyRegisters => {
-                let flags = self.argument(inv, 0)?;
-                TcbRequest::CopyRegisters { flags, source: self.extra_thread(inv, 0)? }
-            }
+        let change = match inv.label()? {
             Label::TcbConfigure => {
                 let buffer = Some(self.decode_buffer(inv, 2, self.argument(inv, 2)?)?);
                 let space = Some(self.decode_space(inv, thread, 0)?);
-                TcbRequest::Change(Change { space, buffer, ..none })
+                Change { space, buffer, ..none }
             }
             Label::TcbSetPriority => {
-                let priority = Some(self.decode_priority(inv, 0)?);
-                TcbRequest::Change(Change { priority, ..none })
+                Change { priority: Some(self.decode_priority(inv, 0)?), ..none }
             }
-            Label::TcbSetMcPriority => {
-                let mcp = Some(self.decode_priority(inv, 0)?);
-                TcbRequest::Change(Change { mcp, ..none })
-            }
+            Label::TcbSetMcPriority => Change { mcp: Some(self.decode_priority(inv, 0)?), ..none },
             Label::TcbSetSchedParams => self.decode_sched_params(inv, thread)?,
             Label::TcbSetTimeoutEndpoint => {
                 let handler = Some((TcbSlot::TimeoutHandler, self.decode_handler(inv, 0)?));
-                TcbRequest::Change(Change { handler, ..none })
+                Change { handler, ..none }
             }
             Label::TcbSetIpcBuffer => {
                 let buffer = Some(self.decode_buffer(inv, 0, self.argument(inv, 0)?)?);
-                TcbRequest::Change(Change { buffer, ..none })
+                Change { buffer, ..none }
             }
             Label::TcbSetSpace => {
                 self.argument(inv, 1)?;
                 self.extra_cap(inv, 2)?;
                 let space = Some(self.decode_space(inv, thread, 1)?);
                 let handler = Some((TcbSlot::FaultHandler, self.decode_handler(inv, 0)?));
-                TcbRequest::Change(Change { handler, space, ..none })
+                Change { handler, space, ..none }
             }
-            Label::TcbSuspend => TcbRequest::Suspend,
-            Label::TcbResume => TcbRequest::Resume,
-            Label::TcbBindNotification => self.decode_bind_notification(inv, thread)?,
+            label => return self.invoke_tcb_at_once(label, inv, thread).map(Ok),
+        };
+        Ok(self.change(inv, thread, change).map(|()| Answer::Empty))
+    }
+
+    /// As [`Kernel::invoke_tcb`], where nothing has to be deleted for it.
+    fn invoke_tcb_at_once(
+        &mut self,
+        label: Label,
+        inv: &Invocation,
+        thread: Ref<Tcb>,
+    ) -> Decoded<Answer> {
+        match label {
+            Label::TcbReadRegisters => return self.read_registers(inv, thread),
+            Label::TcbWriteRegisters => self.write_registers(inv, thread)?,
+            Label::TcbCopyRegisters => self.copy_registers(inv, thread)?,
+            Label::TcbSuspend => self.suspend(thread),
+            Label::TcbResume => self.resume(thread),
+            Label::TcbBindNotification => self.bind_notification(inv, thread)?,
             Label::TcbUnbindNotification if !self.get(thread).notification.is_none() => {
-                TcbRequest::UnbindNotification
+                self.unbind_notification(thread);
             }
-            Label::TcbSetTlsBase => TcbRequest::SetTlsBase(self.argument(inv, 0)?),
-            Label::TcbSetFlags => {
-                let [clear, set] = self.arguments(inv, 0)?;
-                TcbRequest::SetFlags { clear, set }
-            }
+            Label::TcbSetTlsBase => self.set_tls_base(thread, self.argument(inv, 0)?),
+            Label::TcbSetFlags => return self.set_flags(inv, thread),
             _ => return Err(SyscallError::IllegalOperation),
-        })
+        }
+        Ok(Answer::Empty)
     }
 
     fn ensure_not_current(&self, thread: Ref<Tcb>) -> Decoded<()> {
@@ -196,7 +173,7 @@ impl<M: Machine> Kernel<M> {
         u8::try_from(word).ok().filter(|priority| *priority <= mcp).ok_or(too_high)
     }
 
-    fn decode_sched_params(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
+    fn decode_sched_params(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<Change> {
         self.argument(inv, 1)?;
         self.extra_cap(inv, 2)?;
         let (mcp, priority) = (self.decode_priority(inv, 0)?, self.decode_priority(inv, 1)?);
@@ -214,10 +191,10 @@ impl<M: Machine> Kernel<M> {
         };
         let handler = Some((TcbSlot::FaultHandler, self.decode_handler(inv, 2)?));
         let (mcp, priority, context) = (Some(mcp), Some(priority), Some(context));
-        Ok(TcbRequest::Change(Change { handler, mcp, priority, context, ..Change::default() }))
+        Ok(Change { handler, mcp, priority, context, ..Change::default() })
     }
 
-    fn decode_bind_notification(&self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<TcbRequest> {
+    fn bind_notification(&mut self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<()> {
         match self.extra_cap(inv, 0)?.1 {
             Cap::Notification { object, rights, .. }
                 if self.get(thread).notification.is_none()
@@ -225,7 +202,9 @@ impl<M: Machine> Kernel<M> {
                     && self.get(object).bound_thread.is_none()
                     && self.get(object).waiting.head.is_none() =>
             {
-                Ok(TcbRequest::BindNotification(object))
+                self.get_mut(thread).notification = Link::to(object);
+                self.get_mut(object).bound_thread = Link::to(thread);
+                Ok(())
             }
             _ => Err(SyscallError::IllegalOperation),
         }
@@ -244,54 +223,25 @@ fn with_guard(cap: RawCap, word: u64) -> RawCap {
 
 /// Carrying out.
 impl<M: Machine> Kernel<M> {
-    /// Carries out an invocation of `thread`.
-    pub(crate) fn perform_tcb(
-        &mut self,
-        inv: &Invocation,
-        thread: Ref<Tcb>,
-        request: TcbRequest,
-    ) -> Outcome {
-        match request {
-            TcbRequest::ReadRegisters { flags, count } => {
-                return Ok(self.read_registers(inv, thread, flags, count));
-            }
-            TcbRequest::WriteRegisters { flags, count } => {
-                self.write_registers(inv, thread, flags, count);
-            }
-            TcbRequest::CopyRegisters { flags, source } => {
-                self.copy_registers(thread, flags, source);
-            }
-            TcbRequest::Change(change) => self.change(inv, thread, change)?,
-            TcbRequest::Suspend => self.suspend(thread),
-            TcbRequest::Resume => self.resume(thread),
-            TcbRequest::BindNotification(notification) => {
-                self.get_mut(thread).notification = Link::to(notification);
-                self.get_mut(notification).bound_thread = Link::to(thread);
-            }
-            TcbRequest::UnbindNotification => self.unbind_notification(thread),
-            TcbRequest::SetTlsBase(base) => self.set_tls_base(thread, base),
-            TcbRequest::SetFlags { clear, set } => return Ok(self.set_flags(thread, clear, set)),
-        }
-        Ok(Answer::Empty)
-    }
-
-    fn read_registers(
-        &mut self,
-        inv: &Invocation,
-        thread: Ref<Tcb>,
-        flags: u64,
-        count: usize,
-    ) -> Answer {
+    fn read_registers(&mut self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<Answer> {
+        let [flags, count] = self.arguments(inv, 0)?;
+        ensure_range(count, 1, REGISTERS as u64)?;
+        self.ensure_not_current(thread)?;
         if flags & flag::SUSPEND_SOURCE != 0 {
             self.suspend(thread);
         }
         let context = self.get(thread).context;
         let words: [u64; REGISTERS] = core::array::from_fn(|index| context.read_register(index));
-        Answer::Written(self.set_message_words(inv.thread, &words[..count]))
+        let words = &words[..register_count(count)];
+        Ok(Answer::Written(self.set_message_words(inv.thread, words)))
     }
 
-    fn write_registers(&mut self, inv: &Invocation, thread: Ref<Tcb>, flags: u64, count: usize) {
-        for index in 0..count {
+    fn write_registers(&mut self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<()> {
+        let [flags, count] = self.arguments(inv, 0)?;
+        let sent = (inv.length - WRITE_REGISTERS_HEAD) as u64;
+        ensure(count <= sent, SyscallError::TruncatedMessage)?;
+        self.ensure_not_current(thread)?;
+        for index in 0..register_count(count) {
             if let Some(word) = self.message_word(inv.thread, WRITE_REGISTERS_HEAD + index) {
                 self.get_mut(thread).context.write_register(index, word);
             }
@@ -300,9 +250,11 @@ impl<M: Machine> Kernel<M> {
         if flags & flag::RESUME_TARGET != 0 {
             self.resume(thread);
         }
+        Ok(())
     }
 
-    fn copy_registers(&mut self, thread: Ref<Tcb>, flags: u64, source: Ref<Tcb>) {
+    fn copy_registers(&mut self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<()> {
+        let (flags, source) = (self.argument(inv, 0)?, self.extra_thread(inv, 0)?);
         if flags & flag::SUSPEND_SOURCE != 0 {
             self.suspend(source);
         }
@@ -319,6 +271,7 @@ impl<M: Machine> Kernel<M> {
             tcb.context.copy_registers(&from, FRAME_REGISTERS..REGISTERS);
             self.machine.reload(thread);
         }
+        Ok(())
     }
 
     fn change(
@@ -405,12 +358,13 @@ impl<M: Machine> Kernel<M> {
         self.machine.reload(thread);
     }
 
-    fn set_flags(&mut self, thread: Ref<Tcb>, clear: u64, set: u64) -> Answer {
+    fn set_flags(&mut self, inv: &Invocation, thread: Ref<Tcb>) -> Decoded<Answer> {
+        let [clear, set] = self.arguments(inv, 0)?;
         let tcb = self.get_mut(thread);
         let flags = (tcb.flags & !clear) | (set & TCB_FLAG_FPU_DISABLED);
         tcb.flags = flags;
         self.machine.save_fpu(thread);
         self.machine.release_fpu(thread);
-        Answer::Word(flags)
+        Ok(Answer::Word(flags))
     }
 }
