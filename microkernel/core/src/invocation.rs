@@ -158,7 +158,7 @@ impl<M: Machine> Kernel<M> {
     fn invoke_other(&mut self, kind: u64, inv: &Invocation) -> Decoded<Outcome> {
         let object = self.invoked(inv);
         match kind {
-            tag::TABLE => self.decode_table(inv).map(|r| self.perform_table(inv, r)),
+            tag::TABLE => self.invoke_table(inv).map(Ok),
             tag::THREAD => self.invoke_tcb(inv, object.object()),
             tag::SCHED_CONTEXT => self.invoke_sched_context(inv, object.object()).map(Ok),
             tag::SCHED_CONTROL => self.invoke_sched_control(inv).map(Ok),
@@ -183,17 +183,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(never)]
-    fn invoke_cnode(&mut self, inv: &Invocation) -> Decoded<Outcome> {
-        self.decode_cnode(inv).map(|request| self.perform_cnode(request))
-    }
-
-    #[inline(never)]
     fn invoke_untyped(&mut self, inv: &Invocation) -> Decoded<Outcome> {
         self.decode_untyped(inv).map(|request| self.perform_untyped(inv, request))
-    }
-
-    #[inline(never)]
-    fn invoke_frame(&mut self, inv: &Invocation) -> Decoded<Outcome> {
-        self.decode_frame(inv).map(|request| self.perform_frame(inv, request))
     }
 }

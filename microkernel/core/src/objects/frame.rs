@@ -1,46 +1,33 @@
 //! Frames: memory that is mapped into address spaces (manual, chapter 7).
 
 use crate::cap::RawCap;
-use crate::objects::PageTable;
-use crate::vspace::{AddressSpace, Attributes, Entry, EntryPlace, check_user_range};
+use crate::vspace::{AddressSpace, Attributes, Entry, check_user_range};
 use crate::{
-    Answer, Cap, Decoded, Invocation, Kernel, Machine, Mapping, Outcome, PhysAddr, Ref,
-    SyscallError, ensure,
+    Answer, Cap, Decoded, Invocation, Kernel, Machine, Mapping, Outcome, PhysAddr, SyscallError,
+    ensure,
 };
 use d3os_abi::{CapRights, IPC_BUFFER_SIZE_BITS, Label};
 
-/// What a frame was asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FrameRequest {
-    /// Map it, or change how it is mapped.
-    Map {
-        /// The root of the address space, whose cached translation is stale.
-        root: Ref<PageTable>,
-        /// The entry to write.
-        place: EntryPlace,
-        /// Its new contents.
-        entry: Entry,
-        /// What the capability records.
-        mapping: Mapping,
-    },
-    /// Unmap it, if it is mapped.
-    Unmap,
-    /// Tell its physical address.
-    GetAddress(PhysAddr),
-}
-
 impl<M: Machine> Kernel<M> {
-    /// Checks an invocation of a frame.
-    pub(crate) fn decode_frame(&self, inv: &Invocation) -> Decoded<FrameRequest> {
+    /// Maps a frame or changes how it is mapped, unmaps it, or tells its physical address.
+    #[inline(never)]
+    pub(crate) fn invoke_frame(&mut self, inv: &Invocation) -> Decoded<Outcome> {
         match inv.label()? {
-            Label::PageMap => self.decode_page_map(inv),
-            Label::PageUnmap => Ok(FrameRequest::Unmap),
-            Label::PageGetAddress => Ok(FrameRequest::GetAddress(self.invoked(inv).address())),
-            _ => Err(SyscallError::IllegalOperation),
+            Label::PageMap => self.map_page(inv)?,
+            Label::PageUnmap => {
+                self.finalise_frame(self.invoked(inv));
+                self.set_mapping(inv.slot, None);
+            }
+            Label::PageGetAddress => {
+                return Ok(Ok(Answer::Word(self.invoked(inv).address().0)));
+            }
+            _ => return Err(SyscallError::IllegalOperation),
         }
+        Ok(Ok(Answer::Empty))
     }
 
-    fn decode_page_map(&self, inv: &Invocation) -> Decoded<FrameRequest> {
+    #[inline(always)]
+    fn map_page(&mut self, inv: &Invocation) -> Decoded<()> {
         let frame = self.invoked(inv);
         let (base, size, mapping) = (frame.address(), frame.frame_size(), frame.mapping());
         let [vaddr, asked, attributes] = self.arguments(inv, 0)?;
@@ -54,32 +41,13 @@ impl<M: Machine> Kernel<M> {
         // What a capability recorded may have been undone from above, and the place taken since.
         let is_free = !old.is_present() || mapping.is_some() && old.maps(base, size);
         ensure(is_free, SyscallError::DeleteFirst)?;
-        Ok(FrameRequest::Map {
-            root: space.root,
-            place,
-            entry: Entry::page(base, size, rights, Attributes::from_word(attributes)),
-            mapping: Mapping { asid: space.asid, vaddr },
-        })
-    }
-
-    /// Carries out what was asked of a frame.
-    pub(crate) fn perform_frame(&mut self, inv: &Invocation, request: FrameRequest) -> Outcome {
-        match request {
-            FrameRequest::Map { root, place, entry, mapping } => {
-                let was_present = self.entry(place).is_present();
-                self.set_entry(place, entry);
-                if was_present {
-                    self.machine.flush_page(root.address(), mapping.vaddr);
-                }
-                self.set_mapping(inv.slot, Some(mapping));
-            }
-            FrameRequest::Unmap => {
-                self.finalise_frame(self.invoked(inv));
-                self.set_mapping(inv.slot, None);
-            }
-            FrameRequest::GetAddress(base) => return Ok(Answer::Word(base.0)),
+        let entry = Entry::page(base, size, rights, Attributes::from_word(attributes));
+        self.set_entry(place, entry);
+        if old.is_present() {
+            self.machine.flush_page(space.root.address(), vaddr);
         }
-        Ok(Answer::Empty)
+        self.set_mapping(inv.slot, Some(Mapping { asid: space.asid, vaddr }));
+        Ok(())
     }
 
     /// A frame capability goes away: so does the mapping made with it.

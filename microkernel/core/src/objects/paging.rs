@@ -1,10 +1,9 @@
 //! Paging structures: page-table roots and the three levels below (manual, chapter 7).
 
 use crate::cap::RawCap;
-use crate::vspace::{Attributes, Entry, EntryPlace, check_user_range};
+use crate::vspace::{Attributes, Entry, check_user_range};
 use crate::{
-    Answer, Decoded, Invocation, Kernel, Machine, Mapping, Outcome, Ref, SyscallError, TableLevel,
-    ensure,
+    Answer, Decoded, Invocation, Kernel, Machine, Mapping, Ref, SyscallError, TableLevel, ensure,
 };
 use d3os_abi::Label;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -17,33 +16,26 @@ pub struct PageTable {
     pub entries: [u64; 512],
 }
 
-/// The entry to write into the structure above and where, and what the capability records; nothing:
-/// take it out there, with all that it maps.
-pub(crate) type TableRequest = Option<(EntryPlace, Entry, Mapping)>;
-
 impl<M: Machine> Kernel<M> {
     /// Fills the kernel's part of a zeroed page-table root.
     pub(crate) fn init_vspace_root(&mut self, root: Ref<PageTable>) {
         self.machine.init_address_space(root.address());
     }
 
-    /// Checks an invocation of a paging structure below the root.
-    pub(crate) fn decode_table(&self, inv: &Invocation) -> Decoded<TableRequest> {
+    /// Maps a paging structure below the root, or takes it out with all that it maps.
+    pub(crate) fn invoke_table(&mut self, inv: &Invocation) -> Decoded<Answer> {
         match (self.invoked(inv).table_level(), inv.label()?) {
             (TableLevel::PageTable, Label::PageTableMap)
             | (TableLevel::PageDirectory, Label::PageDirectoryMap)
-            | (TableLevel::Pdpt, Label::PdptMap) => self.decode_table_map(inv),
+            | (TableLevel::Pdpt, Label::PdptMap) => self.map_table(inv),
             (TableLevel::PageTable, Label::PageTableUnmap)
             | (TableLevel::PageDirectory, Label::PageDirectoryUnmap)
-            | (TableLevel::Pdpt, Label::PdptUnmap) => {
-                // A copy of the capability would go on recording the mapping, so there must be none.
-                ensure(self.is_final(inv.slot), SyscallError::RevokeFirst).map(|()| None)
-            }
+            | (TableLevel::Pdpt, Label::PdptUnmap) => self.unmap_table(inv),
             _ => Err(SyscallError::IllegalOperation),
         }
     }
 
-    fn decode_table_map(&self, inv: &Invocation) -> Decoded<TableRequest> {
+    fn map_table(&mut self, inv: &Invocation) -> Decoded<Answer> {
         let table = self.invoked(inv);
         ensure(table.mapping().is_none(), SyscallError::InvalidCapability(0))?;
         let coverage = table.table_level().coverage_bits();
@@ -54,17 +46,14 @@ impl<M: Machine> Kernel<M> {
         check_user_range(vaddr, 1, 0)?;
         let place = self.find_entry(space.root, vaddr, coverage)?;
         ensure(!self.entry(place).is_present(), SyscallError::DeleteFirst)?;
-        let entry = Entry::table(table.object(), Attributes::from_word(attributes));
-        Ok(Some((place, entry, Mapping { asid: space.asid, vaddr })))
+        self.set_entry(place, Entry::table(table.object(), Attributes::from_word(attributes)));
+        self.set_mapping(inv.slot, Some(Mapping { asid: space.asid, vaddr }));
+        Ok(Answer::Empty)
     }
 
-    /// Carries out what was asked of a paging structure.
-    pub(crate) fn perform_table(&mut self, inv: &Invocation, request: TableRequest) -> Outcome {
-        if let Some((place, entry, mapping)) = request {
-            self.set_entry(place, entry);
-            self.set_mapping(inv.slot, Some(mapping));
-            return Ok(Answer::Empty);
-        }
+    /// A copy of the capability would go on recording the mapping, so there must be none.
+    fn unmap_table(&mut self, inv: &Invocation) -> Decoded<Answer> {
+        ensure(self.is_final(inv.slot), SyscallError::RevokeFirst)?;
         let table = self.invoked(inv);
         if table.mapping().is_some() {
             self.finalise_table(table);
