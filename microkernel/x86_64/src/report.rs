@@ -15,6 +15,21 @@ use x86_64::structures::idt::ExceptionVector;
 
 /// Frames of a backtrace that are printed at most.
 const MAX_FRAMES: usize = 32;
+/// Entries of the table of functions.
+const SYMBOLS: usize = 512;
+
+/// A function of the kernel: where it begins, and its name, filled up with zeroes.
+#[repr(C)]
+struct Symbol {
+    address: u64,
+    name: [u8; 120],
+}
+
+unsafe extern "C" {
+    /// The linker script keeps the place, which the build fills: ascending by address; what is left of
+    /// it lies at the end of all addresses.
+    static symbol_table: [Symbol; SYMBOLS];
+}
 
 /// Prints a line, or gives up silently: there is nobody to tell.
 macro_rules! line {
@@ -91,12 +106,24 @@ fn print_thread() {
     line!("rdx {rdx:#x} rdi {rdi:#x} rsi {rsi:#x}");
 }
 
-/// Bare addresses: the names are in the kernel's ELF file.
 fn print_backtrace(first: Option<u64>, frame_pointer: u64) {
     line!("backtrace:");
     for address in first.into_iter().chain(return_addresses(frame_pointer)).take(MAX_FRAMES) {
-        line!("  {address:#018x}");
+        match function(address) {
+            Some((name, offset)) => line!("  {address:#018x} {name}+{offset:#x}"),
+            None => line!("  {address:#018x}"),
+        }
     }
+}
+
+/// The function that `address` is in, and how far; none without a table.
+fn function(address: u64) -> Option<(&'static str, u64)> {
+    // SAFETY: a constant of this shape, any of whose bytes make one.
+    let symbols = unsafe { &symbol_table };
+    let next = symbols.partition_point(|symbol| symbol.address <= address);
+    let symbol = symbols[..next].last()?;
+    let name = core::str::from_utf8(&symbol.name).ok()?.trim_end_matches('\0');
+    (!name.is_empty()).then_some((name, address - symbol.address))
 }
 
 /// Return addresses, by following frame pointers within the kernel's stack.

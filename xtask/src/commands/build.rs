@@ -8,6 +8,7 @@ use std::process::{self, ExitCode};
 use libd3os::image::BootConfig;
 
 use crate::compile::{self, CompileError, Layout, Profile};
+use crate::elf_file::{ElfError, symbols};
 use crate::image::pack::{Image, PackError};
 use crate::progress;
 use crate::workshop::{Workshop, WorkshopError};
@@ -35,6 +36,9 @@ pub(crate) const DEFAULT_IMAGE: &str = "default";
 /// Something was not built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
+    /// The kernel's functions cannot be told.
+    #[error("the kernel's symbols")]
+    Symbols(#[from] ElfError),
     /// No workspace or no compiler.
     #[error(transparent)]
     Workshop(#[from] WorkshopError),
@@ -72,11 +76,12 @@ impl Args {
     }
 }
 
-/// Builds the kernel; returns the file that QEMU and GRUB load.
+/// Builds the kernel with the table of its functions; returns the file that QEMU and GRUB load.
 pub(crate) fn kernel(workshop: &Workshop, profile: Profile) -> Result<PathBuf, BuildError> {
     progress::step("building the kernel");
     let linked = compile::kernel(workshop, profile)?;
-    let file = fs::read(&linked).map_err(|source| BuildError::Io { path: linked, source })?;
+    let mut file = fs::read(&linked).map_err(|source| BuildError::Io { path: linked, source })?;
+    symbols::embed(&mut file)?;
     let path = workshop.paths.out().join("kernel.elf");
     write(&path, &file)?;
     Ok(path)

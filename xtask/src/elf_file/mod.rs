@@ -20,4 +20,10 @@ pub(crate) enum ElfError {
     /// It has no symbols.
     #[error("no symbol table")]
     NoSymbols,
+    /// The linker script keeps no place for the table of functions.
+    #[error("no place for the table of functions")]
+    NoPlace,
+    /// It has more functions than the table can hold.
+    #[error("{0} functions, more than the table can hold")]
+    TooMany(usize),
 }

@@ -7,7 +7,6 @@
 //! those on two, four and eight, with memory in two nodes and a device that sends messages.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +15,6 @@ use super::tally::Tally;
 use super::{TestError, entry};
 use crate::commands::build;
 use crate::compile::Profile;
-use crate::elf_file::symbols;
 use crate::guest::{Ending, Guest};
 use crate::progress;
 use crate::vm::{Boot, EXIT_PORT, Machine};
@@ -195,7 +193,6 @@ fn run_on(
     let guest = Guest::start(machine.command()?)?;
     let mut transcript = Transcript::default();
     let ending = guest.watch(PATIENCE, &mut transcript);
-    transcript.name_backtrace(kernel);
     Ok(transcript.tally(&ending))
 }
 
@@ -215,13 +212,6 @@ impl Write for Transcript {
 }
 
 impl Transcript {
-    /// Tells which functions a panic came from, if there was one.
-    fn name_backtrace(&self, kernel: &Path) {
-        let Ok(file) = fs::read(kernel) else { return };
-        let lines = symbols::backtrace(&file, &String::from_utf8_lossy(&self.0));
-        lines.unwrap_or_default().iter().for_each(|line| progress::note(line));
-    }
-
     /// The results line by line; without the closing line something went wrong in between.
     fn tally(&self, ending: &Ending) -> Tally {
         let text = String::from_utf8_lossy(&self.0);
