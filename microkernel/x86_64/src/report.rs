@@ -108,22 +108,25 @@ fn print_thread() {
 
 fn print_backtrace(first: Option<u64>, frame_pointer: u64) {
     line!("backtrace:");
-    for address in first.into_iter().chain(return_addresses(frame_pointer)).take(MAX_FRAMES) {
-        match function(address) {
-            Some((name, offset)) => line!("  {address:#018x} {name}+{offset:#x}"),
+    // A call that does not return may be the last of its function: what lies before is looked up.
+    let callers = return_addresses(frame_pointer).map(|address| (address, address - 1));
+    for (address, inside) in first.map(|rip| (rip, rip)).into_iter().chain(callers).take(MAX_FRAMES)
+    {
+        match function(inside) {
+            Some((name, start)) => line!("  {address:#018x} {name}+{:#x}", address - start),
             None => line!("  {address:#018x}"),
         }
     }
 }
 
-/// The function that `address` is in, and how far; none without a table.
+/// The function that `address` is in, and where it begins; none without a table.
 fn function(address: u64) -> Option<(&'static str, u64)> {
     // SAFETY: a constant of this shape, any of whose bytes make one.
     let symbols = unsafe { &symbol_table };
     let next = symbols.partition_point(|symbol| symbol.address <= address);
     let symbol = symbols[..next].last()?;
     let name = core::str::from_utf8(&symbol.name).ok()?.trim_end_matches('\0');
-    (!name.is_empty()).then_some((name, address - symbol.address))
+    (!name.is_empty()).then_some((name, symbol.address))
 }
 
 /// Return addresses, by following frame pointers within the kernel's stack.
