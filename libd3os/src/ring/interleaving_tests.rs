@@ -152,11 +152,11 @@ fn messages_of_several_lines_are_whole() {
     });
 }
 
-#[test]
-fn no_wake_up_is_lost() {
+/// Sends a few messages over a ring with these bells, to its end.
+fn check_wake_ups<B: Doorbell + Send + 'static>(bells: fn() -> (B, B)) {
     const COUNT: u8 = 3;
-    check(2, || {
-        let (left, right) = Bell::pair();
+    check(2, move || {
+        let (left, right) = bells();
         let (mut sender, mut receiver) = ring(left, right);
         let peer = thread::spawn(move || {
             for number in 0..COUNT {
@@ -172,6 +172,11 @@ fn no_wake_up_is_lost() {
         assert_eq!(receiver.receive(&mut buffer), Err(ReceiveError::Closed));
         peer.join().expect("the sender ended");
     });
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    check_wake_ups(Bell::pair);
 }
 
 #[test]
@@ -257,23 +262,7 @@ impl Doorbell for LineBell {
 
 #[test]
 fn no_wake_up_is_lost_between_signal_and_acknowledgement() {
-    const COUNT: u8 = 3;
-    check(2, || {
-        let (left, right) = LineBell::pair();
-        let (mut sender, mut receiver) = ring(left, right);
-        let peer = thread::spawn(move || {
-            for number in 0..COUNT {
-                sender.send(number.into(), &[number; 9]).expect("the receiver waits for it");
-            }
-        });
-        let mut buffer = [0; 16];
-        for number in 0..COUNT {
-            let received = receiver.receive(&mut buffer).expect("an honest peer");
-            expect(received, &buffer, number);
-        }
-        assert_eq!(receiver.receive(&mut buffer), Err(ReceiveError::Closed));
-        peer.join().expect("the sender ended");
-    });
+    check_wake_ups(LineBell::pair);
 }
 
 /// What a server does: arms all of its rings, sleeps if none has anything, looks at all of them.

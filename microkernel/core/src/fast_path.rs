@@ -13,7 +13,7 @@
 
 use crate::cap::RawCap;
 use crate::fault::Fault;
-use crate::objects::{Endpoint, Reply, SchedContext, Tcb, TcbSlot, ThreadState, Waiting};
+use crate::objects::{Endpoint, SchedContext, Tcb, TcbSlot, ThreadState, Waiting};
 use crate::scheduler::Place;
 use crate::{Kernel, Link, Machine, Next, PhysAddr, Ref};
 use d3os_abi::{CapRights, FaultLabel, MessageInfo, Syscall};
@@ -171,7 +171,8 @@ impl<M: Machine> Kernel<M> {
             self.get_mut(next).waiting.prev = Link::NONE;
             self.get_mut(server).waiting.next = Link::NONE;
         }
-        self.lend_through(reply, caller, lent);
+        self.lend_through(reply, lent);
+        self.get_mut(reply).thread = Link::to(caller);
         let tcb = self.get_mut(caller);
         tcb.state = ThreadState::BLOCKED_ON_REPLY;
         tcb.reply = Link::to(reply);
@@ -242,36 +243,6 @@ impl<M: Machine> Kernel<M> {
     fn next_address_space(&self, thread: Ref<Tcb>) -> Option<PhysAddr> {
         let tcb = self.get(thread);
         if self.scheduler.goes_first(tcb) { self.known_address_space(tcb) } else { None }
-    }
-
-    /// Makes `reply` the top of the stack of those that lent the scheduling context.
-    #[inline(always)]
-    fn lend_through(&mut self, reply: Ref<Reply>, caller: Ref<Tcb>, lent: Ref<SchedContext>) {
-        let object = self.get_mut(lent);
-        let below = core::mem::replace(&mut object.reply, Link::to(reply));
-        if let Some(below) = below.get() {
-            let below = self.get_mut(below);
-            below.lent = Link::NONE;
-            below.above = Link::to(reply);
-        }
-        let object = self.get_mut(reply);
-        object.thread = Link::to(caller);
-        object.below = below;
-        object.lent = Link::to(lent);
-    }
-
-    /// Takes `reply` from the top of that stack.
-    #[inline(always)]
-    fn return_through(&mut self, reply: Ref<Reply>, lent: Ref<SchedContext>) {
-        let object = self.get_mut(reply);
-        object.lent = Link::NONE;
-        let below = core::mem::take(&mut object.below);
-        self.get_mut(lent).reply = below;
-        if let Some(below) = below.get() {
-            let below = self.get_mut(below);
-            below.above = Link::NONE;
-            below.lent = Link::to(lent);
-        }
     }
 
     /// Puts a thread into the queue of those that wait for a message, behind the last.

@@ -44,17 +44,37 @@ impl<M: Machine> Kernel<M> {
             && donates
             && self.get(callee).sched_context.is_none()
         {
-            let below = self.get(context).reply;
-            if let Some(below) = below.get() {
-                let below = self.get_mut(below);
-                below.lent = Link::NONE;
-                below.above = Link::to(reply);
-            }
-            let object = self.get_mut(reply);
-            object.below = below;
-            object.lent = Link::to(context);
-            self.get_mut(context).reply = Link::to(reply);
+            self.lend_through(reply, context);
             self.donate(context, callee);
+        }
+    }
+
+    /// Makes `reply` the top of the stack of those that lent the scheduling context.
+    #[inline(always)]
+    pub(crate) fn lend_through(&mut self, reply: Ref<Reply>, lent: Ref<SchedContext>) {
+        let object = self.get_mut(lent);
+        let below = core::mem::replace(&mut object.reply, Link::to(reply));
+        if let Some(below) = below.get() {
+            let below = self.get_mut(below);
+            below.lent = Link::NONE;
+            below.above = Link::to(reply);
+        }
+        let object = self.get_mut(reply);
+        object.below = below;
+        object.lent = Link::to(lent);
+    }
+
+    /// Takes `reply` from the top of that stack.
+    #[inline(always)]
+    pub(crate) fn return_through(&mut self, reply: Ref<Reply>, lent: Ref<SchedContext>) {
+        let object = self.get_mut(reply);
+        object.lent = Link::NONE;
+        let below = core::mem::take(&mut object.below);
+        self.get_mut(lent).reply = below;
+        if let Some(below) = below.get() {
+            let below = self.get_mut(below);
+            below.above = Link::NONE;
+            below.lent = Link::to(lent);
         }
     }
 
@@ -71,17 +91,8 @@ impl<M: Machine> Kernel<M> {
     /// the stack is cut here. The caller is left inactive.
     #[inline]
     fn return_to_caller(&mut self, reply: Ref<Reply>, caller: Ref<Tcb>) {
-        let object = *self.get(reply);
-        if let Some(context) = object.lent.get() {
-            self.get_mut(context).reply = object.below;
-            if let Some(below) = object.below.get() {
-                let below = self.get_mut(below);
-                below.above = Link::NONE;
-                below.lent = Link::to(context);
-            }
-            let object = self.get_mut(reply);
-            object.below = Link::NONE;
-            object.lent = Link::NONE;
+        if let Some(context) = self.get(reply).lent.get() {
+            self.return_through(reply, context);
             if self.get(caller).sched_context.is_none() {
                 self.donate(context, caller);
             }
