@@ -7,6 +7,7 @@
 pub mod console;
 pub mod log;
 mod page;
+pub mod platform;
 pub mod supervisor;
 pub mod uart;
 

@@ -1,0 +1,11 @@
+//! The platform server, without its process: everything that a host can test.
+//!
+//! [`acpi`] reads the firmware's tables through [`memory`], [`pci`] the buses through a
+//! configuration space. The process does not exist yet; `README.md` says what it will be.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod acpi;
+pub mod memory;
+pub mod pci;
