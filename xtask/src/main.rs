@@ -12,6 +12,7 @@ mod metadata;
 mod paths;
 mod process;
 mod progress;
+mod qmp;
 mod sysroot;
 mod toolchain;
 mod tools;

@@ -1,13 +1,17 @@
 //! The virtual machine: one description, from which the QEMU command line is made.
 
+mod network;
+
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum;
 
 use crate::tools::{self, Tool, ToolError};
+
+pub(crate) use network::{Forward, Network, NicChoice};
 
 /// I/O port of the device through which a guest ends QEMU with a status.
 pub(crate) const EXIT_PORT: u16 = 0xf4;
@@ -36,13 +40,26 @@ pub(crate) enum Boot {
         /// Options for the kernel.
         command_line: String,
     },
-    /// From a CD, by the firmware.
-    Cdrom {
+    /// From the ISO image, by the firmware.
+    Iso {
         /// The image.
         iso: PathBuf,
         /// Which firmware.
         firmware: Firmware,
+        /// What the image was written to.
+        medium: Medium,
     },
+}
+
+/// What an ISO image was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Medium {
+    /// A CD.
+    Cd,
+    /// A USB stick, at an xHCI controller.
+    Usb,
+    /// A virtio disk.
+    Disk,
 }
 
 /// What runs before the boot loader.
@@ -59,6 +76,8 @@ pub(crate) enum Firmware {
 pub(crate) enum Platform {
     /// A server's chipset, and all that the processor can do.
     Modern,
+    /// An old chipset without PCI Express, and all that the processor can do.
+    Old,
     /// What seL4's figures were taken on.
     Reference,
 }
@@ -70,6 +89,36 @@ pub(crate) enum OnReset {
     Restart,
     /// QEMU ends: a triple fault must not loop.
     Quit,
+}
+
+/// Whether devices' accesses to memory go through an IOMMU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Iommu {
+    /// There is none.
+    #[default]
+    Absent,
+    /// VT-d, with interrupt remapping; virtio devices obey it.
+    Present,
+}
+
+/// Where the screen is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Display {
+    /// Nowhere; the graphics card is there all the same.
+    #[default]
+    None,
+    /// In a window.
+    Window,
+}
+
+/// Control from outside over a machine that is to be looked at when it has switched itself off: it
+/// stays, stopped, until QEMU is told to end.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    /// Where its monitor listens.
+    pub(crate) socket: PathBuf,
+    /// Where what the guest writes to the exit port goes: it does not end QEMU then.
+    pub(crate) verdict: PathBuf,
 }
 
 /// A machine to be started.
@@ -87,8 +136,16 @@ pub(crate) struct Machine {
     pub(crate) accel: Accel,
     /// One nanosecond of virtual time per instruction.
     pub(crate) counted: bool,
-    /// A window for the screen.
-    pub(crate) display: bool,
+    /// Where the screen is shown.
+    pub(crate) display: Display,
+    /// Network cards, and where they lead.
+    pub(crate) network: Network,
+    /// Before the devices.
+    pub(crate) iommu: Iommu,
+    /// From outside.
+    pub(crate) control: Option<Control>,
+    /// Added to the chipset's options, such as `hpet=off`.
+    pub(crate) chipset_options: Vec<String>,
     /// Wait for a debugger on port 1234.
     pub(crate) debugger: bool,
     /// After a reset.
@@ -107,7 +164,11 @@ impl Machine {
             memory: "512M".into(),
             accel: Accel::Tcg,
             counted: false,
-            display: false,
+            display: Display::None,
+            network: Network::default(),
+            iommu: Iommu::Absent,
+            control: None,
+            chipset_options: Vec::new(),
             debugger: false,
             on_reset: OnReset::Quit,
             extra: Vec::new(),
@@ -120,18 +181,40 @@ impl Machine {
     /// If there is no QEMU and it cannot be installed.
     pub(crate) fn command(&self) -> Result<Command, ToolError> {
         let mut qemu = Command::new(tools::ensure(Tool::Qemu)?);
-        qemu.args(self.platform.arguments()).args(["-serial", "mon:stdio"]);
-        qemu.arg("-device").arg(format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4"));
-        qemu.args(["-smp", &self.cores.to_string(), "-m", &self.memory, "-nic", "none"]);
+        let (chipset, processor) = self.platform.arguments();
+        let chipset = self
+            .chipset_options
+            .iter()
+            .fold(chipset.to_owned(), |options, option| format!("{options},{option}"));
+        qemu.args(["-machine", &chipset, "-cpu", processor, "-serial", "mon:stdio"]);
+        qemu.args(["-smp", &self.cores.to_string(), "-m", &self.memory]);
         qemu.args(self.accel.arguments());
+        self.add_control(&mut qemu);
         self.add_switches(&mut qemu);
+        // Other devices may refer to it.
+        if self.iommu == Iommu::Present {
+            qemu.args(["-device", "intel-iommu,intremap=on"]);
+        }
+        qemu.args(self.network.arguments(self.iommu));
         self.add_boot(&mut qemu);
         qemu.args(&self.extra);
         Ok(qemu)
     }
 
+    fn add_control(&self, qemu: &mut Command) {
+        let Some(Control { socket, verdict }) = &self.control else {
+            let exit = format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4");
+            qemu.args(["-device", &exit]);
+            return;
+        };
+        qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
+        qemu.args(["-action", "shutdown=pause"]);
+        qemu.arg("-chardev").arg(format!("file,id=verdict,path={}", verdict.display()));
+        qemu.arg("-device").arg(format!("isa-debugcon,iobase={EXIT_PORT:#x},chardev=verdict"));
+    }
+
     fn add_switches(&self, qemu: &mut Command) {
-        if !self.display {
+        if self.display == Display::None {
             qemu.args(["-display", "none"]);
         }
         if self.on_reset == OnReset::Quit {
@@ -153,8 +236,8 @@ impl Machine {
                     qemu.arg("-append").arg(command_line);
                 }
             }
-            Boot::Cdrom { iso, firmware } => {
-                qemu.arg("-cdrom").arg(iso);
+            Boot::Iso { iso, firmware, medium } => {
+                medium.add(iso, qemu);
                 if let Firmware::Uefi(image) = firmware {
                     qemu.arg("-bios").arg(image);
                 }
@@ -163,13 +246,36 @@ impl Machine {
     }
 }
 
+impl Medium {
+    fn add(self, iso: &Path, qemu: &mut Command) {
+        let drive = |kind: &str| {
+            format!("if=none,id=medium,format=raw,readonly=on,media={kind},file={}", iso.display())
+        };
+        match self {
+            Self::Cd => qemu.arg("-cdrom").arg(iso),
+            Self::Usb => qemu.arg("-drive").arg(drive("disk")).args([
+                "-device",
+                "qemu-xhci",
+                "-device",
+                "usb-storage,drive=medium,bootindex=0",
+            ]),
+            Self::Disk => qemu
+                .arg("-drive")
+                .arg(drive("disk"))
+                .args(["-device", "virtio-blk-pci,drive=medium,bootindex=0"]),
+        };
+    }
+}
+
 impl Platform {
-    fn arguments(self) -> [&'static str; 4] {
+    /// Chipset and processor.
+    fn arguments(self) -> (&'static str, &'static str) {
         const REFERENCE: &str = "Nehalem,-vme,+pdpe1gb,-xsave,-xsaveopt,-xsavec,-fsgsbase,\
                                  -invpcid,+syscall,+lm";
         match self {
-            Self::Modern => ["-machine", "q35", "-cpu", "max"],
-            Self::Reference => ["-machine", "pc", "-cpu", REFERENCE],
+            Self::Modern => ("q35", "max"),
+            Self::Old => ("pc", "max"),
+            Self::Reference => ("pc", REFERENCE),
         }
     }
 }

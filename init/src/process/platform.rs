@@ -75,9 +75,9 @@ impl Platform {
     /// the machine does not go, with the reason.
     pub(super) fn power_off(&mut self, status: u8) -> AcpiError {
         if let Some(port) = self.exit_port
-            && let Ok(exit) = self.port(port, 4)
+            && let Ok(exit) = self.port(port, 1)
         {
-            let _ = exit.out32(port, u32::from(status));
+            let _ = exit.out8(port, status);
         }
         let power = match self.acpi() {
             Ok(power) => power,

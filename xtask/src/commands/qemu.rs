@@ -1,5 +1,6 @@
 //! `qemu`: boots to the shell on the terminal, or runs shell lines and says how they went.
 
+mod screenshot;
 pub(crate) mod script;
 
 use std::ffi::OsString;
@@ -10,12 +11,15 @@ use std::time::{Duration, Instant};
 
 use nix::sys::termios::{self, SetArg, Termios};
 
+use self::screenshot::Screenshot;
 use super::build::{self, BuildError};
 use crate::compile::Profile;
 use crate::process::{self, CommandError};
 use crate::progress;
 use crate::tools::ToolError;
-use crate::vm::{Accel, Boot, EXIT_PORT, Machine, OnReset};
+use crate::vm::{
+    Accel, Boot, Display, EXIT_PORT, Forward, Iommu, Machine, Network, NicChoice, OnReset,
+};
 use crate::workshop::{Workshop, WorkshopError};
 
 /// Options of `qemu`.
@@ -30,9 +34,21 @@ pub(crate) struct Args {
     /// What executes the guest's instructions.
     #[arg(long, value_enum, default_value_t)]
     accel: Accel,
-    /// Open a window for the screen.
+    /// Network cards, at QEMU's user network.
+    #[arg(long, value_enum, default_value_t)]
+    nic: NicChoice,
+    /// Let a port of this host (on 127.0.0.1) lead to one of the guest, by TCP and UDP.
+    #[arg(long, value_name = "HOST:GUEST")]
+    forward: Vec<Forward>,
+    /// Put an IOMMU (VT-d) between devices and memory.
     #[arg(long)]
-    display: bool,
+    iommu: bool,
+    /// Where the screen is shown.
+    #[arg(long, value_enum, default_value_t)]
+    display: Display,
+    /// When the machine has switched itself off, write what its screen shows to this PNG file.
+    #[arg(long, value_name = "FILE")]
+    screenshot: Option<PathBuf>,
     /// Run these shell lines (`line; line`), print only their output and power off; succeed if
     /// all lines did.
     #[arg(long, value_name = "LINES")]
@@ -75,6 +91,9 @@ pub(crate) enum QemuError {
     /// QEMU could not be waited for.
     #[error("lost QEMU")]
     Lost(#[source] io::Error),
+    /// The screen could not be kept.
+    #[error("no screenshot")]
+    Screenshot(#[from] screenshot::ScreenshotError),
     /// An option that contradicts another.
     #[error("--icount counts emulated instructions: it needs --accel tcg")]
     CountNeedsEmulation,
@@ -95,19 +114,25 @@ impl Args {
         let workshop = Workshop::open()?;
         let profile = if self.debug { Profile::Debug } else { Profile::Release };
         let kernel = build::kernel(&workshop, profile)?;
+        let screenshot = self.screenshot.as_deref();
+        let screenshot = screenshot.map(|file| Screenshot::new(&workshop, file)).transpose()?;
+        let control = screenshot.as_ref().map(|screenshot| screenshot.control().clone());
         match self.run.clone() {
             Some(lines) => {
                 let module = script::Module::write(&workshop, &self.image, lines)?;
-                let machine = self.machine(Boot::Direct {
+                let boot = Boot::Direct {
                     kernel,
                     module: module.path().into(),
                     command_line: format!("quiet exit_port={EXIT_PORT:#x}"),
-                });
-                script::run(&machine, self.timeout.unwrap_or(script::DEFAULT_TIMEOUT))
+                };
+                let machine = Machine { control, ..self.machine(boot) };
+                let seconds = self.timeout.unwrap_or(script::DEFAULT_TIMEOUT);
+                script::run(&machine, seconds, screenshot)
             }
             None => {
                 let module = build::image(&workshop, &self.image)?;
-                interactive(&self.interactive_machine(kernel, module), self.timeout)
+                let machine = Machine { control, ..self.interactive_machine(kernel, module) };
+                interactive(&machine, self.timeout, screenshot)
             }
         }
     }
@@ -126,6 +151,8 @@ impl Args {
             accel: self.accel,
             counted: self.icount,
             display: self.display,
+            network: Network { nics: self.nic, forwards: self.forward.clone() },
+            iommu: if self.iommu { Iommu::Present } else { Iommu::Absent },
             debugger: self.gdb,
             extra: self.extra.clone(),
             ..Machine::new(boot)
@@ -134,15 +161,24 @@ impl Args {
 }
 
 /// A session: the terminal belongs to QEMU until it ends.
-fn interactive(machine: &Machine, timeout: Option<u64>) -> Result<ExitCode, QemuError> {
+fn interactive(
+    machine: &Machine,
+    timeout: Option<u64>,
+    screenshot: Option<Screenshot>,
+) -> Result<ExitCode, QemuError> {
     let mut qemu = machine.command()?;
     progress::step("booting; Ctrl-A x leaves");
     let terminal = Terminal::save();
     let line = process::line(&qemu);
     let mut child = qemu.spawn().map_err(|source| CommandError::NotStarted { line, source })?;
+    let shooting = screenshot.map(Screenshot::begin);
     let status = wait(&mut child, timeout);
     terminal.restore();
-    end_of_session(status?)
+    let ended = end_of_session(status?)?;
+    if let Some(shooting) = shooting {
+        shooting.end()?;
+    }
+    Ok(ended)
 }
 
 /// What the end of a session means. Who switches the machine off ends QEMU with 0; the exit device,

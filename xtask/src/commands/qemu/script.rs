@@ -13,6 +13,7 @@ use std::time::Duration;
 use libd3os::image::BootConfig;
 
 use super::QemuError;
+use super::screenshot::Screenshot;
 use crate::commands::build::{self, BuildError};
 use crate::guest::{Ending, Guest};
 use crate::vm::{EXIT_PORT, Machine};
@@ -66,13 +67,21 @@ impl Drop for Module {
 }
 
 /// Runs the machine to its end, its serial line on standard output.
-pub(crate) fn run(machine: &Machine, seconds: u64) -> Result<ExitCode, QemuError> {
+pub(crate) fn run(
+    machine: &Machine,
+    seconds: u64,
+    screenshot: Option<Screenshot>,
+) -> Result<ExitCode, QemuError> {
     let mut guest = Guest::start(machine.command()?)?;
+    let shooting = screenshot.map(Screenshot::begin);
     match guest.watch(Duration::from_secs(seconds), &mut io::stdout()) {
         Ending::Over => {
             let (status, complaints) = guest.wait().map_err(QemuError::Lost)?;
             eprint!("{complaints}");
-            Ok(judge(status, &complaints)?)
+            match shooting {
+                None => Ok(judge(status, &complaints)?),
+                Some(shooting) => Ok(shooting.end()?.ok_or(GuestDeath::Stopped)?),
+            }
         }
         Ending::Dead => {
             guest.end().map_err(QemuError::Lost)?;
