@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+use self::system::Scope;
 use self::tally::Tally;
 use super::build::BuildError;
 use super::iso::IsoError;
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// Only tests whose names contain this text (rings kernel and system).
     #[arg(requires = "ring")]
     filter: Option<String>,
+    /// Everything, hours of it: what is represented by a few otherwise (ring system).
+    #[arg(long, requires = "ring")]
+    all: bool,
 }
 
 /// Where tests run.
@@ -70,9 +74,10 @@ impl Args {
         let rings =
             self.ring.map_or(vec![Ring::Host, Ring::Kernel, Ring::System], |ring| vec![ring]);
         let filter = self.filter.unwrap_or_default();
+        let scope = if self.all { Scope::All } else { Scope::Representative };
         let mut sum = Tally::default();
         for ring in rings {
-            let tally = ring.run(&filter).unwrap_or_else(|error| {
+            let tally = ring.run(&filter, scope).unwrap_or_else(|error| {
                 progress::failure(&error);
                 Tally::failure()
             });
@@ -85,11 +90,11 @@ impl Args {
 }
 
 impl Ring {
-    fn run(self, filter: &str) -> Result<Tally, TestError> {
+    fn run(self, filter: &str, scope: Scope) -> Result<Tally, TestError> {
         match self {
             Self::Host => host::run(),
             Self::Kernel => kernel::run(&Workshop::open()?, filter),
-            Self::System => system::run(&Workshop::open()?, filter),
+            Self::System => system::run(&Workshop::open()?, filter, scope),
         }
     }
 }

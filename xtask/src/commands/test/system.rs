@@ -6,12 +6,13 @@
 
 mod clock;
 mod cores;
+mod covering;
 mod damage;
 mod editing;
 mod faults;
-mod firmware;
 mod lab;
 mod machines;
+mod matrix;
 mod restart;
 mod screen;
 mod script;
@@ -50,13 +51,34 @@ pub(crate) enum Failure {
 type Outcome = Result<(), Failure>;
 type Test = (&'static str, fn(&Lab<'_>) -> Outcome);
 
+/// How much is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// What fits in minutes.
+    Representative,
+    /// Everything.
+    All,
+}
+
+/// A test whose name and work are made when the tests are listed.
+struct Case {
+    name: String,
+    work: Box<dyn Fn(&Lab<'_>) -> Outcome>,
+}
+
+impl Case {
+    fn new(name: impl Into<String>, work: impl Fn(&Lab<'_>) -> Outcome + 'static) -> Self {
+        Self { name: name.into(), work: Box::new(work) }
+    }
+}
+
 /// Builds everything and runs the tests whose names contain `filter`.
-pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError> {
+pub(crate) fn run(workshop: &Workshop, filter: &str, scope: Scope) -> Result<Tally, TestError> {
     let lab = Lab::equip(workshop)?;
     let mut tally = Tally::default();
-    for (name, test) in all().filter(|(name, _)| name.contains(filter)) {
+    for Case { name, work } in all(scope).filter(|case| case.name.contains(filter)) {
         let start = Instant::now();
-        let outcome = test(&lab);
+        let outcome = work(&lab);
         let seconds = start.elapsed().as_secs_f32();
         match &outcome {
             Ok(()) => progress::step(&format!("test {name} ... ok ({seconds:.1} s)")),
@@ -70,8 +92,8 @@ pub(crate) fn run(workshop: &Workshop, filter: &str) -> Result<Tally, TestError>
     Ok(tally)
 }
 
-fn all() -> impl Iterator<Item = Test> {
-    let groups: [&[Test]; 11] = [
+fn all(scope: Scope) -> impl Iterator<Item = Case> {
+    let groups: [&[Test]; 10] = [
         &shell::TESTS,
         &editing::TESTS,
         &faults::TESTS,
@@ -81,10 +103,10 @@ fn all() -> impl Iterator<Item = Test> {
         &clock::TESTS,
         &cores::TESTS,
         &storm::TESTS,
-        &firmware::TESTS,
         &damage::TESTS,
     ];
-    groups.into_iter().flatten().copied()
+    let fixed = groups.into_iter().flatten().map(|(name, test)| Case::new(*name, test));
+    fixed.chain(matrix::cases(scope))
 }
 
 /// Fails unless `text` has all of these in it.

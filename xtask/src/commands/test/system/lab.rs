@@ -13,7 +13,7 @@ use crate::commands::test::TestError;
 use crate::compile::Profile;
 use crate::image::pack::{Image, PackError};
 use crate::tools::{self, Tool};
-use crate::vm::{Boot, EXIT_PORT, Firmware, Machine};
+use crate::vm::{Boot, EXIT_PORT, Firmware, Machine, Medium};
 use crate::workshop::Workshop;
 
 /// Something could not be made.
@@ -96,8 +96,8 @@ impl<'w> Lab<'w> {
     }
 
     /// A machine that starts from the ISO image.
-    pub(crate) fn iso_machine(&self, firmware: Firmware) -> Machine {
-        Machine::new(Boot::Cdrom { iso: self.iso.clone(), firmware })
+    pub(crate) fn iso_machine(&self, firmware: Firmware, medium: Medium) -> Machine {
+        Machine::new(Boot::Iso { iso: self.iso.clone(), firmware, medium })
     }
 
     /// The UEFI firmware.
