@@ -196,8 +196,8 @@ pub fn called<'m>(
     services(manifest).filter(|(name, _)| spec.calls.iter().any(|called| called == name))
 }
 
-/// The capabilities of one program, in slot order from 1 up. Services of other cores are reached
-/// by `routes`.
+/// The capabilities of one program that runs for a session, in slot order from 1 up. Services of
+/// other cores are reached by `routes`.
 ///
 /// # Errors
 /// [`GrantError`] where the manifest names what does not exist.
@@ -205,8 +205,10 @@ pub fn grants(
     manifest: &Manifest,
     number: ProgramNumber,
     spec: &ProgramSpec,
+    session: u8,
     routes: &[Route],
 ) -> Result<Vec<Granted>, GrantError> {
+    let caller = (number, session);
     let slots = RingSlots::behind(count(spec));
     let mut list = List::default();
     for name in &spec.serves {
@@ -222,7 +224,7 @@ pub fn grants(
         match routes.iter().find(|route| route.service == *name) {
             Some(route) => list.add_rings(name, route.place, slots),
             None => {
-                list.add(GrantKind::Calls, name, call_source(manifest, number, name)?, CALL_RIGHTS);
+                list.add(GrantKind::Calls, name, call_source(manifest, caller, name)?, CALL_RIGHTS);
             }
         }
     }
@@ -359,14 +361,14 @@ fn service_index(manifest: &Manifest, name: &str) -> Result<usize, GrantError> {
 
 fn call_source(
     manifest: &Manifest,
-    caller: ProgramNumber,
+    (caller, session): (ProgramNumber, u8),
     name: &str,
 ) -> Result<Source, GrantError> {
     if let Some((_, channel)) = OWN_SERVICES.iter().find(|(own, _)| *own == name) {
         return Ok(Source::CallInit { badge: badge(caller, *channel) });
     }
     let service = service_index(manifest, name)?;
-    Ok(Source::Call { service, badge: u64::from(caller.number()) })
+    Ok(Source::Call { service, badge: caller.caller(session).0 })
 }
 
 fn signal_source(manifest: &Manifest, name: &str) -> Result<Source, GrantError> {
@@ -417,9 +419,12 @@ mod tests {
         Manifest { name: "test".to_string(), resources: vec![com1], programs: vec![uart, console] }
     }
 
+    fn number(index: usize) -> ProgramNumber {
+        ProgramNumber::from_index(index).expect("small")
+    }
+
     fn of(manifest: &Manifest, index: usize) -> Result<Vec<Granted>, GrantError> {
-        let number = ProgramNumber::from_index(index).expect("small");
-        grants(manifest, number, &manifest.programs[index], &[])
+        grants(manifest, number(index), &manifest.programs[index], 0, &[])
     }
 
     #[test]
@@ -452,6 +457,9 @@ mod tests {
         let list = of(&manifest(), 1).expect("sound");
         let call = &list[1];
         assert_eq!(call.source, Source::Call { service: 0, badge: 2 });
+        let other = grants(&manifest(), number(1), &manifest().programs[1], 3, &[]).expect("sound");
+        assert_eq!(other[1].source, Source::Call { service: 0, badge: 3 << 16 | 2 });
+        assert_eq!(other[2].source, list[2].source, "init knows the sessions itself");
         assert_eq!(letters(call.rights), "wp");
         assert_eq!(letters(list[0].rights), "r");
     }
@@ -462,7 +470,7 @@ mod tests {
         let number = ProgramNumber::from_index(1).expect("small");
         let route = Route { service: "uart".to_string(), place: 2, pair: None };
         let spec = &manifest.programs[1];
-        let list = grants(&manifest, number, spec, &[route]).expect("sound");
+        let list = grants(&manifest, number, spec, 0, &[route]).expect("sound");
         let plain = of(&manifest, 1).expect("sound");
         assert_eq!(list.len(), count(spec) as usize);
         let uart = list.iter().find(|granted| granted.grant.name == "uart").expect("called");

@@ -72,6 +72,8 @@ pub struct Start {
     pub serial: u32,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// The session that it belongs to.
+    pub session: u8,
     /// Its signal line, if it takes part in rings.
     pub line: Option<u8>,
     /// Its ways to services on other cores.

@@ -31,6 +31,7 @@ impl Thread {
             name: NAME.to_string(),
             thread: self.name.to_string(),
             core,
+            session: 0,
             priority: self.priority,
             budget_us: self.share_us.0,
             period_us: self.share_us.1,

@@ -23,6 +23,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use libd3os::abi::SIGNAL_LINES;
+use libd3os::call::Caller;
 use libd3os::region::Region;
 use libd3os::ring::Side;
 use libd3os::service::supervisor::RingShortage;
@@ -71,6 +72,8 @@ pub struct Candidate {
     pub program: ProgramNumber,
     /// Where it is to run.
     pub core: u32,
+    /// The session that it is to belong to.
+    pub session: u8,
     /// Whether it serves anything.
     pub serves: bool,
     /// The services of other cores that it calls, and their programs.
@@ -122,6 +125,7 @@ struct Connection {
 #[derive(Clone, Copy, Debug, Default)]
 struct Seat {
     bell: Option<Bell>,
+    session: u8,
     /// It is not there and will be started again.
     returns: bool,
     /// Bit i: place i of its window is taken.
@@ -188,14 +192,15 @@ impl Rings {
     /// # Errors
     /// [`RingShortage`]; nothing has changed then.
     pub fn start(&mut self, candidate: &Candidate) -> Result<Seating, RingShortage> {
-        let Candidate { program, core, serves, ref calls } = *candidate;
+        let Candidate { program, core, session, serves, ref calls } = *candidate;
         let mut seating = Seating::default();
         if !serves && calls.is_empty() {
             return Ok(seating);
         }
         let line = self.take_line(core).ok_or(RingShortage::Lines)?;
         seating.line = Some(line);
-        self.seat_mut(program).bell = Some(Bell { core, line });
+        let seat = self.seat_mut(program);
+        (seat.bell, seat.session) = (Some(Bell { core, line }), session);
         for (service, server) in calls {
             match self.connect(program, *server) {
                 Ok((connection, before)) => {
@@ -369,7 +374,7 @@ impl Rings {
             place: own.place,
             region: chunk,
             peer: self.seat(other.program).bell?,
-            caller: u64::from(known.client.program.number()),
+            caller: self.caller(known.client.program).0,
         })
     }
 
@@ -427,6 +432,11 @@ impl Rings {
             self.fresh.start += RING_SPAN;
             chunk
         })
+    }
+
+    /// Who a client is to its servers.
+    fn caller(&self, client: ProgramNumber) -> Caller {
+        client.caller(self.seat(client).session)
     }
 
     fn seat(&self, program: ProgramNumber) -> Seat {

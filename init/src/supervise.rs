@@ -18,6 +18,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU32;
 
+use libd3os::call::Caller;
 use libd3os::image::RestartPolicy;
 use libd3os::service::log::Level;
 use libd3os::service::supervisor::{
@@ -64,6 +65,13 @@ impl ProgramNumber {
     #[must_use]
     pub fn number(self) -> u32 {
         self.0.get()
+    }
+
+    /// The badge with which it calls other programs when it belongs to this session. A manifest of more
+    /// than 65,535 programs does not fit in an archive's memory.
+    #[must_use]
+    pub fn caller(self, session: u8) -> Caller {
+        Caller::new(u16::try_from(self.0.get()).unwrap_or(u16::MAX), session)
     }
 }
 

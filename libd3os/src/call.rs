@@ -152,9 +152,33 @@ impl<T: Transport + ?Sized> Transport for &T {
     }
 }
 
-/// Who calls: the badge of the capability that was used, which the caller cannot choose.
+/// Who calls: the badge of the capability that was used, which the caller cannot choose. On the way to a
+/// program's service it is the caller's program number (bits 0 to 15) and session (bits 16 to 23); init
+/// gives its own clients other badges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller(pub u64);
+
+impl Caller {
+    /// A program of a session, as its servers see it.
+    #[must_use]
+    pub const fn new(program: u16, session: u8) -> Self {
+        Self(program as u64 | (session as u64) << 16)
+    }
+
+    /// The program's number: its place in the image, counted from 1.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the number is the badge's low part")]
+    pub const fn program(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// The terminal that the program belongs to; 0 is the serial line.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the session is eight bits of the badge")]
+    pub const fn session(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+}
 
 /// The server's end of a transport: takes answers.
 pub trait ReplySink {
@@ -525,6 +549,15 @@ mod tests {
         let [add, later, bytes] = COUNTER.operations else { panic!("three operations") };
         assert_eq!(add.signature, "add(amount: u32, note: String) -> Result<u32, String>");
         assert!(later.deferred && !later.retryable && bytes.retryable);
+    }
+
+    #[test]
+    fn a_caller_is_a_program_and_its_session() {
+        for (program, session) in [(1, 0), (7, 3), (u16::MAX, u8::MAX)] {
+            let caller = Caller::new(program, session);
+            assert_eq!((caller.program(), caller.session(), caller.0 >> 24), (program, session, 0));
+        }
+        assert_eq!(Caller::new(5, 0), Caller(5), "a program of the serial line is its number");
     }
 
     #[test]

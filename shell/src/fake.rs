@@ -64,6 +64,7 @@ fn program(name: &str, priority: u8, state: ProgramState) -> ProgramStatus {
         name: name.into(),
         thread: "main".into(),
         core: 0,
+        session: 0,
         priority,
         budget_us: 5_000,
         period_us: 10_000,

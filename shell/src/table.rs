@@ -28,22 +28,29 @@ pub struct Column {
     align: Align,
     /// Whether its text may be cut to make the table fit.
     elastic: bool,
+    /// Whether it is left out where no row has anything in it.
+    sparse: bool,
 }
 
 impl Column {
     /// A column of text.
     pub const fn left(title: &'static str) -> Self {
-        Self { title, align: Align::Left, elastic: false }
+        Self { title, align: Align::Left, elastic: false, sparse: false }
     }
 
     /// A column of numbers.
     pub const fn right(title: &'static str) -> Self {
-        Self { title, align: Align::Right, elastic: false }
+        Self { title, align: Align::Right, elastic: false, sparse: false }
     }
 
     /// A column of text that is cut, with `…`, where the table would not fit otherwise.
     pub const fn elastic(title: &'static str) -> Self {
-        Self { title, align: Align::Left, elastic: true }
+        Self { title, align: Align::Left, elastic: true, sparse: false }
+    }
+
+    /// The same column, left out of a table in which no row has anything in it.
+    pub const fn sparse(self) -> Self {
+        Self { sparse: true, ..self }
     }
 }
 
@@ -105,15 +112,25 @@ impl<const N: usize> Table<N> {
                 *width = columns(&cell.text).max(*width);
             }
         }
+        for (width, is_shown) in widths.iter_mut().zip(self.shown()) {
+            *width *= usize::from(is_shown);
+        }
         if let Some(limit) = limit {
             self.shrink(&mut widths, limit);
         }
         widths
     }
 
+    /// Which columns are not left out.
+    fn shown(&self) -> [bool; N] {
+        let is_used = |index: usize| self.rows.iter().any(|row| !row[index].text.is_empty());
+        core::array::from_fn(|index| !self.columns[index].sparse || is_used(index))
+    }
+
     /// Takes columns off the widest elastic ones until the table fits or they are narrow.
     fn shrink(&self, widths: &mut [usize; N], limit: usize) {
-        let gaps = GAP * N.saturating_sub(1);
+        let shown = self.shown().into_iter().filter(|is_shown| *is_shown).count();
+        let gaps = GAP * shown.saturating_sub(1);
         while widths.iter().sum::<usize>() + gaps > limit {
             let elastic = widths.iter_mut().zip(&self.columns).filter(|(_, c)| c.elastic);
             match elastic.map(|(width, _)| width).max() {
@@ -124,9 +141,9 @@ impl<const N: usize> Table<N> {
     }
 
     fn render_row(&self, row: &[Cell; N], widths: &[usize; N], style: Style, text: &mut String) {
-        for (index, ((cell, column), &width)) in
-            row.iter().zip(&self.columns).zip(widths).enumerate()
-        {
+        let all = row.iter().zip(&self.columns).zip(widths).zip(self.shown());
+        let shown = all.filter(|(_, is_shown)| *is_shown).map(|(column, _)| column);
+        for (index, ((cell, column), &width)) in shown.enumerate() {
             if index > 0 {
                 pad(text, GAP);
             }
@@ -230,6 +247,15 @@ mod tests {
              uart        5  writes and rea…\n\
              console  1024\n"
         );
+    }
+
+    #[test]
+    fn a_sparse_column_is_there_when_a_row_has_something_in_it() {
+        let mut table = Table::new([Column::left("A"), Column::right("B").sparse()]);
+        table.row(["a".into(), "".into()]);
+        assert_eq!(table.render(None, Style::Plain), "A\na\n");
+        table.row(["b".into(), "1".into()]);
+        assert_eq!(table.render(None, Style::Plain), "A  B\na\nb  1\n");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct Run {
     pub(super) core: u32,
     /// The arguments.
     pub(super) arguments: Vec<String>,
+    /// The session: the manifest's, or of who started it.
+    pub(super) session: u8,
     /// How it reaches services on other cores.
     pub(super) routes: Vec<Route>,
     /// Number of the start.
@@ -46,6 +48,11 @@ impl System {
     /// The core that a program runs on, or would.
     pub(super) fn core_of(&self, number: ProgramNumber) -> u32 {
         self.runs.get(number.index()).map_or(0, |run| run.core)
+    }
+
+    /// The session that a program belongs to.
+    pub(super) fn session_of(&self, number: ProgramNumber) -> u8 {
+        self.runs.get(number.index()).map_or(0, |run| run.session)
     }
 
     /// Starts a program now, or when its core is up.
@@ -146,12 +153,12 @@ impl System {
     fn try_start(&mut self, number: ProgramNumber) -> Result<Made, StartFailure> {
         let core = self.core_of(number);
         let seating = self.seat(number, core)?;
-        let arguments = self.start_arguments(number);
+        let (arguments, session) = (self.start_arguments(number), self.session_of(number));
         let Some(run) = self.runs.get_mut(number.index()) else { return Ok(Made::Here) };
         run.serial = run.serial.wrapping_add(1);
         run.routes.clone_from(&seating.routes);
         let (line, routes) = (seating.line, seating.routes);
-        let start = Start { program: number, serial: run.serial, arguments, line, routes };
+        let start = Start { program: number, serial: run.serial, arguments, session, line, routes };
         self.change_rings(seating.before);
         let made = if core == 0 {
             self.site.start(&start)?;
@@ -178,6 +185,7 @@ impl System {
         let candidate = Candidate {
             program: number,
             core,
+            session: self.session_of(number),
             serves: !spec.serves.is_empty(),
             calls: elsewhere.map(|(name, server)| (name.to_string(), server)).collect(),
         };

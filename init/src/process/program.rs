@@ -51,7 +51,7 @@ impl Draft {
     ) -> Result<Self, Unfit> {
         let bytes = archive.file(&spec.name).unwrap_or(&[]);
         let file = elf::Program::parse(bytes).map_err(Unfit::Elf)?;
-        let grants = grants(archive.manifest(), number, spec, &[]).map_err(Unfit::Grants)?;
+        let grants = grants(archive.manifest(), number, spec, 0, &[]).map_err(Unfit::Grants)?;
         let rings = ring_room(archive.manifest(), spec, cores);
         let info = start_info(spec, &grants, arguments, &Birth::default());
         let encoded = info.encode().map_err(Unfit::StartInfo)?.len();

@@ -3,6 +3,7 @@
 use init::memory::PageUse;
 use init::message::Attachment;
 use libd3os::abi::CapRights;
+use libd3os::call::Caller;
 use libd3os::cap::{Capability, Frame, IrqHandler, Notification};
 use libd3os::start::layout::{PAGE_SIZE, RING_SPAN, RING_WINDOW};
 use libd3os::sys::Cptr;
@@ -53,7 +54,7 @@ impl Program {
             .issue_signal(self.slot(bell), pair.peer.core, pair.peer.line.into())
             .doing("granting a peer's bell")?;
         let directory = self.frame_for(PageUse::RingDirectory);
-        let is_client = pair.caller == u64::from(pair.program.number());
+        let is_client = u32::from(Caller(pair.caller).program()) == pair.program.number();
         window
             .with_directory(directory, |entries| match is_client {
                 true => entries.attach_service(pair.place, bell, pair.place),

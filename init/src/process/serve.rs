@@ -17,6 +17,7 @@ use libd3os::service::supervisor::{
 };
 
 use super::cores::CoreWaiter;
+use super::launch::Run;
 use super::power::End;
 use super::system::{System, Waiter};
 
@@ -36,7 +37,7 @@ impl Supervisor for System {
         let all = all.map(|(((number, known), program), run)| {
             let used = others.iter().filter_map(|(_, s)| s.programs_us.get(number.index()));
             let cpu_us = program.cpu_us() + used.sum::<u64>();
-            status(known, &program.draft.spec, run.core, cpu_us, now_us)
+            status(known, &program.draft.spec, run, cpu_us, now_us)
         });
         let own = own.map(|thread| thread.status(0, now_us));
         Ok(Page::fill(from, own.into_iter().chain(inits).chain(all)))
@@ -44,13 +45,14 @@ impl Supervisor for System {
 
     fn spawn(
         &mut self,
-        _: Caller,
+        caller: Caller,
         name: String,
         args: Vec<String>,
         mode: RunMode,
         core: Option<u32>,
     ) -> Result<ProgramId, SupervisorError> {
-        System::spawn(self, &name, args, mode, core)
+        let session = program_of(caller).map_or(0, |spawner| self.session_of(spawner));
+        System::spawn(self, &name, args, mode, core, session)
     }
 
     fn wait(&mut self, caller: Caller, id: ProgramId, later: Waiter) {
@@ -97,9 +99,11 @@ impl Supervisor for System {
         let Some(spec) = self.site.manifest.programs.get(number.index()) else {
             return Ok(Page::fill(from, []));
         };
-        let routes = self.runs.get(number.index()).map_or(&[][..], |run| &run.routes);
+        let run = self.runs.get(number.index());
+        let (session, routes) = run.map_or((0, &[][..]), |run| (run.session, &run.routes));
         // That the manifest can be granted was found out when the system came up.
-        let granted = grants(&self.site.manifest, number, spec, routes).unwrap_or_default();
+        let granted =
+            grants(&self.site.manifest, number, spec, session, routes).unwrap_or_default();
         let rows = granted.iter().map(|granted| describe(&self.site.manifest, granted));
         let rings = self.rings.iter().flat_map(|rings| rings.held_by(number));
         let rings = rings.map(|held| describe_rings(&self.site.manifest, spec, held));
@@ -211,7 +215,7 @@ fn program_of(caller: Caller) -> Option<ProgramNumber> {
 fn status(
     known: &supervise::Program<Waiter>,
     spec: &ProgramSpec,
-    core: u32,
+    run: &Run,
     cpu_us: u64,
     now_us: u64,
 ) -> ProgramStatus {
@@ -220,7 +224,8 @@ fn status(
         name: spec.name.clone(),
         // Every program has one thread so far.
         thread: "main".to_string(),
-        core,
+        core: run.core,
+        session: run.session,
         priority: spec.priority,
         budget_us: spec.budget_us,
         period_us: spec.period_us,

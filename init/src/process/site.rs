@@ -50,8 +50,8 @@ impl Site {
         program.equip(&self.loader.shared, memory)?;
         let spec = &program.draft.spec;
         // That the manifest can be granted was found out when the system came up.
-        let granted =
-            grants(&self.manifest, start.program, spec, &start.routes).unwrap_or_default();
+        let granted = grants(&self.manifest, start.program, spec, start.session, &start.routes)
+            .unwrap_or_default();
         let birth = Birth {
             core: self.core,
             has_line: start.line.is_some(),
@@ -74,7 +74,8 @@ impl Site {
         arguments: &[String],
     ) -> Result<(), SupervisorError> {
         let Some(program) = self.programs.get(number.index()) else { return Ok(()) };
-        let granted = grants(&self.manifest, number, &program.draft.spec, &[]).unwrap_or_default();
+        let granted =
+            grants(&self.manifest, number, &program.draft.spec, 0, &[]).unwrap_or_default();
         let info = program.start_info(&granted, arguments, &Birth::default());
         info.map(|_| ()).map_err(|_| SupervisorError::ArgumentsTooLong)
     }

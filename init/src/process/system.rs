@@ -197,18 +197,19 @@ impl System {
             if spec.start == StartPolicy::Boot {
                 let arguments = boot_arguments(&spec.name, &self.config);
                 // None of them runs yet and each is in the manifest.
-                let _ = self.spawn(&spec.name, arguments, RunMode::Background, Some(core));
+                let _ = self.spawn(&spec.name, arguments, RunMode::Background, Some(core), 0);
             }
         }
     }
 
-    /// Starts a program; tells the id of its run.
+    /// Starts a program for a session; tells the id of its run.
     pub(super) fn spawn(
         &mut self,
         name: &str,
         arguments: Vec<String>,
         mode: RunMode,
         core: Option<u32>,
+        session: u8,
     ) -> Result<ProgramId, SupervisorError> {
         let number = self.supervisor.find(name)?;
         let spec = self.site.manifest.program(name);
@@ -228,6 +229,7 @@ impl System {
         if let Some(known) = self.runs.get_mut(number.index()) {
             known.arguments = arguments;
             known.core = core;
+            known.session = session;
         }
         self.carry_out(actions);
         let started = self.supervisor.program(number);

@@ -17,7 +17,7 @@ fn candidate(program: u32, core: u32) -> Candidate {
     let serves = program <= SERVERS;
     let servers = (1..=SERVERS).filter(|_| !serves);
     let calls = servers.map(|server| (format!("s{server}"), number(server))).collect();
-    Candidate { program: number(program), core, serves, calls }
+    Candidate { program: number(program), core, session: 0, serves, calls }
 }
 
 fn pool(chunks: u64) -> u64 {
@@ -41,10 +41,10 @@ fn a_client_is_given_its_pair_with_its_start_and_the_server_after() {
     let mut rings = rings(4);
     let server = rings.start(&candidate(1, 0)).expect("room");
     assert_eq!((server.line, server.routes.len()), (Some(1), 0));
-    let client = rings.start(&candidate(3, 2)).expect("room");
+    let client = rings.start(&Candidate { session: 2, ..candidate(3, 2) }).expect("room");
     assert_eq!(client.line, Some(1), "another core's lines");
     let pair = client.routes[0].pair.expect("its server runs");
-    assert_eq!((pair.peer, pair.caller), (Bell { core: 0, line: 1 }, 3));
+    assert_eq!((pair.peer, pair.caller), (Bell { core: 0, line: 1 }, 2 << 16 | 3));
     assert_eq!(client.before, [Action::Clear(pair.region)]);
     let theirs = attached(&client.after);
     assert_eq!(theirs.len(), 1, "the other server does not run");
@@ -55,7 +55,7 @@ fn a_client_is_given_its_pair_with_its_start_and_the_server_after() {
     let other = rings.start(&candidate(2, 3)).expect("room");
     let [server_s, client_s] = attached(&other.after)[..] else { panic!("both ends") };
     assert_eq!((server_s.program, client_s.program), (number(2), number(3)));
-    assert_eq!((server_s.caller, client_s.place), (3, 1));
+    assert_eq!((server_s.caller, client_s.place), (2 << 16 | 3, 1));
     assert_ne!(server_s.region, pair.region);
     let held: Vec<_> = rings.held_by(number(2)).collect();
     let line = Held::Line(Bell { core: 3, line: 1 });

@@ -13,7 +13,7 @@ use crate::start::{GrantKind, StartInfoError};
 /// Starts, watches and ends programs, and tells what they hold.
 ///
 /// Init serves it: if it ever stopped, so would the system, hence no caller sees `Restarted`.
-#[crate::service(name = "supervisor", version = 3)]
+#[crate::service(name = "supervisor", version = 4)]
 pub trait Supervisor {
     /// Init's threads, then the programs of the image, and the state of each, from the `from`-th
     /// on.
@@ -143,6 +143,8 @@ pub struct ProgramStatus {
     pub thread: String,
     /// Core it runs on.
     pub core: u32,
+    /// Session that it belongs to: the terminal at which it was started, 0 being the serial line.
+    pub session: u8,
     /// Priority.
     pub priority: u8,
     /// Processor time per period, in microseconds; 0 with a period of 0 where the kernel set them.

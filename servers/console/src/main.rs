@@ -205,7 +205,7 @@ impl Interface for Terminal {
     }
 
     fn read(&mut self, caller: Caller, mode: InputMode, later: Reader) {
-        match self.console.read(caller.0, mode, later) {
+        match self.console.read(caller.program().into(), mode, later) {
             Ok(effects) => self.carry_out(effects),
             Err((later, error)) => later.answer(&Err(error)),
         }

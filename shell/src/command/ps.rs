@@ -1,7 +1,7 @@
 //! `ps`: the programs and how they are doing.
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use libd3os::service::supervisor::ProgramState;
 
@@ -22,7 +22,8 @@ pub(super) static PS: Command = Command {
            the processor time it may use in each period (budget/period), what it has used since \
            the machine started, its state, and how often it was started again. init, which \
            starts the others, has a line for each of its threads; `-` is a budget that the kernel \
-           set.\n\n\
+           set. SESSION is the terminal that a program belongs to, shown where it is not the \
+           serial line.\n\n\
            States: starting, running, faulted (stopped by a fault and about to be cleared away), \
            stopped (never started, or ended), backing off (will be started again after a pause), \
            given up (ended too often within a short time).",
@@ -39,6 +40,7 @@ fn run(session: &mut Session<'_>, _: &Arguments<'_>, _: Place) -> Result<(), Com
         Column::right("CPU TIME"),
         Column::left("STATE"),
         Column::right("RESTARTS"),
+        Column::right("SESSION").sparse(),
     ]);
     for program in session.system.programs()? {
         let share = match (program.budget_us, program.period_us) {
@@ -54,6 +56,7 @@ fn run(session: &mut Session<'_>, _: &Arguments<'_>, _: Place) -> Result<(), Com
             microseconds(program.cpu_us).into(),
             state(program.state),
             restarts(program.restarts),
+            session_of(program.session).into(),
         ]);
     }
     session.table(&table);
@@ -69,6 +72,11 @@ pub(super) fn state(state: ProgramState) -> Cell {
         ProgramState::Faulted | ProgramState::GivenUp => Role::Bad,
     };
     Cell::new(role, format!("{state}"))
+}
+
+/// The serial line's session is the ordinary one.
+fn session_of(session: u8) -> String {
+    if session == 0 { String::new() } else { session.to_string() }
 }
 
 fn restarts(count: u32) -> Cell {

@@ -24,7 +24,7 @@ const COMMANDS: [(&str, &[&str]); 14] = [
     ("caps shell", &["SLOT", "endpoint", "calls console", "calls supervisor", "calls log"]),
     ("caps uart", &["serves uart", "com1, 0x3f8 to 0x3ff", "IRQ handler", "signals console-input"]),
     ("svc", &["SERVICE", "supervisor", "console", "uart", "log", "write", "spawn"]),
-    ("svc supervisor", &["supervisor, version 3", "init", "power_off"]),
+    ("svc supervisor", &["supervisor, version 4", "init", "power_off"]),
     ("log -n 5", &["uart"]),
     ("uptime", &["up ", "time stamp counter at", "MHz"]),
     ("cores", &["CORE", "HEARD", "0  running", "1  running"]),
