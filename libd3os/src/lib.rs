@@ -26,6 +26,7 @@ pub mod mark;
 pub mod memory;
 #[expect(unsafe_code, reason = "reads and writes device memory")]
 pub mod mmio;
+pub mod nic;
 pub mod port;
 pub mod program;
 pub mod region;

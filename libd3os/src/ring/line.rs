@@ -47,6 +47,24 @@ impl Line {
         }
     }
 
+    /// Makes it a line of zeros, as the lines of a fresh ring must be. No end of a ring may be
+    /// using it.
+    pub fn clear(&self) {
+        self.header.store(0, Ordering::Relaxed);
+        self.payload.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
+    /// The first word of a line that is no ring's.
+    #[must_use]
+    pub fn word(&self) -> u64 {
+        self.header.load(Ordering::Acquire)
+    }
+
+    /// Sets the first word of a line that is no ring's.
+    pub fn set_word(&self, word: u64) {
+        self.header.store(word, Ordering::Release);
+    }
+
     #[inline]
     fn store_words(&self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();

@@ -6,6 +6,7 @@
 
 pub mod console;
 pub mod log;
+pub mod nic;
 mod page;
 pub mod platform;
 pub mod supervisor;
@@ -16,8 +17,8 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 4] =
-    [&console::CONSOLE, &log::LOG, &supervisor::SUPERVISOR, &uart::UART];
+pub static INTERFACES: [&InterfaceDoc; 5] =
+    [&console::CONSOLE, &log::LOG, &nic::NIC, &supervisor::SUPERVISOR, &uart::UART];
 
 /// The interface of this name, or `None`.
 #[must_use]
