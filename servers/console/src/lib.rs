@@ -8,8 +8,13 @@
 
 extern crate alloc;
 
+pub mod cell;
 pub mod core;
 pub mod ends;
+pub mod grid;
 pub mod options;
 pub mod output;
 pub mod record;
+pub mod scrollback;
+pub mod sgr;
+pub mod terminal;
