@@ -1,9 +1,13 @@
 //! The console server, without its process: everything that a host can test.
 //!
 //! [`options`] reads its arguments, [`core`] decides who gets input, what the interrupt key means
-//! and what the terminal shows, [`ends`] which readers are gone; [`output`] turns what programs write into what a terminal wants;
-//! [`record`] shows log records. The process in `main.rs` adds the serial line, the log and the
-//! `Console` interface.
+//! and what the terminal shows, [`ends`] which readers are gone; [`output`] turns what programs
+//! write into what a terminal wants; [`record`] shows log records. The process in `main.rs` adds
+//! the serial line, the log and the `Console` interface.
+//!
+//! A terminal on the screen is emulated: [`terminal`] takes the bytes (colours by [`sgr`]) and
+//! keeps [`cell`]s in a [`grid`] and in its [`scrollback`]; [`render`] draws those that changed,
+//! with the glyphs of [`font`] and the colours of [`palette`], above the [`status`] line.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -11,10 +15,14 @@ extern crate alloc;
 pub mod cell;
 pub mod core;
 pub mod ends;
+pub mod font;
 pub mod grid;
 pub mod options;
 pub mod output;
+pub mod palette;
 pub mod record;
+pub mod render;
 pub mod scrollback;
 pub mod sgr;
+pub mod status;
 pub mod terminal;

@@ -1,0 +1,329 @@
+//! Draws cells as pixels, and only those that have changed.
+//!
+//! The screen keeps what it has drawn in each cell. A frame is compared with that: cells that look
+//! the same cost a comparison, the others are drawn with `embedded-graphics` into whatever holds
+//! the pixels, and the rectangles that changed go to whoever shows them.
+
+use alloc::vec::Vec;
+use core::convert::Infallible;
+
+use embedded_graphics::draw_target::DrawTarget;
+use embedded_graphics::geometry::{Dimensions, OriginDimensions, Point, Size};
+use embedded_graphics::pixelcolor::{IntoStorage, Rgb888};
+use embedded_graphics::primitives::Rectangle;
+use embedded_graphics::{Pixel, prelude::PointsIter};
+
+use crate::cell::{Cell, Part, Style};
+use crate::font::{Font, HEIGHT, WIDTH};
+use crate::palette::{CURSOR, GROUND, colours};
+
+/// Pixels between the screen's edge and the cells, at least.
+const MARGIN: usize = 6;
+/// Pixels between the last line of cells and the status line's cells.
+const GAP: usize = 8;
+/// Lines of a glyph at which it is underlined and struck through.
+const UNDERLINE: usize = 14;
+const STRIKE: usize = 8;
+/// Pixels that are written in one piece.
+const SPAN: usize = 64;
+
+/// Where pixels are kept, as 0x00RRGGBB.
+pub trait Pixels {
+    /// Writes pixels of one line from a place on. What is outside is left out.
+    fn write(&mut self, x: usize, y: usize, pixels: &[u32]);
+}
+
+/// A rectangle of pixels that changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Left edge.
+    pub x: u32,
+    /// Upper edge.
+    pub y: u32,
+    /// Width, not 0.
+    pub width: u32,
+    /// Height, not 0.
+    pub height: u32,
+}
+
+/// How a screen of some size is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Width, in pixels.
+    pub width: usize,
+    /// Height, in pixels.
+    pub height: usize,
+    /// Cells in a line.
+    pub columns: usize,
+    /// Lines of a terminal, the status line not counted.
+    pub rows: usize,
+}
+
+impl Layout {
+    /// The division of a screen of this size in pixels, if it holds a cell and a status line.
+    #[must_use]
+    pub fn of(width: usize, height: usize) -> Option<Self> {
+        let columns = width.checked_sub(2 * MARGIN)? / WIDTH;
+        let rows = height.checked_sub(MARGIN + GAP + HEIGHT + GAP / 2)? / HEIGHT;
+        (columns > 0 && rows > 0).then_some(Self { width, height, columns, rows })
+    }
+
+    /// Left edge of the cells.
+    fn left(self) -> usize {
+        (self.width - self.columns * WIDTH) / 2
+    }
+
+    /// Upper edge of a line of cells; line `rows` is the status line.
+    fn upper(self, row: usize) -> usize {
+        if row < self.rows { MARGIN + row * HEIGHT } else { self.height - HEIGHT - GAP / 2 }
+    }
+
+    /// Upper edge of the status line's band.
+    fn band(self) -> usize {
+        self.upper(self.rows) - GAP / 2
+    }
+}
+
+/// What is drawn in a cell: two of the same look the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Drawn {
+    character: char,
+    text: Rgb888,
+    ground: Rgb888,
+    lines: Style,
+}
+
+impl Drawn {
+    fn of(cell: Cell, cursor: bool) -> Self {
+        let (text, ground) = colours(cell.look);
+        let (text, ground) = if cursor { (GROUND, CURSOR) } else { (text, ground) };
+        let lines = cell.look.style & (Style::UNDERLINE | Style::STRUCK);
+        let character = if cell.part == Part::Right { ' ' } else { cell.character };
+        // A blank without lines looks the same in any colour of text.
+        let text = if character == ' ' && lines.is_empty() { ground } else { text };
+        Self { character, text, ground, lines }
+    }
+}
+
+/// A screen and what is drawn on it.
+#[derive(Debug)]
+pub struct Screen {
+    layout: Layout,
+    font: Font,
+    /// Line by line, the status line last; `None` where nothing is known of the pixels.
+    drawn: Vec<Option<Drawn>>,
+    /// Whether the margins are painted.
+    margins: bool,
+}
+
+impl Screen {
+    /// A screen of which nothing is drawn yet.
+    #[must_use]
+    pub fn new(layout: Layout) -> Self {
+        let cells = (layout.rows + 1) * layout.columns;
+        Self { layout, font: Font::spleen(), drawn: alloc::vec![None; cells], margins: false }
+    }
+
+    /// How it is divided.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Forgets what is drawn: the next frame draws everything.
+    pub fn forget(&mut self) {
+        self.drawn.fill(None);
+        self.margins = false;
+    }
+
+    /// Draws what has changed. `cell` tells the cells, line `layout.rows` being the status line,
+    /// and whether the cursor is on them.
+    pub fn draw(
+        &mut self,
+        pixels: &mut impl Pixels,
+        cell: impl Fn(usize, usize) -> (Cell, bool),
+        band: Rgb888,
+    ) -> Vec<Damage> {
+        let mut canvas = Canvas { pixels, layout: self.layout };
+        if !core::mem::replace(&mut self.margins, true) {
+            self.paint_margins(&mut canvas, band);
+            (0..=self.layout.rows).for_each(|row| _ = self.draw_row(&mut canvas, row, &cell));
+            return alloc::vec![canvas.all()];
+        }
+        let mut damage = Vec::new();
+        for row in 0..=self.layout.rows {
+            if let Some(columns) = self.draw_row(&mut canvas, row, &cell) {
+                add(&mut damage, self.damage(row, columns));
+            }
+        }
+        damage
+    }
+
+    /// Draws what has changed of a line, and tells the first changed column and the one behind the
+    /// last.
+    fn draw_row(
+        &mut self,
+        canvas: &mut Canvas<'_, impl Pixels>,
+        row: usize,
+        cell: impl Fn(usize, usize) -> (Cell, bool),
+    ) -> Option<(usize, usize)> {
+        let mut changed: Option<(usize, usize)> = None;
+        for column in 0..self.layout.columns {
+            let (cell, cursor) = cell(row, column);
+            let wanted = Drawn::of(cell, cursor);
+            let place = self.drawn.get_mut(row * self.layout.columns + column)?;
+            if *place != Some(wanted) {
+                *place = Some(wanted);
+                self.draw_cell(canvas, row, column, wanted);
+                changed = Some((changed.map_or(column, |(first, _)| first), column + 1));
+            }
+        }
+        changed
+    }
+
+    fn draw_cell(
+        &self,
+        canvas: &mut Canvas<'_, impl Pixels>,
+        row: usize,
+        column: usize,
+        drawn: Drawn,
+    ) {
+        let glyph = self.font.glyph(drawn.character);
+        let area =
+            rectangle(self.layout.left() + column * WIDTH, self.layout.upper(row), WIDTH, HEIGHT);
+        let pixels = (0..HEIGHT).flat_map(|line| {
+            let bits = glyph[line] | drawn.line(line);
+            (0..WIDTH).map(
+                move |x| if bits >> (WIDTH - 1 - x) & 1 == 1 { drawn.text } else { drawn.ground },
+            )
+        });
+        let Ok(()) = canvas.fill_contiguous(&area, pixels);
+    }
+
+    fn paint_margins(&self, canvas: &mut Canvas<'_, impl Pixels>, band: Rgb888) {
+        let Layout { width, height, .. } = self.layout;
+        let edge = self.layout.band();
+        let Ok(()) = canvas.fill_solid(&rectangle(0, 0, width, edge), GROUND);
+        let Ok(()) = canvas.fill_solid(&rectangle(0, edge, width, height - edge), band);
+    }
+
+    fn damage(&self, row: usize, (first, end): (usize, usize)) -> Damage {
+        damage(
+            self.layout.left() + first * WIDTH,
+            self.layout.upper(row),
+            (end - first) * WIDTH,
+            HEIGHT,
+        )
+    }
+}
+
+impl Drawn {
+    fn line(self, line: usize) -> u8 {
+        let under = line == UNDERLINE && self.lines.contains(Style::UNDERLINE);
+        let through = line == STRIKE && self.lines.contains(Style::STRUCK);
+        if under || through { 0xff } else { 0 }
+    }
+}
+
+/// Adds a rectangle; one that continues the last downwards joins it if little is added thereby.
+fn add(all: &mut Vec<Damage>, next: Damage) {
+    if let Some(last) = all.last_mut().filter(|last| last.y + last.height == next.y) {
+        let x = last.x.min(next.x);
+        let width = (last.x + last.width).max(next.x + next.width) - x;
+        let height = last.height + next.height;
+        let apart = u64::from(last.width) * u64::from(last.height)
+            + u64::from(next.width) * u64::from(next.height);
+        if u64::from(width) * u64::from(height) <= 2 * apart {
+            *last = Damage { x, y: last.y, width, height };
+            return;
+        }
+    }
+    all.push(next);
+}
+
+/// Where `embedded-graphics` draws.
+struct Canvas<'p, P> {
+    pixels: &'p mut P,
+    layout: Layout,
+}
+
+impl<P: Pixels> Canvas<'_, P> {
+    fn all(&self) -> Damage {
+        damage(0, 0, self.layout.width, self.layout.height)
+    }
+}
+
+impl<P> OriginDimensions for Canvas<'_, P> {
+    fn size(&self) -> Size {
+        let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        Size::new(number(self.layout.width), number(self.layout.height))
+    }
+}
+
+impl<P: Pixels> DrawTarget for Canvas<'_, P> {
+    type Color = Rgb888;
+    type Error = Infallible;
+
+    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(
+        &mut self,
+        pixels: I,
+    ) -> Result<(), Infallible> {
+        let inside = self.bounding_box();
+        for Pixel(point, colour) in pixels.into_iter().filter(|pixel| inside.contains(pixel.0)) {
+            let (x, y) = place(point);
+            self.pixels.write(x, y, &[colour.into_storage()]);
+        }
+        Ok(())
+    }
+
+    fn fill_contiguous<I: IntoIterator<Item = Rgb888>>(
+        &mut self,
+        area: &Rectangle,
+        colours: I,
+    ) -> Result<(), Infallible> {
+        if self.bounding_box().intersection(area) != *area || area.size.width as usize > SPAN {
+            return self
+                .draw_iter(area.points().zip(colours).map(|(at, colour)| Pixel(at, colour)));
+        }
+        let (mut colours, (x, y)) = (colours.into_iter(), place(area.top_left));
+        let width = area.size.width as usize;
+        for line in 0..area.size.height as usize {
+            let mut span = [0; SPAN];
+            span.iter_mut()
+                .zip(colours.by_ref().take(width))
+                .for_each(|(to, from)| *to = from.into_storage());
+            self.pixels.write(x, y + line, &span[..width]);
+        }
+        Ok(())
+    }
+
+    fn fill_solid(&mut self, area: &Rectangle, colour: Rgb888) -> Result<(), Infallible> {
+        let area = self.bounding_box().intersection(area);
+        let (x, y) = place(area.top_left);
+        let (width, height) = (area.size.width as usize, area.size.height as usize);
+        let span = [colour.into_storage(); SPAN];
+        for line in y..y + height {
+            for from in (0..width).step_by(SPAN) {
+                self.pixels.write(x + from, line, &span[..SPAN.min(width - from)]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A point's place; points of the screen are not negative.
+fn place(point: Point) -> (usize, usize) {
+    let number = |value: i32| usize::try_from(value).unwrap_or(0);
+    (number(point.x), number(point.y))
+}
+
+fn rectangle(x: usize, y: usize, width: usize, height: usize) -> Rectangle {
+    let at = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
+    let long = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+    Rectangle::new(Point::new(at(x), at(y)), Size::new(long(width), long(height)))
+}
+
+fn damage(x: usize, y: usize, width: usize, height: usize) -> Damage {
+    let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+    Damage { x: number(x), y: number(y), width: number(width), height: number(height) }
+}
