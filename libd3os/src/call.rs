@@ -14,6 +14,8 @@ use core::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::observe::note_call;
+
 /// Most bytes of a request or of an answer: what a kernel message holds behind its length word.
 pub const MAX_BYTES: usize = (d3os_abi::MAX_MESSAGE_LENGTH - 1) * 8;
 
@@ -424,7 +426,9 @@ where
     E: DeserializeOwned,
 {
     let request = encode(arguments).map_err(Error::Call)?;
-    let answer = transport.call(method, &request).map_err(Error::Call)?;
+    let answer = transport.call(method, &request);
+    note_call(&answer);
+    let answer = answer.map_err(Error::Call)?;
     let result: Result<R, E> = decode(&answer).map_err(Error::Call)?;
     result.map_err(Error::Service)
 }

@@ -26,7 +26,7 @@ impl Connection {
     ///
     /// # Errors
     /// The manifest does not grant one.
-    pub fn to(service: &'static str) -> Result<Self, MissingGrant<'static>> {
+    pub fn to(service: &str) -> Result<Self, MissingGrant<'_>> {
         match program::start_info().and_then(|info| info.ring(service)) {
             Some(ring) => Ok(Self::Ring(ring)),
             None => program::grant(GrantKind::Calls, service).map(IpcTransport::new).map(Self::Ipc),

@@ -27,6 +27,7 @@ pub mod memory;
 #[expect(unsafe_code, reason = "reads and writes device memory")]
 pub mod mmio;
 pub mod nic;
+pub mod observe;
 pub mod port;
 pub mod program;
 pub mod region;

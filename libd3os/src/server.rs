@@ -17,6 +17,11 @@
 //! long: rings take turns, and after [`RING_CALLS_IN_A_ROW`] of their calls the endpoint and the
 //! signals are looked at.
 //!
+//! # Being observed
+//!
+//! Calls of the library's own methods ([`crate::observe`]) are answered here, for whatever service
+//! the server serves; [`Server::observe`] adds what the program itself counts and notes.
+//!
 //! ```ignore
 //! let mut server = Server::serving("uart")?;
 //! loop {
@@ -39,6 +44,7 @@ use crate::call::{Bytes, CallError, Caller, Reply, ReplySink, Request};
 use crate::cap;
 use crate::cap::Capability;
 use crate::ipc::{MissingGrant, REQUEST_LABEL, pack, unpack};
+use crate::observe::{Observable, Watch, is_reserved};
 use crate::program;
 use crate::ring::{Clients, ProgramWindow, TakenCall, Window};
 use crate::start::{GrantKind, RING_BELL, SIGNAL_FLAG};
@@ -108,6 +114,8 @@ pub struct Server<W: Window = ProgramWindow> {
     client: Rc<dyn ReplySink>,
     /// Calls taken from rings since the endpoint was last looked at.
     in_a_row: u32,
+    /// What is told to those who observe the server.
+    watch: Watch,
 }
 
 impl<W: Window> fmt::Debug for Server<W> {
@@ -159,18 +167,32 @@ impl<W: Window> Server<W> {
         let pool = Rc::new(ReplyPool::new(replies)?);
         let sink: Rc<dyn ReplySink> = pool.clone();
         let (clients, client) = (window.map(Clients::new), Rc::clone(&sink));
-        Ok(Self { endpoint, pool, sink, clients, client, in_a_row: 0 })
+        let watch = Watch::default();
+        Ok(Self { endpoint, pool, sink, clients, client, in_a_row: 0, watch })
+    }
+
+    /// From now on, tells whoever observes the server what this recorder has.
+    pub fn observe(&mut self, recorder: &(impl Observable + Clone + 'static)) {
+        self.watch.tell(Rc::new(recorder.clone()));
     }
 
     /// Sends the answer that is kept, if there is one, and waits for the next event.
     ///
-    /// Requests whose bytes do not fit their length are answered here and not returned.
+    /// Requests whose bytes do not fit their length are answered here and not returned, and so are
+    /// calls of the library's own methods.
     #[expect(clippy::should_implement_trait, reason = "an event borrows the server")]
     pub fn next(&mut self) -> Event<'_> {
         loop {
             let received = match self.next_of_all() {
+                Incoming::Ring(call) if is_reserved(call.method) => {
+                    self.tell_over_ring(&call);
+                    continue;
+                }
                 Incoming::Ring(call) => return Event::Request(self.ring_request(call)),
-                Incoming::Signals(bits) => return Event::Signal(bits),
+                Incoming::Signals(bits) => {
+                    self.watch.note_signal();
+                    return Event::Signal(bits);
+                }
                 Incoming::Message(received) => received,
             };
             let label = received.info.label();
@@ -178,6 +200,7 @@ impl<W: Window> Server<W> {
                 return Event::Message(self.message(received));
             };
             match parse(method, received.info) {
+                Ok((method, bytes)) if is_reserved(method) => self.tell(method, &bytes),
                 Ok((method, bytes)) => {
                     return Event::Request(self.request(received, method, bytes));
                 }
@@ -262,7 +285,20 @@ impl<W: Window> Server<W> {
         (others != 0 || badge & RING_BELL == 0).then_some(Incoming::Signals(others))
     }
 
+    /// Answers whoever observes the server, at the endpoint.
+    fn tell(&self, method: u16, arguments: &[u8]) {
+        let answer = self.watch.answer(method, arguments);
+        self.pool.answer(self.pool.current.get(), answer.as_deref().map_err(|error| *error));
+    }
+
+    /// Answers whoever observes the server from another core.
+    fn tell_over_ring(&self, call: &TakenCall) {
+        let answer = self.watch.answer(call.method, &call.bytes);
+        call.sink.answer(call.token, answer.as_deref().map_err(|error| *error));
+    }
+
     fn ring_request(&mut self, call: TakenCall) -> Request<'_> {
+        self.watch.note_request();
         let TakenCall { caller, method, bytes, sink, token } = call;
         self.client = sink;
         Request { caller, method, bytes, reply: Reply::new(&self.client, token) }
@@ -273,6 +309,7 @@ impl<W: Window> Server<W> {
     }
 
     fn request(&self, received: Received, method: u16, bytes: Bytes) -> Request<'_> {
+        self.watch.note_request();
         Request { caller: Caller(received.badge), method, bytes, reply: self.reply() }
     }
 
@@ -395,10 +432,10 @@ mod ring_thread_tests;
 mod tests {
     use super::*;
     use crate::call::{Later, decode, encode};
-    use crate::service::console::{Console, ConsoleCounters, ConsoleError, InputEvent, InputMode};
+    use crate::observe::{COUNTERS_METHOD, RESERVED_METHODS, Recorder};
+    use crate::service::console::{Console, ConsoleError, InputEvent, InputMode};
     use crate::sys::Registers;
     use crate::sys::host::with_kernel;
-    use crate::trace::TracePage;
     use alloc::collections::VecDeque;
     use d3os_abi::Syscall;
     use proptest::prelude::*;
@@ -472,14 +509,6 @@ mod tests {
         ) {
             self.readers.push(later);
         }
-
-        fn counters(&mut self, _: Caller) -> Result<ConsoleCounters, ConsoleError> {
-            Err(ConsoleError::Disconnected)
-        }
-
-        fn trace(&mut self, _: Caller, _: u64) -> Result<TracePage, ConsoleError> {
-            Err(ConsoleError::Disconnected)
-        }
     }
 
     const RECV: i64 = Syscall::Recv.number();
@@ -541,6 +570,32 @@ mod tests {
         let malformed = u64::from(CallError::Malformed.number());
         let unknown = u64::from(CallError::UnknownMethod.number());
         assert_eq!(labels, [0, malformed, malformed, unknown]);
+    }
+
+    #[test]
+    fn whoever_observes_is_answered_and_the_program_hears_nothing_of_it() {
+        let counters = u64::from(COUNTERS_METHOD);
+        let inbox = VecDeque::from([
+            request(5, 0, &(Vec::<u8>::new(),)),
+            request(5, counters, &(0u32,)),
+            request(5, counters, &()),
+            request(5, u64::from(RESERVED_METHODS) + 9, &(0u32,)),
+            (SIGNAL_FLAG | 2, 0, Vec::new()),
+        ]);
+        let trace = Trace::default();
+        let (mut server, mut fake) = (server(2), Fake::default());
+        server.observe(&Recorder::<u32, 1>::default());
+        with_kernel(kernel(inbox, &trace), || {
+            let Event::Request(request) = server.next() else { panic!("a request") };
+            Console::dispatch(&mut fake, request);
+            assert!(matches!(server.next(), Event::Signal(2)));
+        });
+        let malformed = u64::from(CallError::Malformed.number());
+        let unknown = u64::from(CallError::UnknownMethod.number());
+        let labels: Vec<u64> = trace.borrow().iter().map(|(_, _, label)| *label).collect();
+        assert_eq!(labels, [0, 0, 0, 0, malformed, unknown]);
+        let told = crate::observe::ObserveClient::new(&server.watch).counters().expect("told");
+        assert_eq!((told[0].value, told[1].value), (1, 1), "requests and signals");
     }
 
     #[test]

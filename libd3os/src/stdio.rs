@@ -99,8 +99,7 @@ impl<T: Transport> Write for Writer<'_, T> {
 mod tests {
     use super::*;
     use crate::call::{Caller, Later, Loopback};
-    use crate::service::console::{Console, ConsoleCounters, ConsoleError, InputEvent, InputMode};
-    use crate::trace::TracePage;
+    use crate::service::console::{Console, ConsoleError, InputEvent, InputMode};
     use alloc::vec::Vec;
 
     #[derive(Default)]
@@ -119,14 +118,6 @@ mod tests {
             later: Later<Result<InputEvent, ConsoleError>>,
         ) {
             later.answer(&Err(ConsoleError::Disconnected));
-        }
-
-        fn counters(&mut self, _: Caller) -> Result<ConsoleCounters, ConsoleError> {
-            Err(ConsoleError::Disconnected)
-        }
-
-        fn trace(&mut self, _: Caller, _: u64) -> Result<TracePage, ConsoleError> {
-            Err(ConsoleError::Disconnected)
         }
     }
 

@@ -1,42 +1,13 @@
-//! Traces: the last things that a server did, for whoever wants to know why it does what it does.
+//! Traces: the last things that a program did, for whoever wants to know why it does what it does.
 //!
-//! A server notes small events ([`Trace::note`] allocates nothing) and hands them out in parts, as
-//! text, by an operation `trace` of its interface. The oldest are forgotten; their numbers tell.
-
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use core::fmt::Display;
-
-use serde::{Deserialize, Serialize};
-
-use crate::call::MAX_BYTES;
-
-/// Bytes of a page that are not events, and of an event's length.
-const OVERHEAD: usize = 48;
-const LENGTH_BYTES: usize = 2;
+//! A small event is noted without allocating anything. The oldest are forgotten; their numbers tell.
+//! A server's trace is in its [`crate::observe::Recorder`], from where others read it.
 
 /// The last `N` events.
 #[derive(Clone, Debug)]
 pub struct Trace<E, const N: usize> {
     events: [Option<E>; N],
     next: u64,
-}
-
-/// A part of a trace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TracePage {
-    /// Number of the first event of this part; events count from 0 at the server's start.
-    pub first: u64,
-    /// The events in words, oldest first; none at the end of the trace.
-    pub events: Vec<String>,
-}
-
-impl TracePage {
-    /// Where the next part begins.
-    #[must_use]
-    pub fn next(&self) -> u64 {
-        self.first + self.events.len() as u64
-    }
 }
 
 impl<E: Copy, const N: usize> Default for Trace<E, N> {
@@ -62,61 +33,41 @@ impl<E: Copy, const N: usize> Trace<E, N> {
         (from.max(oldest)..self.next).filter_map(move |number| Some((number, known(number)?)))
     }
 
+    /// The number that the next event will have.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
     fn place(number: u64) -> usize {
         usize::try_from(number).unwrap_or(usize::MAX) % N.max(1)
-    }
-}
-
-impl<E: Copy + Display, const N: usize> Trace<E, N> {
-    /// As many events from number `from` on as fit in a message.
-    #[must_use]
-    pub fn page(&self, from: u64) -> TracePage {
-        let mut page = TracePage { first: self.next, events: Vec::new() };
-        let mut room = MAX_BYTES - OVERHEAD;
-        for (number, event) in self.recent(from) {
-            let text = event.to_string();
-            let Some(rest) = room.checked_sub(text.len() + LENGTH_BYTES) else { break };
-            room = rest;
-            page.first = page.first.min(number);
-            page.events.push(text);
-        }
-        page
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     #[test]
     fn forgets_the_oldest() {
         let mut trace = Trace::<u32, 2>::default();
-        assert_eq!(trace.page(0), TracePage { first: 0, events: Vec::new() });
+        assert!(trace.recent(0).next().is_none());
         (10..13).for_each(|event| trace.note(event));
         assert!(trace.recent(0).eq([(1, 11), (2, 12)]));
-        assert_eq!(trace.page(2), TracePage { first: 2, events: alloc::vec!["12".to_string()] });
-        assert_eq!(trace.page(9).next(), 3);
+        assert!(trace.recent(2).eq([(2, 12)]));
+        assert_eq!(trace.next(), 3);
     }
 
     proptest! {
         #[test]
-        fn pages_fit_and_lose_nothing_that_is_known(events in prop::collection::vec(any::<u64>(), 0..300)) {
+        fn the_last_events_are_known_with_their_numbers(events in prop::collection::vec(any::<u64>(), 0..300), from in 0u64..320) {
             let mut trace = Trace::<u64, 128>::default();
             events.iter().for_each(|event| trace.note(*event));
-            let (mut seen, mut from) = (Vec::new(), 0);
-            loop {
-                let page = trace.page(from);
-                let answer: Result<&TracePage, ()> = Ok(&page);
-                prop_assert!(postcard::to_allocvec(&answer).expect("encodes").len() <= MAX_BYTES);
-                if page.events.is_empty() {
-                    break;
-                }
-                from = page.next();
-                seen.extend(page.events);
-            }
-            let known = events.iter().skip(events.len().saturating_sub(128));
-            prop_assert_eq!(seen, known.map(ToString::to_string).collect::<Vec<_>>());
+            let known: Vec<_> = (0..).zip(events.iter().copied()).collect();
+            let known = known.into_iter().skip(events.len().saturating_sub(128));
+            prop_assert!(trace.recent(from).eq(known.filter(|(number, _)| *number >= from)));
         }
     }
 }

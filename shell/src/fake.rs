@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use libd3os::call::CallError;
+use libd3os::observe::{Count, Happening};
 use libd3os::service::console::{ConsoleError, InputEvent};
 use libd3os::service::log::{Level, LogPage, LogRecord};
 use libd3os::service::supervisor::{
@@ -11,7 +12,7 @@ use libd3os::service::supervisor::{
     ProgramState, ProgramStatus, RunMode, ServiceStatus, SupervisorError, SystemInfo,
 };
 
-use crate::system::{Activity, System, SystemError};
+use crate::system::{Noted, System, SystemError};
 
 /// Records in one answer of the log.
 const LOG_PAGE: usize = 3;
@@ -212,10 +213,21 @@ impl System for Fake {
         ])
     }
 
-    fn activity(&mut self, service: &str) -> Result<Option<Activity>, SystemError> {
-        let events = (40..60).map(|number| (number, format!("sent {number} bytes"))).collect();
-        let activity = Activity { counters: vec![("bytes sent", 1234), ("interrupts", 5)], events };
-        Ok((service == "log").then_some(activity))
+    fn counters(&mut self, service: &str) -> Result<Vec<Count>, SystemError> {
+        match service {
+            "log" => Ok(vec![Count::new("requests", 1234), Count::new("signals", 5)]),
+            _ => Err(SystemError::NotGranted { service: service.into() }),
+        }
+    }
+
+    fn events(&mut self, service: &str, count: u64) -> Result<Vec<Noted>, SystemError> {
+        self.counters(service)?;
+        let event = |number: u64| Happening {
+            at_us: number * 1_000_250,
+            what: format!("sent {number} bytes"),
+        };
+        let numbers = 60_u64.saturating_sub(count).max(40)..60;
+        Ok(numbers.map(|number| Noted { number, event: event(number) }).collect())
     }
 
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {

@@ -8,10 +8,9 @@ use libd3os::mark::{Phase, mark};
 use libd3os::service::console::ConsoleClient;
 use libd3os::service::log::LogClient;
 use libd3os::service::supervisor::SupervisorClient;
-use libd3os::service::uart::UartClient;
 use libd3os::start::StartInfo;
 use libd3os::sys;
-use shell::system::{Hooks, Services, SystemError};
+use shell::system::{Granted, Hooks, Services, SystemError};
 use shell::task::{Task, UnknownArguments};
 
 libd3os::program! { main: run, calls: ["console", "log", "supervisor", "uart"] }
@@ -40,7 +39,7 @@ fn run(start: &'static StartInfo) -> Result<(), Failure> {
         ConsoleClient::connect().map_err(Failure::Grant)?,
         SupervisorClient::connect().map_err(Failure::Grant)?,
         LogClient::connect().map_err(Failure::Grant)?,
-        UartClient::connect().map_err(Failure::Grant)?,
+        Granted,
         hooks,
     );
     task.perform(&mut services).map_err(Failure::System)

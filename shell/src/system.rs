@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use libd3os::call::{CallError, Error, MAX_BYTES, Transport};
+use libd3os::connection::Connection;
+use libd3os::observe::{Count, Happening, ObserveClient};
 use libd3os::service::Page;
 use libd3os::service::console::{ConsoleClient, ConsoleError, InputEvent, InputMode};
 use libd3os::service::log::{LogClient, LogError, LogPage};
@@ -16,13 +18,9 @@ use libd3os::service::supervisor::{
     CapabilityInfo, CoreStatus, Exit, MemoryReport, ProgramId, ProgramStatus, RunMode,
     ServiceStatus, SupervisorClient, SupervisorError, SystemInfo,
 };
-use libd3os::service::uart::{UartClient, UartError};
-use libd3os::trace::TracePage;
 
 /// Bytes of output in one message: what fits behind the length that precedes them.
 const CHUNK: usize = MAX_BYTES - 8;
-/// Parts of a trace that are asked for at most: a busy server adds to its trace all the time.
-const TRACE_PAGES: u32 = 16;
 /// How often a call is repeated whose server was busy or restarted.
 const ATTEMPTS: u32 = 20;
 
@@ -57,9 +55,10 @@ pub trait System {
     fn memory(&mut self) -> Result<Vec<MemoryReport>, SystemError>;
     /// The services of the image.
     fn services(&mut self) -> Result<Vec<ServiceStatus>, SystemError>;
-    /// What the server of a service has counted and done; `None` where its interface does not
-    /// tell.
-    fn activity(&mut self, service: &str) -> Result<Option<Activity>, SystemError>;
+    /// What the server of a service has counted since it started.
+    fn counters(&mut self, service: &str) -> Result<Vec<Count>, SystemError>;
+    /// The last events of a service's server, at most `count` of them, oldest first.
+    fn events(&mut self, service: &str, count: u64) -> Result<Vec<Noted>, SystemError>;
     /// The machine's cores.
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError>;
     /// Stops a core and all that runs on it.
@@ -76,13 +75,13 @@ pub trait System {
     fn reboot(&mut self) -> Result<(), SystemError>;
 }
 
-/// What a server has done since it started.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Activity {
-    /// How often each thing happened, in words.
-    pub counters: Vec<(&'static str, u64)>,
-    /// The last events with their numbers, oldest first.
-    pub events: Vec<(u64, String)>,
+/// An event of a server, and the number that it has in the server's trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// Its number, from 0 at the server's start.
+    pub number: u64,
+    /// What it was.
+    pub event: Happening,
 }
 
 /// Which service failed, and why.
@@ -101,8 +100,18 @@ pub enum SystemError {
     Console(ConsoleError),
     /// The log refused.
     Log(LogError),
-    /// The serial line refused.
-    Uart(UartError),
+    /// A server could not be observed.
+    Observed {
+        /// The service that it serves.
+        service: String,
+        /// What happened to the call.
+        error: CallError,
+    },
+    /// The shell may not call this service, and so not observe it.
+    NotGranted {
+        /// The service.
+        service: String,
+    },
     /// A list that comes in parts does not go on where it said it would.
     EndlessList {
         /// The service that answered.
@@ -117,7 +126,10 @@ impl fmt::Display for SystemError {
             Self::Supervisor(error) => error.fmt(f),
             Self::Console(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
-            Self::Uart(error) => error.fmt(f),
+            Self::Observed { service, error } => write!(f, "observing `{service}`: {error}"),
+            Self::NotGranted { service } => {
+                write!(f, "the shell may not call `{service}`, and so not observe it")
+            }
             Self::EndlessList { service } => write!(f, "`{service}` sent a list without an end"),
         }
     }
@@ -152,22 +164,34 @@ impl From<Error<LogError>> for SystemError {
     }
 }
 
-impl From<Error<UartError>> for SystemError {
-    fn from(error: Error<UartError>) -> Self {
-        match error {
-            Error::Call(error) => Self::Call { service: "uart", error },
-            Error::Service(error) => Self::Uart(error),
-        }
+/// The ways to the services that the shell may call, by their names.
+pub trait Ways {
+    /// What carries the calls.
+    type Transport: Transport;
+
+    /// The way to a service, or `None` where the shell may not call it.
+    fn to(&self, service: &str) -> Option<Self::Transport>;
+}
+
+/// The ways that the manifest grants.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted;
+
+impl Ways for Granted {
+    type Transport = Connection;
+
+    fn to(&self, service: &str) -> Option<Connection> {
+        Connection::to(service).ok()
     }
 }
 
 /// The system's services behind their clients.
 #[derive(Debug)]
-pub struct Services<C, S, L, U> {
+pub struct Services<C, S, L, W> {
     console: ConsoleClient<C>,
     supervisor: SupervisorClient<S>,
     log: LogClient<L>,
-    uart: UartClient<U>,
+    ways: W,
     hooks: Hooks,
 }
 
@@ -180,51 +204,36 @@ pub struct Hooks {
     pub pause: fn(),
 }
 
-impl<C: Transport, S: Transport, L: Transport, U: Transport> Services<C, S, L, U> {
-    /// The services that these clients reach.
+impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
+    /// The services that these clients reach, and the others that there are ways to.
     pub fn new(
         console: ConsoleClient<C>,
         supervisor: SupervisorClient<S>,
         log: LogClient<L>,
-        uart: UartClient<U>,
+        ways: W,
         hooks: Hooks,
     ) -> Self {
-        Self { console, supervisor, log, uart, hooks }
+        Self { console, supervisor, log, ways, hooks }
     }
 
-    fn console_activity(&self) -> Result<Activity, SystemError> {
-        let counted = self.console.counters()?;
-        let counters = alloc::vec![
-            ("bytes written", counted.written),
-            ("bytes read", counted.read),
-            ("bytes dropped, nobody read", counted.dropped),
-            ("interrupt keys passed on", counted.interrupts),
-            ("log records shown", counted.records),
-            ("readers forgotten", counted.forgotten),
-        ];
-        Ok(Activity { counters, events: all_events(|from| self.console.trace(from))? })
-    }
-
-    fn uart_activity(&self) -> Result<Activity, SystemError> {
-        let counted = self.uart.counters()?;
-        let counters = alloc::vec![
-            ("bytes sent", counted.sent),
-            ("bytes received", counted.received),
-            ("bytes dropped, nobody read", counted.dropped),
-            ("overruns of the chip", counted.overruns),
-            ("line errors", counted.line_errors),
-            ("interrupts", counted.interrupts),
-        ];
-        Ok(Activity { counters, events: all_events(|from| self.uart.trace(from))? })
+    fn observed<T>(
+        &self,
+        service: &str,
+        ask: impl Fn(&ObserveClient<W::Transport>) -> Result<T, CallError>,
+    ) -> Result<T, SystemError> {
+        let way = self.ways.to(service);
+        let way = way.ok_or_else(|| SystemError::NotGranted { service: service.to_string() })?;
+        ask(&ObserveClient::new(way))
+            .map_err(|error| SystemError::Observed { service: service.to_string(), error })
     }
 }
 
-impl<C, S, L, U> System for Services<C, S, L, U>
+impl<C, S, L, W> System for Services<C, S, L, W>
 where
     C: Transport,
     S: Transport,
     L: Transport,
-    U: Transport,
+    W: Ways,
 {
     fn write(&mut self, bytes: &[u8]) -> Result<(), SystemError> {
         for chunk in chunks(bytes) {
@@ -275,12 +284,13 @@ where
         all_pages(|from| self.supervisor.services(from))
     }
 
-    fn activity(&mut self, service: &str) -> Result<Option<Activity>, SystemError> {
-        match service {
-            "console" => self.console_activity().map(Some),
-            "uart" => self.uart_activity().map(Some),
-            _ => Ok(None),
-        }
+    fn counters(&mut self, service: &str) -> Result<Vec<Count>, SystemError> {
+        self.observed(service, ObserveClient::counters)
+    }
+
+    fn events(&mut self, service: &str, count: u64) -> Result<Vec<Noted>, SystemError> {
+        let events = self.observed(service, |client| client.latest(count))?;
+        Ok(events.into_iter().map(|(number, event)| Noted { number, event }).collect())
     }
 
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {
@@ -341,23 +351,6 @@ fn all_pages<T>(
     }
 }
 
-/// Collects the events that a server remembers, with their numbers.
-fn all_events<E>(
-    mut fetch: impl FnMut(u64) -> Result<TracePage, Error<E>>,
-) -> Result<Vec<(u64, String)>, Error<E>> {
-    let mut events = Vec::new();
-    let mut from = 0;
-    for _ in 0..TRACE_PAGES {
-        let page = fetch(from)?;
-        if page.events.is_empty() {
-            break;
-        }
-        from = page.next();
-        events.extend((page.first..).zip(page.events));
-    }
-    Ok(events)
-}
-
 /// Cuts output into messages, at the ends of lines where there are any.
 fn chunks(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     core::iter::from_fn(move || {
@@ -383,16 +376,6 @@ mod tests {
             Ok(Page { items: vec![from, from + 1], next: (from < 4).then_some(from + 2) })
         };
         assert_eq!(all_pages(fetch), Ok(vec![0, 1, 2, 3, 4, 5]));
-    }
-
-    #[test]
-    fn events_are_collected_over_parts_with_their_numbers() {
-        let fetch = |from: u64| -> Result<TracePage, Error<UartError>> {
-            let (first, count) = (from.max(7), if from < 9 { 1 } else { 0 });
-            Ok(TracePage { first, events: vec![format!("event {first}"); count] })
-        };
-        let expected = [(7, "event 7".to_string()), (8, "event 8".to_string())];
-        assert_eq!(all_events(fetch).as_deref(), Ok(&expected[..]));
     }
 
     #[test]

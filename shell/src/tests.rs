@@ -150,10 +150,40 @@ fn svc_documents_one_service() {
         assert!(text.contains(&format!("\n      {first_word} ")), "{text}");
     }
     assert!(text.contains("(May be repeated after a restart of the service.)"), "{text}");
+    assert!(text.contains("\nCOUNT  SINCE ITS START\n 1234  requests\n"), "{text}");
+    assert!(!output("svc supervisor").contains("SINCE ITS START"), "the shell may not ask it");
     assert_eq!(
         complaint("svc urt"),
         "svc: there is no service `urt` in this image\n  did you mean `uart`? `svc` lists the services\n"
     );
+}
+
+#[test]
+fn trace_shows_counters_and_the_last_events() {
+    assert_eq!(
+        output("trace -n 2 log"),
+        "\
+COUNT  SINCE ITS START
+ 1234  requests
+    5  signals
+
+EVENT       TIME  LATEST
+   58  58.014500  sent 58 bytes
+   59  59.014750  sent 59 bytes
+"
+    );
+    assert_eq!(output("trace log").lines().count(), 3 + 1 + 1 + 16);
+    assert_eq!(
+        complaint("trace mystery"),
+        "trace: the shell may not call `mystery`, and so not observe it\n  \
+         its manifest entry names the services under `calls`\n"
+    );
+    assert_eq!(
+        complaint("trace uart"),
+        "trace: `uart` does not run: it is faulted\n  \
+         `run uart` starts it, `ps` shows how the programs are doing\n"
+    );
+    assert!(complaint("trace urt").contains("did you mean `uart`?"));
 }
 
 #[test]
@@ -331,7 +361,7 @@ fn lost_output_is_a_failure() {
 
 #[test]
 fn interactive_tables_fit_and_have_colours() {
-    for line in ["help", "ps", "mem", "caps shell", "svc", "svc supervisor", "help run"] {
+    for line in ["help", "ps", "mem", "caps shell", "svc", "svc log", "trace log", "help run"] {
         let mode = Mode::Interactive { width: 80 };
         let (text, outcome) = run_on(&mut Fake::default(), mode, line);
         assert_eq!(outcome, Outcome::Success);

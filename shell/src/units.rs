@@ -37,6 +37,11 @@ pub fn microseconds(us: u64) -> String {
     }
 }
 
+/// A time since the machine's start in microseconds, as the log shows it: seconds, all decimals.
+pub fn since_start(us: u64) -> String {
+    format!("{}.{:06}", us / SECOND, us % SECOND)
+}
+
 /// `1 program`, `2 programs`.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })

@@ -1,20 +1,19 @@
 //! The shell over real messages: the made-up machine behind the services' own dispatchers.
 
+use std::rc::Rc;
+
 use libd3os::call::{CallError, Caller, Later, Loopback, Request};
+use libd3os::observe::{Count, Recorder, Watch};
 use libd3os::service::Page;
-use libd3os::service::console::{
-    Console, ConsoleClient, ConsoleCounters, ConsoleError, InputEvent, InputMode,
-};
+use libd3os::service::console::{Console, ConsoleClient, ConsoleError, InputEvent, InputMode};
 use libd3os::service::log::{Level, Log, LogClient, LogError, LogPage};
 use libd3os::service::supervisor::{
     CapabilityInfo, CoreStatus, Exit, MemoryReport, ProgramId, ProgramStatus, RunMode,
     ServiceStatus, Supervisor, SupervisorClient, SupervisorError, SystemInfo,
 };
-use libd3os::service::uart::{Uart, UartClient, UartCounters, UartError};
-use libd3os::trace::TracePage;
 
 use crate::fake::{Fake, null_dereference};
-use crate::system::{Hooks, Services, System, SystemError};
+use crate::system::{Hooks, Services, System, SystemError, Ways};
 use crate::task::Task;
 
 /// Serves a made-up machine; the console drops the first answers as a restarted one does.
@@ -56,32 +55,6 @@ impl Console for Server {
     fn read(&mut self, _: Caller, mode: InputMode, later: Later<Result<InputEvent, ConsoleError>>) {
         assert_eq!(mode, InputMode::Raw);
         later.answer(&self.machine.typed.pop_front().ok_or(ConsoleError::Disconnected));
-    }
-
-    fn counters(&mut self, _: Caller) -> Result<ConsoleCounters, ConsoleError> {
-        Ok(ConsoleCounters { read: 4, ..ConsoleCounters::default() })
-    }
-
-    fn trace(&mut self, _: Caller, _: u64) -> Result<TracePage, ConsoleError> {
-        Err(ConsoleError::Disconnected)
-    }
-}
-
-impl Uart for Server {
-    fn write(&mut self, _: Caller, _: Vec<u8>, _: Later<Result<u32, UartError>>) {
-        panic!("the shell does not write past the console");
-    }
-
-    fn read(&mut self, _: Caller) -> Result<Vec<u8>, UartError> {
-        panic!("the shell does not read past the console");
-    }
-
-    fn counters(&mut self, _: Caller) -> Result<UartCounters, UartError> {
-        Ok(UartCounters { sent: 3, ..UartCounters::default() })
-    }
-
-    fn trace(&mut self, _: Caller, from: u64) -> Result<TracePage, UartError> {
-        Ok(TracePage { first: 9, events: vec!["interrupt".into(); usize::from(from < 10)] })
     }
 }
 
@@ -180,12 +153,11 @@ fn perform(task: Task<'_>, terminal: Server, machine: Fake) -> (String, Vec<Stri
     let console = loopback(terminal, Console::dispatch);
     let supervisor = loopback(Server::new(machine), Supervisor::dispatch);
     let log = loopback(Server::new(Fake::default()), Log::dispatch);
-    let uart = loopback(Server::new(Fake::default()), Uart::dispatch);
     let mut services = Services::new(
         ConsoleClient::new(&console),
         SupervisorClient::new(&supervisor),
         LogClient::new(&log),
-        UartClient::new(&uart),
+        Observed(machine_log()),
         Hooks { ready: || (), pause: || () },
     );
     task.perform(&mut services).unwrap();
@@ -196,7 +168,7 @@ fn perform(task: Task<'_>, terminal: Server, machine: Fake) -> (String, Vec<Stri
 
 #[test]
 fn a_script_over_messages_says_the_same() {
-    let script = "help; ps; mem; caps shell; svc; svc supervisor; log; cores; version; uptime\n\
+    let script = "help; ps; mem; caps shell; svc; svc supervisor; trace uart; log; cores; version; uptime\n\
                   run hello a && kill uart; kill nobody; fault null";
     let mut direct = Fake { exit: null_dereference(), ..Fake::default() };
     Task::Script(script).perform(&mut direct).unwrap();
@@ -209,26 +181,45 @@ fn a_script_over_messages_says_the_same() {
     assert_eq!(done.last().map(String::as_str), Some("power off 1"));
 }
 
+/// The way to one observed server; the shell may call no other.
+struct Observed(Recorder<u32, 8>);
+
+impl Ways for Observed {
+    type Transport = Watch;
+
+    fn to(&self, service: &str) -> Option<Watch> {
+        let mut watch = Watch::default();
+        watch.tell(Rc::new(self.0.clone()));
+        (service == "log").then_some(watch)
+    }
+}
+
+fn machine_log() -> Recorder<u32, 8> {
+    let recorder = Recorder::default();
+    recorder.counter("records kept").add(3);
+    (40..52).for_each(|event| recorder.note(event));
+    recorder
+}
+
 #[test]
 fn servers_tell_what_they_did() {
     let server = || Server::new(Fake::default());
-    let (console, uart) =
-        (loopback(server(), Console::dispatch), loopback(server(), Uart::dispatch));
+    let (console, log) = (loopback(server(), Console::dispatch), loopback(server(), Log::dispatch));
     let supervisor = loopback(server(), Supervisor::dispatch);
-    let log = loopback(server(), Log::dispatch);
     let mut services = Services::new(
         ConsoleClient::new(&console),
         SupervisorClient::new(&supervisor),
         LogClient::new(&log),
-        UartClient::new(&uart),
+        Observed(machine_log()),
         Hooks { ready: || (), pause: || () },
     );
-    let told = services.activity("uart").unwrap().unwrap();
-    assert_eq!(told.counters[0], ("bytes sent", 3));
-    assert_eq!(told.events, [(9, "interrupt".to_string())]);
-    let refused = services.activity("console");
-    assert_eq!(refused, Err(SystemError::Console(ConsoleError::Disconnected)));
-    assert_eq!(services.activity("supervisor"), Ok(None));
+    let counters = services.counters("log").unwrap();
+    assert_eq!(counters.last(), Some(&Count::new("records kept", 3)));
+    let events = services.events("log", 2).unwrap();
+    let words: Vec<_> = events.iter().map(|e| (e.number, e.event.what.as_str())).collect();
+    assert_eq!(words, [(10, "50"), (11, "51")]);
+    let refused = SystemError::NotGranted { service: "uart".into() };
+    assert_eq!(services.counters("uart"), Err(refused));
 }
 
 #[test]

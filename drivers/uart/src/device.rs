@@ -9,7 +9,8 @@
 
 use alloc::vec::Vec;
 
-use crate::queue::{ByteQueue, Event, Totals, Trace};
+use crate::events::{Event, Journal};
+use crate::queue::ByteQueue;
 use crate::regs::{
     Cause, DIVISOR_115200, FIFO_BYTES, FifoControl, InterruptEnable, LineControl, LineStatus,
     ModemControl, Register, Registers,
@@ -19,8 +20,6 @@ use crate::regs::{
 pub const OUTPUT_BYTES: usize = 4096;
 /// Received bytes that wait for a reader at most; further ones are dropped.
 pub const INPUT_BYTES: usize = 4096;
-/// Events that the trace remembers.
-pub const TRACE_EVENTS: usize = 64;
 
 /// Causes handled in one go; a chip that reports more is stuck, and the line is armed afresh.
 const CAUSES_AT_ONCE: usize = 256;
@@ -48,7 +47,7 @@ pub struct Device<R> {
     registers: R,
     output: ByteQueue<OUTPUT_BYTES>,
     input: ByteQueue<INPUT_BYTES>,
-    trace: Trace<TRACE_EVENTS>,
+    journal: Journal,
     sending: bool,
 }
 
@@ -66,7 +65,7 @@ impl<R: Registers> Device<R> {
             registers,
             output: ByteQueue::default(),
             input: ByteQueue::default(),
-            trace: Trace::default(),
+            journal: Journal::default(),
             sending: false,
         })
     }
@@ -77,7 +76,7 @@ impl<R: Registers> Device<R> {
     pub fn send(&mut self, bytes: &[u8]) -> usize {
         let taken = self.output.extend(bytes);
         if taken == 0 && !bytes.is_empty() {
-            self.trace.note(Event::WriterWaits);
+            self.journal.note(Event::WriterWaits);
         }
         if !self.sending {
             self.feed();
@@ -98,13 +97,13 @@ impl<R: Registers> Device<R> {
 
     /// Handles everything that the chip reports.
     pub fn interrupt(&mut self) -> Brought {
-        self.trace.note(Event::Interrupt);
+        self.journal.note(Event::Interrupt);
         let mut brought = Brought::default();
         for handled in 0..CAUSES_AT_ONCE {
             match Cause::from_bits(self.registers.read(Register::InterruptIdOrFifoControl)) {
                 Cause::None => {
                     if handled == 0 {
-                        self.trace.note(Event::Spurious);
+                        self.journal.note(Event::Spurious);
                     }
                     return brought;
                 }
@@ -120,14 +119,8 @@ impl<R: Registers> Device<R> {
 
     /// What happened so far.
     #[must_use]
-    pub const fn totals(&self) -> Totals {
-        self.trace.totals()
-    }
-
-    /// The latest events.
-    #[must_use]
-    pub const fn events(&self) -> &libd3os::trace::Trace<Event, TRACE_EVENTS> {
-        self.trace.events()
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Gives the chip up to a FIFO's worth of bytes; without any, the sender is idle from now on.
@@ -141,7 +134,7 @@ impl<R: Registers> Device<R> {
         }
         self.sending = sent > 0;
         if self.sending {
-            self.trace.note(Event::Sent(sent));
+            self.journal.note(Event::Sent(sent));
         }
         self.sending
     }
@@ -159,11 +152,11 @@ impl<R: Registers> Device<R> {
             let byte = self.registers.read(Register::Data);
             match self.input.push(byte) {
                 Ok(()) => received += 1,
-                Err(_) => self.trace.note(Event::Dropped),
+                Err(_) => self.journal.note(Event::Dropped),
             }
         }
         if received > 0 {
-            self.trace.note(Event::Received(received));
+            self.journal.note(Event::Received(received));
         }
         received > 0
     }
@@ -175,11 +168,11 @@ impl<R: Registers> Device<R> {
 
     fn note_errors(&mut self, status: LineStatus) {
         if status.contains(LineStatus::OVERRUN) {
-            self.trace.note(Event::Overrun);
+            self.journal.note(Event::Overrun);
         }
         let errors = status & (LineStatus::PARITY | LineStatus::FRAMING | LineStatus::BREAK);
         if !errors.is_empty() {
-            self.trace.note(Event::LineError(errors.bits()));
+            self.journal.note(Event::LineError(errors.bits()));
         }
     }
 
@@ -262,7 +255,7 @@ mod tests {
         assert_eq!(device.send(&text), 3000);
         assert!(drain(&mut device).room);
         assert_eq!(device.registers.wire(), text);
-        assert_eq!(device.totals().sent, 3000);
+        assert_eq!(device.journal.totals().sent.get(), 3000);
         assert_eq!(device.send(b"!"), 1);
         drain(&mut device);
         assert_eq!(device.registers.wire().last(), Some(&b'!'));
@@ -275,7 +268,7 @@ mod tests {
         assert_eq!(device.send(&flood), OUTPUT_BYTES);
         assert_eq!(device.send(&flood[OUTPUT_BYTES..]), FIFO_BYTES);
         assert_eq!(device.send(b"y"), 0);
-        assert_eq!(device.totals().waits, 1);
+        assert_eq!(device.journal.totals().waits.get(), 1);
         assert!(drain(&mut device).room);
         assert_eq!(device.send(b"y"), 1);
     }
@@ -289,7 +282,8 @@ mod tests {
                 device.interrupt();
             }
         }
-        assert_eq!((device.totals().received, device.totals().dropped), (4096, 8));
+        let totals = device.journal.totals();
+        assert_eq!((totals.received.get(), totals.dropped.get()), (4096, 8));
         assert_eq!(device.receive(5), b"12345");
         assert_eq!(device.receive(usize::MAX).len(), INPUT_BYTES - 5);
         assert!(device.receive(1).is_empty());
@@ -302,8 +296,10 @@ mod tests {
         assert!(device.registers.take_edge());
         assert!(device.interrupt().input);
         assert_eq!(device.receive(99), b"more than sixtee");
-        assert_eq!((device.totals().overruns, device.totals().line_errors), (1, 0));
-        assert!(device.events().recent(0).any(|(_, event)| event == Event::Overrun));
+        let totals = device.journal.totals();
+        assert_eq!((totals.overruns.get(), totals.line_errors.get()), (1, 0));
+        let events = device.journal.recorder().recent(0);
+        assert!(events.into_iter().any(|(_, event)| event == Event::Overrun));
     }
 
     #[test]
@@ -311,7 +307,7 @@ mod tests {
         let mut device = device();
         drain(&mut device);
         assert_eq!(device.interrupt(), Brought::default());
-        assert_eq!(device.totals().spurious, 1);
+        assert_eq!(device.journal.totals().spurious.get(), 1);
     }
 
     proptest! {

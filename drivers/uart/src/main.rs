@@ -18,9 +18,8 @@ use libd3os::ipc::MissingGrant;
 use libd3os::port::{PortAccess, Ports};
 use libd3os::program::{self, grant};
 use libd3os::server::{Event, Server, ServerError};
-use libd3os::service::uart::{Uart, UartCounters, UartError};
+use libd3os::service::uart::{Uart, UartError};
 use libd3os::start::{GrantKind, StartInfo};
-use libd3os::trace::TracePage;
 
 use uart::device::{Device, NoChip};
 use uart::regs::{Register, Registers};
@@ -61,6 +60,7 @@ impl fmt::Display for Failure {
 fn run(_: &'static StartInfo) -> Result<Infallible, Failure> {
     let mut server = Server::serving("uart").map_err(Failure::Server)?;
     let mut driver = Driver::take()?;
+    server.observe(driver.device.journal().recorder());
     loop {
         match server.next() {
             Event::Request(request) => Uart::dispatch(&mut driver, request),
@@ -135,22 +135,6 @@ impl Uart for Driver {
 
     fn read(&mut self, _: Caller) -> Result<Vec<u8>, UartError> {
         Ok(self.device.receive(READ_BYTES))
-    }
-
-    fn counters(&mut self, _: Caller) -> Result<UartCounters, UartError> {
-        let totals = self.device.totals();
-        Ok(UartCounters {
-            sent: totals.sent,
-            received: totals.received,
-            dropped: totals.dropped,
-            overruns: totals.overruns,
-            line_errors: totals.line_errors,
-            interrupts: totals.interrupts,
-        })
-    }
-
-    fn trace(&mut self, _: Caller, from: u64) -> Result<TracePage, UartError> {
-        Ok(self.device.events().page(from))
     }
 }
 

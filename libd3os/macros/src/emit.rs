@@ -162,6 +162,7 @@ fn document(interface: &Interface) -> TokenStream {
             }
         }
     });
+    let count = interface.operations.len();
     let about = format!("What [`{ident}`] is for and what it offers.");
     quote! {
         #[doc = #about]
@@ -171,6 +172,9 @@ fn document(interface: &Interface) -> TokenStream {
             doc: #doc,
             operations: &[#(#operations),*],
         };
+
+        // The numbers from there on are the library's, on every service.
+        const _: () = assert!(#count <= ::libd3os::observe::RESERVED_METHODS as usize);
     }
 }
 

@@ -5,6 +5,7 @@ use d3os_abi::Label;
 use super::ipc::Notification;
 use super::slot::Slot;
 use super::{Capability, Error, capabilities, invoke};
+use crate::observe::note_interrupt;
 use crate::sys;
 
 capabilities! {
@@ -148,6 +149,7 @@ impl IrqHandler {
     /// # Errors
     /// The kernel's.
     pub fn ack(self) -> Result<(), Error> {
+        note_interrupt();
         invoke(self.cptr(), Label::IrqHandlerAck, &[], &[])
     }
 

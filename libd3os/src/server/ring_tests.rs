@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::call::{Later, decode, encode};
+use crate::observe::{COUNTERS_METHOD, CountPage, names};
 use crate::ring::host::{
     Half, HostAnswer, HostBell, HostIpc, HostProgram, HostWindow, Ring, attach_client, kernel,
 };
@@ -345,6 +346,23 @@ impl Bench {
         prop_assert_eq!(log, self.ipc_served.clone());
         Ok(())
     }
+}
+
+#[test]
+fn whoever_observes_over_a_ring_is_answered() {
+    let program = Arc::<HostProgram>::default();
+    with_kernel(kernel(Arc::clone(&program), || Some(IDLE)), || {
+        let mut bench = Bench::new(program);
+        bench.attach(5, true);
+        let Bench { server, clients, .. } = &mut bench;
+        let (sender, receiver) = clients[0].ends.as_mut().expect("open");
+        sender.send(COUNTERS_METHOD, &encode(&(0u32,)).expect("small")).expect("sent");
+        assert!(matches!(server.next(), Event::Signal(IDLE)), "the program hears nothing of it");
+        let mut buffer = [0; crate::call::MAX_BYTES];
+        let answer = receiver.try_receive(&mut buffer).expect("an honest server").expect("one");
+        let page: CountPage = decode(&buffer[..answer.length]).expect("counters");
+        assert_eq!((answer.tag, page.items[0].name.as_str()), (0, names::REQUESTS));
+    });
 }
 
 proptest! {

@@ -5,14 +5,12 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::trace::TracePage;
-
 /// A terminal with one screen and one keyboard, shared by the programs that may call it.
 ///
 /// Output of several programs is not mixed within one write. Control of the terminal (colours,
 /// cursor, clearing) is by ANSI escape sequences in the written bytes. After a restart of the
 /// console, callers get `Restarted`; output may then be lost or be shown in part.
-#[crate::service(name = "console", version = 1)]
+#[crate::service(name = "console", version = 2)]
 pub trait Console {
     /// Shows bytes (UTF-8 text and ANSI escape sequences); a line feed also returns the carriage.
     /// Answers when the bytes are taken over.
@@ -26,31 +24,6 @@ pub trait Console {
     /// time ^C is not input: it ends the program in the foreground.
     #[deferred]
     fn read(mode: InputMode) -> Result<InputEvent, ConsoleError>;
-
-    /// What the console has counted since it started.
-    #[retryable]
-    fn counters() -> Result<ConsoleCounters, ConsoleError>;
-
-    /// What the console did last, from event number `from` on.
-    #[retryable]
-    fn trace(from: u64) -> Result<TracePage, ConsoleError>;
-}
-
-/// What the console has counted since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConsoleCounters {
-    /// Bytes that programs wrote.
-    pub written: u64,
-    /// Bytes that readers got.
-    pub read: u64,
-    /// Input bytes that were dropped because nobody read.
-    pub dropped: u64,
-    /// Times the interrupt key was passed on.
-    pub interrupts: u64,
-    /// Log records shown.
-    pub records: u64,
-    /// Readers that were forgotten since their programs had ended or read anew.
-    pub forgotten: u64,
 }
 
 /// What ^C means while a reader waits.

@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn interfaces_are_found_by_name() {
-        assert_eq!(interface("uart").map(|doc| doc.version), Some(1));
+        assert_eq!(interface("uart").map(|doc| doc.version), Some(2));
         assert!(interface("none").is_none());
     }
 

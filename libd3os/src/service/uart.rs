@@ -5,13 +5,11 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::trace::TracePage;
-
 /// A serial line. It carries bytes and knows nothing of characters, lines or users.
 ///
 /// After a restart of the driver, callers in the middle of an operation get `Restarted`: bytes
 /// that it had accepted and not yet sent are lost, and so is input that it had not yet handed on.
-#[crate::service(name = "uart", version = 1)]
+#[crate::service(name = "uart", version = 2)]
 pub trait Uart {
     /// Sends bytes, in order with other writes. Answers as soon as the driver has room for at
     /// least one of them, and tells how many of them it took, from the first on; the caller sends
@@ -22,31 +20,6 @@ pub trait Uart {
     /// Takes the bytes received since the last read, in order; none if there are none. Does not
     /// wait: the driver signals `console-input` when bytes arrive.
     fn read() -> Result<Vec<u8>, UartError>;
-
-    /// What the driver has counted since it started.
-    #[retryable]
-    fn counters() -> Result<UartCounters, UartError>;
-
-    /// What the driver did last, from event number `from` on.
-    #[retryable]
-    fn trace(from: u64) -> Result<TracePage, UartError>;
-}
-
-/// What the driver of a serial line has counted since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UartCounters {
-    /// Bytes sent.
-    pub sent: u64,
-    /// Bytes received.
-    pub received: u64,
-    /// Received bytes dropped because nobody had read the earlier ones.
-    pub dropped: u64,
-    /// Times the device lost input because the driver was late.
-    pub overruns: u64,
-    /// Received bytes with a parity or framing error, or breaks.
-    pub line_errors: u64,
-    /// Interrupts.
-    pub interrupts: u64,
 }
 
 /// Why the serial line refused.

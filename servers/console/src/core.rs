@@ -13,12 +13,11 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::fmt;
 
-use libd3os::service::console::{ConsoleCounters, ConsoleError, InputEvent, InputMode};
+use libd3os::service::console::{ConsoleError, InputEvent, InputMode};
 use libd3os::service::log::{Level, LogRecord};
-use libd3os::trace::Trace;
 
+use crate::events::{Event, Journal};
 use crate::output::Output;
 use crate::record;
 
@@ -26,8 +25,6 @@ use crate::record;
 pub const TYPE_AHEAD_BYTES: usize = 4096;
 /// Bytes that one answer to a reader carries at most.
 pub const ANSWER_BYTES: usize = 512;
-/// Events that the trace remembers.
-pub const TRACE_EVENTS: usize = 64;
 /// Readers that wait at most.
 pub const READERS: usize = 8;
 
@@ -55,42 +52,6 @@ pub enum Shown {
     UpTo(Level),
 }
 
-/// What the console did, for its trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A program wrote so many bytes.
-    Wrote(usize),
-    /// The program with this badge reads.
-    Reads(u64),
-    /// It got so many bytes.
-    Answered(u64, usize),
-    /// It has ended, or reads anew: its earlier call is forgotten.
-    Forgot(u64),
-    /// It was told that its line was written over.
-    Redraw(u64),
-    /// An input byte was dropped since nobody reads.
-    Dropped,
-    /// The interrupt key was passed on.
-    Interrupt,
-    /// So many log records were shown.
-    Shown(usize),
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Wrote(bytes) => write!(f, "a program wrote {bytes} bytes"),
-            Self::Reads(caller) => write!(f, "program {caller} reads"),
-            Self::Answered(caller, bytes) => write!(f, "program {caller} got {bytes} bytes"),
-            Self::Forgot(caller) => write!(f, "forgot that program {caller} reads"),
-            Self::Redraw(caller) => write!(f, "program {caller} is to draw its line again"),
-            Self::Dropped => f.write_str("dropped a byte, nobody reads"),
-            Self::Interrupt => f.write_str("passed the interrupt key on"),
-            Self::Shown(records) => write!(f, "showed {records} log records"),
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Reader<R> {
     caller: u64,
@@ -106,8 +67,7 @@ pub struct Console<R> {
     readers: Vec<Reader<R>>,
     type_ahead: VecDeque<u8>,
     shown: Shown,
-    counters: ConsoleCounters,
-    trace: Trace<Event, TRACE_EVENTS>,
+    journal: Journal,
 }
 
 impl<R> Console<R> {
@@ -119,15 +79,13 @@ impl<R> Console<R> {
             readers: Vec::new(),
             type_ahead: VecDeque::new(),
             shown,
-            counters: ConsoleCounters::default(),
-            trace: Trace::default(),
+            journal: Journal::default(),
         }
     }
 
     /// A program writes.
     pub fn write(&mut self, bytes: &[u8]) {
-        self.counters.written += bytes.len() as u64;
-        self.trace.note(Event::Wrote(bytes.len()));
+        self.journal.note(Event::Wrote(bytes.len()));
         self.output.write(bytes);
     }
 
@@ -145,7 +103,7 @@ impl<R> Console<R> {
         if self.readers.len() == READERS {
             return Err((reply, ConsoleError::ReaderPresent));
         }
-        self.trace.note(Event::Reads(caller));
+        self.journal.note(Event::Reads(caller));
         self.readers.push(Reader { caller, mode, reply });
         effects.extend(self.deliver());
         Ok(effects)
@@ -165,8 +123,7 @@ impl<R> Console<R> {
             } else if self.type_ahead.len() < TYPE_AHEAD_BYTES {
                 self.type_ahead.push_back(byte);
             } else {
-                self.counters.dropped += 1;
-                self.trace.note(Event::Dropped);
+                self.journal.note(Event::Dropped);
             }
         }
         effects.extend(self.deliver());
@@ -179,8 +136,7 @@ impl<R> Console<R> {
         let Shown::UpTo(level) = self.shown else { return None };
         let mut lines: Vec<_> =
             records.iter().filter(|record| record.level <= level).map(record::line).collect();
-        self.counters.records += lines.len() as u64;
-        self.trace.note(Event::Shown(lines.len()));
+        self.journal.note(Event::Shown(lines.len()));
         if lost > 0 {
             lines.insert(0, record::lost(lost));
         }
@@ -192,16 +148,10 @@ impl<R> Console<R> {
         self.redraw()
     }
 
-    /// What was counted.
+    /// What was done so far.
     #[must_use]
-    pub const fn counters(&self) -> ConsoleCounters {
-        self.counters
-    }
-
-    /// What was done last.
-    #[must_use]
-    pub const fn trace(&self) -> &Trace<Event, TRACE_EVENTS> {
-        &self.trace
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     fn newest_is_raw(&self) -> bool {
@@ -212,8 +162,7 @@ impl<R> Console<R> {
         let gone = self.readers.extract_if(.., |reader| reader.caller == caller);
         let effects: Vec<_> = gone.map(|reader| Effect::Forget(reader.reply)).collect();
         for _ in &effects {
-            self.counters.forgotten += 1;
-            self.trace.note(Event::Forgot(caller));
+            self.journal.note(Event::Forgot(caller));
         }
         effects
     }
@@ -226,8 +175,7 @@ impl<R> Console<R> {
         let reader = self.readers.pop()?;
         let count = self.type_ahead.len().min(ANSWER_BYTES);
         let bytes: Vec<u8> = self.type_ahead.drain(..count).collect();
-        self.counters.read += count as u64;
-        self.trace.note(Event::Answered(reader.caller, count));
+        self.journal.note(Event::Answered(reader.caller, count));
         Some(Effect::Answer(reader.reply, InputEvent::Bytes(bytes)))
     }
 
@@ -235,8 +183,7 @@ impl<R> Console<R> {
     /// foreground, it lives on and must not wait for an answer that nobody owes it.
     fn interrupt(&mut self) -> Vec<Effect<R>> {
         self.type_ahead.clear();
-        self.counters.interrupts += 1;
-        self.trace.note(Event::Interrupt);
+        self.journal.note(Event::Interrupt);
         self.output.print("^C\n");
         let mut effects = alloc::vec![Effect::Interrupt];
         if let Some(reader) = self.readers.pop() {
@@ -260,7 +207,7 @@ impl<R> Console<R> {
             return None;
         }
         let reader = self.readers.pop()?;
-        self.trace.note(Event::Redraw(reader.caller));
+        self.journal.note(Event::Redraw(reader.caller));
         Some(Effect::Answer(reader.reply, InputEvent::Redraw))
     }
 }
@@ -322,8 +269,8 @@ mod tests {
         console.read(2, InputMode::Interruptible, 20).expect("room");
         assert_eq!(console.ended(2), [Effect::Forget(20)]);
         assert_eq!(console.ended(3), []);
-        assert_eq!(console.trace().recent(2).next(), Some((2, Event::Forgot(2))));
-        assert_eq!(console.counters().forgotten, 1);
+        assert_eq!(console.journal.recorder().recent(2)[0], (2, Event::Forgot(2)));
+        assert_eq!(console.journal.totals().forgotten.get(), 1);
         assert_eq!(console.input(b"x"), [answer(10, b"x")]);
     }
 
@@ -358,7 +305,7 @@ mod tests {
     fn much_input_comes_in_parts_and_too_much_is_dropped() {
         let mut console = sut();
         assert_eq!(console.input(&[b'x'; TYPE_AHEAD_BYTES + 5]), []);
-        assert_eq!(console.counters().dropped, 5);
+        assert_eq!(console.journal.totals().dropped.get(), 5);
         let mut got = 0;
         while let Ok([Effect::Answer(_, InputEvent::Bytes(bytes))]) =
             console.read(1, InputMode::Raw, 1).as_deref()

@@ -1,9 +1,9 @@
 //! The console server, without its process: everything that a host can test.
 //!
 //! [`options`] reads its arguments, [`core`] decides who gets input, what the interrupt key means
-//! and what the terminal shows, [`ends`] which readers are gone; [`output`] turns what programs
-//! write into what a terminal wants; [`record`] shows log records. The process in `main.rs` adds
-//! the serial line, the log and the `Console` interface.
+//! and what the terminal shows, [`ends`] which readers are gone; [`events`] says what is noted and
+//! counted, [`output`] turns what programs write into what a terminal wants; [`record`] shows log
+//! records. The process in `main.rs` adds the serial line, the log and the `Console` interface.
 //!
 //! A terminal on the screen is emulated: [`terminal`] takes the bytes (colours by [`sgr`]) and
 //! keeps [`cell`]s in a [`grid`] and in its [`scrollback`]; [`render`] draws those that changed,
@@ -15,6 +15,7 @@ extern crate alloc;
 pub mod cell;
 pub mod core;
 pub mod ends;
+pub mod events;
 pub mod font;
 pub mod grid;
 pub mod options;

@@ -16,14 +16,11 @@ use libd3os::cap::Notification;
 use libd3os::ipc::MissingGrant;
 use libd3os::program::grant;
 use libd3os::server::{Event, Server, ServerError};
-use libd3os::service::console::{
-    Console as Interface, ConsoleCounters, ConsoleError, InputEvent, InputMode,
-};
+use libd3os::service::console::{Console as Interface, ConsoleError, InputEvent, InputMode};
 use libd3os::service::log::LogClient;
 use libd3os::service::supervisor::SupervisorClient;
 use libd3os::service::uart::{UartClient, UartError};
 use libd3os::start::{GrantKind, StartInfo};
-use libd3os::trace::TracePage;
 
 use console::core::{Console, Effect};
 use console::ends::Ends;
@@ -64,6 +61,7 @@ fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
     let options = Options::parse(&start.args).map_err(Failure::Arguments)?;
     let mut server = Server::serving("console").map_err(Failure::Server)?;
     let mut terminal = Terminal::connect(options)?;
+    server.observe(terminal.console.journal().recorder());
     let input = start.signal("console-input").unwrap_or(0);
     let log_ready = start.signal("log-ready").unwrap_or(0);
     let ended = start.signal("program-ended").unwrap_or(0);
@@ -209,13 +207,5 @@ impl Interface for Terminal {
             Ok(effects) => self.carry_out(effects),
             Err((later, error)) => later.answer(&Err(error)),
         }
-    }
-
-    fn counters(&mut self, _: Caller) -> Result<ConsoleCounters, ConsoleError> {
-        Ok(self.console.counters())
-    }
-
-    fn trace(&mut self, _: Caller, from: u64) -> Result<TracePage, ConsoleError> {
-        Ok(self.console.trace().page(from))
     }
 }

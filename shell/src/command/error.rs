@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use core::fmt;
 
 use libd3os::call::CallError;
-use libd3os::service::supervisor::{Exit, FaultReport, SupervisorError};
+use libd3os::service::supervisor::{Exit, FaultReport, ProgramState, SupervisorError};
 
 use super::arguments::{Kind, Problem};
 use super::{COMMANDS, Command};
@@ -36,6 +36,13 @@ pub enum CommandError {
         name: String,
         /// The nearest that exists.
         nearest: Option<String>,
+    },
+    /// The program behind a service does not run.
+    NotServed {
+        /// The program.
+        program: String,
+        /// What it does instead.
+        state: ProgramState,
     },
     /// A program that the shell waited for did not succeed.
     Ended {
@@ -68,6 +75,9 @@ impl fmt::Display for CommandError {
             Self::NoSuchService { name, .. } => {
                 write!(f, "there is no service `{name}` in this image")
             }
+            Self::NotServed { program, state } => {
+                write!(f, "`{program}` does not run: it is {state}")
+            }
             Self::Ended { program, exit } => f.write_str(&ending(program, exit)),
             Self::Survived { program, code } => {
                 write!(f, "`{program}` survived what should have ended it (exit code {code})")
@@ -85,6 +95,9 @@ impl CommandError {
             Self::System(error) => system_hint(error, session),
             Self::NoSuchService { nearest, .. } => {
                 Some(meant(nearest.as_deref(), "`svc` lists the services"))
+            }
+            Self::NotServed { program, .. } => {
+                Some(format!("`run {program}` starts it, `ps` shows how the programs are doing"))
             }
             Self::Ended { exit: Exit::Faulted(_), .. } => {
                 Some("the system goes on; `log` has the details".to_string())
@@ -117,13 +130,13 @@ fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String>
         SystemError::Call { error: CallError::Unavailable, .. } => {
             Some("`svc` shows who serves it, `run` starts that program".to_string())
         }
-        SystemError::Call { .. } => {
+        SystemError::NotGranted { .. } => {
+            Some("its manifest entry names the services under `calls`".to_string())
+        }
+        SystemError::Call { .. } | SystemError::Observed { .. } => {
             Some("try again; `svc` shows how the services are doing".to_string())
         }
-        SystemError::Console(_)
-        | SystemError::Log(_)
-        | SystemError::Uart(_)
-        | SystemError::EndlessList { .. } => None,
+        SystemError::Console(_) | SystemError::Log(_) | SystemError::EndlessList { .. } => None,
     }
 }
 

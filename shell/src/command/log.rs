@@ -11,6 +11,7 @@ use crate::session::Session;
 use crate::style::Role;
 use crate::system::{System, SystemError};
 use crate::units::counted;
+use crate::units::since_start;
 
 /// Records shown without `-n`.
 const DEFAULT_COUNT: u64 = 40;
@@ -97,11 +98,10 @@ impl Excerpt {
 
 fn show(session: &mut Session<'_>, record: &LogRecord) {
     let LogRecord { time_us, program, level, target, message, .. } = record;
-    let (seconds, microseconds) = (time_us / 1_000_000, time_us % 1_000_000);
     let style = session.style();
     let level = style.paint(role(*level), level.name());
     let pad = " ".repeat(5usize.saturating_sub(record.level.name().len()));
-    let time = format!("{seconds:>5}.{microseconds:06}");
+    let time = format!("{:>12}", since_start(*time_us));
     let source = match target.is_empty() || target == program {
         true => program.clone(),
         false => format!("{program} {target}"),
@@ -115,7 +115,7 @@ fn show(session: &mut Session<'_>, record: &LogRecord) {
 }
 
 /// A message on one line, without anything that a terminal would obey.
-fn visible(message: &str) -> alloc::string::String {
+pub(super) fn visible(message: &str) -> alloc::string::String {
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

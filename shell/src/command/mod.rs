@@ -19,6 +19,7 @@ mod ps;
 mod reboot;
 mod run;
 mod svc;
+mod trace;
 mod uptime;
 mod version;
 
@@ -33,12 +34,13 @@ pub use error::CommandError;
 pub use help::explain;
 
 /// Every command, in the order in which `help` shows them.
-pub static COMMANDS: [&Command; 16] = [
+pub static COMMANDS: [&Command; 17] = [
     &help::HELP,
     &ps::PS,
     &mem::MEM,
     &caps::CAPS,
     &svc::SVC,
+    &trace::TRACE,
     &log::LOG,
     &run::RUN,
     &kill::KILL,
@@ -136,6 +138,7 @@ mod tests {
                 "mem",
                 "caps NAME",
                 "svc [NAME]",
+                "trace [-n N] NAME",
                 "log [-n N] [--level LEVEL]",
                 "run [--core N] NAME [ARGUMENT…] [&]",
                 "kill NAME",

@@ -8,17 +8,14 @@ use libd3os::call::{InterfaceDoc, OperationDoc};
 use libd3os::service::interface;
 use libd3os::service::supervisor::{ProgramState, ServiceStatus};
 
+use super::trace::{find, show_counters};
 use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence, ps};
 use crate::parser::Place;
 use crate::session::Session;
 use crate::style::Role;
-use crate::suggest::nearest;
-use crate::system::Activity;
+use crate::system::SystemError;
 use crate::table::{Cell, Column, Table};
 use crate::units::{counted, microseconds};
-
-/// Events of a server's trace that are shown.
-const SHOWN_EVENTS: usize = 16;
 
 pub(super) static SVC: Command = Command {
     name: "svc",
@@ -35,34 +32,25 @@ pub(super) static SVC: Command = Command {
            program's state, and a line for each operation. With a service's name: its \
            documentation, and of each operation the arguments, the result, and whether a call may \
            be repeated when the service was restarted during it. The text comes from the \
-           interface's declaration, from which client and server are generated. Servers that count \
-           what they do (uart, console) show their counters and what they did last, too.",
+           interface's declaration, from which client and server are generated. Below that, what \
+           the server has counted since it started, if the shell may call it; `trace NAME` also \
+           shows what it did last.",
     run,
 };
 
 fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
-    let services = session.system.services()?;
     match arguments.get("NAME") {
-        None => overview(session, &services),
+        None => {
+            let services = session.system.services()?;
+            overview(session, &services);
+        }
         Some(name) => {
-            let service = find(&services, name)?;
-            document(session, service);
-            if service.state == ProgramState::Running
-                && let Some(activity) = session.system.activity(name)?
-            {
-                show(session, &activity);
-            }
+            let service = find(session, name)?;
+            document(session, &service);
+            counters(session, &service)?;
         }
     }
     Ok(())
-}
-
-fn find<'s>(services: &'s [ServiceStatus], name: &str) -> Result<&'s ServiceStatus, CommandError> {
-    let named = services.iter().find(|service| service.name == name);
-    named.ok_or_else(|| CommandError::NoSuchService {
-        name: name.to_string(),
-        nearest: nearest(name, services.iter().map(|s| s.name.as_str())).map(String::from),
-    })
 }
 
 fn overview(session: &mut Session<'_>, services: &[ServiceStatus]) {
@@ -128,21 +116,20 @@ fn document_operations(session: &mut Session<'_>, doc: &InterfaceDoc) {
     }
 }
 
-/// What the server has counted, and the last of what it did.
-fn show(session: &mut Session<'_>, activity: &Activity) {
-    let mut counters = Table::new([Column::right("COUNT"), Column::left("SINCE ITS START")]);
-    for (what, count) in &activity.counters {
-        counters.row([format!("{count}").into(), (*what).into()]);
+/// What the server has counted, if it runs and the shell may ask.
+fn counters(session: &mut Session<'_>, service: &ServiceStatus) -> Result<(), CommandError> {
+    if service.state != ProgramState::Running {
+        return Ok(());
     }
-    session.line("");
-    session.table(&counters);
-    let mut events = Table::new([Column::right("EVENT"), Column::left("LATEST")]);
-    let old = activity.events.len().saturating_sub(SHOWN_EVENTS);
-    for (number, event) in activity.events.iter().skip(old) {
-        events.row([format!("{number}").into(), event.as_str().into()]);
+    match session.system.counters(&service.name) {
+        Ok(counters) => {
+            session.line("");
+            show_counters(session, &counters);
+            Ok(())
+        }
+        Err(SystemError::NotGranted { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
-    session.line("");
-    session.table(&events);
 }
 
 fn signature(operation: &OperationDoc) -> String {

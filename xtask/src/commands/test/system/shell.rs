@@ -14,7 +14,7 @@ pub(crate) const TESTS: [Test; 6] = [
 ];
 
 /// Every command that ends, with what its output must hold.
-const COMMANDS: [(&str, &[&str]); 14] = [
+const COMMANDS: [(&str, &[&str]); 17] = [
     ("help", &["help [COMMAND]", "fault [--core N] KIND", "poweroff"]),
     (
         "ps",
@@ -24,6 +24,9 @@ const COMMANDS: [(&str, &[&str]); 14] = [
     ("caps shell", &["SLOT", "endpoint", "calls console", "calls supervisor", "calls log"]),
     ("caps uart", &["serves uart", "com1, 0x3f8 to 0x3ff", "IRQ handler", "signals console-input"]),
     ("svc", &["SERVICE", "supervisor", "console", "uart", "log", "write", "spawn"]),
+    ("trace -n 4 uart", &["requests", "interrupts", "bytes sent", "LATEST", "sent "]),
+    ("trace log", &["calls made", "events"]),
+    ("svc console", &["console, version 2", "log records shown"]),
     ("svc supervisor", &["supervisor, version 4", "init", "power_off"]),
     ("log -n 5", &["uart"]),
     ("uptime", &["up ", "time stamp counter at", "MHz"]),
@@ -49,7 +52,7 @@ fn help_of_every_command(lab: &Lab<'_>) -> Outcome {
     let mut session = Session::at_prompt(&lab.machine())?;
     let list = session.run("help")?;
     let names = ["help", "ps", "mem", "caps", "log", "svc", "run", "kill", "fault", "uptime"];
-    let more = ["cores", "echo", "clear", "version", "reboot", "poweroff"];
+    let more = ["trace", "cores", "echo", "clear", "version", "reboot", "poweroff"];
     for name in names.into_iter().chain(more) {
         contains(&list, &[name])?;
         let explained = session.run(&format!("help {name}"))?;

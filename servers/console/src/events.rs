@@ -1,0 +1,127 @@
+//! What the console notes and counts of what it does, for whoever observes it.
+
+use core::fmt;
+
+use libd3os::observe::{Counter, Recorder};
+
+/// Events that are remembered.
+pub const TRACE_EVENTS: usize = 64;
+
+/// What the console did. Programs are named by the badge of their capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A program wrote so many bytes.
+    Wrote(usize),
+    /// The program with this badge reads.
+    Reads(u64),
+    /// It got so many bytes.
+    Answered(u64, usize),
+    /// It has ended, or reads anew: its earlier call is forgotten.
+    Forgot(u64),
+    /// It was told that its line was written over.
+    Redraw(u64),
+    /// An input byte was dropped since nobody reads.
+    Dropped,
+    /// The interrupt key was passed on.
+    Interrupt,
+    /// So many log records were shown.
+    Shown(usize),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrote(bytes) => write!(f, "a program wrote {bytes} bytes"),
+            Self::Reads(caller) => write!(f, "program {caller} reads"),
+            Self::Answered(caller, bytes) => write!(f, "program {caller} got {bytes} bytes"),
+            Self::Forgot(caller) => write!(f, "forgot that program {caller} reads"),
+            Self::Redraw(caller) => write!(f, "program {caller} is to draw its line again"),
+            Self::Dropped => f.write_str("dropped a byte, nobody reads"),
+            Self::Interrupt => f.write_str("passed the interrupt key on"),
+            Self::Shown(records) => write!(f, "showed {records} log records"),
+        }
+    }
+}
+
+/// How often each thing happened, since the console started.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    /// Bytes that programs wrote.
+    pub written: Counter,
+    /// Bytes that readers got.
+    pub read: Counter,
+    /// Input bytes that were dropped because nobody read.
+    pub dropped: Counter,
+    /// Times the interrupt key was passed on.
+    pub interrupts: Counter,
+    /// Log records shown.
+    pub records: Counter,
+    /// Readers that were forgotten since their programs had ended or read anew.
+    pub forgotten: Counter,
+}
+
+/// The last events, and totals that never forget.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    recorder: Recorder<Event, TRACE_EVENTS>,
+    totals: Totals,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        let recorder = Recorder::default();
+        let totals = Totals {
+            written: recorder.counter("bytes written"),
+            read: recorder.counter("bytes read"),
+            dropped: recorder.counter("bytes dropped, nobody read"),
+            interrupts: recorder.counter("interrupt keys passed on"),
+            records: recorder.counter("log records shown"),
+            forgotten: recorder.counter("readers forgotten"),
+        };
+        Self { recorder, totals }
+    }
+}
+
+impl Journal {
+    /// Notes and counts an event.
+    pub fn note(&self, event: Event) {
+        let totals = &self.totals;
+        match event {
+            Event::Wrote(bytes) => totals.written.add(bytes as u64),
+            Event::Answered(_, bytes) => totals.read.add(bytes as u64),
+            Event::Forgot(_) => totals.forgotten.increment(),
+            Event::Dropped => totals.dropped.increment(),
+            Event::Interrupt => totals.interrupts.increment(),
+            Event::Shown(records) => totals.records.add(records as u64),
+            Event::Reads(_) | Event::Redraw(_) => {}
+        }
+        self.recorder.note(event);
+    }
+
+    /// How often each thing happened.
+    #[must_use]
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Events and totals, for the server to tell.
+    #[must_use]
+    pub const fn recorder(&self) -> &Recorder<Event, TRACE_EVENTS> {
+        &self.recorder
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_noted_is_counted() {
+        let journal = Journal::default();
+        let events = [Event::Wrote(3), Event::Reads(1), Event::Answered(1, 2), Event::Wrote(1)];
+        events.into_iter().for_each(|event| journal.note(event));
+        assert!(journal.recorder().recent(0).into_iter().eq((0..).zip(events)));
+        assert_eq!((journal.totals().written.get(), journal.totals().read.get()), (4, 2));
+        assert_eq!(journal.recorder().value("bytes written"), 4);
+    }
+}
