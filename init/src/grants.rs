@@ -169,9 +169,8 @@ pub fn tie(
     core: u32,
     core_of: impl Fn(ProgramNumber) -> u32,
 ) -> Option<(GrantKind, String)> {
-    let hardware = [GrantKind::Ports, GrantKind::Interrupts];
-    let hardware =
-        hardware.into_iter().flat_map(|kind| spec.names(kind).iter().map(move |n| (kind, n)));
+    let hardware = GrantKind::NAMED.into_iter().filter(|kind| kind.is_of_core_0());
+    let hardware = hardware.flat_map(|kind| spec.names(kind).iter().map(move |n| (kind, n)));
     let hardware = hardware.filter(|_| core != 0);
     let signals = spec.signals.iter().filter(|name| match waiter(manifest, name) {
         Some((waiter, _)) => core_of(waiter) != core,
@@ -416,7 +415,12 @@ mod tests {
             waits: strings(&["log-ready", "console-input"]),
             ..ProgramSpec::default()
         };
-        Manifest { name: "test".to_string(), resources: vec![com1], programs: vec![uart, console] }
+        Manifest {
+            name: "test".to_string(),
+            resources: vec![com1],
+            programs: vec![uart, console],
+            ..Manifest::default()
+        }
     }
 
     fn number(index: usize) -> ProgramNumber {
@@ -447,7 +451,8 @@ mod tests {
             ]
         );
         assert!(list.iter().map(|granted| granted.grant.slot).eq(1..=8));
-        let hardware: Vec<_> = list.iter().filter_map(|granted| granted.grant.hardware).collect();
+        let hardware: Vec<_> =
+            list.iter().filter_map(|granted| granted.grant.hardware.clone()).collect();
         let ports = PortRange { first: 0x3f8, last: 0x3ff };
         assert_eq!(hardware, [Hardware::Ports(ports), Hardware::Interrupt(irq)]);
     }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 /// First bytes of every archive.
 pub const MAGIC: [u8; 8] = *b"D3OSBOOT";
 /// Version of the format, of the header's types included.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Bytes before the header.
 pub const PREFIX_BYTES: usize = 32;
 
@@ -38,8 +38,12 @@ const CRC_FIELD: Range<usize> = 12..16;
 pub struct Manifest {
     /// The image's name.
     pub name: String,
-    /// Named hardware.
+    /// Named hardware at known addresses.
     pub resources: Vec<Resource>,
+    /// Memory that programs share.
+    pub regions: Vec<RegionSpec>,
+    /// Hardware that is found at run time.
+    pub devices: Vec<DeviceSpec>,
     /// Programs in the order in which they start.
     pub programs: Vec<ProgramSpec>,
 }
@@ -55,6 +59,110 @@ impl Manifest {
     #[must_use]
     pub fn resource(&self, name: &str) -> Option<&Resource> {
         self.resources.iter().find(|resource| resource.name == name)
+    }
+
+    /// The shared memory with this name.
+    #[must_use]
+    pub fn region(&self, name: &str) -> Option<&RegionSpec> {
+        self.regions.iter().find(|region| region.name == name)
+    }
+
+    /// The device with this name.
+    #[must_use]
+    pub fn device(&self, name: &str) -> Option<&DeviceSpec> {
+        self.devices.iter().find(|device| device.name == name)
+    }
+}
+
+/// Memory that programs share: contiguous, zeroed when it is first used, and kept over restarts of
+/// the programs that use it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionSpec {
+    /// Its name in the programs' `regions`, `reads` and `dma`.
+    pub name: String,
+    /// Its bytes: a power of two, a page at least.
+    pub bytes: u64,
+}
+
+/// Hardware that is found at run time. The first of its kinds that the machine has is it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceSpec {
+    /// Its name in a program's `devices`.
+    pub name: String,
+    /// PCI functions that it may be.
+    pub pci: Vec<PciId>,
+    /// The ACPI table that may describe it.
+    pub acpi: Option<AcpiDevice>,
+    /// What the boot loader may have left that it is.
+    pub boot: Option<BootDevice>,
+}
+
+/// A kind of PCI function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PciId {
+    /// Who made it.
+    pub vendor: u16,
+    /// Which of the vendor's devices it is.
+    pub device: u16,
+}
+
+impl PciId {
+    /// Reads `VVVV:DDDD`, four hexadecimal digits each; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (vendor, device) = text.split_once(':')?;
+        let number = |text: &str| {
+            let fits = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            u16::from_str_radix(text, 16).ok().filter(|_| fits)
+        };
+        Some(Self { vendor: number(vendor)?, device: number(device)? })
+    }
+}
+
+/// As in `1af4:1041`.
+impl fmt::Display for PciId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x}:{:04x}", self.vendor, self.device)
+    }
+}
+
+/// A device that an ACPI table describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AcpiDevice {
+    /// The event timer, of the table HPET.
+    Hpet,
+    /// Persistent memory, of the table NFIT.
+    Nfit,
+}
+
+impl AcpiDevice {
+    /// Every such device.
+    pub const ALL: [Self; 2] = [Self::Hpet, Self::Nfit];
+
+    /// The word for it in manifests.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Hpet => "hpet",
+            Self::Nfit => "nfit",
+        }
+    }
+}
+
+/// A device that the boot loader left set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BootDevice {
+    /// The linear framebuffer.
+    Framebuffer,
+}
+
+impl BootDevice {
+    /// The word for it in manifests.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Framebuffer => "framebuffer",
+        }
     }
 }
 
@@ -117,6 +225,11 @@ pub enum StartPolicy {
     Boot,
     /// When someone asks the supervisor for it.
     Manual,
+    /// After the programs that start with the system run, by init's first ticks: the way to the
+    /// prompt is not longer for it.
+    Later,
+    /// When all of its devices are there. Where the machine lacks one, it stays away.
+    Device,
 }
 
 /// What its supervisor does when a program has ended.
@@ -134,8 +247,12 @@ pub enum RestartPolicy {
 /// One program of the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramSpec {
-    /// Name; also that of its package, its binary and its archive entry.
+    /// Name. Also that of its binary and of its archive entry, unless `file` says another.
     pub name: String,
+    /// The binary and archive entry, where several programs have the same.
+    pub file: Option<String>,
+    /// The terminal that it belongs to: 0 is the serial line.
+    pub session: u8,
     /// When it starts.
     pub start: StartPolicy,
     /// What happens when it ends.
@@ -162,6 +279,16 @@ pub struct ProgramSpec {
     pub ports: Vec<String>,
     /// Resources whose interrupts it handles.
     pub interrupts: Vec<String>,
+    /// Devices that it drives.
+    pub devices: Vec<String>,
+    /// Shared memory that it reads and writes.
+    pub regions: Vec<String>,
+    /// Shared memory that it reads.
+    pub reads: Vec<String>,
+    /// Shared memory that it and its devices read and write.
+    pub dma: Vec<String>,
+    /// It must look for its next event this often, in microseconds, or is ended as unresponsive.
+    pub heartbeat_us: Option<u64>,
     /// Notifications that it may signal.
     pub signals: Vec<String>,
     /// Notifications that it waits for.
@@ -169,6 +296,12 @@ pub struct ProgramSpec {
 }
 
 impl ProgramSpec {
+    /// The binary, which is also its archive entry.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        self.file.as_deref().unwrap_or(&self.name)
+    }
+
     /// The names listed under one kind of grant (none for reply objects: they have no names).
     #[must_use]
     pub fn names(&self, kind: crate::start::GrantKind) -> &[String] {
@@ -178,6 +311,10 @@ impl ProgramSpec {
             GrantKind::Calls => &self.calls,
             GrantKind::Ports => &self.ports,
             GrantKind::Interrupts => &self.interrupts,
+            GrantKind::Devices => &self.devices,
+            GrantKind::Regions => &self.regions,
+            GrantKind::Reads => &self.reads,
+            GrantKind::Dma => &self.dma,
             GrantKind::Signals => &self.signals,
             GrantKind::Waits => &self.waits,
             GrantKind::Reply => &[],
@@ -199,7 +336,7 @@ pub struct BootConfig {
 /// A file of the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct File<'a> {
-    /// The program's name.
+    /// The binary's name.
     pub name: &'a str,
     /// Its bytes (an ELF file).
     pub bytes: &'a [u8],
@@ -350,7 +487,7 @@ impl<'a> Archive<'a> {
 
     fn check_programs(&self) -> Result<(), ArchiveError> {
         let missing =
-            self.manifest().programs.iter().find(|program| self.file(&program.name).is_none());
+            self.manifest().programs.iter().find(|program| self.file(program.file()).is_none());
         missing.map_or(Ok(()), |program| Err(ArchiveError::MissingProgram(program.name.clone())))
     }
 }
@@ -391,7 +528,7 @@ fn check_names(manifest: &Manifest, files: &[File<'_>]) -> Result<(), ArchiveErr
         }
     }
     for program in &manifest.programs {
-        if !files.iter().any(|file| file.name == program.name) {
+        if !files.iter().any(|file| file.name == program.file()) {
             return Err(ArchiveError::MissingProgram(program.name.clone()));
         }
     }
@@ -507,7 +644,17 @@ mod tests {
                     polarity: Polarity::ActiveHigh,
                 }),
             }],
-            programs: alloc::vec![program("uart"), program("shell")],
+            regions: alloc::vec![RegionSpec { name: "frames".to_string(), bytes: 1 << 20 }],
+            devices: alloc::vec![DeviceSpec {
+                name: "nic".to_string(),
+                pci: alloc::vec![PciId { vendor: 0x1af4, device: 0x1041 }],
+                ..DeviceSpec::default()
+            }],
+            programs: alloc::vec![
+                program("uart"),
+                program("shell"),
+                ProgramSpec { file: Some("shell".to_string()), ..program("shell-1") },
+            ],
         };
         let config = BootConfig { script: Some("ps".to_string()), exit_port: None, quiet: true };
         let files =
@@ -521,6 +668,9 @@ mod tests {
         let archive = Archive::parse(&bytes).expect("sound");
         assert_eq!(archive.manifest().resource("com1").and_then(|r| r.irq).map(|i| i.pin), Some(4));
         assert_eq!(archive.boot_config().script.as_deref(), Some("ps"));
+        assert_eq!(archive.manifest().region("frames").map(|region| region.bytes), Some(1 << 20));
+        assert_eq!(archive.manifest().device("nic").map(|device| device.pci.len()), Some(1));
+        assert_eq!(archive.manifest().program("shell-1").map(ProgramSpec::file), Some("shell"));
         assert_eq!(archive.file("uart"), Some(&[1; 5000][..]));
         assert_eq!(archive.file("shell"), Some(&b"elf"[..]));
         assert_eq!(archive.file("other"), None);
@@ -541,6 +691,15 @@ mod tests {
             write(&manifest, &config, &[a, a]),
             Err(ArchiveError::DuplicateEntry("a".to_string()))
         );
+    }
+
+    #[test]
+    fn pci_ids_are_read_as_they_are_written() {
+        let id = PciId { vendor: 0x1af4, device: 0x1041 };
+        assert_eq!(PciId::parse(&id.to_string()), Some(id));
+        for bad in ["", "1af4", "1af4:", "1af4:41", "+af4:1041", "1af4:10410", "1af4:1041:0"] {
+            assert_eq!(PciId::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub mod abi;
 pub mod call;
 pub mod cap;
 pub mod connection;
+#[expect(unsafe_code, reason = "makes registers and memory of what init has mapped")]
+pub mod device;
 #[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "hands memory to the allocator")]
 mod heap;
@@ -35,6 +37,8 @@ pub mod ring;
 pub mod rt;
 pub mod server;
 pub mod service;
+#[expect(unsafe_code, reason = "reads and writes memory that others write, too")]
+pub mod shared;
 pub mod start;
 pub mod stdio;
 pub mod sys;

@@ -18,8 +18,9 @@
 ///
 /// `main` names a function (not called `main`: on a host that is the harmless one which this
 /// macro makes) that takes the start information and returns whatever implements
-/// [`crate::rt::Termination`]. The lists are optional, in this order; the image builder compares
-/// them with the manifest, both ways.
+/// [`crate::rt::Termination`]. The lists are optional, in this order, where a driver of a device that
+/// is found at run time has `devices`, `regions`, `reads` and `dma` between `interrupts` and
+/// `signals`; the image builder compares them with the manifest, both ways.
 #[macro_export]
 macro_rules! program {
     (
@@ -28,6 +29,10 @@ macro_rules! program {
         $(, calls: [$($calls:literal),* $(,)?])?
         $(, ports: [$($ports:literal),* $(,)?])?
         $(, interrupts: [$($interrupts:literal),* $(,)?])?
+        $(, devices: [$($devices:literal),* $(,)?])?
+        $(, regions: [$($regions:literal),* $(,)?])?
+        $(, reads: [$($reads:literal),* $(,)?])?
+        $(, dma: [$($dma:literal),* $(,)?])?
         $(, signals: [$($signals:literal),* $(,)?])?
         $(, waits: [$($waits:literal),* $(,)?])?
         $(,)?
@@ -39,6 +44,10 @@ macro_rules! program {
                 $($("calls ", $calls, "\n",)*)?
                 $($("ports ", $ports, "\n",)*)?
                 $($("interrupts ", $interrupts, "\n",)*)?
+                $($("devices ", $devices, "\n",)*)?
+                $($("regions ", $regions, "\n",)*)?
+                $($("reads ", $reads, "\n",)*)?
+                $($("dma ", $dma, "\n",)*)?
                 $($("signals ", $signals, "\n",)*)?
                 $($("waits ", $waits, "\n",)*)?
             );

@@ -246,6 +246,8 @@ pub enum RegionError {
     Overflow,
     /// The part reaches beyond the whole.
     Outside,
+    /// It does not begin where it must.
+    Misaligned,
     /// The region does not give this right.
     Denied,
     /// There are no such rights.
@@ -258,6 +260,7 @@ impl fmt::Display for RegionError {
             Self::Empty => "a region has at least one byte",
             Self::Overflow => "the region ends beyond 64 bits",
             Self::Outside => "the part reaches beyond the region",
+            Self::Misaligned => "the region does not begin where it must",
             Self::Denied => "the region does not give this right",
             Self::UnknownRights => "there are no such rights",
         })

@@ -11,7 +11,9 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::DeviceGrant;
 use crate::image::{IrqLine, PortRange};
+use crate::region::{RegionId, Rights};
 
 /// Where things lie in a program's address space. All addresses are virtual.
 pub mod layout {
@@ -38,6 +40,19 @@ pub mod layout {
     /// The [`crate::ring::Directory`] of the ring window, one page, read-only. Mapped in programs
     /// that take part in rings.
     pub const RING_DIRECTORY: u64 = 0x6fff_0000_0000;
+    /// Shared memory of the program, each piece at a multiple of [`WINDOW_ALIGNMENT`].
+    pub const REGION_WINDOW: u64 = 0x4000_0000_0000;
+    /// Registers and memory of the program's devices, each base address register's at a multiple of
+    /// [`WINDOW_ALIGNMENT`].
+    pub const DEVICE_WINDOW: u64 = 0x5000_0000_0000;
+    /// The *platform window*: pages of device memory that the program has asked the service
+    /// `devices` for, at one of [`PLATFORM_PLACES`] places each.
+    pub const PLATFORM_WINDOW: u64 = 0x5f00_0000_0000;
+    /// Places in the platform window.
+    pub const PLATFORM_PLACES: u16 = 256;
+    /// What starts in a window of its own starts at a multiple of this: a page table's span, so that
+    /// large frames fit and two such things share no page table.
+    pub const WINDOW_ALIGNMENT: u64 = 2 << 20;
     /// Where the boot archive lies in init's own address space.
     pub const ARCHIVE_BASE: u64 = 0x1000_0000;
     /// log2 of a page.
@@ -77,6 +92,14 @@ pub enum GrantKind {
     Ports,
     /// An interrupt handler.
     Interrupts,
+    /// A device that was found at run time.
+    Devices,
+    /// Shared memory to read and write.
+    Regions,
+    /// Shared memory to read.
+    Reads,
+    /// Shared memory to read and write, for the program and its devices.
+    Dma,
     /// Send side of a notification.
     Signals,
     /// The program's own notification, bound to its thread, badged with [`signal_badge`].
@@ -87,8 +110,30 @@ pub enum GrantKind {
 
 impl GrantKind {
     /// The kinds that a manifest or a program's needs can name.
-    pub const NAMED: [Self; 6] =
-        [Self::Serves, Self::Calls, Self::Ports, Self::Interrupts, Self::Signals, Self::Waits];
+    pub const NAMED: [Self; 10] = [
+        Self::Serves,
+        Self::Calls,
+        Self::Ports,
+        Self::Interrupts,
+        Self::Devices,
+        Self::Regions,
+        Self::Reads,
+        Self::Dma,
+        Self::Signals,
+        Self::Waits,
+    ];
+    /// The kinds of shared memory.
+    pub const MEMORY: [Self; 3] = [Self::Regions, Self::Reads, Self::Dma];
+
+    /// Whether only core 0 has such things: hardware, and memory that programs there share.
+    #[must_use]
+    pub const fn is_of_core_0(self) -> bool {
+        match self {
+            Self::Ports | Self::Interrupts => true,
+            Self::Devices | Self::Regions | Self::Reads | Self::Dma => true,
+            Self::Serves | Self::Calls | Self::Signals | Self::Waits | Self::Reply => false,
+        }
+    }
 
     /// The word for it in manifests and needs.
     #[must_use]
@@ -98,6 +143,10 @@ impl GrantKind {
             Self::Calls => "calls",
             Self::Ports => "ports",
             Self::Interrupts => "interrupts",
+            Self::Devices => "devices",
+            Self::Regions => "regions",
+            Self::Reads => "reads",
+            Self::Dma => "dma",
             Self::Signals => "signals",
             Self::Waits => "waits",
             Self::Reply => "reply",
@@ -124,11 +173,12 @@ pub struct Grant {
     pub kind: GrantKind,
     /// Service, resource or signal; for reply objects the service that they answer for.
     pub name: String,
-    /// Its slot, from 1 up; 0 where [`Self::ring`] stands in its place.
+    /// Its slot, from 1 up; 0 where [`Self::ring`] stands in its place, and for shared memory, which
+    /// is mapped and has none. A device's is that of its interrupt's handler.
     pub slot: u32,
     /// For a service that runs on another core: the rings that lead there.
     pub ring: Option<RingGrant>,
-    /// For hardware, which: drivers have no addresses of their own.
+    /// For hardware and shared memory, which: drivers have no addresses of their own.
     pub hardware: Option<Hardware>,
 }
 
@@ -153,13 +203,34 @@ pub struct BellGrant {
     pub notification: u32,
 }
 
-/// The hardware behind a grant, as the manifest describes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The hardware or memory behind a grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hardware {
-    /// I/O ports.
+    /// I/O ports, as the manifest describes them.
     Ports(PortRange),
-    /// An interrupt.
+    /// An interrupt, as the manifest describes it.
     Interrupt(IrqLine),
+    /// A device that was found.
+    Device(DeviceGrant),
+    /// A device that this machine does not have, or that cannot be used; why is in the log.
+    AbsentDevice,
+    /// Shared memory.
+    Region(RegionGrant),
+}
+
+/// Shared memory, as it is mapped in the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionGrant {
+    /// The same for all who share it.
+    pub id: RegionId,
+    /// Address of its first byte.
+    pub base: u64,
+    /// Its bytes.
+    pub bytes: u64,
+    /// What the program may do with it.
+    pub rights: Rights,
+    /// Under which address the program's devices reach its first byte; the others follow in a row.
+    pub bus: Option<u64>,
 }
 
 /// Everything that a program is told at its start.
@@ -246,13 +317,25 @@ impl StartInfo {
     #[must_use]
     pub fn ports(&self, name: &str) -> Option<(u32, PortRange)> {
         let grant = self.grant(GrantKind::Ports, name)?;
-        match grant.hardware? {
-            Hardware::Ports(range) => Some((grant.slot, range)),
-            Hardware::Interrupt(_) => None,
+        match grant.hardware {
+            Some(Hardware::Ports(range)) => Some((grant.slot, range)),
+            _ => None,
         }
     }
 
-    fn grant(&self, kind: GrantKind, name: &str) -> Option<&Grant> {
+    /// Shared memory of this name, by whichever kind of grant; `None` where the program was not
+    /// given it.
+    #[must_use]
+    pub fn region(&self, name: &str) -> Option<RegionGrant> {
+        let grants = GrantKind::MEMORY.into_iter().filter_map(|kind| self.grant(kind, name));
+        grants.into_iter().find_map(|grant| match grant.hardware {
+            Some(Hardware::Region(region)) => Some(region),
+            _ => None,
+        })
+    }
+
+    /// The grant of a kind and name, or `None`.
+    pub(crate) fn grant(&self, kind: GrantKind, name: &str) -> Option<&Grant> {
         self.grants.iter().find(|grant| grant.kind == kind && grant.name == name)
     }
 
@@ -333,6 +416,22 @@ mod tests {
         let read = StartInfo::decode(&info.encode().expect("small")).expect("sound");
         assert_eq!(read.ports("com1"), Some((7, range)));
         assert_eq!((read.ports("nowhere"), read.ports("com2")), (None, None));
+    }
+
+    #[test]
+    fn shared_memory_is_found_under_each_kind() {
+        let region = RegionGrant {
+            id: RegionId(4),
+            base: layout::REGION_WINDOW,
+            bytes: 1 << 20,
+            rights: Rights::READ,
+            bus: None,
+        };
+        let mut info = sample();
+        let hardware = Some(Hardware::Region(region));
+        info.grants.push(Grant { hardware, ..grant(GrantKind::Reads, "frames", 0) });
+        let read = StartInfo::decode(&info.encode().expect("small")).expect("sound");
+        assert_eq!((read.region("frames"), read.region("console")), (Some(region), None));
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Draft {
         arguments: &[String],
         cores: u64,
     ) -> Result<Self, Unfit> {
-        let bytes = archive.file(&spec.name).unwrap_or(&[]);
+        let bytes = archive.file(spec.file()).unwrap_or(&[]);
         let file = elf::Program::parse(bytes).map_err(Unfit::Elf)?;
         let grants = grants(archive.manifest(), number, spec, 0, &[]).map_err(Unfit::Grants)?;
         let rings = ring_room(archive.manifest(), spec, cores);

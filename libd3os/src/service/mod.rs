@@ -5,6 +5,7 @@
 //! capability that its manifest entry grants; a server implements the trait.
 
 pub mod console;
+pub mod devices;
 pub mod log;
 pub mod nic;
 mod page;
@@ -17,8 +18,14 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 5] =
-    [&console::CONSOLE, &log::LOG, &nic::NIC, &supervisor::SUPERVISOR, &uart::UART];
+pub static INTERFACES: [&InterfaceDoc; 6] = [
+    &console::CONSOLE,
+    &devices::DEVICES,
+    &log::LOG,
+    &nic::NIC,
+    &supervisor::SUPERVISOR,
+    &uart::UART,
+];
 
 /// The interface of this name, or `None`.
 #[must_use]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use libd3os::image::{AcpiDevice, BootDevice, PciId, StartPolicy};
+
 use super::manifest::{parse, read};
 use super::problem::ManifestError;
 use super::rules::check;
@@ -15,6 +17,22 @@ name = "default"
 [resource.com1]
 ports = "0x3f8-0x3ff"
 irq = 4
+
+[region.frames]
+size = "1M"
+
+[region.lines]
+size = "4K"
+
+[device.nic]
+pci = ["1af4:1000", "1af4:1041"]
+
+[device.screen]
+pci = ["1234:1111"]
+boot = "framebuffer"
+
+[device.clock]
+acpi = "hpet"
 
 [[program]]
 name = "uart"
@@ -39,6 +57,30 @@ period = "10ms"
 calls = ["uart", "log"]
 signals = ["interrupt"]
 waits = ["console-input", "log-ready"]
+
+[[program]]
+name = "nic"
+file = "hello"
+start = "device"
+heartbeat = "2s"
+priority = 180
+budget = "5ms"
+period = "10ms"
+calls = ["log", "devices"]
+devices = ["nic", "clock"]
+regions = ["lines"]
+dma = ["frames"]
+waits = ["nic-irq", "device-ended"]
+
+[[program]]
+name = "hello-2"
+file = "hello"
+start = "later"
+session = 2
+priority = 90
+budget = "5ms"
+period = "10ms"
+reads = ["frames"]
 "#;
 
 /// The message for [`GOOD`] with `from` replaced by `to`.
@@ -57,6 +99,18 @@ fn the_good_one_is_good() {
     let uart = manifest.program("uart").expect("it has uart");
     assert_eq!((uart.budget_us, uart.period_us, uart.priority), (5_000, 10_000, 200));
     assert_eq!((uart.heap_bytes, uart.stack_bytes), (256 << 10, 64 << 10));
+    assert_eq!((uart.file(), uart.session, uart.heartbeat_us), ("uart", 0, None));
+    let nic = manifest.program("nic").expect("it has nic");
+    assert_eq!((nic.file(), nic.start), ("hello", StartPolicy::Device));
+    assert_eq!((nic.heartbeat_us, &*nic.dma), (Some(2_000_000), &["frames".to_string()][..]));
+    let second = manifest.program("hello-2").expect("it has a second hello");
+    assert_eq!((second.session, second.start), (2, StartPolicy::Later));
+    assert_eq!(manifest.region("frames").map(|region| region.bytes), Some(1 << 20));
+    let screen = manifest.device("screen").expect("it has a screen");
+    let id = PciId { vendor: 0x1234, device: 0x1111 };
+    assert_eq!((&*screen.pci, screen.boot), (&[id][..], Some(BootDevice::Framebuffer)));
+    let clock = manifest.device("clock").expect("it has a clock");
+    assert_eq!((clock.pci.len(), clock.acpi, clock.boot), (0, Some(AcpiDevice::Hpet), None));
 }
 
 #[test]
@@ -121,7 +175,7 @@ fn bad_resources_are_refused() {
     refused(&RESOURCES);
 }
 
-const PROGRAM_NAMES_AND_POLICIES: [Bad; 7] = [
+const PROGRAM_NAMES_AND_POLICIES: [Bad; 10] = [
     ("name = \"uart\"", "", "program `number 1`, key `name`: missing"),
     (
         "name = \"uart\"",
@@ -145,7 +199,19 @@ const PROGRAM_NAMES_AND_POLICIES: [Bad; 7] = [
     (
         "start = \"boot\"",
         "start = true",
-        "program `console`, key `start`: true is not \"boot\" or \"manual\"",
+        "program `console`, key `start`: true is not \"boot\", \"manual\", \"later\" or \"device\"",
+    ),
+    (
+        "file = \"hello\"",
+        "file = \"helo\"",
+        "program `nic`, key `file`: the workspace has no program of this name \
+             (did you mean `hello`?)",
+    ),
+    ("file = \"hello\"", "file = \"init\"", "program `nic`, key `name`: `init` belongs to init"),
+    (
+        "session = 2",
+        "session = 256",
+        "program `hello-2`, key `session`: 256 is not a session, 0 to 255",
     ),
 ];
 
@@ -238,7 +304,7 @@ const HARDWARE_AND_NOTIFICATIONS: [Bad; 8] = [
     (
         "priority = 200",
         "priority = 200\ncore = 1",
-        "program `uart`, key `core`: 1 is not core 0, which alone has ports and interrupts",
+        "program `uart`, key `core`: 1 is not core 0, which alone has hardware and shared memory",
     ),
     (
         "ports = [\"com1\"]",
@@ -271,4 +337,97 @@ const HARDWARE_AND_NOTIFICATIONS: [Bad; 8] = [
 #[test]
 fn bad_hardware_and_notifications_are_refused() {
     refused(&HARDWARE_AND_NOTIFICATIONS);
+}
+
+const DEVICES: [Bad; 10] = [
+    (
+        "\"1af4:1000\"",
+        "\"1af4\"",
+        "device `nic`, key `pci`: \"1af4\" is not a list of PCI ids like \"1af4:1041\"",
+    ),
+    (
+        "acpi = \"hpet\"",
+        "acpi = \"pit\"",
+        "device `clock`, key `acpi`: \"pit\" is not \"hpet\" or \"nfit\"",
+    ),
+    ("acpi = \"hpet\"", "", "device `clock`: says neither `pci`, `acpi` nor `boot`"),
+    (
+        "boot = \"framebuffer\"",
+        "boot = \"screen\"",
+        "device `screen`, key `boot`: \"screen\" is not \"framebuffer\"",
+    ),
+    (
+        "devices = [\"nic\", \"clock\"]",
+        "devices = [\"nick\"]",
+        "program `nic`, key `devices`: no device `nick` (did you mean `nic`?)",
+    ),
+    (
+        "session = 2",
+        "devices = [\"nic\"]",
+        "program `hello-2`, key `devices`: `nic` is given to `nic` already",
+    ),
+    (
+        "start = \"later\"",
+        "start = \"device\"",
+        "program `hello-2`, key `start`: a program that starts with its devices needs some",
+    ),
+    (
+        "session = 2",
+        "core = 1",
+        "program `hello-2`, key `core`: 1 is not core 0, which alone has hardware and shared memory",
+    ),
+    (
+        "session = 2",
+        "calls = [\"devices\"]",
+        "program `hello-2`, key `calls`: `devices` is given to `nic` already",
+    ),
+    (
+        "heartbeat = \"2s\"",
+        "heartbeat = \"0s\"",
+        "program `nic`, key `heartbeat`: \"0s\" is not a time like \"5ms\"",
+    ),
+];
+
+#[test]
+fn bad_devices_are_refused() {
+    refused(&DEVICES);
+}
+
+const REGIONS: [Bad; 7] = [
+    (
+        "size = \"1M\"",
+        "size = \"3M\"",
+        "region `frames`, key `size`: \"3M\" is not a power of two from \"4K\" to \"1G\"",
+    ),
+    (
+        "size = \"1M\"",
+        "size = \"2K\"",
+        "region `frames`, key `size`: \"2K\" is not a power of two from \"4K\" to \"1G\"",
+    ),
+    ("size = \"1M\"", "", "region `frames`, key `size`: missing"),
+    (
+        "reads = [\"frames\"]",
+        "reads = [\"frame\"]",
+        "program `hello-2`, key `reads`: no region `frame` (did you mean `frames`?)",
+    ),
+    (
+        "regions = [\"lines\"]",
+        "regions = [\"frames\"]",
+        "program `nic`, key `dma`: `frames` is listed under another key, too",
+    ),
+    (
+        "reads = [\"frames\"]",
+        "dma = [\"lines\"]",
+        "program `hello-2`, key `dma`: `lines` is for devices, and the program has none",
+    ),
+    (
+        "reads = [\"frames\"]",
+        "devices = [\"screen\"]\ndma = [\"frames\"]",
+        "program `hello-2`, key `dma`: `frames` is given to `nic` already",
+    ),
+];
+
+#[test]
+fn bad_regions_are_refused() {
+    refused(&REGIONS);
 }

@@ -4,10 +4,12 @@
 //! for people: they name the file, the table and the key, and guess what was meant.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use libd3os::image::{
-    IrqLine, Manifest, Polarity, ProgramSpec, Resource, RestartPolicy, StartPolicy, Trigger,
+    AcpiDevice, BootDevice, DeviceSpec, IrqLine, Manifest, PciId, Polarity, ProgramSpec,
+    RegionSpec, Resource, RestartPolicy, StartPolicy, Trigger,
 };
 use toml::{Table, Value};
 
@@ -17,11 +19,15 @@ use super::{quantity, suggest};
 /// What is wrong and where; the file is added at the end.
 pub(crate) type Found<T> = Result<T, (Place, Problem)>;
 
-const TOP_KEYS: [&str; 3] = ["image", "resource", "program"];
+const TOP_KEYS: [&str; 5] = ["image", "resource", "region", "device", "program"];
 const IMAGE_KEYS: [&str; 1] = ["name"];
 const RESOURCE_KEYS: [&str; 4] = ["ports", "irq", "level", "active_low"];
-const PROGRAM_KEYS: [&str; 16] = [
+const REGION_KEYS: [&str; 1] = ["size"];
+const DEVICE_KEYS: [&str; 3] = ["pci", "acpi", "boot"];
+const PROGRAM_KEYS: [&str; 23] = [
     "name",
+    "file",
+    "session",
     "start",
     "restart",
     "core",
@@ -35,10 +41,17 @@ const PROGRAM_KEYS: [&str; 16] = [
     "calls",
     "ports",
     "interrupts",
+    "devices",
+    "regions",
+    "reads",
+    "dma",
+    "heartbeat",
     "signals",
     "waits",
 ];
 
+/// Bytes that a region can have.
+const REGIONS: RangeInclusive<u64> = 4096..=1 << 30;
 /// Heap and stack of programs that say nothing.
 const DEFAULT_HEAP: u64 = 256 << 10;
 const DEFAULT_STACK: u64 = 64 << 10;
@@ -83,25 +96,57 @@ pub(crate) fn parse(text: &str) -> Found<Manifest> {
     let image = Keys::new(image_place, image, &IMAGE_KEYS)?;
     Ok(Manifest {
         name: image.name("name")?,
-        resources: resources(&top)?,
+        resources: named(&top, "resource", resource)?,
+        regions: named(&top, "region", region)?,
+        devices: named(&top, "device", device)?,
         programs: programs(&top)?,
     })
 }
 
-fn resources(top: &Keys<'_>) -> Found<Vec<Resource>> {
-    if !top.has("resource") {
+/// The tables `[KIND.NAME]`, in the order of the names.
+fn named<T>(
+    top: &Keys<'_>,
+    kind: &str,
+    read: impl Fn(&str, Place, &Table) -> Found<T>,
+) -> Found<Vec<T>> {
+    if !top.has(kind) {
         return Ok(Vec::new());
     }
-    let all = top.table("resource")?;
-    all.iter().map(|(name, value)| resource(name, value)).collect()
+    let all = top.table(kind)?.iter();
+    all.map(|(name, value)| {
+        let place = Place::named(kind, name);
+        let table = value.as_table().ok_or_else(|| bad(&place, value, "a table"))?;
+        read(name, place, table)
+    })
+    .collect()
 }
 
-fn resource(name: &str, value: &Value) -> Found<Resource> {
-    let place = Place::resource(name);
-    let table = value.as_table().ok_or_else(|| bad(&place, value, "a table"))?;
+fn resource(name: &str, place: Place, table: &Table) -> Found<Resource> {
     let keys = Keys::new(place, table, &RESOURCE_KEYS)?;
     let ports = keys.parsed("ports", "a range of ports like \"0x3f8-0x3ff\"", quantity::ports)?;
     Ok(Resource { name: name.into(), ports, irq: irq(&keys)? })
+}
+
+fn region(name: &str, place: Place, table: &Table) -> Found<RegionSpec> {
+    let keys = Keys::new(place, table, &REGION_KEYS)?;
+    keys.require("size")?;
+    let size =
+        |text: &str| quantity::size(text).filter(|n| n.is_power_of_two() && REGIONS.contains(n));
+    let bytes = keys.parsed("size", "a power of two from \"4K\" to \"1G\"", size)?;
+    Ok(RegionSpec { name: name.into(), bytes: bytes.unwrap_or(0) })
+}
+
+fn device(name: &str, place: Place, table: &Table) -> Found<DeviceSpec> {
+    let keys = Keys::new(place, table, &DEVICE_KEYS)?;
+    let acpi = |text: &str| AcpiDevice::ALL.into_iter().find(|known| known.word() == text);
+    let boot =
+        |text: &str| Some(BootDevice::Framebuffer).filter(|framebuffer| framebuffer.word() == text);
+    Ok(DeviceSpec {
+        name: name.into(),
+        pci: keys.list("pci", "a list of PCI ids like \"1af4:1041\"", PciId::parse)?,
+        acpi: keys.parsed("acpi", "\"hpet\" or \"nfit\"", acpi)?,
+        boot: keys.parsed("boot", "\"framebuffer\"", boot)?,
+    })
 }
 
 fn irq(keys: &Keys<'_>) -> Found<Option<IrqLine>> {
@@ -130,6 +175,8 @@ fn program(number: usize, value: &Value) -> Found<ProgramSpec> {
     let keys = Keys::new(place, table, &PROGRAM_KEYS)?;
     let name = keys.name("name")?;
     Ok(ProgramSpec {
+        file: keys.has("file").then(|| keys.name("file")).transpose()?,
+        session: session(&keys)?,
         start: start(&keys)?,
         restart: restart(&keys)?,
         core: keys.number("core", "a core's number", u32::MAX)?.unwrap_or(0),
@@ -143,6 +190,11 @@ fn program(number: usize, value: &Value) -> Found<ProgramSpec> {
         calls: keys.names("calls")?,
         ports: keys.names("ports")?,
         interrupts: keys.names("interrupts")?,
+        devices: keys.names("devices")?,
+        regions: keys.names("regions")?,
+        reads: keys.names("reads")?,
+        dma: keys.names("dma")?,
+        heartbeat_us: keys.has("heartbeat").then(|| keys.duration("heartbeat")).transpose()?,
         signals: keys.names("signals")?,
         waits: keys.names("waits")?,
         name,
@@ -153,9 +205,17 @@ fn start(keys: &Keys<'_>) -> Found<StartPolicy> {
     let parse = |text: &str| match text {
         "boot" => Some(StartPolicy::Boot),
         "manual" => Some(StartPolicy::Manual),
+        "later" => Some(StartPolicy::Later),
+        "device" => Some(StartPolicy::Device),
         _ => None,
     };
-    Ok(keys.parsed("start", "\"boot\" or \"manual\"", parse)?.unwrap_or_default())
+    let expected = "\"boot\", \"manual\", \"later\" or \"device\"";
+    Ok(keys.parsed("start", expected, parse)?.unwrap_or_default())
+}
+
+fn session(keys: &Keys<'_>) -> Found<u8> {
+    let number = keys.number("session", "a session, 0 to 255", 255)?;
+    Ok(number.and_then(|n| u8::try_from(n).ok()).unwrap_or(0))
 }
 
 fn restart(keys: &Keys<'_>) -> Found<RestartPolicy> {
@@ -241,6 +301,21 @@ impl<'a> Keys<'a> {
 
     fn size(&self, key: &str) -> Found<Option<u64>> {
         self.parsed(key, "a size like \"64K\"", quantity::size)
+    }
+
+    fn list<T>(
+        &self,
+        key: &str,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Found<Vec<T>> {
+        let Some(value) = self.table.get(key) else { return Ok(Vec::new()) };
+        let items = value.as_array().ok_or_else(|| self.bad(key, value, expected))?;
+        let read = |item: &Value| {
+            let parsed = item.as_str().and_then(&parse);
+            parsed.ok_or_else(|| self.bad(key, item, expected))
+        };
+        items.iter().map(read).collect()
     }
 
     fn name(&self, key: &str) -> Found<String> {

@@ -68,11 +68,16 @@ impl Image {
     pub(crate) fn build(workshop: &Workshop, name: &str) -> Result<Self, PackError> {
         let path = workshop.paths.images().join(format!("{name}.toml"));
         let manifest = checked_manifest(&workshop.metadata, &path)?;
-        let mut programs = Vec::new();
+        let mut programs: Vec<(String, Vec<u8>)> = Vec::new();
         for spec in &manifest.programs {
-            let file = read(&compile::program(workshop, &spec.name, Layout::User)?)?;
+            // A binary of several programs is there once; each of them grants it what it declares.
+            if let Some((_, file)) = programs.iter().find(|(name, _)| name == spec.file()) {
+                compare(&path, spec, file)?;
+                continue;
+            }
+            let file = read(&compile::program(workshop, spec.file(), Layout::User)?)?;
             compare(&path, spec, &file)?;
-            programs.push((spec.name.clone(), file));
+            programs.push((spec.file().into(), file));
         }
         let init = read(&compile::program(workshop, "init", Layout::Init)?)?;
         Ok(Self { manifest, init, programs })

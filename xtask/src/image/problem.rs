@@ -35,7 +35,12 @@ impl Place {
 
     /// A resource's table.
     pub(crate) fn resource(name: &str) -> Self {
-        Self { table: format!("resource `{name}`"), key: None }
+        Self::named("resource", name)
+    }
+
+    /// The table of something that has a kind and a name.
+    pub(crate) fn named(kind: &str, name: &str) -> Self {
+        Self { table: format!("{kind} `{name}`"), key: None }
     }
 
     /// The same table at this key.
@@ -145,6 +150,34 @@ pub(crate) enum Problem {
         /// A resource that is declared.
         suggestion: Option<String>,
     },
+    /// A device that is not declared.
+    #[error("no device `{name}`{}", suggest::hint(.suggestion.as_ref()))]
+    NoDevice {
+        /// The name.
+        name: String,
+        /// A device that is declared.
+        suggestion: Option<String>,
+    },
+    /// A region that is not declared.
+    #[error("no region `{name}`{}", suggest::hint(.suggestion.as_ref()))]
+    NoRegion {
+        /// The name.
+        name: String,
+        /// A region that is declared.
+        suggestion: Option<String>,
+    },
+    /// A device that is nothing.
+    #[error("says neither `pci`, `acpi` nor `boot`")]
+    NoSuchHardware,
+    /// A region under two kinds of grant.
+    #[error("`{0}` is listed under another key, too")]
+    TwoRights(String),
+    /// A program that starts with its devices and has none.
+    #[error("a program that starts with its devices needs some")]
+    NoDevices,
+    /// Memory for devices of a program that has none.
+    #[error("`{0}` is for devices, and the program has none")]
+    DmaWithoutDevices(String),
     /// A resource without ports among `ports`, or without an interrupt among `interrupts`.
     #[error("resource `{name}` has no `{lacks}`")]
     ResourceLacks {

@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use libd3os::image::{Manifest, PortRange, ProgramSpec, Resource};
+use libd3os::image::{DeviceSpec, Manifest, PortRange, ProgramSpec, Resource, StartPolicy};
+use libd3os::start::GrantKind;
 
 use super::manifest::Found;
 use super::problem::{Place, Problem};
 use super::suggest;
 
 /// Services of init's own.
-const INIT_SERVES: [&str; 2] = ["supervisor", "log"];
+const INIT_SERVES: [&str; 3] = ["supervisor", "log", "devices"];
+/// The one of them that one program only may call: it tells what the devices are.
+const DEVICES: &str = "devices";
 /// Notifications that init waits for.
 const INIT_WAITS: [&str; 1] = ["interrupt"];
 /// Notifications that init signals.
-const INIT_SIGNALS: [&str; 2] = ["log-ready", "program-ended"];
+const INIT_SIGNALS: [&str; 3] = ["log-ready", "program-ended", "device-ended"];
 
 /// Checks everything; `programs` are the workspace's.
 pub(crate) fn check(manifest: &Manifest, programs: &[&str]) -> Found<()> {
@@ -23,7 +26,9 @@ pub(crate) fn check(manifest: &Manifest, programs: &[&str]) -> Found<()> {
     each(manifest, core)?;
     services(manifest)?;
     notifications(manifest)?;
-    hardware(manifest)
+    hardware(manifest)?;
+    devices(manifest)?;
+    regions(manifest)
 }
 
 fn each(manifest: &Manifest, check: impl Fn(&ProgramSpec) -> Found<()>) -> Found<()> {
@@ -35,15 +40,16 @@ fn at(program: &ProgramSpec, key: &str) -> Place {
 }
 
 fn exists(program: &ProgramSpec, programs: &[&str]) -> Found<()> {
-    let place = at(program, "name");
-    if program.name == "init" {
-        return Err((place, Problem::Reserved("init".into())));
+    if program.name == "init" || program.file() == "init" {
+        return Err((at(program, "name"), Problem::Reserved("init".into())));
     }
-    match programs.contains(&program.name.as_str()) {
+    match programs.contains(&program.file()) {
         true => Ok(()),
         false => {
+            let key = if program.file.is_some() { "file" } else { "name" };
             let others = programs.iter().copied().filter(|name| *name != "init");
-            Err((place, Problem::NoProgram(suggest::closest(&program.name, others))))
+            let suggestion = suggest::closest(program.file(), others);
+            Err((at(program, key), Problem::NoProgram(suggestion)))
         }
     }
 }
@@ -78,12 +84,13 @@ fn time(program: &ProgramSpec) -> Found<()> {
 }
 
 fn core(program: &ProgramSpec) -> Found<()> {
-    let has_hardware = !program.ports.is_empty() || !program.interrupts.is_empty();
+    let tied = GrantKind::NAMED.into_iter().filter(|kind| kind.is_of_core_0());
+    let is_tied = tied.into_iter().any(|kind| !program.names(kind).is_empty());
     match program.core {
         0 => Ok(()),
-        _ if !has_hardware => Ok(()),
+        _ if !is_tied => Ok(()),
         other => {
-            let expected = "core 0, which alone has ports and interrupts";
+            let expected = "core 0, which alone has hardware and shared memory";
             let found = other.to_string();
             Err((at(program, "core"), Problem::BadValue { found, expected }))
         }
@@ -92,6 +99,7 @@ fn core(program: &ProgramSpec) -> Found<()> {
 
 fn services(manifest: &Manifest) -> Found<()> {
     let servers = servers(manifest)?;
+    one_platform(manifest)?;
     each(manifest, |program| {
         for name in &program.calls {
             if !servers.contains_key(name.as_str()) {
@@ -102,6 +110,19 @@ fn services(manifest: &Manifest) -> Found<()> {
         }
         replies(program)
     })
+}
+
+/// What the devices are is told by one program.
+fn one_platform(manifest: &Manifest) -> Found<()> {
+    let is_caller = |program: &&ProgramSpec| program.calls.iter().any(|name| name == DEVICES);
+    let mut callers = manifest.programs.iter().filter(is_caller);
+    match (callers.next(), callers.next()) {
+        (Some(first), Some(second)) => {
+            let (name, other) = (DEVICES.into(), first.name.clone());
+            Err((at(second, "calls"), Problem::ResourceTaken { name, other }))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Who serves what, init included.
@@ -132,7 +153,9 @@ fn replies(program: &ProgramSpec) -> Found<()> {
 fn notifications(manifest: &Manifest) -> Found<()> {
     let waiters = waiters(manifest)?;
     let signals: Vec<&str> = manifest.programs.iter().flat_map(signalled_for).collect();
-    let irqs: Vec<String> = manifest.resources.iter().map(irq_notification).collect();
+    let resources = manifest.resources.iter().map(|resource| &resource.name);
+    let interrupting = resources.chain(manifest.devices.iter().map(|device| &device.name));
+    let irqs: Vec<String> = interrupting.map(|name| irq_notification(name)).collect();
     let irqs = irqs.iter().map(String::as_str);
     let signallers: Vec<&str> = signals.into_iter().chain(INIT_SIGNALS).chain(irqs).collect();
     each(manifest, |program| {
@@ -154,9 +177,9 @@ fn signalled_for(program: &ProgramSpec) -> impl Iterator<Item = &str> {
     program.signals.iter().map(String::as_str)
 }
 
-/// The notification that a resource's interrupt signals: its name and `-irq`.
-fn irq_notification(resource: &Resource) -> String {
-    format!("{}-irq", resource.name)
+/// The notification that the interrupt of a resource or device signals: its name and `-irq`.
+fn irq_notification(name: &str) -> String {
+    format!("{name}-irq")
 }
 
 /// Who waits for what, init included.
@@ -177,6 +200,76 @@ fn hardware(manifest: &Manifest) -> Found<()> {
     granted(manifest, "ports", |program| &program.ports, |resource| resource.ports.is_some())?;
     granted(manifest, "interrupts", |program| &program.interrupts, |r| r.irq.is_some())?;
     overlaps(manifest)
+}
+
+/// Every device is something, and has one driver at most.
+fn devices(manifest: &Manifest) -> Found<()> {
+    let is_nothing = |device: &&DeviceSpec| {
+        device.pci.is_empty() && device.acpi.is_none() && device.boot.is_none()
+    };
+    if let Some(nothing) = manifest.devices.iter().find(is_nothing) {
+        return Err((Place::named("device", &nothing.name), Problem::NoSuchHardware));
+    }
+    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    for program in &manifest.programs {
+        if program.start == StartPolicy::Device && program.devices.is_empty() {
+            return Err((at(program, "start"), Problem::NoDevices));
+        }
+        for name in &program.devices {
+            if manifest.device(name).is_none() {
+                return Err((at(program, "devices"), no_device(manifest, name)));
+            }
+            if let Some(other) = owners.insert(name, &program.name) {
+                let (name, other) = (name.clone(), other.into());
+                return Err((at(program, "devices"), Problem::ResourceTaken { name, other }));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn no_device(manifest: &Manifest, name: &str) -> Problem {
+    let known = manifest.devices.iter().map(|device| &*device.name);
+    Problem::NoDevice { name: name.into(), suggestion: suggest::closest(name, known) }
+}
+
+fn no_region(manifest: &Manifest, name: &str) -> Problem {
+    let known = manifest.regions.iter().map(|region| &*region.name);
+    Problem::NoRegion { name: name.into(), suggestion: suggest::closest(name, known) }
+}
+
+/// Every region exists, and devices of one program only reach it.
+fn regions(manifest: &Manifest) -> Found<()> {
+    let mut masters: BTreeMap<&str, &str> = BTreeMap::new();
+    each(manifest, |program| {
+        let mut seen: Vec<&String> = Vec::new();
+        for kind in GrantKind::MEMORY {
+            for name in program.names(kind) {
+                let place = at(program, kind.word());
+                if manifest.region(name).is_none() {
+                    return Err((place, no_region(manifest, name)));
+                }
+                if seen.contains(&name) {
+                    return Err((place, Problem::TwoRights(name.clone())));
+                }
+                seen.push(name);
+            }
+        }
+        Ok(())
+    })?;
+    for program in &manifest.programs {
+        for name in &program.dma {
+            let place = at(program, "dma");
+            if program.devices.is_empty() {
+                return Err((place, Problem::DmaWithoutDevices(name.clone())));
+            }
+            if let Some(other) = masters.insert(name, &program.name) {
+                let (name, other) = (name.clone(), other.into());
+                return Err((place, Problem::ResourceTaken { name, other }));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Every name in a list is a resource that has such a thing, and nobody else's.
