@@ -73,6 +73,81 @@ pub fn mark(phase: Phase) {
     }
 }
 
+/// Operations of a loop that is measured: those before the first mark, which warm it up, those up
+/// to the second, and twice as many up to the third.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Before the first mark.
+    pub warm_up: u64,
+    /// Between the first two.
+    pub rounds: u64,
+}
+
+impl Plan {
+    /// All operations.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.warm_up + 3 * self.rounds
+    }
+}
+
+/// Passes the three [`Phase::Lap`] marks of a loop whose operations are counted. The difference of
+/// the two laps is what `rounds` operations take.
+#[derive(Clone, Copy, Debug)]
+pub struct Laps {
+    plan: Plan,
+    done: u64,
+}
+
+impl Laps {
+    /// Nothing done yet.
+    #[must_use]
+    pub const fn new(plan: Plan) -> Self {
+        Self { plan, done: 0 }
+    }
+
+    /// So many operations more are done.
+    pub fn pass(&mut self, operations: u64) {
+        let before = self.done;
+        self.done = before.saturating_add(operations);
+        let Plan { warm_up, rounds } = self.plan;
+        for end in [warm_up, warm_up + rounds, self.plan.total()] {
+            if before < end && end <= self.done {
+                mark(Phase::Lap);
+            }
+        }
+    }
+
+    /// Whether all marks were passed.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.done >= self.plan.total()
+    }
+}
+
+/// What `xtask bench io` measures, in this system and in a Linux guest: what both serve, and how
+/// much of it the host asks for.
+pub mod io {
+    use super::Plan;
+
+    /// UDP: what comes goes back.
+    pub const ECHO_PORT: u16 = 7;
+    /// TCP: what comes is thrown away.
+    pub const DISCARD_PORT: u16 = 9;
+    /// TCP: [`BYTES`] come, then the end.
+    pub const GENERATOR_PORT: u16 = 19;
+    /// A datagram that begins a measurement of echoes.
+    pub const BEGIN: &[u8] = b"0";
+    /// A datagram that ends the last measurement.
+    pub const END: &[u8] = b"!";
+    /// Echoes of one measurement.
+    pub const ECHOES: Plan = Plan { warm_up: 200, rounds: 1000 };
+    /// Bytes of one stream.
+    pub const BYTES: Plan = Plan { warm_up: 1 << 20, rounds: 2 << 20 };
+    /// Bytes that a program reads or writes at a time.
+    pub const STREAM_BUFFER: usize = 16 << 10;
+}
+
 /// The kernel operations that `xtask bench kernel` measures. The root task that repeats them passes
 /// three [`Phase::Lap`] marks for each: N rounds between the first two, 2N between the last two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,6 +8,7 @@ mod compile;
 mod elf_file;
 mod guest;
 mod image;
+mod linux;
 mod metadata;
 mod paths;
 mod process;

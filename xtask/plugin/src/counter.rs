@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Phases from this number on are noted each time they are reached.
-const FIRST_REPEATED: u32 = 0x100;
+pub(crate) const FIRST_REPEATED: u32 = 0x100;
 /// Begins and ends a part that is counted apart; not noted.
 pub(crate) const APART: u32 = 0x105;
 
@@ -62,10 +62,12 @@ struct Notes {
     longest: u64,
 }
 
-/// Counts from the start of phase 0. One virtual processor calls it: another's instructions could
+/// Counts from the start of the first phase. One virtual processor calls it: another's instructions could
 /// be lost.
 #[derive(Debug, Default)]
 pub(crate) struct Counter {
+    /// The phase with which counting begins.
+    first: u32,
     running: AtomicBool,
     user: AtomicU64,
     kernel: AtomicU64,
@@ -73,7 +75,12 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Counts one instruction, if the kernel has been entered.
+    /// A count that begins when this phase is reached.
+    pub(crate) fn beginning(first: u32) -> Self {
+        Self { first, ..Self::default() }
+    }
+
+    /// Counts one instruction, if counting has begun.
     pub(crate) fn instruction(&self, side: Side) {
         let counter = match side {
             Side::User => &self.user,
@@ -99,7 +106,7 @@ impl Counter {
     /// Notes that a phase is reached by the instruction counted last; of most phases only the first
     /// time counts.
     pub(crate) fn reach(&self, phase: u32) {
-        if phase == 0 {
+        if phase == self.first {
             self.running.store(true, Ordering::Relaxed);
         }
         let counts = self.counts();
@@ -178,6 +185,17 @@ mod tests {
         counter.reach(1);
         counter.reach(4);
         assert_eq!(counter.report(), "0 0 0 0 0 0\n1 5 5 0 0 0\n4 6 5 0 0 0\n");
+    }
+
+    #[test]
+    fn counting_may_begin_with_another_phase() {
+        let counter = Counter::beginning(FIRST_REPEATED);
+        execute(&counter, Side::Kernel, 5);
+        counter.reach(4);
+        counter.reach(FIRST_REPEATED);
+        execute(&counter, Side::Kernel, 3);
+        counter.reach(FIRST_REPEATED);
+        assert_eq!(counter.report(), "256 0 0 0 0 0\n256 3 3 0 0 0\n");
     }
 
     #[test]

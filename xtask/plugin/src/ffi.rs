@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::OnceLock;
 
-use crate::counter::{APART, Counter, Side};
+use crate::counter::{APART, Counter, FIRST_REPEATED, Side};
 use crate::mark;
 
 /// The interface's version that this build claims: QEMU up to 8 knows 1 at most, QEMU from 9 on
@@ -76,8 +76,8 @@ unsafe extern "C" {
 
 /// What the command line said, and the count.
 struct Session {
-    entry: u64,
-    poll: u64,
+    entry: Option<u64>,
+    poll: Option<u64>,
     last: u32,
     out: String,
     copying: bool,
@@ -109,7 +109,9 @@ unsafe extern "C" fn qemu_plugin_install(
         unsafe { CStr::from_ptr(argument) }.to_string_lossy().into_owned()
     });
     let Some(session) = Session::from_arguments(arguments, version >= COPYING_VERSION) else {
-        eprintln!("boot-counter: needs entry=0xADDRESS,poll=0xADDRESS,last=N,out=FILE");
+        eprintln!(
+            "boot-counter: needs last=N,out=FILE, and may have entry=0xADDRESS,poll=0xADDRESS"
+        );
         return 1;
     };
     // A second installation would count everything twice.
@@ -134,8 +136,9 @@ impl Session {
                 _ => return None,
             }
         }
-        let counter = Counter::default();
-        let (entry, poll, last, out) = (entry?, poll?, last?, out?);
+        // Without a first instruction to wait for, the first mark begins it.
+        let counter = Counter::beginning(if entry.is_some() { 0 } else { FIRST_REPEATED });
+        let (last, out) = (last?, out?);
         Some(Self { entry, poll, last, out, copying, counter })
     }
 
@@ -177,7 +180,7 @@ fn callback(session: &Session, instruction: *const Instruction) -> (ExecuteCallb
     let address = unsafe { qemu_plugin_insn_vaddr(instruction) };
     let mut copy = [0; LONGEST];
     let bytes = bytes(session, instruction, &mut copy);
-    if address == session.entry {
+    if Some(address) == session.entry {
         return (marked, 0);
     }
     if let Some(phase) = mark::phase(bytes) {
@@ -185,7 +188,7 @@ fn callback(session: &Session, instruction: *const Instruction) -> (ExecuteCallb
     }
     match side(address) {
         Side::User => (executed_by_user, 0),
-        Side::Kernel if address == session.poll => (asked, 0),
+        Side::Kernel if Some(address) == session.poll => (asked, 0),
         Side::Kernel if mark::leaves_kernel(bytes) => (left, 0),
         Side::Kernel => (executed_by_kernel, 0),
     }

@@ -3,7 +3,8 @@
 //! measures with.
 //!
 //! Arguments: `entry=0xADDRESS` (the kernel's first instruction), `poll=0xADDRESS` (where it asks
-//! whether an interrupt waits), `last=N` (the mark that ends the run), `out=FILE`. At the last mark
+//! whether an interrupt waits), `last=N` (the mark that ends the run), `out=FILE`. Without `entry`,
+//! as for a kernel that is not ours, counting begins with the first mark of a lap. At the last mark
 //! the plugin writes a line for the entry (phase 0) and each mark, which `Counter::report`
 //! describes, and ends QEMU. Instructions are counted one by one, because a translated block may be
 //! left in its middle; a repeated string instruction counts once per repetition, and `hlt` counts

@@ -3,18 +3,19 @@
 
 mod boot;
 mod counting;
+mod io;
 mod kernel;
 mod long;
 mod plugin;
 mod ring;
 mod witness;
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::build::BuildError;
 use crate::elf_file::ElfError;
+use crate::linux::LinuxError;
 use crate::process::CommandError;
 use crate::tools::ToolError;
 use crate::workshop::WorkshopError;
@@ -32,6 +33,8 @@ enum What {
     Boot(boot::Args),
     /// Executed instructions of the kernel's operations, beside seL4's, and of its longest stretches.
     Kernel(kernel::Args),
+    /// Executed instructions of network traffic, beside a Linux guest.
+    Io(io::Args),
     /// Nanoseconds per message between two threads of this host, beside other queues.
     Ring(ring::Args),
 }
@@ -75,6 +78,17 @@ pub(crate) enum BenchError {
     /// The report lacks a phase: a mark is missing in the guest.
     #[error("the boot passed no mark of phase {0}")]
     NoMark(u32),
+    /// There is no Linux to measure.
+    #[error("no Linux guest")]
+    Linux(#[from] LinuxError),
+    /// A guest does not answer.
+    #[error("the guest ({guest}) does not answer")]
+    Network {
+        /// Which.
+        guest: String,
+        /// What happened.
+        source: std::io::Error,
+    },
     /// The benchmark of rings did not print figures.
     #[error("the benchmark of rings printed no figures but {0:?}")]
     RingFigures(String),
@@ -84,7 +98,7 @@ pub(crate) enum BenchError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: std::io::Error,
     },
     /// The result is not JSON.
     #[error("cannot write the result")]
@@ -97,6 +111,7 @@ impl Args {
         match self.what {
             What::Boot(args) => args.run(),
             What::Kernel(args) => args.run(),
+            What::Io(args) => args.run(),
             What::Ring(args) => args.run(),
         }
     }

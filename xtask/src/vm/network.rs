@@ -39,16 +39,10 @@ const VIRTIO: &str = "virtio-net-pci";
 /// A port of the host, on its loopback address, that leads to one of the guest, for TCP and UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forward {
-    host: u16,
-    guest: u16,
-}
-
-impl Forward {
-    /// From this port of the host to that one of the guest.
-    #[cfg(test)]
-    pub(crate) const fn new(host: u16, guest: u16) -> Self {
-        Self { host, guest }
-    }
+    /// Of the host.
+    pub(crate) host: u16,
+    /// Of the guest.
+    pub(crate) guest: u16,
 }
 
 /// A text that is not `HOST:GUEST`.
@@ -130,7 +124,7 @@ mod tests {
 
     #[test]
     fn forwards_are_two_ports() {
-        assert_eq!("8080:80".parse(), Ok(Forward::new(8080, 80)));
+        assert_eq!("8080:80".parse(), Ok(Forward { host: 8080, guest: 80 }));
         for text in ["", "80", "80:", ":80", "0:80", "80:65536", "a:b", "1:2:3"] {
             assert_eq!(text.parse::<Forward>(), Err(NotForward), "{text}");
         }
@@ -138,7 +132,7 @@ mod tests {
 
     #[test]
     fn cards_have_networks_of_their_own() {
-        let forwards = vec![Forward::new(7000, 7)];
+        let forwards = vec![Forward { host: 7000, guest: 7 }];
         let both = Network { nics: NicChoice::Both, forwards };
         assert_eq!(
             line(&both, Iommu::Absent),

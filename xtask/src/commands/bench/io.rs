@@ -1,0 +1,373 @@
+//! `bench io`: executed instructions of network traffic, beside a Linux guest on the same emulator.
+//!
+//! Both guests run a program that echoes datagrams and takes and sends streams, and passes marks
+//! between which the plugin counts. The host's side drives both in the same way. What a guest
+//! executes while it idles is no work: `hlt` counts once. Time in the guests is real, so their
+//! clocks tick meanwhile and runs differ by some percent.
+
+mod traffic;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use libd3os::mark::io::{BYTES, ECHOES};
+use libd3os::mark::{Phase, Plan};
+use serde::Serialize;
+
+use self::traffic::{Ports, Traffic};
+use super::counting::{self, Passed, grouped};
+use super::{BenchError, plugin};
+use crate::commands::build;
+use crate::compile::Profile;
+use crate::linux;
+use crate::process::{self, CommandError};
+use crate::progress;
+use crate::vm::{Boot, EXIT_PORT, Machine, Network, NicChoice};
+use crate::workshop::Workshop;
+
+/// The image whose program `echo` is measured.
+const IMAGE: &str = "echo";
+/// How long a guest may take to end after the last mark.
+const LAST_MOMENTS: Duration = Duration::from_secs(20);
+
+/// Options of `bench io`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only this card.
+    #[arg(long, value_enum)]
+    nic: Option<Card>,
+    /// Only this system.
+    #[arg(long, value_enum)]
+    only: Option<System>,
+}
+
+/// Cards that are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+enum Card {
+    Virtio,
+    E1000e,
+}
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+enum System {
+    /// This system.
+    Ours,
+    /// Debian's Linux.
+    Linux,
+}
+
+/// What is measured, in the order in which the host asks for it.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    /// Datagrams of so many bytes, so many under way.
+    Echo { bytes: usize, window: u64 },
+    /// A stream to the guest.
+    Receive,
+    /// A stream from it.
+    Send,
+}
+
+struct Row {
+    name: &'static str,
+    work: Work,
+    /// What ours may take at most, as a part of what Linux takes.
+    bound: f64,
+}
+
+/// Datagrams under way when the guest is never idle.
+const BUSY: u64 = 32;
+
+const ROWS: [Row; 6] = [
+    Row {
+        name: "UDP echo, 64 B, one at a time",
+        work: Work::Echo { bytes: 64, window: 1 },
+        bound: 0.5,
+    },
+    Row {
+        name: "UDP echo, 1,400 B, one at a time",
+        work: Work::Echo { bytes: 1400, window: 1 },
+        bound: 0.5,
+    },
+    Row {
+        name: "UDP echo, 64 B, 32 under way",
+        work: Work::Echo { bytes: 64, window: BUSY },
+        bound: 0.5,
+    },
+    Row {
+        name: "UDP echo, 1,400 B, 32 under way",
+        work: Work::Echo { bytes: 1400, window: BUSY },
+        bound: 0.5,
+    },
+    Row { name: "TCP received, a KiB", work: Work::Receive, bound: 1.0 },
+    Row { name: "TCP sent, a KiB", work: Work::Send, bound: 1.0 },
+];
+
+/// Instructions of one piece of work.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Figure {
+    /// Executed.
+    instructions: f64,
+    /// Of them, the kernel's.
+    kernel: f64,
+    /// Datagrams that were lost meanwhile.
+    lost: u64,
+}
+
+/// One guest with one card.
+#[derive(Debug, Serialize)]
+struct Run {
+    system: System,
+    card: Card,
+    /// By row.
+    figures: Vec<Figure>,
+}
+
+impl Args {
+    /// Measures, prints the table, writes the JSON; fails where a bound is missed.
+    pub(crate) fn run(self) -> Result<ExitCode, BenchError> {
+        let workshop = Workshop::open()?;
+        let mut runs = Vec::new();
+        for card in [Card::Virtio, Card::E1000e] {
+            for system in [System::Ours, System::Linux] {
+                let is_wanted = self.nic.is_none_or(|only| only == card)
+                    && self.only.is_none_or(|only| only == system);
+                if is_wanted {
+                    runs.push(measure(&workshop, system, card)?);
+                }
+            }
+        }
+        print!("{}", table(&runs));
+        let path = workshop.paths.out().join("bench/io.json");
+        build::write(&path, serde_json::to_string_pretty(&runs)?.as_bytes())?;
+        println!("{}", path.display());
+        let is_met = pairs(&runs).all(|(row, ours, linux)| is_met(row, ours, linux));
+        Ok(if is_met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn measure(workshop: &Workshop, system: System, card: Card) -> Result<Run, BenchError> {
+    progress::step(&format!("counting {}", title(system, card)));
+    let network = |source| BenchError::Network { guest: title(system, card), source };
+    let ports = Ports::free().map_err(network)?;
+    let nics = match card {
+        Card::Virtio => NicChoice::Virtio,
+        Card::E1000e => NicChoice::E1000e,
+    };
+    let machine = Machine {
+        cores: 1,
+        network: Network { nics, forwards: ports.forwards() },
+        ..Machine::new(boot(workshop, system, card)?)
+    };
+    let guest = Guest::start(workshop, &machine)?;
+    let lost = drive(ports).map_err(network)?;
+    let marks = guest.marks()?;
+    let figures = figures(&marks, &lost).ok_or(BenchError::NoMark(Phase::Lap as u32))?;
+    Ok(Run { system, card, figures })
+}
+
+fn title(system: System, card: Card) -> String {
+    let system = match system {
+        System::Ours => "D3OS",
+        System::Linux => "Linux",
+    };
+    format!("{system}, {card:?}").to_lowercase()
+}
+
+fn boot(workshop: &Workshop, system: System, card: Card) -> Result<Boot, BenchError> {
+    match system {
+        System::Ours => {
+            let kernel = build::kernel(workshop, Profile::Release)?;
+            let module = build::image(workshop, IMAGE)?;
+            let command_line = format!("exit_port={EXIT_PORT:#x}");
+            Ok(Boot::Direct { kernel, module, command_line })
+        }
+        System::Linux => {
+            let modules = match card {
+                Card::Virtio => &["virtio_pci", "virtio_net"][..],
+                Card::E1000e => &["e1000e"],
+            };
+            let guest = linux::guest(workshop, modules)?;
+            let command_line = "console=ttyS0 panic=-1 quiet -- 10.0.2.15".to_owned();
+            Ok(Boot::Direct { kernel: guest.kernel, module: guest.initramfs, command_line })
+        }
+    }
+}
+
+/// Does all the work with a guest; returns the datagrams lost in each row.
+fn drive(ports: Ports) -> io::Result<Vec<u64>> {
+    let traffic = Traffic::with(ports)?;
+    let mut lost = Vec::new();
+    for row in &ROWS {
+        lost.push(match row.work {
+            Work::Echo { bytes, window } => traffic.echo(bytes, window)?,
+            Work::Receive => traffic.send_stream().map(|()| 0)?,
+            Work::Send => traffic.receive_stream().map(|_| 0)?,
+        });
+    }
+    traffic.end()?;
+    Ok(lost)
+}
+
+/// A running guest whose instructions are counted.
+struct Guest {
+    qemu: Child,
+    counts: PathBuf,
+}
+
+impl Guest {
+    fn start(workshop: &Workshop, machine: &Machine) -> Result<Self, BenchError> {
+        let counts = workshop.paths.out().join(format!("run/{}.counts", std::process::id()));
+        create_parent(&counts)?;
+        let plugin = plugin::build(workshop)?;
+        let (plugin, out, last) = (plugin.display(), counts.display(), Phase::Measured as u32);
+        let mut qemu = machine.command()?;
+        qemu.arg("-plugin").arg(format!("{plugin},last={last},out={out}"));
+        qemu.stdin(Stdio::null()).stdout(Stdio::null());
+        let line = process::line(&qemu);
+        let qemu = qemu.spawn().map_err(|source| CommandError::NotStarted { line, source })?;
+        Ok(Self { qemu, counts })
+    }
+
+    /// Waits for the end of the machine, which the last mark brings.
+    fn marks(mut self) -> Result<Vec<Passed>, BenchError> {
+        let end = Instant::now() + LAST_MOMENTS;
+        while self.qemu.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let text = fs::read_to_string(&self.counts)
+            .map_err(|_| BenchError::NotReached(LAST_MOMENTS.as_secs()))?;
+        Ok(counting::parse(&text))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // One that has ended needs nothing; its counts left behind only take room.
+        let _ended = self.qemu.kill().and_then(|()| self.qemu.wait());
+        let _left = fs::remove_file(&self.counts);
+    }
+}
+
+fn create_parent(path: &Path) -> Result<(), BenchError> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).map_err(|source| BenchError::Io { path: folder.into(), source })
+}
+
+/// Each row passes three marks, in the order of the rows.
+fn figures(marks: &[Passed], lost: &[u64]) -> Option<Vec<Figure>> {
+    let laps: Vec<&Passed> = marks.iter().filter(|mark| mark.phase == Phase::Lap as u32).collect();
+    let rows = ROWS.iter().zip(lost).enumerate();
+    rows.map(|(number, (row, lost))| {
+        let [first, second, third] = *laps.get(3 * number..3 * number + 3)? else { return None };
+        let per = |count: fn(&Passed) -> u64| {
+            per_unit(row.work, [count(first), count(second), count(third)])
+        };
+        Some(Figure {
+            instructions: per(|mark| mark.executed),
+            kernel: per(|mark| mark.kernel),
+            lost: *lost,
+        })
+    })
+    .collect()
+}
+
+/// What one echo, or one KiB, takes: the second lap is twice as long as the first.
+#[expect(clippy::cast_precision_loss, reason = "counts of at most billions, for people to read")]
+fn per_unit(work: Work, [first, second, third]: [u64; 3]) -> f64 {
+    let units = match work {
+        Work::Echo { .. } => rounds(ECHOES),
+        Work::Receive | Work::Send => rounds(BYTES) / 1024.0,
+    };
+    let [first, second, third] = [first, second, third].map(|count| count as f64);
+    ((third - second) - (second - first)) / units
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a plan has millions of operations at most")]
+fn rounds(plan: Plan) -> f64 {
+    plan.rounds as f64
+}
+
+/// Rows with both systems' figures, card by card.
+fn pairs(runs: &[Run]) -> impl Iterator<Item = (&'static Row, Figure, Figure)> {
+    let of = |system, card| runs.iter().find(move |run| run.system == system && run.card == card);
+    let both = [Card::Virtio, Card::E1000e]
+        .into_iter()
+        .filter_map(move |card| Some((of(System::Ours, card)?, of(System::Linux, card)?)));
+    both.flat_map(|(ours, linux)| {
+        let figures = ours.figures.iter().copied().zip(linux.figures.iter().copied());
+        ROWS.iter().zip(figures).map(|(row, (ours, linux))| (row, ours, linux))
+    })
+}
+
+fn is_met(row: &Row, ours: Figure, linux: Figure) -> bool {
+    ours.instructions <= linux.instructions * row.bound
+}
+
+fn table(runs: &[Run]) -> String {
+    let mut lines = Vec::new();
+    for run in runs {
+        lines.push(format!(
+            "{:<36}{:>14}{:>14}{:>8}",
+            title(run.system, run.card),
+            "instructions",
+            "kernel",
+            "lost"
+        ));
+        for (row, figure) in ROWS.iter().zip(&run.figures) {
+            let (all, kernel) = (rounded(figure.instructions), rounded(figure.kernel));
+            lines.push(format!("{:<36}{all:>14}{kernel:>14}{:>8}", row.name, figure.lost));
+        }
+    }
+    for (row, ours, linux) in pairs(runs) {
+        let ratio = ours.instructions / linux.instructions;
+        let verdict = if is_met(row, ours, linux) { "met" } else { "MISSED" };
+        lines.push(format!(
+            "{:<36}{ratio:>8.2} of Linux's, at most {:.2}: {verdict}",
+            row.name, row.bound
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "for people to read; negative is zero"
+)]
+fn rounded(figure: f64) -> String {
+    grouped(figure.round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(executed: u64) -> Passed {
+        Passed { phase: Phase::Lap as u32, executed, kernel: executed / 2, ..Passed::default() }
+    }
+
+    #[test]
+    fn laps_become_figures() {
+        let rounds = ECHOES.rounds;
+        // 100 instructions an echo, and 7 a lap.
+        let row = [50, 50 + 100 * rounds + 7, 50 + 300 * rounds + 14];
+        let marks: Vec<Passed> = ROWS.iter().flat_map(|_| row.map(mark)).collect();
+        let figures = figures(&marks, &[0; ROWS.len()]).expect("all marks");
+        assert!((figures[0].instructions - 100.0).abs() < 0.1, "{figures:?}");
+        assert!((figures[0].kernel - 50.0).abs() < 0.1, "{figures:?}");
+        assert!(super::figures(&marks[1..], &[0; ROWS.len()]).is_none(), "a mark is missing");
+    }
+
+    #[test]
+    fn half_of_linux_is_the_bound_of_echoes() {
+        let figure = |instructions| Figure { instructions, kernel: 0.0, lost: 0 };
+        assert!(is_met(&ROWS[0], figure(50.0), figure(100.0)));
+        assert!(!is_met(&ROWS[0], figure(51.0), figure(100.0)));
+        assert!(is_met(&ROWS[4], figure(100.0), figure(100.0)));
+    }
+}
