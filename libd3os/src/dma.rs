@@ -11,6 +11,9 @@ use core::ptr::NonNull;
 use core::slice;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
+use crate::region::Rights;
+use crate::shared::SharedMemory;
+
 /// What a row can be made of.
 ///
 /// # Safety
@@ -67,6 +70,16 @@ impl<'m> Dma<'m> {
     #[must_use]
     pub const unsafe fn new(base: NonNull<u8>, bytes: usize, bus: u64) -> Self {
         Self { base, bytes, bus, memory: PhantomData }
+    }
+
+    /// The memory of a region; `None` where the manifest does not let this program write it and
+    /// its devices reach it.
+    #[must_use]
+    pub fn of_region(region: SharedMemory) -> Option<Dma<'static>> {
+        let bus = region.bus().filter(|_| region.rights().contain(Rights::READ_WRITE))?;
+        // SAFETY: the region is mapped for as long as the program lives, writable (checked), and
+        // taken here, so that this value and its copies are the only way to it.
+        Some(unsafe { Dma::new(region.base(), region.bytes(), bus) })
     }
 
     /// Memory of this program's own, for the model of a device.

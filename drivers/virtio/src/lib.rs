@@ -12,6 +12,7 @@
 //! # Writing a driver
 //!
 //! ```ignore
+//! let (windows, openings) = Mapped::open(&device)?;
 //! let mut transport = Transport::find(&config, &openings, windows)?;
 //! transport.reset()?;                            // whatever a predecessor left
 //! let features = transport.negotiate(WANTED)?;   // VERSION_1 and ACCESS_PLATFORM by itself
@@ -31,6 +32,7 @@
 
 extern crate alloc;
 
+pub mod mapped;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
 pub mod queue;
