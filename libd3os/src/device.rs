@@ -47,6 +47,9 @@ pub enum DeviceIdentity {
         wide: bool,
         /// Fewest ticks between interrupts that are not lost.
         minimum_tick: u16,
+        /// Input of the interrupt controllers to which comparator 0 is to be routed, so that its
+        /// interrupt is the driver's; `None` where the device has no interrupt.
+        input: Option<u32>,
     },
     /// Persistent memory. Window `i` is range `i`.
     Nvdimm {

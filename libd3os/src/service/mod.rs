@@ -18,11 +18,12 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 6] = [
+pub static INTERFACES: [&InterfaceDoc; 7] = [
     &console::CONSOLE,
     &devices::DEVICES,
     &log::LOG,
     &nic::NIC,
+    &platform::PLATFORM,
     &supervisor::SUPERVISOR,
     &uart::UART,
 ];

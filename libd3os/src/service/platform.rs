@@ -1,14 +1,171 @@
-//! What the machine is made of, in the words of the platform service: PCI functions, what they
-//! open, how they interrupt.
-//!
-//! These are its types; the operations come with the server (`servers/platform`). A driver will
-//! get its device by a `claim(device)`, which is why a function is named by [`PciAddress`] and
-//! carries everything that such a claim has to know.
+//! What the machine is made of: firmware tables, PCI functions, nodes, persistent memory. Served by
+//! `platform`.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use super::Page;
+use super::devices::DeviceState;
+use crate::device::PersistenceDomain;
+
+/// What the machine is made of, as ACPI's tables and PCI's buses tell it.
+///
+/// Everything here was read when the machine started and does not change, except for who drives
+/// what. Nothing here gives anybody access to a device: devices go from this server by way of init to
+/// the programs that the manifest names, and a restart of this server disturbs none of them.
+#[crate::service(name = "platform", version = 1)]
+pub trait Platform {
+    /// The firmware's tables, sound or not, from the `from`-th on.
+    #[retryable]
+    fn tables(from: u32) -> Result<Page<TableInfo>, PlatformError>;
+
+    /// Bytes of table number `table`, from `offset` on, at most [`TABLE_BYTES`]; none at its end.
+    #[retryable]
+    fn table_bytes(table: u32, offset: u32) -> Result<Vec<u8>, PlatformError>;
+
+    /// What table number `table` says, in words, from line `from` on; nothing for a kind that
+    /// this server does not read.
+    #[retryable]
+    fn table_words(table: u32, from: u32) -> Result<Page<String>, PlatformError>;
+
+    /// The PCI functions by address, from the `from`-th on.
+    #[retryable]
+    fn devices(from: u32) -> Result<Page<DeviceInfo>, PlatformError>;
+
+    /// Four bytes of a function's configuration space at `offset`, a multiple of four; all ones
+    /// where nobody answers.
+    #[retryable]
+    fn configuration(address: PciAddress, offset: u16) -> Result<u32, PlatformError>;
+
+    /// The nodes (proximity domains), from the `from`-th on; one on a machine that does not tell.
+    #[retryable]
+    fn nodes(from: u32) -> Result<Page<NodeInfo>, PlatformError>;
+
+    /// Ranges of persistent memory, from the `from`-th on.
+    #[retryable]
+    fn persistent(from: u32) -> Result<Page<PersistentRange>, PlatformError>;
+
+    /// What is wrong with this machine's tables and devices, and which of its devices cannot be
+    /// used and why, in words, from the `from`-th on.
+    #[retryable]
+    fn problems(from: u32) -> Result<Page<String>, PlatformError>;
+
+    /// Where interrupt pins lead, as the firmware's bytecode has it: of many routes a part, in any
+    /// order, and `last` with the last part. What is told twice counts once. The first caller is
+    /// believed, and no other.
+    #[retryable]
+    fn report_routes(routes: Vec<Route>, last: bool) -> Result<(), PlatformError>;
+
+    /// What to write into the sleep types of the power management registers to switch off (S5), as
+    /// the firmware's bytecode has it. Believed of the same caller as routes.
+    #[retryable]
+    fn report_sleep_types(a: u8, b: u8) -> Result<(), PlatformError>;
+}
+
+/// Most bytes of a table in one answer.
+pub const TABLE_BYTES: usize = 512;
+
+/// A table of the firmware's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableInfo {
+    /// Its four letters, with dots for what is no letter.
+    pub name: String,
+    /// Physical address.
+    pub address: u64,
+    /// Its bytes, as it says; 0 where it cannot be read.
+    pub bytes: u32,
+    /// Revision of its layout.
+    pub revision: u8,
+    /// Who made it, and which of theirs it is.
+    pub maker: String,
+    /// Why it is not used, in words.
+    pub problem: Option<String>,
+}
+
+/// Processors and memory that belong together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Its number (proximity domain).
+    pub node: u32,
+    /// Local APIC ids of its processors, as ranges with both ends included.
+    pub processors: Vec<(u32, u32)>,
+    /// Its memory.
+    pub memory: Vec<MemoryInfo>,
+    /// How far this node's processors have it to each node's memory: node and distance; 10 is
+    /// local. Empty where the firmware does not say.
+    pub distances: Vec<(u32, u8)>,
+}
+
+/// A range of memory of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryInfo {
+    /// First address.
+    pub start: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// What it is.
+    pub kind: MemoryKind,
+}
+
+/// What a range of memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MemoryKind {
+    /// RAM.
+    Ram,
+    /// Memory that keeps its contents without power.
+    Persistent,
+    /// Addresses at which memory may be plugged in.
+    Room,
+}
+
+/// A range of persistent memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersistentRange {
+    /// Its number in the firmware's table.
+    pub index: u16,
+    /// First address.
+    pub start: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// The node that it belongs to, where told.
+    pub node: Option<u32>,
+    /// What is written to it may not outlive a loss of power: a module behind it has failed, or is
+    /// not armed.
+    pub unarmed: bool,
+    /// What is safe when power fails; `None` where the firmware does not say.
+    pub domain: Option<PersistenceDomain>,
+}
+
+/// Why the platform server refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlatformError {
+    /// There is no table with this number.
+    NoSuchTable(u32),
+    /// The bytes of this table cannot be told: it is damaged.
+    Damaged(u32),
+    /// Not a multiple of four, or beyond a function's configuration space.
+    BadOffset(u16),
+    /// Another program has told this.
+    AlreadyTold,
+}
+
+impl fmt::Display for PlatformError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchTable(table) => write!(f, "there is no table number {table}"),
+            Self::Damaged(table) => write!(f, "table number {table} is damaged"),
+            Self::BadOffset(offset) => {
+                write!(f, "{offset:#x} is no offset of a register in configuration space")
+            }
+            Self::AlreadyTold => f.write_str("another program has told this"),
+        }
+    }
+}
+
+impl core::error::Error for PlatformError {}
 
 /// Where a PCI function is.
 #[derive(
@@ -78,6 +235,21 @@ pub struct DeviceInfo {
     pub capabilities: Vec<(u8, u8)>,
     /// The best way of interrupting that it has.
     pub interrupt: Interrupt,
+    /// What its class code says, in words.
+    pub words: String,
+    /// For whom it is.
+    pub claim: Option<Claim>,
+}
+
+/// For whom a function is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The device's name in the manifest.
+    pub name: String,
+    /// The program that drives it; empty where none does.
+    pub driver: String,
+    /// How it stands.
+    pub state: DeviceState,
 }
 
 /// A base address register.
@@ -89,7 +261,7 @@ pub struct Bar {
     pub space: BarSpace,
     /// Where, as the firmware set it; 0 where it did not.
     pub address: u64,
-    /// Bytes or ports.
+    /// Bytes or ports; 0 where that is not known, as while a driver holds the function.
     pub size: u64,
 }
 

@@ -7,6 +7,11 @@
 extern crate alloc;
 
 pub mod acpi;
+pub mod claim;
+pub mod core;
+pub mod firmware;
 pub mod iommu;
 pub mod memory;
+pub mod nodes;
+pub mod pages;
 pub mod pci;

@@ -1,4 +1,4 @@
-//! Physical memory as the firmware's tables need it: bytes at an address, or none.
+//! Physical memory: bytes of the firmware's tables, registers of devices.
 
 /// Reads physical memory.
 pub trait PhysicalMemory {
@@ -7,6 +7,22 @@ pub trait PhysicalMemory {
     /// # Errors
     /// [`Unreadable`] where any of them cannot be read.
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Unreadable>;
+}
+
+/// Registers of devices by their physical addresses. Each access happens exactly once, and takes
+/// four bytes at a multiple of four.
+pub trait DeviceMemory {
+    /// Reads a register.
+    ///
+    /// # Errors
+    /// [`Unreadable`] where it cannot be reached.
+    fn read(&mut self, address: u64) -> Result<u32, Unreadable>;
+
+    /// Writes a register.
+    ///
+    /// # Errors
+    /// [`Unreadable`] where it cannot be reached.
+    fn write(&mut self, address: u64, value: u32) -> Result<(), Unreadable>;
 }
 
 /// Physical memory that is not there, or not for this program.

@@ -1,5 +1,6 @@
 //! What every table has: a header, a length, a checksum (ACPI 6.5, section 5.2.6).
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -106,6 +107,13 @@ pub fn contents(
         return Err(TableError::Checksum);
     }
     Ok(bytes)
+}
+
+/// The four letters of a table, with dots for what is no letter.
+#[must_use]
+pub fn name(signature: [u8; 4]) -> String {
+    let shown = |byte: u8| if byte.is_ascii_graphic() { char::from(byte) } else { '.' };
+    signature.into_iter().map(shown).collect()
 }
 
 /// The sum that is zero for sound bytes.

@@ -307,7 +307,7 @@ mod tests {
         buses.put(1, 1, 0, bridge(2, 2));
         buses.put(2, 0, 0, device(0x8086, 0x10d3));
         buses.put(0, 0x1d, 0, device(0x8086, 0x2934));
-        scan(&mut buses, 0, 0, 255).functions
+        scan(&mut buses, 0, (0, 255), &[]).functions
     }
 
     fn at(bus: u8, device: u8) -> PciAddress {

@@ -2,7 +2,8 @@
 //!
 //! A register tells its size when all ones are written to it, during which the function must not
 //! answer at the address that results: its decoding is switched off, and on again afterwards. So
-//! this is for functions that nobody uses yet.
+//! this is for functions that nobody uses yet. Of one that a driver holds ([`Held`]), sizes are those
+//! that were found when the driver got it.
 
 use alloc::vec::Vec;
 
@@ -17,6 +18,51 @@ const COMMAND: u16 = 0x04;
 /// The function answers at ports (bit 0) and in memory (bit 1).
 const DECODING: u32 = 0b11;
 const FIRST_BAR: u16 = 0x10;
+
+/// A function that must be left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Which.
+    pub address: PciAddress,
+    /// What its base address registers open, in bytes or ports; 0 where that is not known.
+    pub sizes: [u64; BARS],
+}
+
+/// Base address registers of a device.
+pub const BARS: usize = 6;
+
+/// The registers of a function that a driver holds, nothing but read. Those that are zero are taken
+/// to be not there.
+pub fn read_held(space: &mut impl ConfigSpace, held: &Held, count: u8) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    let mut index = 0;
+    while index < count {
+        let value = |space: &mut _, index: u8| read_value(space, held.address, index);
+        let low = value(space, index);
+        let is_wide = low & 0b111 == 0b100 && index + 1 < count;
+        let high = if is_wide { value(space, index + 1) } else { 0 };
+        let size = held.sizes.get(usize::from(index)).copied().unwrap_or(0);
+        if (low, high) != (0, 0) || size != 0 {
+            let (space, address) = meaning(low, is_wide.then_some(high));
+            bars.push(Bar { index, space, address, size });
+        }
+        index += if is_wide { 2 } else { 1 };
+    }
+    bars
+}
+
+fn read_value(space: &mut impl ConfigSpace, address: PciAddress, index: u8) -> u32 {
+    space.read(address, FIRST_BAR + 4 * u16::from(index))
+}
+
+/// What a register opens and where; `high` is the upper half of one of 64 bits.
+fn meaning(low: u32, high: Option<u32>) -> (BarSpace, u64) {
+    if low & 1 != 0 {
+        return (BarSpace::Ports, u64::from(low & 0xfffc));
+    }
+    let space = BarSpace::Memory { wide: high.is_some(), prefetchable: low & 0b1000 != 0 };
+    (space, u64::from(high.unwrap_or(0)) << 32 | u64::from(low & !0xf))
+}
 
 /// The registers that a function has, `count` of them at most (6, or 2 in bridges).
 pub fn read_all(
@@ -90,16 +136,12 @@ impl Raw {
         if is_gone || self.cut || !is_port && matches!(kind, 0b01 | 0b11) {
             return Err(Wrong::Bar(index));
         }
-        let (space, address, mask) = if is_port {
+        let (space, address) = meaning(value, self.high.map(|high| high.value));
+        let mask = if is_port {
             // Ports have 16 bits; the upper half need not be there.
-            let mask = u64::MAX << 16 | u64::from(mask & 0xfffc);
-            (BarSpace::Ports, u64::from(value & 0xfffc), mask)
+            u64::MAX << 16 | u64::from(mask & 0xfffc)
         } else {
-            let high = self.high.unwrap_or(Half { value: 0, mask: u32::MAX });
-            let join = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low & !0xf);
-            let space =
-                BarSpace::Memory { wide: self.high.is_some(), prefetchable: value & 0b1000 != 0 };
-            (space, join(high.value, value), join(high.mask, mask))
+            u64::from(self.high.map_or(u32::MAX, |high| high.mask)) << 32 | u64::from(mask & !0xf)
         };
         let size = (!mask).wrapping_add(1);
         if size == 0 || !size.is_power_of_two() {
@@ -148,6 +190,30 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_held_is_only_read() {
+        let node = device(0x8086, 0x10d3).bar(0, 0xfeb8_0000, 0x2_0000).bar(1, 0xc001, 32).bar(
+            2,
+            0x40_0000_000c,
+            1 << 34,
+        );
+        let mut model = Model::default();
+        model.put(0, 1, 0, node);
+        let address = PciAddress { device: 1, ..PciAddress::default() };
+        let held = Held { address, sizes: [0x2_0000, 0, 1 << 34, 0, 0, 0] };
+        let bar = |index, space, address, size| Bar { index, space, address, size };
+        let writes = model.writes;
+        assert_eq!(
+            read_held(&mut model, &held, 6),
+            [
+                bar(0, memory(false, false), 0xfeb8_0000, 0x2_0000),
+                bar(1, BarSpace::Ports, 0xc000, 0),
+                bar(2, memory(true, true), 0x40_0000_0000, 1 << 34),
+            ]
+        );
+        assert_eq!(model.writes, writes);
+    }
+
+    #[test]
     fn decoding_is_off_while_sizes_are_asked_for() {
         struct Watched(Model, bool);
         impl ConfigSpace for Watched {
@@ -158,9 +224,6 @@ mod tests {
                 let decoding = self.0.read(address, COMMAND) & DECODING != 0;
                 self.1 |= decoding && offset >= FIRST_BAR;
                 self.0.write(address, offset, value);
-            }
-            fn bytes(&self, address: PciAddress) -> u16 {
-                self.0.bytes(address)
             }
         }
         let mut model = Model::default();

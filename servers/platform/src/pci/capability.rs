@@ -8,12 +8,18 @@ use libd3os::service::platform::{Bar, BarSpace, Interrupt, PciAddress};
 use super::config::{ConfigSpace, read8, read16};
 use super::problem::Wrong;
 
+/// Power management.
+pub const POWER: u8 = 0x01;
 /// Message-signalled interrupts.
 pub const MSI: u8 = 0x05;
+/// The vendor's own.
+pub const VENDOR: u8 = 0x09;
 /// PCI Express.
 pub const EXPRESS: u8 = 0x10;
 /// Message-signalled interrupts with a table.
 pub const MSIX: u8 = 0x11;
+/// Advanced features of conventional PCI.
+pub const ADVANCED: u8 = 0x13;
 
 const STATUS: u16 = 0x06;
 /// The status bit that says that there is a list.
@@ -76,7 +82,7 @@ pub fn message_interrupt(
 }
 
 /// Bytes of an entry of the MSI-X table.
-const MSIX_ENTRY_BYTES: u64 = 16;
+pub const MSIX_ENTRY_BYTES: u64 = 16;
 
 /// `None` where the table is not in the function's memory: an interrupt that cannot be set up.
 fn msix(
@@ -91,7 +97,9 @@ fn msix(
     let (bar, offset) = (low & 7, table & !7);
     let memory = bars.iter().find(|candidate| candidate.index == bar)?;
     let end = u64::from(offset) + u64::from(vectors) * MSIX_ENTRY_BYTES;
-    let inside = matches!(memory.space, BarSpace::Memory { .. }) && end <= memory.size;
+    // A driver may hold it, and nobody remember the size.
+    let fits = end <= memory.size || memory.size == 0;
+    let inside = matches!(memory.space, BarSpace::Memory { .. }) && fits;
     inside.then_some(Interrupt::MsiX { vectors, bar, offset })
 }
 

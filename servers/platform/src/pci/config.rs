@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use libd3os::service::platform::PciAddress;
 
 use crate::acpi::mcfg::{BUS_BYTES, Region};
+use crate::memory::DeviceMemory;
 
 /// Bytes of a function's configuration space that both methods reach.
 pub const CONVENTIONAL_BYTES: u16 = 256;
@@ -24,61 +25,123 @@ pub trait ConfigSpace {
     /// Writes four bytes.
     fn write(&mut self, address: PciAddress, offset: u16, value: u32);
 
-    /// How much of a function's space is reached.
-    fn bytes(&self, address: PciAddress) -> u16;
-}
-
-/// Four bytes at a time of a range of memory.
-pub trait Window {
-    /// Reads at `offset`, a multiple of four within the range.
-    fn read(&self, offset: usize) -> u32;
-
-    /// Writes at `offset`.
-    fn write(&mut self, offset: usize, value: u32);
-}
-
-/// Configuration space in memory (PCI Express Base 5.0, section 7.2.2).
-#[derive(Debug, Default)]
-pub struct Ecam<W>(Vec<(Region, W)>);
-
-impl<W: Window> Ecam<W> {
-    /// Adds a region that is mapped: `window` has [`Region::bytes`] bytes.
-    pub fn add(&mut self, region: Region, window: W) {
-        self.0.push((region, window));
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn find(&mut self, address: PciAddress, offset: u16) -> Option<(&mut W, usize)> {
-        let covers = |region: &Region| {
-            region.segment == address.segment
-                && (region.first_bus..=region.last_bus).contains(&address.bus)
-        };
-        let (region, window) = self.0.iter_mut().find(|(region, _)| covers(region))?;
-        let bus = u64::from(address.bus - region.first_bus) * BUS_BYTES;
-        let function = u64::from(address.device & 31) << 3 | u64::from(address.function & 7);
-        let offset = u64::from(offset).checked_rem(u64::from(EXPRESS_BYTES))?;
-        Some((window, usize::try_from(bus | function << 12 | offset).ok()?))
+    /// Reads the first four bytes of a function that may not be there, in the way that costs least
+    /// if it is not.
+    fn probe(&mut self, address: PciAddress) -> u32 {
+        self.read(address, 0)
     }
 }
 
-impl<W: Window> ConfigSpace for Ecam<W> {
+impl<S: ConfigSpace + ?Sized> ConfigSpace for &mut S {
     fn read(&mut self, address: PciAddress, offset: u16) -> u32 {
-        self.find(address, offset).map_or(NOTHING, |(window, at)| window.read(at))
+        (**self).read(address, offset)
     }
 
     fn write(&mut self, address: PciAddress, offset: u16, value: u32) {
-        if let Some((window, at)) = self.find(address, offset) {
-            window.write(at, value);
+        (**self).write(address, offset, value);
+    }
+
+    fn probe(&mut self, address: PciAddress) -> u32 {
+        (**self).probe(address)
+    }
+}
+
+/// Configuration space as this machine has it: in memory where it is, else by ports.
+#[derive(Debug)]
+pub struct Configuration<M, P> {
+    ecam: Ecam<M>,
+    ports: Option<Ports<P>>,
+}
+
+impl<M: DeviceMemory, P: PortPair> Configuration<M, P> {
+    /// The regions of memory that the firmware tells of, and the ports, if they can be had.
+    pub fn new(ecam: Ecam<M>, ports: Option<P>) -> Self {
+        Self { ecam, ports: ports.map(Ports) }
+    }
+
+    /// Segments with the buses that can be reached: first and last.
+    #[must_use]
+    pub fn segments(&self) -> Vec<(u16, u8, u8)> {
+        let regions = self.ecam.regions.iter();
+        let mut segments: Vec<_> =
+            regions.map(|region| (region.segment, region.first_bus, region.last_bus)).collect();
+        if self.ports.is_some() && segments.iter().all(|(segment, ..)| *segment != 0) {
+            segments.push((0, 0, u8::MAX));
+        }
+        segments.sort_unstable();
+        segments
+    }
+}
+
+impl<M: DeviceMemory, P: PortPair> ConfigSpace for Configuration<M, P> {
+    fn read(&mut self, address: PciAddress, offset: u16) -> u32 {
+        match &mut self.ports {
+            Some(ports) if !self.ecam.covers(address) => ports.read(address, offset),
+            _ => self.ecam.read(address, offset),
         }
     }
 
-    fn bytes(&self, _: PciAddress) -> u16 {
-        EXPRESS_BYTES
+    fn write(&mut self, address: PciAddress, offset: u16, value: u32) {
+        match &mut self.ports {
+            Some(ports) if !self.ecam.covers(address) => ports.write(address, offset, value),
+            _ => self.ecam.write(address, offset, value),
+        }
+    }
+
+    /// Two accesses to ports cost less than mapping a page with nothing in it.
+    fn probe(&mut self, address: PciAddress) -> u32 {
+        match &mut self.ports {
+            Some(ports) if address.segment == 0 => ports.read(address, 0),
+            _ => self.ecam.read(address, 0),
+        }
+    }
+}
+
+/// Configuration space in memory (PCI Express Base 5.0, section 7.2.2).
+#[derive(Debug)]
+pub struct Ecam<M> {
+    regions: Vec<Region>,
+    memory: M,
+}
+
+impl<M: DeviceMemory> Ecam<M> {
+    /// Configuration space in these regions of memory.
+    pub fn new(regions: Vec<Region>, memory: M) -> Self {
+        Self { regions, memory }
+    }
+
+    fn covers(&self, address: PciAddress) -> bool {
+        self.region(address).is_some()
+    }
+
+    fn region(&self, address: PciAddress) -> Option<&Region> {
+        self.regions.iter().find(|region| {
+            region.segment == address.segment
+                && (region.first_bus..=region.last_bus).contains(&address.bus)
+        })
+    }
+
+    /// Where four bytes are in physical memory.
+    fn place(&self, address: PciAddress, offset: u16) -> Option<u64> {
+        let region = self.region(address)?;
+        let bus = u64::from(address.bus - region.first_bus) * BUS_BYTES;
+        let function = u64::from(address.device & 31) << 3 | u64::from(address.function & 7);
+        let offset = Some(offset).filter(|offset| *offset < EXPRESS_BYTES)?;
+        Some(region.start + (bus | function << 12 | u64::from(offset & !3)))
+    }
+}
+
+impl<M: DeviceMemory> ConfigSpace for Ecam<M> {
+    fn read(&mut self, address: PciAddress, offset: u16) -> u32 {
+        let place = self.place(address, offset);
+        place.and_then(|at| self.memory.read(at).ok()).unwrap_or(NOTHING)
+    }
+
+    fn write(&mut self, address: PciAddress, offset: u16, value: u32) {
+        if let Some(at) = self.place(address, offset) {
+            // What cannot be reached is as if nobody were there.
+            let _ = self.memory.write(at, value);
+        }
     }
 }
 
@@ -124,10 +187,20 @@ impl<P: PortPair> ConfigSpace for Ports<P> {
             self.0.output(value);
         }
     }
+}
 
-    fn bytes(&self, _: PciAddress) -> u16 {
-        CONVENTIONAL_BYTES
-    }
+/// Writes two bytes, at an even offset, and zeros to the two beside them: for the lower half of the
+/// command register, whose upper half is a status that ones clear.
+pub fn write16_alone(space: &mut impl ConfigSpace, address: PciAddress, offset: u16, value: u16) {
+    let value = u32::from(value) << if offset & 2 == 0 { 0 } else { 16 };
+    space.write(address, offset & !3, value);
+}
+
+/// Changes two bytes, at an even offset, and writes the two beside them as they are.
+pub fn write16(space: &mut impl ConfigSpace, address: PciAddress, offset: u16, value: u16) {
+    let shift = if offset & 2 == 0 { 0 } else { 16 };
+    let others = space.read(address, offset & !3) & !(0xffff << shift);
+    space.write(address, offset & !3, others | u32::from(value) << shift);
 }
 
 /// Reads a byte out of the four that hold it.
@@ -144,18 +217,20 @@ pub fn read16(space: &mut impl ConfigSpace, address: PciAddress, offset: u16) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::Unreadable;
     use std::collections::BTreeMap;
 
     #[derive(Debug, Default)]
-    struct Memory(BTreeMap<usize, u32>);
+    struct Memory(BTreeMap<u64, u32>);
 
-    impl Window for Memory {
-        fn read(&self, offset: usize) -> u32 {
-            self.0.get(&offset).copied().unwrap_or(0)
+    impl DeviceMemory for Memory {
+        fn read(&mut self, address: u64) -> Result<u32, Unreadable> {
+            Ok(self.0.get(&address).copied().unwrap_or(0))
         }
 
-        fn write(&mut self, offset: usize, value: u32) {
-            self.0.insert(offset, value);
+        fn write(&mut self, address: u64, value: u32) -> Result<(), Unreadable> {
+            self.0.insert(address, value);
+            Ok(())
         }
     }
 
@@ -183,19 +258,49 @@ mod tests {
         PciAddress { segment, bus, device: 3, function: 5 }
     }
 
+    fn ecam() -> Ecam<Memory> {
+        let region = Region { segment: 1, first_bus: 0x40, last_bus: 0x41, start: 0xc000_0000 };
+        Ecam::new(vec![region], Memory::default())
+    }
+
     #[test]
     fn memory_is_laid_out_by_bus_device_and_function() {
-        let mut ecam = Ecam::default();
-        let region = Region { segment: 1, first_bus: 0x40, last_bus: 0x41, start: 0 };
-        ecam.add(region, Memory::default());
+        let mut ecam = ecam();
         ecam.write(at(1, 0x41), 0x104, 7);
-        assert_eq!(ecam.0[0].1.0, BTreeMap::from([((1 << 20) + (0x1d << 12) + 0x104, 7)]));
+        let place = 0xc000_0000 + (1 << 20) + (0x1d << 12) + 0x104;
+        assert_eq!(ecam.memory.0, BTreeMap::from([(place, 7)]));
         assert_eq!(ecam.read(at(1, 0x41), 0x104), 7);
         for outside in [at(1, 0x42), at(1, 0x3f), at(0, 0x41)] {
             ecam.write(outside, 0, 9);
             assert_eq!(ecam.read(outside, 0), NOTHING);
         }
-        assert_eq!(ecam.0[0].1.0.len(), 1);
+        ecam.write(at(1, 0x41), EXPRESS_BYTES, 9);
+        assert_eq!(ecam.memory.0.len(), 1);
+    }
+
+    #[test]
+    fn ports_help_out_where_there_is_no_memory() {
+        let mut both = Configuration::new(ecam(), Some(Registers::default()));
+        assert_eq!(both.segments(), [(0, 0, 255), (1, 0x40, 0x41)]);
+        both.write(at(1, 0x40), 0, 1);
+        both.write(at(0, 3), 0, 2);
+        assert_eq!((both.read(at(1, 0x40), 0), both.read(at(0, 3), 0)), (1, 2));
+        assert_eq!((both.probe(at(1, 0x40)), both.probe(at(0, 3))), (1, 2));
+        assert_eq!((both.read(at(1, 2), 0), both.probe(at(1, 2))), (NOTHING, NOTHING));
+        let alone = Configuration::new(ecam(), None::<Registers>);
+        assert_eq!(alone.segments(), [(1, 0x40, 0x41)]);
+    }
+
+    #[test]
+    fn halves_of_a_word_are_written_alone_or_with_the_other_as_it_is() {
+        let mut ports = Ports(Registers::default());
+        ports.write(at(0, 0), 4, 0x1111_2222);
+        write16(&mut ports, at(0, 0), 6, 0x3333);
+        assert_eq!(ports.read(at(0, 0), 4), 0x3333_2222);
+        write16(&mut ports, at(0, 0), 4, 0x4444);
+        assert_eq!(ports.read(at(0, 0), 4), 0x3333_4444);
+        write16_alone(&mut ports, at(0, 0), 4, 0x5555);
+        assert_eq!(ports.read(at(0, 0), 4), 0x5555);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use libd3os::service::platform::{Bar, Interrupt, PciAddress};
 
-use super::bar;
+use super::bar::{self, Held};
 use super::capability;
 use super::config::{ConfigSpace, read8, read16};
 use super::problem::Wrong;
@@ -65,7 +65,7 @@ pub enum Kind {
 
 /// Who is at `address`, if anybody.
 pub fn identity(space: &mut impl ConfigSpace, address: PciAddress) -> Option<(u16, u16)> {
-    let [a, b, c, d] = space.read(address, 0).to_le_bytes();
+    let [a, b, c, d] = space.probe(address).to_le_bytes();
     let (vendor, device) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
     // No vendor has number 0; broken bridges answer so.
     (vendor != u16::MAX && vendor != 0).then_some((vendor, device))
@@ -78,12 +78,13 @@ pub fn has_several(space: &mut impl ConfigSpace, address: PciAddress) -> bool {
 }
 
 impl Function {
-    /// Reads the function at `address`, which has this identity.
+    /// Reads the function at `address`, which has this identity; carefully, if a driver holds it.
     pub fn read(
         space: &mut impl ConfigSpace,
         address: PciAddress,
         (vendor, device): (u16, u16),
         parent: Option<usize>,
+        held: Option<&Held>,
         mut wrong: impl FnMut(Wrong),
     ) -> Self {
         let [revision, interface, subclass, base] = space.read(address, CLASS).to_le_bytes();
@@ -92,7 +93,10 @@ impl Function {
         if kind == Kind::Other {
             wrong(Wrong::Header(layout));
         }
-        let bars = bar::read_all(space, address, bar_count, &mut wrong);
+        let bars = match held {
+            Some(held) => bar::read_held(space, held, bar_count),
+            None => bar::read_all(space, address, bar_count, &mut wrong),
+        };
         let capabilities = match kind {
             Kind::Other => Vec::new(),
             _ => capability::list(space, address, &mut wrong),
@@ -113,6 +117,15 @@ impl Function {
             message_interrupt,
             pin,
         }
+    }
+}
+
+impl Function {
+    /// Where the first capability with this id is.
+    #[must_use]
+    pub fn capability(&self, id: u8) -> Option<u16> {
+        let mut all = self.capabilities.iter();
+        all.find(|(known, _)| *known == id).map(|(_, at)| u16::from(*at))
     }
 }
 

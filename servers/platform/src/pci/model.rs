@@ -5,13 +5,30 @@ use std::collections::BTreeMap;
 use libd3os::service::platform::PciAddress;
 use proptest::prelude::*;
 
-use super::config::{ConfigSpace, EXPRESS_BYTES, NOTHING};
+use super::config::{ConfigSpace, NOTHING};
+use super::reset::Method;
+use crate::memory::{DeviceMemory, Unreadable};
 
 /// A function's registers, and which of their bits can be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Node {
     words: BTreeMap<u16, u32>,
     writable: BTreeMap<u16, u32>,
+    pub(crate) behaviour: Behaviour,
+}
+
+/// How a function takes being reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Behaviour {
+    /// What resets it: the capability's place.
+    pub(crate) method: Option<Method>,
+    /// Where transactions are reported as pending, which bit, and for how many reads.
+    pub(crate) pending: Option<(u16, u32, u32)>,
+    /// How many times its identity is not told after a reset.
+    pub(crate) slow: u32,
+    silent: u32,
+    /// Resets so far.
+    pub(crate) resets: u32,
 }
 
 /// The command register can be written.
@@ -72,7 +89,64 @@ impl Node {
         };
     }
 
+    /// Lets these bits be written; a reset clears them.
+    pub(crate) fn writable(mut self, offset: u16, bits: u32) -> Self {
+        *self.writable.entry(offset).or_default() |= bits;
+        self
+    }
+
+    /// Lets it be reset like this.
+    pub(crate) fn reset_by(mut self, method: Method) -> Self {
+        self.behaviour.method = Some(method);
+        let (offset, bits) = match method {
+            Method::Express(at) => (at + 8, 0xffff),
+            Method::Advanced(at) => (at + 4, 0),
+            Method::Power(at) => (at + 4, 0b11),
+            Method::None => return self,
+        };
+        self.writable(offset, bits)
+    }
+
+    fn look(&mut self, offset: u16) -> u32 {
+        if offset == 0 && self.behaviour.silent > 0 {
+            self.behaviour.silent -= 1;
+            return if self.behaviour.silent.is_multiple_of(2) { NOTHING } else { 0xffff_0001 };
+        }
+        let value = self.read(offset);
+        match &mut self.behaviour.pending {
+            Some((at, bit, count)) if *at == offset && *count > 0 => {
+                *count -= 1;
+                value | 1 << *bit
+            }
+            _ => value,
+        }
+    }
+
+    fn reset(&mut self) {
+        let written: Vec<_> = self.writable.iter().map(|(at, bits)| (*at, *bits)).collect();
+        for (offset, bits) in written {
+            self.set(offset, self.read(offset) & !bits);
+        }
+        self.set(COMMAND, self.read(COMMAND) & !0xffff);
+        self.behaviour.silent = self.behaviour.slow;
+        self.behaviour.resets += 1;
+    }
+
     fn write(&mut self, offset: u16, value: u32) {
+        let before = self.read(offset);
+        self.store(offset, value);
+        let resets = match self.behaviour.method {
+            Some(Method::Express(at)) => offset == at + 8 && value & 1 << 15 != 0,
+            Some(Method::Advanced(at)) => offset == at + 4 && value & 1 != 0,
+            Some(Method::Power(at)) => offset == at + 4 && before & 3 == 3 && value & 3 == 0,
+            _ => false,
+        };
+        if resets {
+            self.reset();
+        }
+    }
+
+    fn store(&mut self, offset: u16, value: u32) {
         let writable = self.writable.get(&offset).copied().unwrap_or(0);
         let writable = writable | if offset == COMMAND { 0xffff } else { 0 };
         self.set(offset, self.read(offset) & !writable | value & writable);
@@ -100,11 +174,19 @@ pub(crate) fn bridge(secondary: u8, subordinate: u8) -> Node {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) nodes: BTreeMap<PciAddress, Node>,
+    /// Writes so far, those that nobody answered included.
+    pub(crate) writes: usize,
+    /// The same by function.
+    written: BTreeMap<PciAddress, usize>,
 }
 
 impl Model {
     pub(crate) fn put(&mut self, bus: u8, device: u8, function: u8, node: Node) {
         self.nodes.insert(PciAddress { segment: 0, bus, device, function }, node);
+    }
+
+    pub(crate) fn writes_to(&self, address: PciAddress) -> usize {
+        self.written.get(&address).copied().unwrap_or(0)
     }
 
     /// Adds functions at these places, each on one of the buses that there are by then; those
@@ -173,17 +255,37 @@ fn has_more(bus: &BTreeMap<(u8, u8), Option<usize>>, slot: u8) -> bool {
 
 impl ConfigSpace for Model {
     fn read(&mut self, address: PciAddress, offset: u16) -> u32 {
-        self.nodes.get(&address).map_or(NOTHING, |node| node.read(offset))
+        self.nodes.get_mut(&address).map_or(NOTHING, |node| node.look(offset))
     }
 
     fn write(&mut self, address: PciAddress, offset: u16, value: u32) {
+        self.writes += 1;
+        *self.written.entry(address).or_default() += 1;
         if let Some(node) = self.nodes.get_mut(&address) {
             node.write(offset, value);
         }
     }
+}
 
-    fn bytes(&self, _: PciAddress) -> u16 {
-        EXPRESS_BYTES
+/// The memory behind the functions' base address registers: below 4 GiB.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory(pub(crate) BTreeMap<u64, u32>);
+
+impl DeviceMemory for Memory {
+    fn read(&mut self, address: u64) -> Result<u32, Unreadable> {
+        self.check(address).map(|()| self.0.get(&address).copied().unwrap_or(0))
+    }
+
+    fn write(&mut self, address: u64, value: u32) -> Result<(), Unreadable> {
+        self.check(address)?;
+        self.0.insert(address, value);
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn check(&self, address: u64) -> Result<(), Unreadable> {
+        if address < 1 << 32 { Ok(()) } else { Err(Unreadable) }
     }
 }
 
@@ -197,10 +299,6 @@ impl ConfigSpace for Everywhere {
 
     fn write(&mut self, _: PciAddress, offset: u16, value: u32) {
         self.0.write(offset, value);
-    }
-
-    fn bytes(&self, _: PciAddress) -> u16 {
-        EXPRESS_BYTES
     }
 }
 
@@ -220,6 +318,6 @@ pub(crate) fn any_node() -> impl Strategy<Value = Node> {
         prop::collection::btree_map((4u16..10).prop_map(|word| word * 4), any::<u32>(), 0..6);
     (words, writable).prop_map(|(mut words, writable)| {
         words.retain(|_, value| *value != 0);
-        Node { words, writable }
+        Node { words, writable, ..Node::default() }
     })
 }

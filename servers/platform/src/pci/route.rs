@@ -4,10 +4,12 @@
 //! a table of its own, pins are rotated by the device's number and come out at the bridge's pins
 //! (PCI-to-PCI Bridge 1.2, section 9.1).
 
-use alloc::vec::Vec;
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
 
-use libd3os::service::platform::{DeviceInfo, Interrupt, Route};
+use libd3os::service::platform::{DeviceInfo, Interrupt, PciAddress, Route};
 
+use super::class;
 use super::function::{Function, Kind};
 
 /// Pins of a device.
@@ -15,16 +17,27 @@ const PINS: u8 = 4;
 /// Deepest way up: a path visits no bus twice.
 const DEEPEST: usize = 256;
 
+/// Most routes that are kept: more than any machine has.
+const MOST_ROUTES: usize = 8192;
+
+/// Segment, bus, device and pin.
+type Place = (u16, u8, u8, u8);
+
 /// Where the pins of devices on some buses lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Routes(Vec<Route>);
+pub struct Routes(BTreeMap<Place, Route>);
 
 impl Routes {
     /// Adds routes. Impossible pins and devices are left out; the first of two that contradict
     /// each other counts.
     pub fn extend(&mut self, routes: impl IntoIterator<Item = Route>) {
-        let is_sound = |route: &Route| (1..=PINS).contains(&route.pin) && route.device < 32;
-        self.0.extend(routes.into_iter().filter(is_sound));
+        for route in routes {
+            let is_sound = (1..=PINS).contains(&route.pin) && route.device < 32;
+            if is_sound && self.0.len() < MOST_ROUTES {
+                let place = (route.segment, route.bus, route.device, route.pin);
+                self.0.entry(place).or_insert(route);
+            }
+        }
     }
 
     /// Whether there are none.
@@ -39,19 +52,25 @@ impl Routes {
         self.0.len()
     }
 
+    /// Whether any pin leads to this input.
+    #[must_use]
+    pub fn lead_to(&self, gsi: u32) -> bool {
+        self.0.values().any(|route| route.gsi == gsi)
+    }
+
     /// Where the pin of a function of `functions` leads.
     #[must_use]
     pub fn find(&self, functions: &[Function], function: &Function) -> Option<&Route> {
         let mut pin = function.pin?;
         let mut at = function;
         for _ in 0..DEEPEST {
-            let bus = (at.address.segment, at.address.bus);
-            let device = at.address.device;
-            if let Some(route) = self.direct(bus, device, pin) {
+            let PciAddress { segment, bus, device, .. } = at.address;
+            if let Some(route) = self.0.get(&(segment, bus, device, pin)) {
                 return Some(route);
             }
             // A bus with a table of its own has said all that there is to say.
-            if self.0.iter().any(|route| (route.segment, route.bus) == bus) {
+            let mut of_bus = self.0.range((segment, bus, 0, 0)..=(segment, bus, u8::MAX, u8::MAX));
+            if of_bus.next().is_some() {
                 return None;
             }
             pin = (pin - 1 + device) % PINS + 1;
@@ -59,15 +78,9 @@ impl Routes {
         }
         None
     }
-
-    fn direct(&self, bus: (u16, u8), device: u8, pin: u8) -> Option<&Route> {
-        self.0.iter().find(|route| {
-            (route.segment, route.bus) == bus && route.device == device && route.pin == pin
-        })
-    }
 }
 
-/// A function as the service tells of it.
+/// A function as the service tells of it, for nobody so far.
 #[must_use]
 pub fn describe(functions: &[Function], function: &Function, routes: &Routes) -> DeviceInfo {
     let (subsystem, buses) = match function.kind {
@@ -86,10 +99,14 @@ pub fn describe(functions: &[Function], function: &Function, routes: &Routes) ->
         bars: function.bars.clone(),
         capabilities: function.capabilities.clone(),
         interrupt: interrupt(functions, function, routes),
+        words: class::name(function.class).to_string(),
+        claim: None,
     }
 }
 
-fn interrupt(functions: &[Function], function: &Function, routes: &Routes) -> Interrupt {
+/// The best way of interrupting that a function of `functions` has.
+#[must_use]
+pub fn interrupt(functions: &[Function], function: &Function, routes: &Routes) -> Interrupt {
     match (function.message_interrupt, function.pin) {
         (Interrupt::None, Some(pin)) => match routes.find(functions, function) {
             Some(route) => Interrupt::Pin { pin, gsi: route.gsi, signal: route.signal },
@@ -121,7 +138,7 @@ mod tests {
         model.put(1, 1, 0, pin(bridge(2, 2)));
         model.put(2, 6, 0, pin(device(0x1af4, 0x1000)));
         model.put(0, 4, 0, device(0x1af4, 0x1000));
-        scan(&mut model, 0, 0, 255).functions
+        scan(&mut model, 0, (0, 255), &[]).functions
     }
 
     fn found(routes: &[Route], bus: u8, device: u8) -> Option<u32> {
@@ -156,7 +173,7 @@ mod tests {
         model.put(0, 1, 0, pin(device(0x8086, 1)).capabilities(&msi));
         model.put(0, 2, 0, pin(device(0x8086, 2)));
         model.put(0, 3, 0, pin(device(0x8086, 3)));
-        let functions = scan(&mut model, 0, 0, 0).functions;
+        let functions = scan(&mut model, 0, (0, 0), &[]).functions;
         let mut routes = Routes::default();
         routes.extend([route(0, 2, 1, 18)]);
         let interrupts: Vec<_> =

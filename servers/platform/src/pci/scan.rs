@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use libd3os::service::platform::PciAddress;
 
+use super::bar::Held;
 use super::config::ConfigSpace;
 use super::function::{self, Function, Kind};
 use super::problem::{Problem, Wrong};
@@ -30,9 +31,14 @@ pub struct Tree {
     pub cut: bool,
 }
 
-/// Finds the functions on buses `first` to `last` of a segment.
-pub fn scan(space: &mut impl ConfigSpace, segment: u16, first: u8, last: u8) -> Tree {
-    let mut scan = Scan { space, segment, tree: Tree::default(), visited: [false; BUSES] };
+/// Finds the functions on buses `first` to `last` of a segment. Those that are `held` are only read.
+pub fn scan(
+    space: &mut impl ConfigSpace,
+    segment: u16,
+    (first, last): (u8, u8),
+    held: &[Held],
+) -> Tree {
+    let mut scan = Scan { space, segment, held, tree: Tree::default(), visited: [false; BUSES] };
     for root in first..=last {
         if !scan.visited[usize::from(root)] {
             scan.walk_from(root, last);
@@ -53,6 +59,7 @@ struct Bus {
 struct Scan<'a, S> {
     space: &'a mut S,
     segment: u16,
+    held: &'a [Held],
     tree: Tree,
     visited: [bool; BUSES],
 }
@@ -100,7 +107,8 @@ impl<S: ConfigSpace> Scan<'_, S> {
         }
         let problems = &mut self.tree.problems;
         let mut wrong = |wrong| problems.push(Problem { address, wrong });
-        let found = Function::read(self.space, address, identity, bus.parent, &mut wrong);
+        let held = self.held.iter().find(|held| held.address == address);
+        let found = Function::read(self.space, address, identity, bus.parent, held, &mut wrong);
         if let Kind::Bridge { secondary, subordinate } = found.kind
             // One that the firmware left alone leads nowhere: its numbers are zero.
             && (secondary, subordinate) != (0, 0)
@@ -175,7 +183,7 @@ mod tests {
         model.put(2, 5, 6, device(0x1af4, 0x1001));
         model.put(2, 5, 7, device(0, 0x1001));
         model.put(2, 6, 1, device(0x1af4, 0x1002));
-        let tree = scan(&mut model, 0, 0, 255);
+        let tree = scan(&mut model, 0, (0, 255), &[]);
         assert_eq!(addresses(&tree), ["00:00.0", "00:03.0", "01:00.0", "02:05.0", "02:05.6"]);
         assert!(tree.functions.iter().map(|f| f.parent).eq([
             None,
@@ -192,7 +200,7 @@ mod tests {
         let mut model = Model::default();
         let ghost = device(0x8086, 1);
         (0..8).for_each(|function| model.put(0, 1, function, ghost.clone()));
-        assert_eq!(addresses(&scan(&mut model, 0, 0, 255)), ["00:01.0"]);
+        assert_eq!(addresses(&scan(&mut model, 0, (0, 255), &[])), ["00:01.0"]);
     }
 
     #[test]
@@ -201,7 +209,7 @@ mod tests {
         model.put(0, 0, 0, device(0x8086, 1));
         model.put(0x80, 0, 0, bridge(0x81, 0x90));
         model.put(0x81, 0, 0, device(0x8086, 2));
-        let tree = scan(&mut model, 0, 0, 255);
+        let tree = scan(&mut model, 0, (0, 255), &[]);
         assert_eq!(addresses(&tree), ["00:00.0", "80:00.0", "81:00.0"]);
         assert_eq!(tree.functions[2].parent, Some(1));
     }
@@ -217,7 +225,7 @@ mod tests {
         model.put(1, 1, 0, bridge(1, 4));
         model.put(1, 2, 0, bridge(3, 5));
         model.put(1, 3, 0, device(0xffff, 0));
-        let tree = scan(&mut model, 0, 0, 255);
+        let tree = scan(&mut model, 0, (0, 255), &[]);
         assert_eq!(
             wrongs(&tree),
             [
@@ -234,7 +242,7 @@ mod tests {
     #[test]
     fn a_bus_that_answers_everywhere_has_an_end() {
         let mut everywhere = model::Everywhere(device(0x8086, 1).several());
-        let tree = scan(&mut everywhere, 0, 0, 255);
+        let tree = scan(&mut everywhere, 0, (0, 255), &[]);
         assert_eq!((tree.functions.len(), tree.cut), (MOST_FUNCTIONS, true));
     }
 
@@ -244,7 +252,7 @@ mod tests {
         let node = device(0x8086, 1).with(0x04, 0x0010_0507).bar(0, 0xfebc_0000, 0x2_0000);
         model.put(0, 0, 0, node);
         let before = model.clone();
-        scan(&mut model, 0, 0, 255);
+        scan(&mut model, 0, (0, 255), &[]);
         assert_eq!(model.nodes, before.nodes);
     }
 
@@ -268,7 +276,7 @@ mod tests {
         /// the right bridge above each.
         #[test]
         fn a_sound_tree_is_found_whole((mut model, expected) in trees()) {
-            let tree = scan(&mut model, 0, 0, 255);
+            let tree = scan(&mut model, 0, (0, 255), &[]);
             let found: Vec<_> = tree.functions.iter().map(|function| function.address).collect();
             prop_assert_eq!(found, expected);
             prop_assert_eq!(&tree.problems, &[]);
@@ -295,7 +303,7 @@ mod tests {
                 model.put(bus, device, function, node);
             }
             let before = model.clone();
-            let tree = scan(&mut model, 0, 0, 255);
+            let tree = scan(&mut model, 0, (0, 255), &[]);
             let mut seen: Vec<_> = tree.functions.iter().map(|f| f.address).collect();
             prop_assert!(seen.is_sorted());
             seen.dedup();
