@@ -6,6 +6,8 @@
 
 pub mod console;
 pub mod devices;
+pub mod framebuffer;
+pub mod keyboard;
 pub mod log;
 pub mod nic;
 mod page;
@@ -18,9 +20,11 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 7] = [
+pub static INTERFACES: [&InterfaceDoc; 9] = [
     &console::CONSOLE,
     &devices::DEVICES,
+    &framebuffer::FRAMEBUFFER,
+    &keyboard::KEYBOARD,
     &log::LOG,
     &nic::NIC,
     &platform::PLATFORM,
