@@ -3,6 +3,7 @@
 use spin::{Mutex, Once};
 
 use crate::call::{Bytes, CallError, Transport};
+use crate::control;
 use crate::ipc::{IpcTransport, MissingGrant};
 use crate::program;
 use crate::ring::{ProgramWindow, Services};
@@ -36,10 +37,10 @@ impl Connection {
 
 impl Transport for Connection {
     fn call(&self, method: u16, request: &[u8]) -> Result<Bytes, CallError> {
-        match self {
+        control::calling(|| match self {
             Self::Ipc(transport) => transport.call(method, request),
             Self::Ring(ring) => call_over(*ring, method, request),
-        }
+        })
     }
 }
 

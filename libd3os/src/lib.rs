@@ -14,8 +14,11 @@ pub mod abi;
 pub mod call;
 pub mod cap;
 pub mod connection;
+pub mod control;
 #[expect(unsafe_code, reason = "makes registers and memory of what init has mapped")]
 pub mod device;
+#[expect(unsafe_code, reason = "takes memory that devices reach as atomic words")]
+pub mod dma;
 #[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "hands memory to the allocator")]
 mod heap;

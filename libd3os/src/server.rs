@@ -43,11 +43,12 @@ use d3os_abi::MessageInfo;
 use crate::call::{Bytes, CallError, Caller, Reply, ReplySink, Request};
 use crate::cap;
 use crate::cap::Capability;
+use crate::control;
 use crate::ipc::{MissingGrant, REQUEST_LABEL, pack, unpack};
 use crate::observe::{Observable, Watch, is_reserved};
 use crate::program;
 use crate::ring::{Clients, ProgramWindow, TakenCall, Window};
-use crate::start::{GrantKind, RING_BELL, SIGNAL_FLAG};
+use crate::start::{GrantKind, HEARTBEAT, RING_BELL, SIGNAL_FLAG};
 use crate::sys::{self, Cptr, Received};
 
 /// Most words of a [`Message`] that are kept: as many as the longest fault message has.
@@ -235,8 +236,10 @@ impl<W: Window> Server<W> {
     fn next_of_rings(&mut self) -> Option<Incoming> {
         let clients = self.clients.as_mut()?;
         let kept = clients.window().take_kept();
-        if kept != 0 {
-            return Some(Incoming::Signals(kept));
+        if kept != 0
+            && let Some(bits) = for_the_program(kept)
+        {
+            return Some(Incoming::Signals(bits));
         }
         if self.in_a_row >= RING_CALLS_IN_A_ROW {
             return None;
@@ -275,14 +278,12 @@ impl<W: Window> Server<W> {
         if badge & SIGNAL_FLAG == 0 {
             return Some(Incoming::Message(received));
         }
-        let Some(clients) = &self.clients else {
-            return Some(Incoming::Signals(badge & !SIGNAL_FLAG));
-        };
-        if badge & RING_BELL != 0 {
+        if let Some(clients) = &self.clients
+            && badge & RING_BELL != 0
+        {
             clients.window().acknowledge();
         }
-        let others = badge & !(SIGNAL_FLAG | RING_BELL);
-        (others != 0 || badge & RING_BELL == 0).then_some(Incoming::Signals(others))
+        for_the_program(badge & !SIGNAL_FLAG).map(Incoming::Signals)
     }
 
     /// Answers whoever observes the server, at the endpoint.
@@ -329,6 +330,16 @@ enum Incoming {
     Signals(u64),
     /// A message at the endpoint.
     Message(Received),
+}
+
+/// What of these signals is for the program itself, unless nothing is. The question whether it is alive
+/// is answered here: it has come back to its event loop.
+fn for_the_program(bits: u64) -> Option<u64> {
+    if bits & HEARTBEAT != 0 {
+        control::beat();
+    }
+    let own = RING_BELL | HEARTBEAT;
+    (bits & !own != 0 || bits & own == 0).then_some(bits & !own)
 }
 
 /// Sends the answer that is kept, and waits.
@@ -596,6 +607,22 @@ mod tests {
         assert_eq!(labels, [0, 0, 0, 0, malformed, unknown]);
         let told = crate::observe::ObserveClient::new(&server.watch).counters().expect("told");
         assert_eq!((told[0].value, told[1].value), (1, 1), "requests and signals");
+    }
+
+    #[test]
+    fn whether_it_is_alive_is_answered_and_not_told() {
+        use crate::control::of_this_thread;
+        use crate::start::HEARTBEAT;
+        let inbox = VecDeque::from([
+            (SIGNAL_FLAG | HEARTBEAT, 0, Vec::new()),
+            (SIGNAL_FLAG | HEARTBEAT | 2, 0, Vec::new()),
+        ]);
+        let before = of_this_thread().read().beats;
+        let mut server = server(1);
+        with_kernel(kernel(inbox, &Trace::default()), || {
+            assert!(matches!(server.next(), Event::Signal(2)));
+        });
+        assert_eq!(of_this_thread().read().beats, before + 2);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub mod layout {
     pub const HEAP_BASE: u64 = 0x1_0000_0000;
     /// The IPC buffer, one page.
     pub const IPC_BUFFER: u64 = 0x7000_0000_0000;
+    /// The [`crate::control::Block`], behind the IPC buffer in its page.
+    pub const CONTROL: u64 = IPC_BUFFER + 0x800;
     /// The [`super::StartInfo`], read-only, as many pages as it takes.
     pub const START_INFO: u64 = 0x7000_0001_0000;
     /// Longest encoded [`super::StartInfo`], in bytes.
@@ -69,12 +71,16 @@ pub const SIGNAL_FLAG: u64 = 1 << 63;
 ///
 /// All names in one program's `waits` share one notification object, because a thread has one
 /// bound notification; each name has its own bit in the badge. Badges of signals that arrive
-/// together are or-ed, so several names may be told at once. There are 62 names at most: the bit
-/// behind them is [`RING_BELL`].
+/// together are or-ed, so several names may be told at once. There are 61 names at most: the bits
+/// behind them are [`HEARTBEAT`] and [`RING_BELL`].
 #[must_use]
 pub const fn signal_badge(index: u32) -> u64 {
-    SIGNAL_FLAG | 1 << (index % 62)
+    SIGNAL_FLAG | 1 << (index % 61)
 }
+
+/// Badge bit by which init asks whether the program is alive. [`crate::server::Server`] answers, in the
+/// program's [`crate::control::Block`], and tells the program nothing of it.
+pub const HEARTBEAT: u64 = 1 << 61;
 
 /// Badge bit that says that a peer on another core rang: something happened in one of the
 /// program's rings, or in its ring directory.
@@ -448,8 +454,8 @@ mod tests {
     }
 
     #[test]
-    fn no_name_has_the_bell_s_bit() {
-        assert!((0..200).all(|index| signal_badge(index) & RING_BELL == 0));
+    fn no_name_has_the_bit_of_the_bell_or_the_heartbeat() {
+        assert!((0..200).all(|index| signal_badge(index) & (RING_BELL | HEARTBEAT) == 0));
     }
 
     #[test]

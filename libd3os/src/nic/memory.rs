@@ -12,7 +12,9 @@ use super::layout::{
     BUFFER_BYTES, CONTROL_BYTES, Control, FRAME_BYTES, FRAME_OFFSET, RECEIVE_MOST, TRANSMIT_MOST,
     buffers_in,
 };
+use crate::region::{RegionError, Rights};
 use crate::ring::{LINE_BYTES, Line, RingError};
+use crate::shared::SharedMemory;
 
 /// Bytes of a frame that [`Buffers::head`] reads: Ethernet, the longest IPv4 header, UDP's ports.
 pub const HEAD_BYTES: usize = 80;
@@ -42,6 +44,20 @@ impl<'m> Buffers<'m> {
     pub unsafe fn new(base: NonNull<u8>, bytes: usize) -> Self {
         assert!(base.addr().get().is_multiple_of(LINE_BYTES), "memory is mapped by pages");
         Self { base, count: buffers_in(bytes, RECEIVE_MOST), memory: PhantomData }
+    }
+
+    /// The buffers of a region.
+    ///
+    /// # Errors
+    /// [`RegionError::Denied`] where it must not be read.
+    pub fn of_region(region: SharedMemory) -> Result<Buffers<'static>, RegionError> {
+        if !region.rights().contain(Rights::READ) {
+            return Err(RegionError::Denied);
+        }
+        // SAFETY: the region is mapped for as long as the program lives, readable (checked), and
+        // taken here, so that this value is the only way to it; the card's driver and its other
+        // consumers keep to the protocol, or harm their own frames.
+        Ok(unsafe { Buffers::new(region.base(), region.bytes()) })
     }
 
     /// How many there are.
@@ -143,6 +159,23 @@ impl<'m> Memory<'m> {
         let mut transmit = unsafe { Buffers::new(buffers, bytes - CONTROL_BYTES) };
         transmit.count = transmit.count.min(TRANSMIT_MOST);
         Ok(Self { control: Control::new(lines)?, transmit, receive })
+    }
+
+    /// The consumer's region, to read and write, and the driver's receive region.
+    ///
+    /// # Errors
+    /// [`RingError::Denied`] where the manifest grants fewer rights than these,
+    /// [`RingError::TooSmall`].
+    pub fn of_regions(
+        region: SharedMemory,
+        receive: SharedMemory,
+    ) -> Result<Memory<'static>, RingError> {
+        let receive = Buffers::of_region(receive).map_err(|_| RingError::Denied)?;
+        if !region.rights().contain(Rights::READ_WRITE) {
+            return Err(RingError::Denied);
+        }
+        // SAFETY: as in `Buffers::of_region`; the region is writable (checked).
+        unsafe { Memory::new(region.base(), region.bytes(), receive) }
     }
 
     /// Writes the ticket that the next call of `attach` shows.

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt::{self, Display};
 
-use super::totals::note_event;
 use super::{Count, Happening, TracePage};
 use crate::call::MAX_BYTES;
+use crate::control::note_event;
 use crate::time::{Clock, tsc};
 use crate::trace::Trace;
 
@@ -77,7 +77,8 @@ impl<E: Copy, const N: usize> Recorder<E, N> {
         counter
     }
 
-    /// Notes an event; the oldest makes room.
+    /// Notes an event; the oldest makes room. A program that is to end at this event does not return
+    /// from here.
     pub fn note(&self, event: E) {
         note_event();
         self.0.events.borrow_mut().note(Stamped { at: tsc(), event });

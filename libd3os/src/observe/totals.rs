@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::call::CallError;
+use crate::control;
 
 /// Names of the counters that every server has.
 pub mod names {
@@ -23,16 +24,11 @@ pub mod names {
 static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static RESTARTS: AtomicU64 = AtomicU64::new(0);
-static EVENTS: AtomicU64 = AtomicU64::new(0);
 
 /// Events that this program has noted since it started, over all of its recorders.
 #[must_use]
 pub fn events() -> u64 {
-    EVENTS.load(Ordering::Relaxed)
-}
-
-pub(super) fn note_event() {
-    EVENTS.fetch_add(1, Ordering::Relaxed);
+    control::events()
 }
 
 pub(crate) fn note_interrupt() {
@@ -53,7 +49,7 @@ pub(super) fn of_program() -> [(&'static str, u64); 4] {
         (names::INTERRUPTS, value(&INTERRUPTS)),
         (names::CALLS, value(&CALLS)),
         (names::RESTARTS, value(&RESTARTS)),
-        (names::EVENTS, value(&EVENTS)),
+        (names::EVENTS, events()),
     ]
 }
 
@@ -72,7 +68,7 @@ mod tests {
         note_call(&Ok(()));
         note_call::<()>(&Err(CallError::Restarted));
         note_interrupt();
-        note_event();
+        control::note_event();
         let after = [names::CALLS, names::RESTARTS, names::INTERRUPTS, names::EVENTS].map(told);
         let grown = before.into_iter().zip([2, 1, 1, 1]).map(|(count, by)| count + by);
         assert!(after.into_iter().zip(grown).all(|(after, least)| after >= least));
