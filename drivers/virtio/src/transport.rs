@@ -13,6 +13,7 @@ const STATUS: usize = 0x06;
 const HAS_CAPABILITIES: u8 = 1 << 4;
 const FIRST_CAPABILITY: usize = 0x34;
 const VENDOR_SPECIFIC: u8 = 0x09;
+const MSI_X: u8 = 0x11;
 /// More fit in no configuration space: a longer list goes round in a circle.
 const CAPABILITIES_MOST: usize = 48;
 const LAST_BAR: u8 = 5;
@@ -377,6 +378,13 @@ impl<W: Windows> Transport<W> {
     }
 }
 
+/// Whether the function has MSI-X vectors (PCI 3.0, section 6.8.2), to which its interrupts then go;
+/// one without has to be asked for the cause of each ([`Transport::take_interrupt`]).
+#[must_use]
+pub fn has_vectors(config: &[u8; CONFIG_BYTES]) -> bool {
+    places(config).any(|at| config.get(at) == Some(&MSI_X))
+}
+
 /// A capability that tells of a structure (4.1.4).
 #[derive(Clone, Copy, Debug)]
 struct Capability {
@@ -441,11 +449,16 @@ fn capability(config: &[u8; CONFIG_BYTES], kind: Kind) -> Option<Capability> {
 }
 
 fn capabilities(config: &[u8; CONFIG_BYTES]) -> impl Iterator<Item = Capability> + '_ {
+    places(config).filter_map(|at| read_capability(config.get(at..)?))
+}
+
+/// Where the capabilities are.
+fn places(config: &[u8; CONFIG_BYTES]) -> impl Iterator<Item = usize> + '_ {
     let present = config[STATUS] & HAS_CAPABILITIES != 0;
     let pointer = move |byte: u8| Some(usize::from(byte & !3)).filter(|at| *at >= 0x40);
     let first = pointer(config[FIRST_CAPABILITY]).filter(|_| present);
     let places = core::iter::successors(first, move |at| pointer(*config.get(at + 1)?));
-    places.take(CAPABILITIES_MOST).filter_map(|at| read_capability(config.get(at..)?))
+    places.take(CAPABILITIES_MOST)
 }
 
 fn read_capability(bytes: &[u8]) -> Option<Capability> {

@@ -5,7 +5,7 @@ use crate::metadata::{Metadata, Package};
 use crate::workshop::Workshop;
 
 /// Which members a member may depend on. Whoever is not listed is a program.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("d3os-abi", &[]),
     ("kernel-core", &["d3os-abi"]),
     ("kernel-x86_64", &["d3os-abi", "kernel-core"]),
@@ -18,14 +18,15 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("kernel-bench-witness", &["d3os-abi"]),
     ("libd3os-macros", &[]),
     ("libd3os", &["d3os-abi", "libd3os-macros"]),
-    // What drivers of virtio devices share.
+    // What drivers of network cards and of virtio devices share.
+    ("nic", &["libd3os"]),
     ("virtio", &["libd3os"]),
     ("boot-counter", &[]),
     ("xtask", &["libd3os"]),
 ];
 
 /// A program uses the libraries, never the kernel and never another program: it calls those.
-const PROGRAM_ALLOWED: &[&str] = &["libd3os", "virtio"];
+const PROGRAM_ALLOWED: &[&str] = &["libd3os", "nic", "virtio"];
 
 /// Compares the workspace's graph with the table.
 pub(crate) fn check(workshop: &Workshop) -> Result<Findings, TidyError> {
