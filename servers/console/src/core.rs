@@ -67,6 +67,9 @@ pub struct Console<R> {
     readers: Vec<Reader<R>>,
     type_ahead: VecDeque<u8>,
     shown: Shown,
+    /// A record was shown in the middle of a line that somebody had written, and nothing since: who
+    /// reads next may have to draw that line again.
+    is_line_broken: bool,
     journal: Journal,
 }
 
@@ -79,6 +82,7 @@ impl<R> Console<R> {
             readers: Vec::new(),
             type_ahead: VecDeque::new(),
             shown,
+            is_line_broken: false,
             journal: Journal::default(),
         }
     }
@@ -86,6 +90,7 @@ impl<R> Console<R> {
     /// A program writes.
     pub fn write(&mut self, bytes: &[u8]) {
         self.journal.note(Event::Wrote(bytes.len()));
+        self.is_line_broken = false;
         self.output.write(bytes);
     }
 
@@ -106,6 +111,10 @@ impl<R> Console<R> {
         self.journal.note(Event::Reads(caller));
         self.readers.push(Reader { caller, mode, reply });
         effects.extend(self.deliver());
+        if core::mem::take(&mut self.is_line_broken) {
+            // It had written its line and was about to read.
+            effects.extend(self.redraw());
+        }
         Ok(effects)
     }
 
@@ -199,6 +208,7 @@ impl<R> Console<R> {
             self.output.print(CLEAR_LINE);
         } else if !self.output.at_line_start() {
             self.output.print("\n");
+            self.is_line_broken = true;
         }
     }
 
@@ -324,6 +334,25 @@ mod tests {
         let effect = console.log(&[record(Level::Info, "news"), record(Level::Debug, "x")], 0);
         assert_eq!(effect, Some(Effect::Answer(10, InputEvent::Redraw)));
         assert_eq!(shown(&mut console), "d3os> ls\r\x1b[K[    0.000000] p: news\r\n");
+    }
+
+    #[test]
+    fn a_record_between_a_prompt_and_its_read_asks_for_a_redraw() {
+        let mut console = sut();
+        console.write(b"d3os> ");
+        assert_eq!(console.log(&[record(Level::Info, "news")], 0), None);
+        let effects = console.read(1, InputMode::Raw, 10);
+        assert_eq!(effects, Ok(vec![Effect::Answer(10, InputEvent::Redraw)]));
+        assert_eq!(console.read(1, InputMode::Raw, 11), Ok(vec![]), "once");
+    }
+
+    #[test]
+    fn a_broken_line_that_its_writer_went_on_with_needs_no_redraw() {
+        let mut console = sut();
+        console.write(b"half a");
+        console.log(&[record(Level::Info, "news")], 0);
+        console.write(b" line\nd3os> ");
+        assert_eq!(console.read(1, InputMode::Raw, 10), Ok(vec![]));
     }
 
     #[test]
