@@ -43,6 +43,22 @@ impl Ports {
     pub const fn base(&self) -> u16 {
         self.base
     }
+
+    /// Reads four bytes.
+    ///
+    /// # Errors
+    /// The access was refused.
+    pub fn read32(&self, offset: u16) -> Result<u32, Error> {
+        self.capability.in32(self.base.wrapping_add(offset))
+    }
+
+    /// Writes four bytes.
+    ///
+    /// # Errors
+    /// The access was refused.
+    pub fn write32(&self, offset: u16, value: u32) -> Result<(), Error> {
+        self.capability.out32(self.base.wrapping_add(offset), value)
+    }
 }
 
 impl PortAccess for Ports {

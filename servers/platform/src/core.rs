@@ -18,6 +18,7 @@ use libd3os::service::platform::{Claim, DeviceInfo, Interrupt, PciAddress, Route
 use crate::acpi::table::name;
 use crate::claim::{self, Decision, Machine};
 use crate::firmware::Firmware;
+use crate::journal::{Event, Journal};
 use crate::memory::DeviceMemory;
 use crate::pci::bar::{BARS, Held};
 use crate::pci::config::ConfigSpace;
@@ -56,6 +57,12 @@ pub trait Init {
     /// # Errors
     /// As init says.
     fn absent(&mut self, name: &str, reason: &str) -> Result<(), Self::Error>;
+
+    /// Keeps what has to be written to switch the machine off.
+    ///
+    /// # Errors
+    /// As init says.
+    fn sleep_types(&mut self, a: u8, b: u8) -> Result<(), Self::Error>;
 }
 
 /// Time.
@@ -84,8 +91,9 @@ pub struct Core<I, C, S, M> {
     wanted: Vec<WantedDevice>,
     routes: Routes,
     routes_are_known: bool,
-    /// The badge of who tells routes.
+    /// The badge of who tells what the firmware's bytecode says.
     reporter: Option<u64>,
+    journal: Journal,
 }
 
 impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
@@ -132,6 +140,7 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
             routes,
             routes_are_known,
             reporter,
+            journal: Journal::default(),
         })
     }
 
@@ -205,6 +214,7 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
         if let Some(wanted) = self.wanted.get_mut(index) {
             wanted.state = DeviceState::Ready;
         }
+        self.journal.note(Event::Given(number(index)));
     }
 
     /// Lets a device reach memory and interrupt.
@@ -239,6 +249,7 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
     fn reset(&mut self, address: PciAddress, provided: &Provided) -> Result<(), String> {
         let function = self.function(address).ok_or("the function is gone")?.clone();
         reset::quiet(&mut self.space, &function);
+        self.journal.note(Event::Quiet(address));
         let mut reset = Reset::begin(&mut self.space, &function);
         let outcome = loop {
             let now = self.clock.now();
@@ -258,7 +269,7 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
         {
             reset::restore(&mut self.space, &function, config);
         }
-        log::debug!("PCI function {address}: {}", outcome.method);
+        self.journal.note(Event::Reset(address));
         Ok(())
     }
 
@@ -270,7 +281,10 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
             self.unusable.push(format!("`{name}`, for {driver}: {reason}"));
         }
         match self.init.absent(name, reason) {
-            Ok(()) => wanted.state = DeviceState::Absent,
+            Ok(()) => {
+                wanted.state = DeviceState::Absent;
+                self.journal.note(Event::Absent(number(index)));
+            }
             Err(error) => log::error!("{name} is absent ({reason}), and init refuses: {error}"),
         }
     }
@@ -303,6 +317,7 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
         if !self.believes(caller) {
             return false;
         }
+        self.journal.note(Event::Routes(number(routes.len())));
         self.routes.extend(routes);
         if last && !core::mem::replace(&mut self.routes_are_known, true) {
             log::info!(
@@ -314,8 +329,17 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
         true
     }
 
+    /// Takes what has to be written to switch off. Whether the caller is believed.
+    pub fn report_sleep_types(&mut self, caller: u64, a: u8, b: u8) -> bool {
+        let believed = self.believes(caller);
+        if believed && let Err(error) = self.init.sleep_types(a, b) {
+            log::error!("init does not take how to switch off: {error}");
+        }
+        believed
+    }
+
     /// Whether this caller is the one who tells what the firmware's bytecode says.
-    pub fn believes(&mut self, caller: u64) -> bool {
+    fn believes(&mut self, caller: u64) -> bool {
         *self.reporter.get_or_insert(caller) == caller
     }
 }
@@ -328,9 +352,10 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
         &self.firmware
     }
 
-    /// Init, to tell it something.
-    pub const fn init(&mut self) -> &mut I {
-        &mut self.init
+    /// What the server counts and notes.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// The tables.
@@ -420,6 +445,10 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
             buses.len()
         )
     }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The functions that drivers hold, which are only read.
@@ -532,6 +561,11 @@ mod tests {
         fn absent(&mut self, name: &str, reason: &str) -> Result<(), &'static str> {
             self.0.borrow_mut().asked.push(format!("absent {name}: {reason}"));
             self.change(name, |device| device.state = DeviceState::Absent);
+            Ok(())
+        }
+
+        fn sleep_types(&mut self, a: u8, b: u8) -> Result<(), &'static str> {
+            self.0.borrow_mut().asked.push(format!("sleep types {a} and {b}"));
             Ok(())
         }
     }

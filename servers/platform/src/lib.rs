@@ -1,7 +1,9 @@
 //! The platform server, without its process: everything that a host can test.
 //!
 //! [`acpi`] reads the firmware's tables through [`memory`], [`pci`] the buses through a
-//! configuration space. The process does not exist yet; `README.md` says what it will be.
+//! configuration space; [`firmware`] is what the tables tell together, [`nodes`] what belongs together,
+//! [`describe`] all of it in words. [`claim`] decides which device is the one that the manifest wants,
+//! and [`core`] does what has to be done in which order.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -9,8 +11,10 @@ extern crate alloc;
 pub mod acpi;
 pub mod claim;
 pub mod core;
+pub mod describe;
 pub mod firmware;
 pub mod iommu;
+pub mod journal;
 pub mod memory;
 pub mod nodes;
 pub mod pages;

@@ -47,6 +47,12 @@ impl Slit {
         }
     }
 
+    /// How many domains it is about: numbers below this.
+    #[must_use]
+    pub fn domains(&self) -> u32 {
+        u32::try_from(self.domains).unwrap_or(u32::MAX)
+    }
+
     /// Distance from one domain to the memory of another: 10 is local, 255 unreachable.
     #[must_use]
     pub fn distance(&self, from: u32, to: u32) -> Option<u8> {

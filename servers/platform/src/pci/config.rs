@@ -14,6 +14,12 @@ pub const EXPRESS_BYTES: u16 = 4096;
 /// What the bus answers where there is nothing.
 pub const NOTHING: u32 = u32::MAX;
 
+/// Whether four bytes of configuration space can be at this offset.
+#[must_use]
+pub const fn is_register(offset: u16) -> bool {
+    offset < EXPRESS_BYTES && offset.is_multiple_of(4)
+}
+
 /// Access to the configuration space of every function.
 ///
 /// Offsets are multiples of four. What nobody answers reads as all ones, and a write to it does
