@@ -4,9 +4,15 @@
 use std::collections::VecDeque;
 
 use libd3os::call::CallError;
+use libd3os::device::PersistenceDomain;
 use libd3os::observe::{Count, Happening};
 use libd3os::service::console::{ConsoleError, InputEvent};
+use libd3os::service::devices::DeviceState;
 use libd3os::service::log::{Level, LogPage, LogRecord};
+use libd3os::service::platform::{
+    Bar, BarSpace, Claim, DeviceInfo, Interrupt, MemoryInfo, MemoryKind, NodeInfo, PciAddress,
+    PersistentRange, TableInfo,
+};
 use libd3os::service::supervisor::{
     CapabilityInfo, CoreState, CoreStatus, Exit, FaultKind, FaultReport, MemoryReport, ProgramId,
     ProgramState, ProgramStatus, RunMode, ServiceStatus, SupervisorError, SystemInfo,
@@ -36,6 +42,8 @@ pub(crate) struct Fake {
     pub(crate) deaf: bool,
     /// The memory that its cores share: with none it has one core.
     pub(crate) pool_bytes: u64,
+    /// Whether its image has no platform server.
+    pub(crate) no_platform: bool,
 }
 
 impl Default for Fake {
@@ -55,6 +63,7 @@ impl Default for Fake {
             log_start: 0,
             deaf: false,
             pool_bytes: 0,
+            no_platform: false,
         }
     }
 }
@@ -205,12 +214,16 @@ impl System for Fake {
             restarts: 1,
             uptime_us: 3_000_000,
         };
-        Ok(vec![
+        let mut services = vec![
             service("log", "init", ProgramState::Running),
             service("supervisor", "init", ProgramState::Running),
             service("uart", "uart", ProgramState::Faulted),
             service("mystery", "stranger", ProgramState::Running),
-        ])
+        ];
+        if !self.no_platform {
+            services.insert(3, service("platform", "platform", ProgramState::Running));
+        }
+        Ok(services)
     }
 
     fn counters(&mut self, service: &str) -> Result<Vec<Count>, SystemError> {
@@ -291,6 +304,63 @@ impl System for Fake {
         Ok(LogPage { records, next, lost: start - from })
     }
 
+    fn tables(&mut self) -> Result<Vec<TableInfo>, SystemError> {
+        let table = |name: &str, address, bytes, maker: &str, problem: Option<&str>| TableInfo {
+            name: name.into(),
+            address,
+            bytes,
+            revision: 1,
+            maker: maker.into(),
+            problem: problem.map(Into::into),
+        };
+        Ok(vec![
+            table("HPET", 0x1ffe_2000, 20, "BOCHS BXPC", None),
+            table("SRAT", 0x1ffe_3000, 400, "BOCHS \x1b[2JXPC", Some("its checksum is wrong")),
+        ])
+    }
+
+    fn table_bytes(&mut self, table: u32) -> Result<Vec<u8>, SystemError> {
+        assert_eq!(table, 0, "the other one is damaged");
+        Ok(b"HPET".iter().copied().chain(0..16).collect())
+    }
+
+    fn table_words(&mut self, table: u32) -> Result<Vec<String>, SystemError> {
+        let words = ["registers at 0xfed00000", "its checksum is wrong"];
+        Ok(vec![words[table as usize].into()])
+    }
+
+    fn devices(&mut self) -> Result<Vec<DeviceInfo>, SystemError> {
+        Ok(functions())
+    }
+
+    fn nodes(&mut self) -> Result<Vec<NodeInfo>, SystemError> {
+        let memory =
+            |start, megabytes: u64, kind| MemoryInfo { start, bytes: megabytes << 20, kind };
+        let node =
+            |node, processors, memory, distances| NodeInfo { node, processors, memory, distances };
+        let ram = |start| memory(start, 256, MemoryKind::Ram);
+        let persistent = memory(1 << 32, 64, MemoryKind::Persistent);
+        Ok(vec![
+            node(0, vec![(0, 1)], vec![ram(0)], vec![(0, 10), (1, 21)]),
+            node(1, vec![(2, 2), (4, 4)], vec![ram(256 << 20), persistent], vec![(0, 21), (1, 10)]),
+        ])
+    }
+
+    fn persistent(&mut self) -> Result<Vec<PersistentRange>, SystemError> {
+        Ok(vec![PersistentRange {
+            index: 2,
+            start: 1 << 32,
+            bytes: 64 << 20,
+            node: Some(1),
+            unarmed: true,
+            domain: Some(PersistenceDomain::MemoryControllers),
+        }])
+    }
+
+    fn problems(&mut self) -> Result<Vec<String>, SystemError> {
+        Ok(vec!["the ACPI table SRAT at 0x1ffe3000: its checksum is wrong".into()])
+    }
+
     fn power_off(&mut self, status: u8) -> Result<(), SystemError> {
         self.done.push(format!("power off {status}"));
         Ok(())
@@ -300,4 +370,52 @@ impl System for Fake {
         self.done.push("reboot".into());
         Ok(())
     }
+}
+
+/// A machine with a bridge, a card behind it that is driven, and a disk controller that is not.
+fn functions() -> Vec<DeviceInfo> {
+    let function = |bus, device, function, words: &str, vendor, id| DeviceInfo {
+        address: PciAddress { segment: 0, bus, device, function },
+        vendor,
+        device: id,
+        revision: 0,
+        class: [0; 3],
+        subsystem: None,
+        buses: None,
+        bars: Vec::new(),
+        capabilities: Vec::new(),
+        interrupt: Interrupt::None,
+        words: words.into(),
+        claim: None,
+    };
+    let memory = |wide| BarSpace::Memory { wide, prefetchable: wide };
+    let bar = |index, space, address, size| Bar { index, space, address, size };
+    let claim =
+        |name: &str| Claim { name: name.into(), driver: name.into(), state: DeviceState::Ready };
+    vec![
+        function(0, 0, 0, "host bridge", 0x8086, 0x29c0),
+        DeviceInfo {
+            buses: Some((1, 1)),
+            capabilities: vec![(0x10, 0x54), (0x05, 0x48)],
+            interrupt: Interrupt::Msi { vectors: 1 },
+            ..function(0, 2, 0, "PCI bridge", 0x1b36, 0x000c)
+        },
+        DeviceInfo {
+            revision: 2,
+            subsystem: Some((0x1af4, 0x1100)),
+            bars: vec![bar(4, BarSpace::Ports, 0xc080, 32), bar(5, memory(false), 0, 0x1000)],
+            interrupt: Interrupt::Unrouted { pin: 1 },
+            ..function(0, 0x1f, 2, "SATA controller", 0x8086, 0x2922)
+        },
+        DeviceInfo {
+            bars: vec![
+                bar(0, memory(false), 0xfeb8_0000, 0x2_0000),
+                bar(3, memory(true), 0xfebd_0000, 0),
+            ],
+            capabilities: vec![(0x11, 0xa0), (0x20, 0xe0)],
+            interrupt: Interrupt::MsiX { vectors: 5, bar: 3, offset: 0 },
+            claim: Some(claim("e1000e")),
+            ..function(1, 0, 0, "Ethernet controller", 0x8086, 0x10d3)
+        },
+    ]
 }

@@ -14,6 +14,9 @@ use libd3os::observe::{Count, Happening, ObserveClient};
 use libd3os::service::Page;
 use libd3os::service::console::{ConsoleClient, ConsoleError, InputEvent, InputMode};
 use libd3os::service::log::{LogClient, LogError, LogPage};
+use libd3os::service::platform::{
+    DeviceInfo, NodeInfo, PersistentRange, PlatformClient, PlatformError, TableInfo,
+};
 use libd3os::service::supervisor::{
     CapabilityInfo, CoreStatus, Exit, MemoryReport, ProgramId, ProgramStatus, RunMode,
     ServiceStatus, SupervisorClient, SupervisorError, SystemInfo,
@@ -69,6 +72,20 @@ pub trait System {
     fn info(&mut self) -> Result<SystemInfo, SystemError>;
     /// A part of the log.
     fn log(&mut self, from: u64) -> Result<LogPage, SystemError>;
+    /// The firmware's tables.
+    fn tables(&mut self) -> Result<Vec<TableInfo>, SystemError>;
+    /// All bytes of a table, by its place in the list.
+    fn table_bytes(&mut self, table: u32) -> Result<Vec<u8>, SystemError>;
+    /// What a table says, in words.
+    fn table_words(&mut self, table: u32) -> Result<Vec<String>, SystemError>;
+    /// The PCI functions.
+    fn devices(&mut self) -> Result<Vec<DeviceInfo>, SystemError>;
+    /// The nodes.
+    fn nodes(&mut self) -> Result<Vec<NodeInfo>, SystemError>;
+    /// Ranges of persistent memory.
+    fn persistent(&mut self) -> Result<Vec<PersistentRange>, SystemError>;
+    /// What is wrong with the machine's tables and devices, in words.
+    fn problems(&mut self) -> Result<Vec<String>, SystemError>;
     /// Switches the machine off; `status` is for whoever runs an emulated machine.
     fn power_off(&mut self, status: u8) -> Result<(), SystemError>;
     /// Starts the machine again.
@@ -100,6 +117,8 @@ pub enum SystemError {
     Console(ConsoleError),
     /// The log refused.
     Log(LogError),
+    /// The platform server refused.
+    Platform(PlatformError),
     /// A server could not be observed.
     Observed {
         /// The service that it serves.
@@ -107,7 +126,7 @@ pub enum SystemError {
         /// What happened to the call.
         error: CallError,
     },
-    /// The shell may not call this service, and so not observe it.
+    /// The shell may not call this service.
     NotGranted {
         /// The service.
         service: String,
@@ -126,9 +145,10 @@ impl fmt::Display for SystemError {
             Self::Supervisor(error) => error.fmt(f),
             Self::Console(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
+            Self::Platform(error) => error.fmt(f),
             Self::Observed { service, error } => write!(f, "observing `{service}`: {error}"),
             Self::NotGranted { service } => {
-                write!(f, "the shell may not call `{service}`, and so not observe it")
+                write!(f, "the shell may not call `{service}`")
             }
             Self::EndlessList { service } => write!(f, "`{service}` sent a list without an end"),
         }
@@ -160,6 +180,15 @@ impl From<Error<LogError>> for SystemError {
         match error {
             Error::Call(error) => Self::Call { service: "log", error },
             Error::Service(error) => Self::Log(error),
+        }
+    }
+}
+
+impl From<Error<PlatformError>> for SystemError {
+    fn from(error: Error<PlatformError>) -> Self {
+        match error {
+            Error::Call(error) => Self::Call { service: "platform", error },
+            Error::Service(error) => Self::Platform(error),
         }
     }
 }
@@ -226,6 +255,11 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
         ask(&ObserveClient::new(way))
             .map_err(|error| SystemError::Observed { service: service.to_string(), error })
     }
+
+    fn platform(&self) -> Result<PlatformClient<W::Transport>, SystemError> {
+        let way = self.ways.to("platform").map(PlatformClient::new);
+        way.ok_or_else(|| SystemError::NotGranted { service: "platform".to_string() })
+    }
 }
 
 impl<C, S, L, W> System for Services<C, S, L, W>
@@ -251,7 +285,7 @@ where
     }
 
     fn programs(&mut self) -> Result<Vec<ProgramStatus>, SystemError> {
-        all_pages(|from| self.supervisor.programs(from))
+        all_pages("supervisor", |from| self.supervisor.programs(from))
     }
 
     fn spawn(
@@ -273,15 +307,15 @@ where
     }
 
     fn capabilities(&mut self, name: &str) -> Result<Vec<CapabilityInfo>, SystemError> {
-        all_pages(|from| self.supervisor.capabilities(name.to_string(), from))
+        all_pages("supervisor", |from| self.supervisor.capabilities(name.to_string(), from))
     }
 
     fn memory(&mut self) -> Result<Vec<MemoryReport>, SystemError> {
-        all_pages(|from| self.supervisor.memory(from))
+        all_pages("supervisor", |from| self.supervisor.memory(from))
     }
 
     fn services(&mut self) -> Result<Vec<ServiceStatus>, SystemError> {
-        all_pages(|from| self.supervisor.services(from))
+        all_pages("supervisor", |from| self.supervisor.services(from))
     }
 
     fn counters(&mut self, service: &str) -> Result<Vec<Count>, SystemError> {
@@ -294,7 +328,7 @@ where
     }
 
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {
-        all_pages(|from| self.supervisor.cores(from))
+        all_pages("supervisor", |from| self.supervisor.cores(from))
     }
 
     fn stop_core(&mut self, core: u32) -> Result<(), SystemError> {
@@ -311,6 +345,50 @@ where
 
     fn log(&mut self, from: u64) -> Result<LogPage, SystemError> {
         Ok(self.log.read(from)?)
+    }
+
+    fn tables(&mut self) -> Result<Vec<TableInfo>, SystemError> {
+        let platform = self.platform()?;
+        all_pages("platform", |from| platform.tables(from))
+    }
+
+    fn table_bytes(&mut self, table: u32) -> Result<Vec<u8>, SystemError> {
+        let platform = self.platform()?;
+        let mut bytes = Vec::new();
+        loop {
+            let offset = u32::try_from(bytes.len());
+            let offset = offset.map_err(|_| SystemError::EndlessList { service: "platform" })?;
+            let part = platform.table_bytes(table, offset)?;
+            if part.is_empty() {
+                return Ok(bytes);
+            }
+            bytes.extend(part);
+        }
+    }
+
+    fn table_words(&mut self, table: u32) -> Result<Vec<String>, SystemError> {
+        let platform = self.platform()?;
+        all_pages("platform", |from| platform.table_words(table, from))
+    }
+
+    fn devices(&mut self) -> Result<Vec<DeviceInfo>, SystemError> {
+        let platform = self.platform()?;
+        all_pages("platform", |from| platform.devices(from))
+    }
+
+    fn nodes(&mut self) -> Result<Vec<NodeInfo>, SystemError> {
+        let platform = self.platform()?;
+        all_pages("platform", |from| platform.nodes(from))
+    }
+
+    fn persistent(&mut self) -> Result<Vec<PersistentRange>, SystemError> {
+        let platform = self.platform()?;
+        all_pages("platform", |from| platform.persistent(from))
+    }
+
+    fn problems(&mut self) -> Result<Vec<String>, SystemError> {
+        let platform = self.platform()?;
+        all_pages("platform", |from| platform.problems(from))
     }
 
     fn power_off(&mut self, status: u8) -> Result<(), SystemError> {
@@ -335,9 +413,13 @@ fn insist<T, E>(pause: fn(), mut call: impl FnMut() -> Result<T, Error<E>>) -> R
 }
 
 /// Collects a list that comes in parts.
-fn all_pages<T>(
-    mut fetch: impl FnMut(u32) -> Result<Page<T>, Error<SupervisorError>>,
-) -> Result<Vec<T>, SystemError> {
+fn all_pages<T, E>(
+    service: &'static str,
+    mut fetch: impl FnMut(u32) -> Result<Page<T>, Error<E>>,
+) -> Result<Vec<T>, SystemError>
+where
+    SystemError: From<Error<E>>,
+{
     let mut items = Vec::new();
     let mut from = 0;
     loop {
@@ -346,7 +428,7 @@ fn all_pages<T>(
         match page.next {
             None => return Ok(items),
             Some(next) if next > from => from = next,
-            Some(_) => return Err(SystemError::EndlessList { service: "supervisor" }),
+            Some(_) => return Err(SystemError::EndlessList { service }),
         }
     }
 }
@@ -372,16 +454,20 @@ mod tests {
 
     #[test]
     fn lists_are_collected_over_pages() {
-        let fetch = |from: u32| {
+        let fetch = |from: u32| -> Result<_, Error<SupervisorError>> {
             Ok(Page { items: vec![from, from + 1], next: (from < 4).then_some(from + 2) })
         };
-        assert_eq!(all_pages(fetch), Ok(vec![0, 1, 2, 3, 4, 5]));
+        assert_eq!(all_pages("supervisor", fetch), Ok(vec![0, 1, 2, 3, 4, 5]));
     }
 
     #[test]
     fn a_list_that_does_not_advance_is_refused() {
-        let stuck = |_| Ok(Page { items: vec![1], next: Some(0) });
-        assert_eq!(all_pages(stuck), Err(SystemError::EndlessList { service: "supervisor" }));
+        let stuck =
+            |_| -> Result<_, Error<SupervisorError>> { Ok(Page { items: vec![1], next: Some(0) }) };
+        assert_eq!(
+            all_pages("supervisor", stuck),
+            Err(SystemError::EndlessList { service: "supervisor" })
+        );
     }
 
     #[test]

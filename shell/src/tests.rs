@@ -126,11 +126,12 @@ SERVICE     PROGRAM   CORE  STATE     UP  RESTARTS
 log         init         0  running  3 s         1
 supervisor  init         0  running  3 s         1
 uart        uart         0  faulted              1
+platform    platform     0  running  3 s         1
 mystery     stranger     0  running  3 s         1"
     );
     let listed = |name: &str| table.lines().any(|line| line.split(' ').next() == Some(name));
     let interfaces = libd3os::service::INTERFACES.iter().filter(|i| listed(i.name));
-    assert_eq!(interfaces.clone().count(), 3);
+    assert_eq!(interfaces.clone().count(), 4);
     for interface in interfaces {
         for operation in interface.operations {
             assert!(operations.contains(&format!("\n  {} ", operation.name)), "{operations}");
@@ -175,7 +176,7 @@ EVENT       TIME  LATEST
     assert_eq!(output("trace log").lines().count(), 3 + 1 + 1 + 16);
     assert_eq!(
         complaint("trace mystery"),
-        "trace: the shell may not call `mystery`, and so not observe it\n  \
+        "trace: the shell may not call `mystery`\n  \
          its manifest entry names the services under `calls`\n"
     );
     assert_eq!(
@@ -466,4 +467,96 @@ fn the_terminals_width_is_used() {
     let (text, _) = conversation(&format!("\x1b[24;30R{}\x03poweroff\r", "x".repeat(40)));
     assert!(text.contains("\x1b[K"), "{text:?}");
     assert!(text.contains("<x"), "{text:?}");
+}
+
+#[test]
+fn lspci_lists_functions_and_drivers() {
+    assert_eq!(
+        output("lspci"),
+        "\
+ADDRESS  DEVICE               ID         DRIVER  STATE
+00:00.0  host bridge          8086:29c0
+00:02.0  PCI bridge           1b36:000c
+00:1f.2  SATA controller      8086:2922
+01:00.0  Ethernet controller  8086:10d3  e1000e  ready
+"
+    );
+    assert_eq!(
+        output("lspci -v"),
+        "\
+00:00.0 host bridge: 8086:29c0
+        Interrupt: none
+00:02.0 PCI bridge: 1b36:000c
+        Buses behind it: 01 to 01
+        Capabilities: [54] PCI Express, [48] MSI
+        Interrupt: MSI, 1 vectors
+00:1f.2 SATA controller: 8086:2922 (rev 02)
+        Subsystem: 1af4:1100
+        Region 4: Ports at 0xc080 [size=32]
+        Region 5: Memory at 0x0 (32-bit, non-prefetchable), not placed [size=4K]
+        Interrupt: pin A, of which nobody says where it leads
+01:00.0 Ethernet controller: 8086:10d3, driven by e1000e: ready
+        Region 0: Memory at 0xfeb80000 (32-bit, non-prefetchable) [size=128K]
+        Region 3: Memory at 0xfebd0000 (64-bit, prefetchable) [size=?]
+        Capabilities: [a0] MSI-X, [e0] number 0x20
+        Interrupt: MSI-X, 5 vectors, table in region 3 at 0x0
+"
+    );
+}
+
+#[test]
+fn acpi_lists_tables_and_shows_one() {
+    assert_eq!(
+        output("acpi"),
+        "\
+TABLE     ADDRESS  BYTES  REV  MAKER          STATE
+HPET   0x1ffe2000     20    1  BOCHS BXPC     sound
+SRAT   0x1ffe3000    400    1  BOCHS  [2JXPC  its checksum is wrong
+
+Problems
+  the ACPI table SRAT at 0x1ffe3000: its checksum is wrong
+"
+    );
+    assert_eq!(
+        output("acpi hpet"),
+        "\
+HPET at 0x1ffe2000, 20 bytes
+  registers at 0xfed00000
+000000  48 50 45 54 00 01 02 03 04 05 06 07 08 09 0a 0b  HPET............
+000010  0c 0d 0e 0f                                      ....
+"
+    );
+    assert_eq!(output("acpi SRAT"), "SRAT at 0x1ffe3000, 400 bytes\n  its checksum is wrong\n");
+    assert_eq!(
+        complaint("acpi HPTE"),
+        "acpi: there is no ACPI table `HPTE`\n  did you mean `HPET`? `acpi` lists the tables\n"
+    );
+}
+
+#[test]
+fn numa_shows_nodes_distances_and_persistent_memory() {
+    assert_eq!(
+        output("numa"),
+        "\
+NODE  PROCESSORS         FROM     SIZE  MEMORY
+   0  0-1                 0x0  256 MiB  RAM
+   1  2,4          0x10000000  256 MiB  RAM
+                  0x100000000   64 MiB  persistent
+
+DISTANCE     0     1
+       0    10    21
+       1    21    10
+
+PERSISTENT         FROM    SIZE  NODE  STATE      SAFE WHEN POWER FAILS
+         2  0x100000000  64 MiB     1  not armed  what has reached the memory controllers
+"
+    );
+}
+
+#[test]
+fn a_machine_whose_platform_server_does_not_run_says_so() {
+    let mut fake = Fake { no_platform: true, ..Fake::default() };
+    let (text, outcome) = run_on(&mut fake, Mode::Script, "lspci");
+    assert_eq!(outcome, Outcome::Failure);
+    assert!(text.starts_with("lspci: there is no service `platform` in this image"), "{text}");
 }

@@ -37,6 +37,13 @@ pub enum CommandError {
         /// The nearest that exists.
         nearest: Option<String>,
     },
+    /// No table of the firmware's has this name.
+    NoSuchTable {
+        /// What was asked for.
+        name: String,
+        /// The nearest that exists.
+        nearest: Option<String>,
+    },
     /// The program behind a service does not run.
     NotServed {
         /// The program.
@@ -75,6 +82,7 @@ impl fmt::Display for CommandError {
             Self::NoSuchService { name, .. } => {
                 write!(f, "there is no service `{name}` in this image")
             }
+            Self::NoSuchTable { name, .. } => write!(f, "there is no ACPI table `{name}`"),
             Self::NotServed { program, state } => {
                 write!(f, "`{program}` does not run: it is {state}")
             }
@@ -95,6 +103,9 @@ impl CommandError {
             Self::System(error) => system_hint(error, session),
             Self::NoSuchService { nearest, .. } => {
                 Some(meant(nearest.as_deref(), "`svc` lists the services"))
+            }
+            Self::NoSuchTable { nearest, .. } => {
+                Some(meant(nearest.as_deref(), "`acpi` lists the tables"))
             }
             Self::NotServed { program, .. } => {
                 Some(format!("`run {program}` starts it, `ps` shows how the programs are doing"))
@@ -136,7 +147,8 @@ fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String>
         SystemError::Call { .. } | SystemError::Observed { .. } => {
             Some("try again; `svc` shows how the services are doing".to_string())
         }
-        SystemError::Console(_) | SystemError::Log(_) | SystemError::EndlessList { .. } => None,
+        SystemError::Console(_) | SystemError::Log(_) => None,
+        SystemError::Platform(_) | SystemError::EndlessList { .. } => None,
     }
 }
 

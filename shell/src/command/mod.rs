@@ -3,6 +3,7 @@
 //! A [`Command`] is declared once. `help`, usage lines, argument checking and tab completion are
 //! made from that declaration; `run` is only called with arguments that fit it.
 
+mod acpi;
 pub mod arguments;
 mod caps;
 mod clear;
@@ -13,7 +14,9 @@ mod fault;
 mod help;
 mod kill;
 mod log;
+mod lspci;
 mod mem;
+mod numa;
 mod poweroff;
 mod ps;
 mod reboot;
@@ -34,7 +37,7 @@ pub use error::CommandError;
 pub use help::explain;
 
 /// Every command, in the order in which `help` shows them.
-pub static COMMANDS: [&Command; 17] = [
+pub static COMMANDS: [&Command; 20] = [
     &help::HELP,
     &ps::PS,
     &mem::MEM,
@@ -47,6 +50,9 @@ pub static COMMANDS: [&Command; 17] = [
     &fault::FAULT,
     &uptime::UPTIME,
     &cores::CORES,
+    &lspci::LSPCI,
+    &acpi::ACPI,
+    &numa::NUMA,
     &echo::ECHO,
     &clear::CLEAR,
     &version::VERSION,
@@ -145,6 +151,9 @@ mod tests {
                 "fault [--core N] KIND",
                 "uptime",
                 "cores [ACTION] [CORE]",
+                "lspci [-v]",
+                "acpi [NAME]",
+                "numa",
                 "echo [TEXT…]",
                 "clear",
                 "version",
