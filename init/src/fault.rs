@@ -54,6 +54,13 @@ pub fn report(
     FaultReport { program: program.to_string(), kind, address, ip, symbol: symbol(ip), detail }
 }
 
+/// The event at which a program ended itself as it was told (`last`), if that is what this fault is: it
+/// does so by an illegal instruction, having counted that event.
+#[must_use]
+pub fn ordered_end(kind: FaultKind, last: Option<u64>, events: u64) -> Option<u64> {
+    last.filter(|last| kind == FaultKind::IllegalInstruction && events > *last)
+}
+
 type Decoded = (FaultKind, u64, u64, String);
 
 fn vm_fault(ip: u64, address: u64, instruction: bool, code: u64, stack: &Range<u64>) -> Decoded {
@@ -149,6 +156,15 @@ mod tests {
         let report = report("p", 2, &words, &STACK, |ip| Some(format!("f+{ip:#x}")));
         assert_eq!((report.kind, report.ip), (FaultKind::UnknownSyscall, 0x40_1002));
         assert_eq!((&*report.detail, report.symbol.as_deref()), ("number -77", Some("f+0x401002")));
+    }
+
+    #[test]
+    fn an_end_that_was_ordered_is_no_fault() {
+        let illegal = FaultKind::IllegalInstruction;
+        assert_eq!(ordered_end(illegal, Some(7), 8), Some(7));
+        assert_eq!(ordered_end(illegal, Some(7), 7), None, "it has not come so far");
+        assert_eq!(ordered_end(illegal, None, 8), None);
+        assert_eq!(ordered_end(FaultKind::BadAddress, Some(7), 8), None);
     }
 
     proptest! {

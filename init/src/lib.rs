@@ -20,6 +20,7 @@ pub mod machine;
 pub mod memory;
 pub mod message;
 pub mod own;
+pub mod pulse;
 pub mod rings;
 pub mod service;
 pub mod supervise;

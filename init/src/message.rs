@@ -96,6 +96,8 @@ pub enum Command {
     Start(Start),
     /// End a program.
     Kill(ProgramNumber, Absence),
+    /// Let a program end itself when it has noted so many more events in its trace.
+    EndAfter(ProgramNumber, u32),
     /// A change of a program's rings.
     Rings(RingChange),
     /// The answer to a call that was passed on.
@@ -155,6 +157,10 @@ pub enum Report {
     NotStarted(ProgramNumber, u32, StartFailure),
     /// A program's thread did something that it may not, and stands still.
     Fault(ProgramNumber, u32, FaultReport),
+    /// A program ended itself at this event, as it was told.
+    KilledAt(ProgramNumber, u32, u64),
+    /// A program has not answered for so many microseconds whether it is alive.
+    Unresponsive(ProgramNumber, u32, u64),
     /// A program's call, to be answered by [`Command::Answer`].
     Call {
         /// Names the call in the answer.

@@ -339,6 +339,21 @@ impl<W> Supervisor<W> {
         self.ended(number, Exit::Faulted(report), now_us)
     }
 
+    /// The program ended at this event of its trace, where someone wanted it to.
+    pub fn killed_at(&mut self, number: ProgramNumber, event: u64, now_us: u64) -> Vec<Action<W>> {
+        self.ended(number, Exit::KilledAt(event), now_us)
+    }
+
+    /// The program has not answered for so long whether it is alive.
+    pub fn unresponsive(
+        &mut self,
+        number: ProgramNumber,
+        silent_us: u64,
+        now_us: u64,
+    ) -> Vec<Action<W>> {
+        self.ended(number, Exit::Unresponsive(silent_us), now_us)
+    }
+
     /// Someone wants the program to end.
     ///
     /// # Errors
@@ -450,8 +465,8 @@ impl<W> Program<W> {
     ) -> Vec<Action<W>> {
         let failed = match exit {
             Exit::Code(code) => *code != 0,
-            Exit::Faulted(_) | Exit::NotStarted(_) => true,
-            Exit::Killed | Exit::Interrupted | Exit::CoreStopped(_) => false,
+            Exit::Faulted(_) | Exit::NotStarted(_) | Exit::Unresponsive(_) => true,
+            Exit::Killed | Exit::KilledAt(_) | Exit::Interrupted | Exit::CoreStopped(_) => false,
         };
         self.count_failure(failed, now_us);
         self.last_exit = Some(exit.clone());
@@ -502,6 +517,10 @@ pub fn describe(exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => format!("ended with code {code}"),
         Exit::Killed => "was killed".to_string(),
+        Exit::KilledAt(event) => format!("was killed at event {event} of its trace"),
+        Exit::Unresponsive(silent_us) => {
+            format!("did not answer for {} ms and was ended", silent_us / 1000)
+        }
         Exit::Interrupted => "was interrupted".to_string(),
         Exit::Faulted(report) => describe_fault(report),
         Exit::NotStarted(failure) => format!("cannot be started: {failure}"),
@@ -644,6 +663,49 @@ mod tests {
     }
 
     #[test]
+    fn whatever_it_fails_of_a_program_is_given_up_in_words() {
+        let failures: [fn(&mut Sut, u64) -> Vec<Action<u32>>; 3] = [
+            |sut, now| sut.exited(number(UART), 3, now),
+            |sut, now| sut.faulted(number(UART), report(), now),
+            |sut, now| sut.unresponsive(number(UART), 4_000_000, now),
+        ];
+        let words = ["ended with code 3", "died: null", "did not answer for 4000 ms and was ended"];
+        for (fail, words) in failures.into_iter().zip(words) {
+            let mut sut = sut();
+            run(&mut sut, UART, RunMode::Background);
+            for _ in 0..MOST_FAILURES {
+                let actions = fail(&mut sut, 0);
+                assert!(
+                    matches!(&actions[1], Action::Notice(_, Level::Error, text) if text.contains("; starts again in "))
+                );
+                let due = sut.next_due_us().expect("a pause");
+                assert_eq!(sut.tick(due), [Action::Start(number(UART))]);
+                sut.started(number(UART), 0);
+            }
+            let [Action::Destroy(_), Action::Notice(_, Level::Error, text), Action::Advise(_)] =
+                &fail(&mut sut, 0)[..]
+            else {
+                panic!("not given up")
+            };
+            assert!(text.starts_with(words), "{text}");
+            assert!(text.ends_with("; it failed 9 times in a row and is given up"), "{text}");
+        }
+    }
+
+    #[test]
+    fn killing_is_no_failure_however_often_and_where() {
+        let mut sut = sut();
+        run(&mut sut, UART, RunMode::Background);
+        for event in 0..100 {
+            let text = format!("was killed at event {event} of its trace; starts again in 10 ms");
+            let notice = Action::Notice(number(UART), Level::Info, text);
+            assert_eq!(sut.killed_at(number(UART), event, 0)[1], notice);
+            assert_eq!(sut.tick(FIRST_PAUSE_US), [Action::Start(number(UART))]);
+            sut.started(number(UART), 0);
+        }
+    }
+
+    #[test]
     fn a_long_run_forgives_failures() {
         let mut sut = sut();
         run(&mut sut, UART, RunMode::Background);
@@ -662,17 +724,22 @@ mod tests {
             Exit::Code(0),
             Exit::Code(1),
             Exit::Killed,
+            Exit::KilledAt(5),
             Exit::Interrupted,
             Exit::Faulted(report()),
+            Exit::Unresponsive(4_000_000),
             Exit::CoreStopped(1),
         ];
         let restarted = |policy| {
             let program = Program::<u32>::new(String::new(), policy);
             ends.clone().map(|exit| program.restarts_after(&exit))
         };
-        assert_eq!(restarted(RestartPolicy::Always), [true; 6]);
-        assert_eq!(restarted(RestartPolicy::OnFailure), [false, true, true, false, true, true]);
-        assert_eq!(restarted(RestartPolicy::Never), [false; 6]);
+        assert_eq!(restarted(RestartPolicy::Always), [true; 8]);
+        assert_eq!(
+            restarted(RestartPolicy::OnFailure),
+            [false, true, true, true, false, true, true, true]
+        );
+        assert_eq!(restarted(RestartPolicy::Never), [false; 8]);
     }
 
     #[test]
@@ -762,7 +829,7 @@ mod tests {
         /// Whatever happens: every waiter is answered or forgotten exactly once or still waits for
         /// a live program, and starts and destroys of a program alternate.
         #[test]
-        fn no_waiter_is_lost(steps in prop::collection::vec((0usize..3, 0u8..7), 0..120)) {
+        fn no_waiter_is_lost(steps in prop::collection::vec((0usize..3, 0u8..9), 0..120)) {
             let mut sut = sut();
             let mut live = [false; 3];
             let (mut asked, mut settled) = (0u32, 0usize);
@@ -777,6 +844,8 @@ mod tests {
                     3 => sut.kill(&name, now).unwrap_or_default(),
                     4 => sut.interrupt(now),
                     5 => sut.tick(now),
+                    6 => sut.killed_at(number(index), 1, now),
+                    7 => sut.unresponsive(number(index), 1, now),
                     _ => {
                         let run = sut.programs[index].run;
                         let answer = sut.wait(run, number(SHELL), asked);

@@ -170,9 +170,17 @@ impl System {
             }
             Report::Fault(program, serial, report) => {
                 if self.is_current(core, program, serial) {
-                    let now_us = self.site.platform.now_us();
-                    let actions = self.supervisor.faulted(program, report, now_us);
-                    self.carry_out(actions);
+                    self.faulted(program, report);
+                }
+            }
+            Report::KilledAt(program, serial, event) => {
+                if self.is_current(core, program, serial) {
+                    self.killed_at(program, event);
+                }
+            }
+            Report::Unresponsive(program, serial, silent_us) => {
+                if self.is_current(core, program, serial) {
+                    self.unresponsive(program, silent_us);
                 }
             }
             Report::Call { token, program, interface, method, bytes } => {

@@ -18,6 +18,7 @@ use libd3os::server::{Event, Message, Server};
 use libd3os::service::log::Level;
 
 use super::board::{Board, InitLink, LinkEnd, Post, bell_of, take_line};
+use super::control::Death;
 use super::kernel::THREAD;
 use super::memory::Memory;
 use super::opening::Opening;
@@ -150,6 +151,10 @@ impl Hand {
                 }
                 self.complain(destroyed);
             }
+            Command::EndAfter(program, more) => {
+                let ordered = self.site.end_after(program, more);
+                self.complain(ordered);
+            }
             Command::Rings(change) => {
                 let changed = self.site.change(change);
                 self.complain(changed);
@@ -196,6 +201,10 @@ impl Hand {
     fn tick(&mut self) {
         self.post.status.beat(self.site.platform.now_us());
         self.publish();
+        for (program, silent_us) in self.site.feel_pulses() {
+            let serial = self.serial_of(program);
+            self.report(&Report::Unresponsive(program, serial, silent_us));
+        }
         let taken = self.site.answer_for_the_absent(|number| self.site.is_absent(number));
         if signals(taken).line {
             let _ = self.line.ack();
@@ -204,9 +213,16 @@ impl Hand {
 
     fn fault(&mut self, message: &Message<'_>) {
         let Origin::Program(program, Channel::Fault) = origin(message.badge) else { return };
-        let Some(report) = self.site.fault(program, message.label, &message.words) else { return };
-        let serial = self.serials.get(&program).copied().unwrap_or(0);
-        self.report(&Report::Fault(program, serial, report));
+        let Some(death) = self.site.death(program, message.label, &message.words) else { return };
+        let serial = self.serial_of(program);
+        self.report(&match death {
+            Death::Fault(report) => Report::Fault(program, serial, report),
+            Death::Ordered(event) => Report::KilledAt(program, serial, event),
+        });
+    }
+
+    fn serial_of(&self, program: ProgramNumber) -> u32 {
+        self.serials.get(&program).copied().unwrap_or(0)
     }
 
     fn publish(&mut self) {

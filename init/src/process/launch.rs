@@ -12,7 +12,7 @@ use libd3os::image::StartPolicy;
 use libd3os::region::Region;
 use libd3os::ring::{Pair, Side};
 use libd3os::service::log::Level;
-use libd3os::service::supervisor::{ProgramState, StartFailure};
+use libd3os::service::supervisor::{ProgramState, StartFailure, SupervisorError};
 
 use super::platform::Platform;
 use super::system::System;
@@ -98,6 +98,26 @@ impl System {
         if let Some(ended) = self.ended {
             ended.signal();
         }
+    }
+
+    /// Lets a program end itself when it has noted so many more events in its trace.
+    ///
+    /// # Errors
+    /// There is no such program, or it does not run.
+    pub(super) fn end_after(&mut self, name: &str, more: u32) -> Result<(), SupervisorError> {
+        let number = self.supervisor.find(name)?;
+        if self.state_of(number) != ProgramState::Running {
+            return Err(SupervisorError::NotRunning(name.to_string()));
+        }
+        match self.core_of(number) {
+            0 => {
+                if let Err(refused) = self.site.end_after(number, more) {
+                    self.note(Level::Error, format_args!("{refused}"));
+                }
+            }
+            core => self.others.command(core, &Command::EndAfter(number, more)),
+        }
+        Ok(())
     }
 
     /// How a program is doing.

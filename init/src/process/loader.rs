@@ -116,7 +116,7 @@ impl Loader {
         thread
             .set_sched_params(THREAD, priority, priority, program.context(), fault)
             .doing("setting its priority")?;
-        if !spec.waits.is_empty() || outfit.line.is_some() {
+        if !spec.waits.is_empty() || outfit.line.is_some() || program.has_heart() {
             let notification = self.shared.notification(program.draft.number);
             thread.bind_notification(notification).doing("binding its notification")?;
         }

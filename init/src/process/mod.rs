@@ -9,6 +9,7 @@
 
 #[expect(unsafe_code, reason = "takes the board, which it has mapped, as atomic words")]
 mod board;
+mod control;
 mod cores;
 mod device;
 mod hand;

@@ -8,12 +8,13 @@ use core::ops::Range;
 use init::elf;
 use init::grants::{self, Granted, RingSlots, grants};
 use init::memory::{PageUse, Plan, Regions, RingRoom};
+use init::pulse::Pulse;
 use init::supervise::ProgramNumber;
 use libd3os::abi::{FrameSize, MessageInfo, ObjectType};
 use libd3os::call::CallError;
 use libd3os::cap::{CNode, Notification, Reply, SchedContext, Slot, Tcb, Untyped, VSpace};
 use libd3os::image::{Archive, Manifest, ProgramSpec};
-use libd3os::start::{BellGrant, RING_BELL, StartInfo, StartInfoError};
+use libd3os::start::{BellGrant, HEARTBEAT, RING_BELL, StartInfo, StartInfoError};
 use libd3os::sys::Cptr;
 
 use super::kernel::own_slot;
@@ -101,6 +102,12 @@ pub(super) struct Program {
     pub(super) fault_endpoint: Cptr,
     /// Wakes it as a peer on another core does.
     pub(super) bell: Notification,
+    /// Asks it whether it is alive, if the manifest wants that.
+    pub(super) heart: Notification,
+    /// Whether it is.
+    pub(super) pulse: Pulse,
+    /// The event of its trace at which it is to end itself.
+    pub(super) last_event: Option<u64>,
     /// Slot for the handler of its signal line; 0 where it cannot take part in rings.
     pub(super) handler: u64,
     /// Pairs of rings that are mapped in it.
@@ -121,6 +128,9 @@ impl Program {
             objects: 0,
             fault_endpoint: Cptr::NULL,
             bell: Notification::new(Cptr::NULL),
+            heart: Notification::new(Cptr::NULL),
+            pulse: Pulse::default(),
+            last_event: None,
             handler: 0,
             attached: Vec::new(),
             is_live: false,
@@ -141,6 +151,9 @@ impl Program {
         if !self.draft.regions.ring_window.is_empty() {
             self.bell = shared.signaller(Some(number), RING_BELL, memory)?;
             self.handler = memory.slots(1).doing("taking a slot")?;
+        }
+        if self.has_heart() {
+            self.heart = shared.signaller(Some(number), HEARTBEAT, memory)?;
         }
         self.objects = memory.slots(self.draft.plan.slots()).doing("setting slots aside")?;
         self.pieces = pieces;

@@ -12,8 +12,8 @@ use libd3os::image::ProgramSpec;
 use libd3os::service::Page;
 use libd3os::service::log::{Level, Log, LogError, LogPage};
 use libd3os::service::supervisor::{
-    CapabilityInfo, CoreStatus, MemoryReport, ProgramId, ProgramState, ProgramStatus, RunMode,
-    ServiceStatus, Supervisor, SupervisorError, SystemInfo,
+    CapabilityInfo, CoreStatus, MemoryReport, Moment, ProgramId, ProgramState, ProgramStatus,
+    RunMode, ServiceStatus, Supervisor, SupervisorError, SystemInfo,
 };
 
 use super::cores::CoreWaiter;
@@ -63,7 +63,10 @@ impl Supervisor for System {
         }
     }
 
-    fn kill(&mut self, _: Caller, name: String) -> Result<(), SupervisorError> {
+    fn kill(&mut self, _: Caller, name: String, moment: Moment) -> Result<(), SupervisorError> {
+        if let Moment::AfterEvents(more) = moment {
+            return self.end_after(&name, more);
+        }
         let actions = self.supervisor.kill(&name, self.site.platform.now_us())?;
         self.carry_out(actions);
         Ok(())

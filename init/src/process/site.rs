@@ -45,7 +45,9 @@ pub(super) fn core_of(info: &BootInfo) -> u32 {
 impl Site {
     /// Makes a program and lets it run.
     pub(super) fn start(&mut self, start: &Start) -> Result<(), StartFailure> {
+        let now_us = self.platform.now_us();
         let Some(program) = self.programs.get_mut(start.program.index()) else { return Ok(()) };
+        program.begin(now_us);
         let Platform { machine, memory, window, .. } = &mut self.platform;
         program.equip(&self.loader.shared, memory)?;
         let spec = &program.draft.spec;

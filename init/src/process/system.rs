@@ -18,9 +18,12 @@ use libd3os::cap::{CoreControl, Notification};
 use libd3os::image::{BootConfig, Manifest, StartPolicy};
 use libd3os::server::Server;
 use libd3os::service::log::Level;
-use libd3os::service::supervisor::{Exit, ProgramId, ProgramState, RunMode, SupervisorError};
+use libd3os::service::supervisor::{
+    Exit, FaultReport, ProgramId, ProgramState, RunMode, SupervisorError,
+};
 use libd3os::sys::Cptr;
 
+use super::control::Death;
 use super::cores::CoreWaiter;
 use super::launch::Run;
 use super::memory::Memory;
@@ -202,7 +205,8 @@ impl System {
         }
     }
 
-    /// Starts a program for a session; tells the id of its run.
+    /// Starts a program for a session, unless the manifest gives it one of its own; tells the id of
+    /// its run.
     pub(super) fn spawn(
         &mut self,
         name: &str,
@@ -215,6 +219,7 @@ impl System {
         let spec = self.site.manifest.program(name);
         let core =
             core.unwrap_or_else(|| spec.map_or(0, |spec| placed(spec, self.cores.count().into())));
+        let own_session = spec.map(|spec| spec.session).filter(|own| *own != 0);
         if core >= self.cores.count() {
             return Err(SupervisorError::NoSuchCore(core));
         }
@@ -229,7 +234,7 @@ impl System {
         if let Some(known) = self.runs.get_mut(number.index()) {
             known.arguments = arguments;
             known.core = core;
-            known.session = session;
+            known.session = own_session.unwrap_or(session);
         }
         self.carry_out(actions);
         let started = self.supervisor.program(number);
@@ -272,6 +277,9 @@ impl System {
             return;
         }
         self.tend_cores();
+        for (number, silent_us) in self.site.feel_pulses() {
+            self.unresponsive(number, silent_us);
+        }
         let actions = self.supervisor.tick(self.site.platform.now_us());
         self.carry_out(actions);
         self.tend_rings();
@@ -313,8 +321,29 @@ impl System {
 
     /// A thread of one of this core's programs did something that it may not.
     pub(super) fn fault(&mut self, number: ProgramNumber, label: u64, words: &[u64]) {
-        let Some(report) = self.site.fault(number, label, words) else { return };
+        match self.site.death(number, label, words) {
+            None => {}
+            Some(Death::Fault(report)) => self.faulted(number, report),
+            Some(Death::Ordered(event)) => self.killed_at(number, event),
+        }
+    }
+
+    /// A program did something that it may not.
+    pub(super) fn faulted(&mut self, number: ProgramNumber, report: FaultReport) {
         let actions = self.supervisor.faulted(number, report, self.site.platform.now_us());
+        self.carry_out(actions);
+    }
+
+    /// A program ended itself where it was told to.
+    pub(super) fn killed_at(&mut self, number: ProgramNumber, event: u64) {
+        let actions = self.supervisor.killed_at(number, event, self.site.platform.now_us());
+        self.carry_out(actions);
+    }
+
+    /// A program has not said for so long that it is alive.
+    pub(super) fn unresponsive(&mut self, number: ProgramNumber, silent_us: u64) {
+        let now_us = self.site.platform.now_us();
+        let actions = self.supervisor.unresponsive(number, silent_us, now_us);
         self.carry_out(actions);
     }
 
@@ -399,7 +428,8 @@ impl System {
         init::grants::called(manifest, spec).any(|(_, server)| self.is_given_up(server))
     }
 
-    /// The clock ticks while something waits for time to pass, and for the other cores' hearts.
+    /// The clock ticks while something waits for time to pass, and for the hearts of programs and of
+    /// other cores.
     pub(super) fn set_clock(&mut self) {
         self.tell_given_up();
         let has_absent = || unserved(&self.site.manifest, &self.supervisor).next().is_some();
@@ -411,7 +441,7 @@ impl System {
             || (self.booted && has_absent());
         self.site.ticker.set_pace(match () {
             () if is_pressing => Pace::Fast,
-            () if self.cores.count() > 1 => Pace::Slow,
+            () if self.cores.count() > 1 || self.site.has_pulses() => Pace::Slow,
             () => Pace::Still,
         });
     }

@@ -6,10 +6,11 @@ use core::ptr::NonNull;
 
 use libd3os::abi::{CapRights, FrameSize, VmAttributes};
 use libd3os::cap::{Capability, Error, Frame};
+use libd3os::control::Block;
 use libd3os::memory::{AddressSpace, RootCNode};
 use libd3os::region::Region;
 use libd3os::ring::{Directory, Mapping, Pair, RingError, directory_at};
-use libd3os::start::layout::{PAGE_SIZE, RING_SPAN};
+use libd3os::start::layout::{CONTROL, IPC_BUFFER, PAGE_SIZE, RING_SPAN};
 use libd3os::sys::Cptr;
 
 use super::kernel::{MEMORY, VSPACE, own_slot};
@@ -56,16 +57,42 @@ impl Window {
         slot: u64,
         work: impl FnOnce(&Directory) -> R,
     ) -> Result<R, Error> {
-        let spare = own_slot(self.spare);
-        spare.copy_from(own_slot(slot), CapRights::READ_WRITE)?;
-        let frame = Frame::from_cptr(Cptr::new(self.spare));
-        let mapped = frame.map(VSPACE, ADDRESS, CapRights::READ_WRITE, VmAttributes::default());
-        let result = mapped.and_then(|()| {
+        self.with_copy(slot, || {
             // SAFETY: the frame was zeros when it was made, is mapped writable until `work` is done,
             // and is used as a directory only.
             let directory = unsafe { directory_at(window()) };
             directory.map(work).map_err(|_| Error::Alignment)
-        });
+        })
+    }
+
+    /// Works on a program's control block, in the page of its IPC buffer, whose capability is in this
+    /// slot.
+    pub(super) fn with_control<R>(
+        &mut self,
+        slot: u64,
+        work: impl FnOnce(&Block) -> R,
+    ) -> Result<R, Error> {
+        const OFFSET: usize = (CONTROL - IPC_BUFFER) as usize;
+        self.with_copy(slot, || {
+            let block = core::ptr::with_exposed_provenance::<Block>(ADDRESS as usize + OFFSET);
+            // SAFETY: the frame was zeros when it was made and is mapped writable until `work` is done;
+            // the block lies in it, aligned. It is only atomic words, valid whatever the program
+            // has written there.
+            Ok(work(unsafe { &*block }))
+        })
+    }
+
+    /// Maps a frame that is mapped elsewhere, whose capability is in this slot, while `work` runs.
+    fn with_copy<R>(
+        &mut self,
+        slot: u64,
+        work: impl FnOnce() -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let spare = own_slot(self.spare);
+        spare.copy_from(own_slot(slot), CapRights::READ_WRITE)?;
+        let frame = Frame::from_cptr(Cptr::new(self.spare));
+        let mapped = frame.map(VSPACE, ADDRESS, CapRights::READ_WRITE, VmAttributes::default());
+        let result = mapped.and_then(|()| work());
         // Deleting the capability unmaps the frame.
         spare.delete()?;
         result

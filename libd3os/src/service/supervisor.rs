@@ -34,8 +34,9 @@ pub trait Supervisor {
     #[deferred]
     fn wait(id: ProgramId) -> Result<Exit, SupervisorError>;
 
-    /// Ends a program. Its manifest entry decides whether it is started again.
-    fn kill(name: String) -> Result<(), SupervisorError>;
+    /// Ends a program, now or when it has noted some more events in its trace. Its manifest entry
+    /// decides whether it is started again.
+    fn kill(name: String, moment: Moment) -> Result<(), SupervisorError>;
 
     /// Ends the caller, with this exit code; 0 is success. There is no answer.
     #[deferred]
@@ -100,6 +101,16 @@ pub enum RunMode {
     Foreground,
     /// Not for the program.
     Background,
+}
+
+/// When a program is to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Moment {
+    /// At once.
+    Now,
+    /// At the last of so many more events of its trace, and at least one: in the middle of whatever the
+    /// program does there. A program that keeps no trace goes on.
+    AfterEvents(u32),
 }
 
 /// How a program is doing.
@@ -168,6 +179,10 @@ pub enum Exit {
     Code(i32),
     /// Somebody killed it.
     Killed,
+    /// Somebody had it killed at the event of its trace with this number.
+    KilledAt(u64),
+    /// It did not answer for so many microseconds whether it is alive.
+    Unresponsive(u64),
     /// ^C ended it.
     Interrupted,
     /// It did something that it may not.
