@@ -664,7 +664,8 @@ mod tests {
 
     #[test]
     fn whatever_it_fails_of_a_program_is_given_up_in_words() {
-        let failures: [fn(&mut Sut, u64) -> Vec<Action<u32>>; 3] = [
+        type Fail = fn(&mut Sut, u64) -> Vec<Action<u32>>;
+        let failures: [Fail; 3] = [
             |sut, now| sut.exited(number(UART), 3, now),
             |sut, now| sut.faulted(number(UART), report(), now),
             |sut, now| sut.unresponsive(number(UART), 4_000_000, now),

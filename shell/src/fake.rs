@@ -14,8 +14,8 @@ use libd3os::service::platform::{
     PersistentRange, TableInfo,
 };
 use libd3os::service::supervisor::{
-    CapabilityInfo, CoreState, CoreStatus, Exit, FaultKind, FaultReport, MemoryReport, ProgramId,
-    ProgramState, ProgramStatus, RunMode, ServiceStatus, SupervisorError, SystemInfo,
+    CapabilityInfo, CoreState, CoreStatus, Exit, FaultKind, FaultReport, MemoryReport, Moment,
+    ProgramId, ProgramState, ProgramStatus, RunMode, ServiceStatus, SupervisorError, SystemInfo,
 };
 
 use crate::system::{Noted, System, SystemError};
@@ -169,11 +169,14 @@ impl System for Fake {
         Ok(self.exit.clone())
     }
 
-    fn kill(&mut self, name: &str) -> Result<(), SystemError> {
+    fn kill(&mut self, name: &str, moment: Moment) -> Result<(), SystemError> {
         if self.known(name)?.state == ProgramState::Stopped {
             return Err(SystemError::Supervisor(SupervisorError::NotRunning(name.into())));
         }
-        self.done.push(format!("kill {name}"));
+        self.done.push(match moment {
+            Moment::Now => format!("kill {name}"),
+            Moment::AfterEvents(events) => format!("kill {name} after {events}"),
+        });
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use libd3os::service::platform::{
     DeviceInfo, NodeInfo, PersistentRange, PlatformClient, PlatformError, TableInfo,
 };
 use libd3os::service::supervisor::{
-    CapabilityInfo, CoreStatus, Exit, MemoryReport, ProgramId, ProgramStatus, RunMode,
+    CapabilityInfo, CoreStatus, Exit, MemoryReport, Moment, ProgramId, ProgramStatus, RunMode,
     ServiceStatus, SupervisorClient, SupervisorError, SystemInfo,
 };
 
@@ -50,8 +50,8 @@ pub trait System {
     ) -> Result<ProgramId, SystemError>;
     /// Waits until a started program has ended.
     fn wait(&mut self, id: ProgramId) -> Result<Exit, SystemError>;
-    /// Ends a program.
-    fn kill(&mut self, name: &str) -> Result<(), SystemError>;
+    /// Ends a program, now or at an event of its trace.
+    fn kill(&mut self, name: &str, moment: Moment) -> Result<(), SystemError>;
     /// What a program holds.
     fn capabilities(&mut self, name: &str) -> Result<Vec<CapabilityInfo>, SystemError>;
     /// The memory of each core.
@@ -302,8 +302,8 @@ where
         Ok(self.supervisor.wait(id)?)
     }
 
-    fn kill(&mut self, name: &str) -> Result<(), SystemError> {
-        Ok(self.supervisor.kill(name.to_string())?)
+    fn kill(&mut self, name: &str, moment: Moment) -> Result<(), SystemError> {
+        Ok(self.supervisor.kill(name.to_string(), moment)?)
     }
 
     fn capabilities(&mut self, name: &str) -> Result<Vec<CapabilityInfo>, SystemError> {

@@ -48,14 +48,18 @@ fn help_lists_every_command_and_explains_each() {
     assert_eq!(
         output("help kill"),
         "\
-kill NAME
+kill [--after N] NAME
   ends a program
 
-  NAME  a running program
+  --after N  how many more events of its trace come first
+  NAME       a running program
 
   Takes everything from the program: its thread, its memory, its capabilities. Who waits for an
   answer from it is told that it was restarted. The image's manifest says whether it is started
   again; `ps` shows that.
+
+  With `--after N` the program goes on until it has noted N more events in its trace (`trace
+  NAME`), and ends in the middle of what it does at the last of them. The log says when that was.
 "
     );
 }
@@ -230,6 +234,10 @@ fn run_says_how_the_program_ended() {
     assert_eq!(run(Exit::Code(0)), (String::new(), Outcome::Success));
     assert_eq!(run(Exit::Code(3)).0, "run: `hello` ended with exit code 3\n");
     assert_eq!(run(Exit::Killed).0, "run: `hello` was killed\n");
+    let killed = run(Exit::KilledAt(7)).0;
+    assert_eq!(killed, "run: `hello` was killed at event 7 of its trace\n");
+    let hung = run(Exit::Unresponsive(1_500_000)).0;
+    assert_eq!(hung, "run: `hello` was ended: it had not answered for 1.5 s\n");
     assert_eq!(run(Exit::Interrupted), ("run: `hello` was interrupted\n".into(), Outcome::Failure));
     let report = FaultReport {
         program: "hello".into(),
@@ -274,6 +282,8 @@ fn fault_succeeds_if_the_program_dies() {
 #[test]
 fn small_commands() {
     assert_eq!(output("kill uart"), "`uart` was ended\n");
+    let later = output("kill uart --after 3");
+    assert_eq!(later, "`uart` ends after 3 more events of its trace\n");
     assert_eq!(output("uptime"), "up 3 min 20 s, time stamp counter at 2400 MHz\n");
     assert_eq!(
         output("cores"),
@@ -332,7 +342,7 @@ fn errors_say_what_to_do_next() {
     );
     assert_eq!(
         complaint("fault nul"),
-        "fault: `nul` is no KIND; it is one of null, divide, illegal, stack, readonly, badcap, panic\n  \
+        "fault: `nul` is no KIND; it is one of null, divide, illegal, stack, readonly, badcap, panic, hang\n  \
          usage: fault [--core N] KIND; `help fault` tells more\n"
     );
     assert_eq!(

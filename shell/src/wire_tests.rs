@@ -8,7 +8,7 @@ use libd3os::service::Page;
 use libd3os::service::console::{Console, ConsoleClient, ConsoleError, InputEvent, InputMode};
 use libd3os::service::log::{Level, Log, LogClient, LogError, LogPage};
 use libd3os::service::supervisor::{
-    CapabilityInfo, CoreStatus, Exit, MemoryReport, ProgramId, ProgramStatus, RunMode,
+    CapabilityInfo, CoreStatus, Exit, MemoryReport, Moment, ProgramId, ProgramStatus, RunMode,
     ServiceStatus, Supervisor, SupervisorClient, SupervisorError, SystemInfo,
 };
 
@@ -88,8 +88,8 @@ impl Supervisor for Server {
         later.answer(&supervised(self.machine.wait(id)));
     }
 
-    fn kill(&mut self, _: Caller, name: String) -> Result<(), SupervisorError> {
-        supervised(self.machine.kill(&name))
+    fn kill(&mut self, _: Caller, name: String, moment: Moment) -> Result<(), SupervisorError> {
+        supervised(self.machine.kill(&name, moment))
     }
 
     fn exit(&mut self, _: Caller, code: i32, _: Later<Result<(), SupervisorError>>) {

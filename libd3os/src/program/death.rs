@@ -20,11 +20,13 @@ pub enum Death {
     BadCap,
     /// Panics.
     Panic,
+    /// Goes on for ever without coming back to any event loop.
+    Hang,
 }
 
 impl Death {
     /// Every way.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Null,
         Self::Divide,
         Self::Illegal,
@@ -32,6 +34,7 @@ impl Death {
         Self::ReadOnly,
         Self::BadCap,
         Self::Panic,
+        Self::Hang,
     ];
 
     /// The word for each, in the order of [`Self::ALL`].
@@ -56,6 +59,7 @@ impl Death {
             Self::ReadOnly => "readonly",
             Self::BadCap => "badcap",
             Self::Panic => "panic",
+            Self::Hang => "hang",
         }
     }
 
@@ -70,6 +74,7 @@ impl Death {
             Self::ReadOnly => "writes to its own constants",
             Self::BadCap => "uses a capability that it does not hold",
             Self::Panic => "finds a mistake of its own and ends itself",
+            Self::Hang => "goes on for ever, until it is found not to answer",
         }
     }
 
@@ -79,12 +84,13 @@ impl Death {
         Self::ALL.into_iter().find(|death| death.word() == word)
     }
 
-    /// Whether a program that died in this way ends like that: by a fault, or where it ended
-    /// itself, by the exit code of a panic.
+    /// Whether a program that died in this way ends like that: by a fault; where it ended itself, by
+    /// the exit code of a panic; and where it hung, by its supervisor.
     #[must_use]
     pub fn explains(self, exit: &Exit) -> bool {
         match self {
             Self::Panic => *exit == Exit::Code(PANIC_EXIT_CODE),
+            Self::Hang => matches!(exit, Exit::Unresponsive(_)),
             _ => matches!(exit, Exit::Faulted(_)),
         }
     }
@@ -108,5 +114,8 @@ mod tests {
         assert!(Death::Panic.explains(&Exit::Code(PANIC_EXIT_CODE)));
         assert!(!Death::Panic.explains(&Exit::Code(1)));
         assert!(!Death::Null.explains(&Exit::Code(PANIC_EXIT_CODE)));
+        assert!(
+            Death::Hang.explains(&Exit::Unresponsive(1)) && !Death::Hang.explains(&Exit::Killed)
+        );
     }
 }

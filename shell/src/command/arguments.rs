@@ -252,9 +252,14 @@ impl<'c> Walk<'c> {
             Some(flag) => Expected { value: Some(&flag.value), flags: &[] },
             None => Expected {
                 value: self.command.arguments.get(self.next),
-                flags: if self.next == 0 { self.command.flags } else { &[] },
+                flags: if self.next == 0 || !self.has_rest() { self.command.flags } else { &[] },
             },
         }
+    }
+
+    /// Whether the last argument takes all words to the end, options of another program among them.
+    fn has_rest(&self) -> bool {
+        self.command.arguments.last().is_some_and(|last| last.presence == Presence::Repeated)
     }
 
     fn step(&mut self, word: &str) -> Result<Meaning<'c>, Problem> {
@@ -308,6 +313,11 @@ mod tests {
         assert_eq!(rest, ["-n", "&", "x"]);
         let (values, _) = check("run --core 3 hello").unwrap();
         assert_eq!(values, [("N", "3".into()), ("NAME", "hello".into())]);
+        for line in ["kill --after 3 uart", "kill uart --after 3"] {
+            let (mut values, _) = check(line).unwrap();
+            values.sort();
+            assert_eq!(values, [("N", "3".into()), ("NAME", "uart".into())], "{line}");
+        }
         let (values, _) = check("log --level warn -n 5").unwrap();
         assert_eq!(values, [("LEVEL", "warn".into()), ("N", "5".into())]);
     }

@@ -12,6 +12,7 @@ use super::{COMMANDS, Command};
 use crate::session::Session;
 use crate::suggest::nearest;
 use crate::system::SystemError;
+use crate::units::microseconds;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -183,6 +184,10 @@ pub fn ending(program: &str, exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => format!("`{program}` ended with exit code {code}"),
         Exit::Killed => format!("`{program}` was killed"),
+        Exit::KilledAt(event) => format!("`{program}` was killed at event {event} of its trace"),
+        Exit::Unresponsive(silent_us) => {
+            format!("`{program}` was ended: it had not answered for {}", microseconds(*silent_us))
+        }
         Exit::Interrupted => format!("`{program}` was interrupted"),
         Exit::Faulted(report) => fault(program, report),
         Exit::CoreStopped(core) => format!("`{program}` was stopped with core {core}"),

@@ -28,8 +28,9 @@ pub(super) static FAULT: Command = Command {
     background: Background::Refused,
     help: "Runs the program `fault`, which dereferences a null pointer (null), divides by zero \
            (divide), executes an illegal instruction (illegal), overflows its stack (stack), \
-           writes to read-only memory (readonly), uses a capability that it does not hold (badcap) \
-           or panics (panic: it ends itself, with an exit code).\n\n\
+           writes to read-only memory (readonly), uses a capability that it does not hold \
+           (badcap), panics (panic: it ends itself, with an exit code) or hangs (hang: it is ended \
+           when it has not answered for two of its heartbeats).\n\n\
            The program's death is the expected result: the command succeeds if the program died \
            as it was told to, and fails if it ended in any other way.",
     run,

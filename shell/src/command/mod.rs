@@ -69,7 +69,7 @@ pub struct Command {
     pub summary: &'static str,
     /// Its arguments in order; only the last may be repeated.
     pub arguments: &'static [Argument],
-    /// Its options, which come before the arguments.
+    /// Its options: before the arguments, and also between and behind them where none is repeated.
     pub flags: &'static [Flag],
     /// Whether `&` may follow it.
     pub background: Background,
@@ -147,7 +147,7 @@ mod tests {
                 "trace [-n N] NAME",
                 "log [-n N] [--level LEVEL]",
                 "run [--core N] NAME [ARGUMENT…] [&]",
-                "kill NAME",
+                "kill [--after N] NAME",
                 "fault [--core N] KIND",
                 "uptime",
                 "cores [ACTION] [CORE]",

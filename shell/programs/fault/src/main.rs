@@ -52,6 +52,9 @@ fn die(kind: Death) {
         Death::ReadOnly => instructions::write_constant(),
         Death::BadCap => use_missing_capability(),
         Death::Panic => panic!("told to"),
+        Death::Hang => loop {
+            core::hint::spin_loop();
+        },
     }
 }
 

@@ -34,7 +34,7 @@ const COMMANDS: [(&str, &[&str]); 17] = [
     ("version", &["D3OS 0.1.0", "image `default`", "2 cores", "MiB of RAM"]),
     ("echo one 'two  three'", &["one two  three"]),
     ("run hello a 'b c'", &["Hello from hello on core 0", "argument 1: b c"]),
-    ("help kill", &["kill NAME", "ends a program"]),
+    ("help kill", &["kill [--after N] NAME", "ends a program"]),
 ];
 
 fn commands(lab: &Lab<'_>) -> Outcome {
