@@ -20,7 +20,8 @@
 /// macro makes) that takes the start information and returns whatever implements
 /// [`crate::rt::Termination`]. The lists are optional, in this order, where a driver of a device that
 /// is found at run time has `devices`, `regions`, `reads` and `dma` between `interrupts` and
-/// `signals`; the image builder compares them with the manifest, both ways.
+/// `signals`; the image builder compares them with the manifest, both ways. The name `"*"` leaves
+/// the names of its list to the manifest: for programs that deal with whatever they are given.
 #[macro_export]
 macro_rules! program {
     (

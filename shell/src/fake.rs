@@ -246,6 +246,11 @@ impl System for Fake {
         Ok(numbers.map(|number| Noted { number, event: event(number) }).collect())
     }
 
+    fn wait_until(&mut self, uptime_ns: u64) -> Result<(), SystemError> {
+        self.done.push(format!("wait until {uptime_ns}"));
+        Ok(())
+    }
+
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {
         let core = |core, state, programs, heartbeat_us: Option<u64>| CoreStatus {
             core,

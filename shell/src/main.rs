@@ -13,7 +13,7 @@ use libd3os::sys;
 use shell::system::{Granted, Hooks, Services, SystemError};
 use shell::task::{Task, UnknownArguments};
 
-libd3os::program! { main: run, calls: ["console", "log", "supervisor", "uart"] }
+libd3os::program! { main: run, calls: ["console", "log", "supervisor", "*"] }
 
 /// Why the shell ended without being told to.
 enum Failure {

@@ -21,6 +21,7 @@ use libd3os::service::supervisor::{
     CapabilityInfo, CoreStatus, Exit, MemoryReport, Moment, ProgramId, ProgramStatus, RunMode,
     ServiceStatus, SupervisorClient, SupervisorError, SystemInfo,
 };
+use libd3os::service::timer::{TimerClient, TimerError};
 
 /// Bytes of output in one message: what fits behind the length that precedes them.
 const CHUNK: usize = MAX_BYTES - 8;
@@ -62,6 +63,8 @@ pub trait System {
     fn counters(&mut self, service: &str) -> Result<Vec<Count>, SystemError>;
     /// The last events of a service's server, at most `count` of them, oldest first.
     fn events(&mut self, service: &str, count: u64) -> Result<Vec<Noted>, SystemError>;
+    /// Waits until the machine has been up for so many nanoseconds.
+    fn wait_until(&mut self, uptime_ns: u64) -> Result<(), SystemError>;
     /// The machine's cores.
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError>;
     /// Stops a core and all that runs on it.
@@ -119,6 +122,8 @@ pub enum SystemError {
     Log(LogError),
     /// The platform server refused.
     Platform(PlatformError),
+    /// The timer refused.
+    Timer(TimerError),
     /// A server could not be observed.
     Observed {
         /// The service that it serves.
@@ -146,6 +151,7 @@ impl fmt::Display for SystemError {
             Self::Console(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
             Self::Platform(error) => error.fmt(f),
+            Self::Timer(error) => error.fmt(f),
             Self::Observed { service, error } => write!(f, "observing `{service}`: {error}"),
             Self::NotGranted { service } => {
                 write!(f, "the shell may not call `{service}`")
@@ -189,6 +195,15 @@ impl From<Error<PlatformError>> for SystemError {
         match error {
             Error::Call(error) => Self::Call { service: "platform", error },
             Error::Service(error) => Self::Platform(error),
+        }
+    }
+}
+
+impl From<Error<TimerError>> for SystemError {
+    fn from(error: Error<TimerError>) -> Self {
+        match error {
+            Error::Call(error) => Self::Call { service: "timer", error },
+            Error::Service(error) => Self::Timer(error),
         }
     }
 }
@@ -250,15 +265,17 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
         service: &str,
         ask: impl Fn(&ObserveClient<W::Transport>) -> Result<T, CallError>,
     ) -> Result<T, SystemError> {
-        let way = self.ways.to(service);
-        let way = way.ok_or_else(|| SystemError::NotGranted { service: service.to_string() })?;
-        ask(&ObserveClient::new(way))
+        ask(&ObserveClient::new(self.way(service)?))
             .map_err(|error| SystemError::Observed { service: service.to_string(), error })
     }
 
+    fn way(&self, service: &str) -> Result<W::Transport, SystemError> {
+        let not_granted = || SystemError::NotGranted { service: service.to_string() };
+        self.ways.to(service).ok_or_else(not_granted)
+    }
+
     fn platform(&self) -> Result<PlatformClient<W::Transport>, SystemError> {
-        let way = self.ways.to("platform").map(PlatformClient::new);
-        way.ok_or_else(|| SystemError::NotGranted { service: "platform".to_string() })
+        self.way("platform").map(PlatformClient::new)
     }
 }
 
@@ -325,6 +342,11 @@ where
     fn events(&mut self, service: &str, count: u64) -> Result<Vec<Noted>, SystemError> {
         let events = self.observed(service, |client| client.latest(count))?;
         Ok(events.into_iter().map(|(number, event)| Noted { number, event }).collect())
+    }
+
+    fn wait_until(&mut self, uptime_ns: u64) -> Result<(), SystemError> {
+        let timer = TimerClient::new(self.way("timer")?);
+        Ok(insist(self.hooks.pause, || timer.wait(uptime_ns))?)
     }
 
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {

@@ -192,6 +192,13 @@ EVENT       TIME  LATEST
 }
 
 #[test]
+fn sleep_waits_from_now_on() {
+    let mut fake = Fake::default();
+    assert_eq!(run_on(&mut fake, Mode::Script, "sleep 250").1, Outcome::Success);
+    assert_eq!(fake.done, ["wait until 200250000000"]);
+}
+
+#[test]
 fn log_shows_the_last_records_of_a_level() {
     assert_eq!(
         output("log -n 2"),

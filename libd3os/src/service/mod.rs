@@ -13,6 +13,7 @@ pub mod nic;
 mod page;
 pub mod platform;
 pub mod supervisor;
+pub mod timer;
 pub mod uart;
 
 pub use page::Page;
@@ -20,7 +21,7 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 9] = [
+pub static INTERFACES: [&InterfaceDoc; 10] = [
     &console::CONSOLE,
     &devices::DEVICES,
     &framebuffer::FRAMEBUFFER,
@@ -29,6 +30,7 @@ pub static INTERFACES: [&InterfaceDoc; 9] = [
     &nic::NIC,
     &platform::PLATFORM,
     &supervisor::SUPERVISOR,
+    &timer::TIMER,
     &uart::UART,
 ];
 

@@ -148,7 +148,7 @@ fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String>
         SystemError::Call { .. } | SystemError::Observed { .. } => {
             Some("try again; `svc` shows how the services are doing".to_string())
         }
-        SystemError::Console(_) | SystemError::Log(_) => None,
+        SystemError::Console(_) | SystemError::Log(_) | SystemError::Timer(_) => None,
         SystemError::Platform(_) | SystemError::EndlessList { .. } => None,
     }
 }

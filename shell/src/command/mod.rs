@@ -21,6 +21,7 @@ mod poweroff;
 mod ps;
 mod reboot;
 mod run;
+mod sleep;
 mod svc;
 mod trace;
 mod uptime;
@@ -37,7 +38,7 @@ pub use error::CommandError;
 pub use help::explain;
 
 /// Every command, in the order in which `help` shows them.
-pub static COMMANDS: [&Command; 20] = [
+pub static COMMANDS: [&Command; 21] = [
     &help::HELP,
     &ps::PS,
     &mem::MEM,
@@ -49,6 +50,7 @@ pub static COMMANDS: [&Command; 20] = [
     &kill::KILL,
     &fault::FAULT,
     &uptime::UPTIME,
+    &sleep::SLEEP,
     &cores::CORES,
     &lspci::LSPCI,
     &acpi::ACPI,
@@ -150,6 +152,7 @@ mod tests {
                 "kill [--after N] NAME",
                 "fault [--core N] KIND",
                 "uptime",
+                "sleep MS",
                 "cores [ACTION] [CORE]",
                 "lspci [-v]",
                 "acpi [NAME]",

@@ -31,6 +31,16 @@ pub(crate) struct Need {
     pub(crate) name: String,
 }
 
+/// The name that leaves the names of its kind to the manifest.
+const ANY: &str = "*";
+
+impl Need {
+    /// Whether the program takes whatever the manifest grants of this kind, besides what it names.
+    pub(crate) fn is_open(&self) -> bool {
+        self.name == ANY
+    }
+}
+
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.name)

@@ -134,10 +134,12 @@ fn difference(
     declared: &BTreeSet<Need>,
     granted: &BTreeSet<Need>,
 ) -> Option<(&'static str, Problem)> {
-    if let Some(need) = declared.difference(granted).next() {
+    let (open, named): (Vec<_>, Vec<_>) = declared.iter().partition(|need| need.is_open());
+    if let Some(need) = named.iter().find(|need| !granted.contains(need)) {
         return Some((need.kind.word(), Problem::NotGranted(need.to_string())));
     }
-    let need = granted.difference(declared).next()?;
+    let expected = |need: &Need| named.contains(&need) || open.iter().any(|o| o.kind == need.kind);
+    let need = granted.iter().find(|need| !expected(need))?;
     Some((need.kind.word(), Problem::NotDeclared(need.to_string())))
 }
 
@@ -176,6 +178,14 @@ mod tests {
                  source does not declare"
                 .into())
         );
+    }
+
+    #[test]
+    fn a_program_may_leave_names_to_the_manifest() {
+        assert_eq!(compared("serves *\nports *\n"), Ok(()));
+        assert_eq!(compared("serves uart\nserves *\nports com1\n"), Ok(()));
+        assert!(compared("serves *\n").is_err(), "ports are not left to it");
+        assert!(compared("serves *\nserves log\nports *\n").is_err(), "what is named is needed");
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) const TESTS: [Test; 6] = [
 ];
 
 /// Every command that ends, with what its output must hold.
-const COMMANDS: [(&str, &[&str]); 17] = [
+const COMMANDS: [(&str, &[&str]); 18] = [
     ("help", &["help [COMMAND]", "fault [--core N] KIND", "poweroff"]),
     (
         "ps",
@@ -25,6 +25,7 @@ const COMMANDS: [(&str, &[&str]); 17] = [
     ("caps uart", &["serves uart", "com1, 0x3f8 to 0x3ff", "IRQ handler", "signals console-input"]),
     ("svc", &["SERVICE", "supervisor", "console", "uart", "log", "write", "spawn"]),
     ("trace -n 4 uart", &["requests", "interrupts", "bytes sent", "LATEST", "sent "]),
+    ("sleep 20; trace timer", &["deadlines met", "LATEST"]),
     ("trace log", &["calls made", "events"]),
     ("svc console", &["console, version 2", "log records shown"]),
     ("svc supervisor", &["supervisor, version 4", "init", "power_off"]),
@@ -52,7 +53,7 @@ fn help_of_every_command(lab: &Lab<'_>) -> Outcome {
     let mut session = Session::at_prompt(&lab.machine())?;
     let list = session.run("help")?;
     let names = ["help", "ps", "mem", "caps", "log", "svc", "run", "kill", "fault", "uptime"];
-    let more = ["trace", "cores", "echo", "clear", "version", "reboot", "poweroff"];
+    let more = ["sleep", "trace", "cores", "echo", "clear", "version", "reboot", "poweroff"];
     for name in names.into_iter().chain(more) {
         contains(&list, &[name])?;
         let explained = session.run(&format!("help {name}"))?;
