@@ -287,6 +287,20 @@ impl fmt::Display for DeviceError<'_> {
 
 impl core::error::Error for DeviceError<'_> {}
 
+/// Numbers of a PCI function's capabilities, and where in its configuration space they begin (PCI
+/// 3.0, section 6.7). As many as fit: a list that goes round in a circle ends.
+pub fn capabilities(config: &[u8; CONFIGURATION_BYTES]) -> impl Iterator<Item = (u8, usize)> + '_ {
+    const STATUS: usize = 0x06;
+    const HAS_LIST: u8 = 1 << 4;
+    const FIRST: usize = 0x34;
+    const HEADER_BYTES: usize = 0x40;
+    let place = |byte: u8| Some(usize::from(byte & !3)).filter(|at| *at >= HEADER_BYTES);
+    let first = place(config[FIRST]).filter(|_| config[STATUS] & HAS_LIST != 0);
+    let places = core::iter::successors(first, move |at| place(*config.get(at + 1)?));
+    let most = (CONFIGURATION_BYTES - HEADER_BYTES) / 4;
+    places.take(most).filter_map(|at| Some((*config.get(at)?, at)))
+}
+
 /// Configuration space as bytes: serde knows shorter arrays only.
 mod configuration {
     use alloc::boxed::Box;
@@ -356,6 +370,21 @@ mod tests {
         let bytes = postcard::to_allocvec(&nic()).expect("bytes");
         assert_eq!(postcard::from_bytes(&bytes), Ok(nic()));
         assert!(postcard::from_bytes::<DeviceGrant>(&bytes[..100]).is_err());
+    }
+
+    #[test]
+    fn capabilities_are_listed_and_end() {
+        let mut config = [0; CONFIGURATION_BYTES];
+        config[0x34] = 0x50;
+        (config[0x50], config[0x51]) = (9, 0xfe);
+        (config[0xfc], config[0xfd]) = (0x11, 0x50);
+        assert_eq!(capabilities(&config).count(), 0, "the function says that it has none");
+        config[6] = 0x10;
+        let listed: vec::Vec<_> = capabilities(&config).take(3).collect();
+        assert_eq!(listed, [(9, 0x50), (0x11, 0xfc), (9, 0x50)]);
+        assert_eq!(capabilities(&config).count(), 48, "a circle");
+        config[0xfd] = 0x3c;
+        assert_eq!(capabilities(&config).count(), 2, "the header is no capability");
     }
 
     #[test]

@@ -28,6 +28,17 @@ pub struct Received {
     pub length: u16,
     /// Which of its checksums the card has found right.
     pub checks: Checks,
+    /// Its last bytes, where they lie in another buffer.
+    pub rest: Option<Rest>,
+}
+
+/// The end of a frame that a card has put into two buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// The second buffer.
+    pub index: RxIndex,
+    /// Bytes of the frame that lie in it, from the place of a frame on.
+    pub length: u16,
 }
 
 /// Why a receive buffer holds no frame.
@@ -62,6 +73,11 @@ pub trait Card {
 
     /// Its address and the state of its line, asked anew.
     fn state(&mut self) -> CardState;
+
+    /// Tells what the card has counted by itself since the last time, by name.
+    fn statistics(&mut self, tell: &mut dyn FnMut(&'static str, u64)) {
+        let _nothing = tell;
+    }
 
     /// Receive buffers that it can have at once.
     fn receive_buffers(&self) -> u16;

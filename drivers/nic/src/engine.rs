@@ -17,11 +17,14 @@ use libd3os::nic::{
 use libd3os::ring::Line;
 use libd3os::service::nic::{CardState, NicError};
 
-use crate::card::{Arrival, Card, Received, SLOTS_MOST, Slot};
+use crate::card::{Arrival, Card, Flaw, Received, Rest, SLOTS_MOST, Slot};
 use crate::journal::{Event, Journal, Pass};
 
 /// Frames that are taken from the card in a pass, before consumers and their frames are looked at.
 const FRAMES_A_PASS: u16 = 64;
+
+/// Runs between two looks at what the card itself has counted, and at its line.
+const RUNS_A_LOOK: u32 = 1024;
 
 /// What the image has for one consumer: its region, and its notification.
 #[derive(Debug)]
@@ -73,6 +76,7 @@ pub struct Engine<'m, C, W: Wake> {
     /// Whether the card has been given the receive buffers.
     filled: bool,
     up: bool,
+    runs: u32,
     journal: Journal,
 }
 
@@ -90,6 +94,7 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
             epoch,
             filled: false,
             up: false,
+            runs: 0,
             journal: Journal::default(),
         }
     }
@@ -107,6 +112,8 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
 
     /// The card's address and the state of its line, asked anew.
     pub fn state(&mut self) -> CardState {
+        let journal = &self.journal;
+        self.card.statistics(&mut |name, amount| journal.count(name, amount));
         let state = self.card.state();
         let up = state.line != libd3os::service::nic::Line::Down;
         if core::mem::replace(&mut self.up, up) != up {
@@ -188,6 +195,10 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
     /// # Errors
     /// What the card did that no card may. It has been stopped.
     pub fn run(&mut self) -> Result<bool, C::Broken> {
+        self.runs = self.runs.wrapping_add(1);
+        if self.runs.is_multiple_of(RUNS_A_LOOK) {
+            self.state();
+        }
         let mut done = false;
         loop {
             self.disarm();
@@ -306,7 +317,14 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
 
     #[inline]
     fn steer(&mut self, index: RxIndex, received: Received, pass: &mut Pass) {
-        let Received { length, checks } = received;
+        let Received { length, checks, rest } = received;
+        if let Some(rest) = rest
+            && !self.join(index, length, rest)
+        {
+            pass.flawed += 1;
+            self.journal.flawed(Flaw::Long);
+            return self.card.refill(index);
+        }
         let consumer = steer(&self.receive.head(index), length);
         let seat = self.seats.iter_mut().find(|seat| seat.station.consumer == consumer);
         let given = match seat.and_then(|seat| seat.port.as_mut()) {
@@ -324,6 +342,16 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
             Err(NotGiven::Invalid) => pass.flawed += 1,
         }
         self.card.refill(index);
+    }
+
+    /// Brings a frame that lies in two buffers into its first, and gives the second back.
+    #[cold]
+    fn join(&mut self, index: RxIndex, length: u16, rest: Rest) -> bool {
+        let whole = length.checked_sub(rest.length).is_some_and(|first| {
+            self.receive.append(index, first.into(), rest.index, rest.length.into())
+        });
+        self.card.refill(rest.index);
+        whole
     }
 }
 

@@ -138,6 +138,11 @@ impl Journal {
         self.recorder.note(event);
     }
 
+    /// Adds to the counter of this name.
+    pub(crate) fn count(&self, name: &'static str, amount: u64) {
+        self.recorder.counter(name).add(amount);
+    }
+
     pub(crate) fn attached(&self, consumer: Consumer) {
         self.attached.increment();
         self.note(Event::Attached(consumer));

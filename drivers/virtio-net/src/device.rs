@@ -192,7 +192,7 @@ impl<'m, W: Windows> Device<'m, W> {
         let length = (bytes as usize).checked_sub(HEADER_BYTES + FRAME_LEAST);
         let length = length.ok_or(Flaw::Short)? + FRAME_LEAST;
         let length = u16::try_from(length).map_err(|_| Flaw::Long)?;
-        Ok(Received { length, checks: Checks::default() })
+        Ok(Received { length, checks: Checks::default(), rest: None })
     }
 }
 

@@ -3,19 +3,16 @@
 use core::fmt;
 use core::hint::spin_loop;
 
+use libd3os::device::{self, CONFIGURATION_BYTES};
+
 use crate::queue::Addresses;
 use crate::regs::{COMMON_BYTES, Common, Features, Kind, NO_VECTOR, Status};
 
 /// Bytes of configuration space that capabilities lie in.
-pub const CONFIG_BYTES: usize = 256;
+pub const CONFIG_BYTES: usize = CONFIGURATION_BYTES;
 
-const STATUS: usize = 0x06;
-const HAS_CAPABILITIES: u8 = 1 << 4;
-const FIRST_CAPABILITY: usize = 0x34;
 const VENDOR_SPECIFIC: u8 = 0x09;
 const MSI_X: u8 = 0x11;
-/// More fit in no configuration space: a longer list goes round in a circle.
-const CAPABILITIES_MOST: usize = 48;
 const LAST_BAR: u8 = 5;
 
 /// Times that a register is read before the device counts as dead. Each read is a round trip to
@@ -382,7 +379,7 @@ impl<W: Windows> Transport<W> {
 /// one without has to be asked for the cause of each ([`Transport::take_interrupt`]).
 #[must_use]
 pub fn has_vectors(config: &[u8; CONFIG_BYTES]) -> bool {
-    places(config).any(|at| config.get(at) == Some(&MSI_X))
+    device::capabilities(config).any(|(kind, _)| kind == MSI_X)
 }
 
 /// A capability that tells of a structure (4.1.4).
@@ -449,16 +446,7 @@ fn capability(config: &[u8; CONFIG_BYTES], kind: Kind) -> Option<Capability> {
 }
 
 fn capabilities(config: &[u8; CONFIG_BYTES]) -> impl Iterator<Item = Capability> + '_ {
-    places(config).filter_map(|at| read_capability(config.get(at..)?))
-}
-
-/// Where the capabilities are.
-fn places(config: &[u8; CONFIG_BYTES]) -> impl Iterator<Item = usize> + '_ {
-    let present = config[STATUS] & HAS_CAPABILITIES != 0;
-    let pointer = move |byte: u8| Some(usize::from(byte & !3)).filter(|at| *at >= 0x40);
-    let first = pointer(config[FIRST_CAPABILITY]).filter(|_| present);
-    let places = core::iter::successors(first, move |at| pointer(*config.get(at + 1)?));
-    places.take(CAPABILITIES_MOST)
+    device::capabilities(config).filter_map(|(_, at)| read_capability(config.get(at..)?))
 }
 
 fn read_capability(bytes: &[u8]) -> Option<Capability> {

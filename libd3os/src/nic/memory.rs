@@ -27,6 +27,7 @@ const _: () = assert!(BUFFER_BYTES.is_multiple_of(8) && FRAME_OFFSET.is_multiple
 pub struct Buffers<'m> {
     base: NonNull<u8>,
     count: u16,
+    writable: bool,
     memory: PhantomData<&'m [u8]>,
 }
 
@@ -43,7 +44,8 @@ impl<'m> Buffers<'m> {
     #[must_use]
     pub unsafe fn new(base: NonNull<u8>, bytes: usize) -> Self {
         assert!(base.addr().get().is_multiple_of(LINE_BYTES), "memory is mapped by pages");
-        Self { base, count: buffers_in(bytes, RECEIVE_MOST), memory: PhantomData }
+        let count = buffers_in(bytes, RECEIVE_MOST);
+        Self { base, count, writable: false, memory: PhantomData }
     }
 
     /// The buffers of a region.
@@ -57,7 +59,17 @@ impl<'m> Buffers<'m> {
         // SAFETY: the region is mapped for as long as the program lives, readable (checked), and
         // taken here, so that this value is the only way to it; the card's driver and its other
         // consumers keep to the protocol, or harm their own frames.
-        Ok(unsafe { Buffers::new(region.base(), region.bytes()) })
+        let buffers = unsafe { Buffers::new(region.base(), region.bytes()) };
+        Ok(Buffers { writable: region.rights().contain(Rights::WRITE), ..buffers })
+    }
+
+    /// The same buffers, for a program that may write them.
+    ///
+    /// # Safety
+    /// The memory is mapped writable.
+    #[must_use]
+    pub const unsafe fn writable(self) -> Self {
+        Self { writable: true, ..self }
     }
 
     /// How many there are.
@@ -82,6 +94,26 @@ impl<'m> Buffers<'m> {
             *place = word.to_le_bytes();
         }
         head
+    }
+
+    /// Appends the first `bytes` bytes of one buffer's frame to another's, which has `length`: for
+    /// a card that puts a frame into two. `false`, and nothing is done, where there are no such
+    /// buffers, no such room, or this program must not write.
+    #[must_use]
+    pub fn append(&self, to: RxIndex, length: usize, from: RxIndex, bytes: usize) -> bool {
+        let fits = length.checked_add(bytes).is_some_and(|end| end <= FRAME_BYTES);
+        let frames = self.frame(to.number()).zip(self.frame(from.number()));
+        let Some((to, from)) = frames.filter(|_| self.writable && fits) else { return false };
+        for index in 0..bytes {
+            // SAFETY: both frames lie in the mapped memory and have so many bytes (checked).
+            let places = unsafe { (from.add(index), to.add(length + index)) };
+            // SAFETY: as above; a volatile read takes whatever the device left there.
+            let byte = unsafe { places.0.read_volatile() };
+            // SAFETY: as above, and the memory is writable (checked). Slices of it exist only in a
+            // link, which has taken its buffers.
+            unsafe { places.1.write_volatile(byte) };
+        }
+        true
     }
 
     /// The frame of this length in a receive buffer.
@@ -213,7 +245,8 @@ impl<'m> Memory<'m> {
 impl<'m> Buffers<'m> {
     pub(super) fn of_test(lines: &'m [Line]) -> Self {
         // SAFETY: the lines outlive 'm, and a test runs both sides in turn.
-        unsafe { Self::new(NonNull::from(lines).cast(), lines.len() * LINE_BYTES) }
+        let buffers = unsafe { Self::new(NonNull::from(lines).cast(), lines.len() * LINE_BYTES) };
+        Self { writable: true, ..buffers }
     }
 
     /// Writes a frame, as a device does.

@@ -266,6 +266,21 @@ fn an_attachment_begins_with_all_buffers() {
 }
 
 #[test]
+fn the_rest_of_a_frame_is_appended_where_it_fits() {
+    let shared = Shared::new();
+    let receive = shared.card().receive;
+    receive.put(1, &frame(1, 4096));
+    receive.put(2, &frame(2, 448));
+    let append = |to, length, from, bytes| {
+        receive.append(RxIndex::new(to), length, RxIndex::new(from), bytes)
+    };
+    assert!(append(1, 4096, 2, 448));
+    assert_eq!(receive.look(1, 4544), [frame(1, 4096), frame(2, 448)].concat());
+    assert!(!append(1, 4096, 2, 449) && !append(1, usize::MAX, 2, 1), "no room");
+    assert!(!append(1, 0, 8, 1) && !append(8, 0, 1, 1), "no such buffer");
+}
+
+#[test]
 fn a_link_with_frames_in_use_does_not_close() {
     let shared = Shared::new();
     let (mut port, mut link) = (shared.port(), shared.link());

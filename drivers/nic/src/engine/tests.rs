@@ -1,7 +1,6 @@
 //! The engine between a model of a card and the real ends of consumers.
 
 use super::*;
-use crate::card::Flaw;
 use libd3os::dma::Dma;
 use libd3os::nic::{Checks, Fault, Frame, Link, Memory, ROCE_PORT};
 use libd3os::observe::Observable;
@@ -135,7 +134,9 @@ impl Ram {
 
     fn buffers(&self) -> Buffers<'_> {
         // SAFETY: as above.
-        unsafe { Buffers::new(self.base(), self.bytes()) }
+        let buffers = unsafe { Buffers::new(self.base(), self.bytes()) };
+        // SAFETY: the lines can be written.
+        unsafe { buffers.writable() }
     }
 
     fn memory<'m>(&'m self, receive: &'m Self) -> Memory<'m> {
@@ -210,7 +211,7 @@ impl World {
         let offset = usize::from(index.number()) * BUFFER_BYTES + FRAME_OFFSET;
         write(self.receive.dma(RECEIVE_BUS), offset, bytes);
         let length = u16::try_from(bytes.len()).expect("short");
-        let received = Received { length, checks: Checks::default() };
+        let received = Received { length, checks: Checks::default(), rest: None };
         model.arrived.push_back(Arrival { index, frame: Ok(received) });
         true
     }
@@ -318,6 +319,30 @@ fn flawed_frames_are_counted_by_their_flaw() {
     });
     assert_eq!(counters, [1, 1, 2]);
     assert_eq!(world.model.borrow().empty.len(), RECEIVE.into(), "the card has them again");
+}
+
+#[test]
+fn a_frame_in_two_buffers_is_handed_on_in_one() {
+    let world = World::new();
+    let mut engine = world.engine();
+    let mut net = world.attach(&mut engine, Consumer::Net, world.memory(Consumer::Net));
+    for seed in [1, 2] {
+        assert!(world.arrives(&frame(seed, 100)));
+        let mut model = world.model.borrow_mut();
+        let rest = model.empty.pop_front().expect("a buffer");
+        let offset = usize::from(rest.number()) * BUFFER_BYTES + FRAME_OFFSET;
+        write(world.receive.dma(RECEIVE_BUS), offset, &[seed; 50]);
+        let received = model.arrived.back_mut().expect("a frame").frame.as_mut().expect("whole");
+        // The second says to be shorter than its own rest.
+        received.length = if seed == 1 { 150 } else { 20 };
+        received.rest = Some(Rest { index: rest, length: 50 });
+    }
+    assert_eq!(engine.run(), Ok(true));
+    let received = net.receive().expect("a frame");
+    assert_eq!(received.to_vec(), [&frame(1, 100)[..], &[1; 50]].concat());
+    assert!(net.receive().is_none());
+    assert_eq!(counter(&engine, "dropped: too long"), 1);
+    assert_eq!(world.model.borrow().empty.len(), usize::from(RECEIVE) - 1);
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn structures_that_are_not_mapped_are_misplaced() {
 #[test]
 fn a_device_without_capabilities_is_a_legacy_one() {
     let mut config = Device::config();
-    config[STATUS] = 0;
+    config[6] = 0;
     let found = structures(&config, &Device::openings());
     assert_eq!(found, Err(TransportError::Missing(Kind::Notify)));
 }
@@ -154,6 +154,6 @@ proptest! {
     fn random_configuration_space_is_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 256)) {
         let config = <[u8; 256]>::try_from(bytes).expect("so many");
         let _found = structures(&config, &Device::openings());
-        prop_assert!(capabilities(&config).count() <= CAPABILITIES_MOST);
+        prop_assert!(capabilities(&config).count() <= 48);
     }
 }
