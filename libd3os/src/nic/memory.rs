@@ -105,13 +105,15 @@ impl<'m> Buffers<'m> {
         let frames = self.frame(to.number()).zip(self.frame(from.number()));
         let Some((to, from)) = frames.filter(|_| self.writable && fits) else { return false };
         for index in 0..bytes {
-            // SAFETY: both frames lie in the mapped memory and have so many bytes (checked).
-            let places = unsafe { (from.add(index), to.add(length + index)) };
+            // SAFETY: the frame lies in the mapped memory and has so many bytes (checked).
+            let source = unsafe { from.add(index) };
+            // SAFETY: as above.
+            let place = unsafe { to.add(length + index) };
             // SAFETY: as above; a volatile read takes whatever the device left there.
-            let byte = unsafe { places.0.read_volatile() };
+            let byte = unsafe { source.read_volatile() };
             // SAFETY: as above, and the memory is writable (checked). Slices of it exist only in a
             // link, which has taken its buffers.
-            unsafe { places.1.write_volatile(byte) };
+            unsafe { place.write_volatile(byte) };
         }
         true
     }
