@@ -48,6 +48,14 @@ pub trait Platform {
     #[retryable]
     fn persistent(from: u32) -> Result<Page<PersistentRange>, PlatformError>;
 
+    /// The IOMMU's units, from the `from`-th on; none where devices reach all of memory.
+    #[retryable]
+    fn iommu(from: u32) -> Result<Page<IommuUnit>, PlatformError>;
+
+    /// What the IOMMU kept devices from lately, in words, the oldest first, from the `from`-th on.
+    #[retryable]
+    fn faults(from: u32) -> Result<Page<String>, PlatformError>;
+
     /// What is wrong with this machine's tables and devices, and which of its devices cannot be
     /// used and why, in words, from the `from`-th on.
     #[retryable]
@@ -119,6 +127,29 @@ pub enum MemoryKind {
     Persistent,
     /// Addresses at which memory may be plugged in.
     Room,
+}
+
+/// A unit of the IOMMU: what keeps devices from memory that is not their drivers'.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IommuUnit {
+    /// Where its registers are.
+    pub registers: u64,
+    /// Why it is not used, in words: drivers of its devices are trusted with DMA then.
+    pub problem: Option<String>,
+    /// Bits of the addresses that it translates.
+    pub address_bits: u8,
+    /// Whether devices interrupt only by what is their own.
+    pub remaps_interrupts: bool,
+    /// Pages that its tables take.
+    pub table_pages: u32,
+    /// Entries of its interrupt table.
+    pub interrupts: u32,
+    /// Accesses that it refused.
+    pub faults: u64,
+    /// How often it refused accesses of which nothing more is known.
+    pub lost: u64,
+    /// The devices that reach memory, and how many pages.
+    pub devices: Vec<(PciAddress, u32)>,
 }
 
 /// A range of persistent memory.

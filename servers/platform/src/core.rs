@@ -6,18 +6,23 @@
 //! init: a new instance of this server reads in the list of wanted devices what its predecessor did,
 //! leaves alone what drivers hold, and finishes what was left unfinished.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use libd3os::device::DeviceIdentity;
-use libd3os::service::devices::{DeviceState, Provided, WantedDevice, Wiring};
-use libd3os::service::platform::{Claim, DeviceInfo, Interrupt, PciAddress, Route, TableInfo};
+use libd3os::service::devices::{DeviceState, InterruptMessage, Provided, WantedDevice, Wiring};
+use libd3os::service::platform::{
+    Claim, DeviceInfo, Interrupt, IommuUnit, PciAddress, Route, TableInfo,
+};
 
 use crate::acpi::table::name;
 use crate::claim::{self, Decision, Machine};
 use crate::firmware::Firmware;
+use crate::iommu::faults::Fault;
+use crate::iommu::{Device, Dmar, Guard, Protection};
 use crate::journal::{Event, Journal};
 use crate::memory::DeviceMemory;
 use crate::pci::bar::{BARS, Held};
@@ -74,6 +79,9 @@ pub trait Clock {
     fn wait_until(&mut self, time: Duration);
 }
 
+/// Faults that are remembered.
+const MOST_FAULTS: usize = 32;
+
 /// The machine, and what becomes of its devices.
 #[derive(Debug)]
 pub struct Core<I, C, S, M> {
@@ -93,6 +101,10 @@ pub struct Core<I, C, S, M> {
     routes_are_known: bool,
     /// The badge of who tells what the firmware's bytecode says.
     reporter: Option<u64>,
+    /// Keeps devices from memory; without it, drivers are trusted.
+    guard: Option<Box<dyn Guard>>,
+    /// What devices were kept from lately.
+    faults: Vec<Fault>,
     journal: Journal,
 }
 
@@ -140,8 +152,45 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
             routes,
             routes_are_known,
             reporter,
+            guard: None,
+            faults: Vec::new(),
             journal: Journal::default(),
         })
+    }
+
+    /// Has an IOMMU guard all devices from now on, if the machine has one. It is started with what
+    /// drivers hold already.
+    pub fn protect(
+        &mut self,
+        start: impl FnOnce(&Dmar, &[Function], &[Device]) -> Option<Box<dyn Guard>>,
+    ) {
+        if self.firmware.dmar.sound().is_none() {
+            return;
+        }
+        let held = self.held_devices();
+        let dmar = self.firmware.dmar.sound();
+        self.guard = dmar.and_then(|dmar| start(dmar, &self.functions, &held));
+        for report in self.guard.iter().flat_map(|guard| guard.report()) {
+            log::info!("{report}");
+        }
+    }
+
+    /// The devices with which drivers are at work. Init says how they are wired when it is told once
+    /// more what they are.
+    fn held_devices(&mut self) -> Vec<Device> {
+        let mut held = Vec::new();
+        for (number, wanted) in self.wanted.iter().enumerate() {
+            let Some(provided) = &wanted.provided else { continue };
+            let Some(address) = claim::address(provided) else { continue };
+            if wanted.state != DeviceState::Ready {
+                continue;
+            }
+            match self.init.provide(&wanted.name, provided) {
+                Ok(wiring) => held.push(Device::wired(address, number, &wiring)),
+                Err(error) => log::error!("{}: init does not say its wiring: {error}", wanted.name),
+            }
+        }
+        held
     }
 
     /// Brings every wanted device on its way: finds those that nobody has looked for yet, wires those
@@ -203,7 +252,7 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
         };
         wanted.state = DeviceState::Held;
         wanted.provided = Some(provided.clone());
-        let interrupt = match self.wire(&provided, &wiring) {
+        let interrupt = match self.wire(index, &provided, &wiring) {
             Ok(interrupt) => interrupt,
             Err(error) => return self.absent(index, &error),
         };
@@ -218,7 +267,12 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
     }
 
     /// Lets a device reach memory and interrupt.
-    fn wire(&mut self, provided: &Provided, wiring: &Wiring) -> Result<Interrupt, String> {
+    fn wire(
+        &mut self,
+        index: usize,
+        provided: &Provided,
+        wiring: &Wiring,
+    ) -> Result<Interrupt, String> {
         let Some(address) = claim::address(provided) else { return Ok(Interrupt::None) };
         let function = self.function(address).ok_or("the function is gone")?.clone();
         // Firmware may have left it at work.
@@ -230,10 +284,41 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
             let until = self.clock.now() + WAKING;
             self.clock.wait_until(until);
         }
+        let message = self.admit(&Device::wired(address, index, wiring), wiring)?;
         let interrupt = claim::interrupt_of(&function, provided);
         let (space, memory) = (&mut self.space, &mut self.memory);
-        let wired = wire::wire(space, memory, &function, interrupt, wiring.message);
-        wired.map(|()| interrupt).map_err(|error| error.to_string())
+        match wire::wire(space, memory, &function, interrupt, message) {
+            Ok(()) => Ok(interrupt),
+            Err(error) => {
+                self.shut_out(address)?;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// Has the IOMMU let a device reach its driver's memory; the message by which it interrupts.
+    fn admit(
+        &mut self,
+        device: &Device,
+        wiring: &Wiring,
+    ) -> Result<Option<InterruptMessage>, String> {
+        self.shut_out(device.address)?;
+        let Some(guard) = &mut self.guard else { return Ok(wiring.message) };
+        match guard.attach(device) {
+            Ok(Protection::Translated(Some(message))) => Ok(Some(message.into())),
+            Ok(Protection::Translated(None)) => Ok(wiring.message),
+            Ok(Protection::Trusted) => {
+                log::warn!("no IOMMU is for {}: its driver is trusted with DMA", device.address);
+                Ok(wiring.message)
+            }
+            Err(error) => Err(format!("the IOMMU does not take {}: {error}", device.address)),
+        }
+    }
+
+    /// Has the IOMMU keep a quiet device from everything.
+    fn shut_out(&mut self, address: PciAddress) -> Result<(), String> {
+        let Some(guard) = &mut self.guard else { return Ok(()) };
+        guard.detach(address).map_err(|error| format!("the IOMMU keeps {address}: {error}"))
     }
 
     /// Takes a device back whose driver has ended, and gives it to the next instance.
@@ -258,6 +343,7 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
                 Step::Done(outcome) => break outcome,
             }
         };
+        self.shut_out(address)?;
         if outcome.pending {
             log::warn!("PCI function {address} still had transactions under way when it was reset");
         }
@@ -306,6 +392,33 @@ impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
             parent = bridge.parent;
         }
         bridges
+    }
+}
+
+/// What the IOMMU tells.
+impl<I: Init, C: Clock, S: ConfigSpace, M: DeviceMemory> Core<I, C, S, M> {
+    /// Notes what devices were kept from since the last time, and says it in the log.
+    pub fn look_for_faults(&mut self) {
+        let faults = self.guard.as_mut().map(|guard| guard.faults()).unwrap_or_default();
+        for fault in &faults {
+            self.journal.note(Event::Kept(*fault));
+            log::warn!("{fault}");
+        }
+        let known = self.faults.len() + faults.len();
+        self.faults.drain(..known.saturating_sub(MOST_FAULTS).min(self.faults.len()));
+        self.faults.extend(faults.into_iter().rev().take(MOST_FAULTS).rev());
+    }
+
+    /// How the IOMMU's units are.
+    #[must_use]
+    pub fn units(&self) -> Vec<IommuUnit> {
+        let guard = self.guard.iter();
+        guard.flat_map(|guard| guard.report()).map(IommuUnit::from).collect()
+    }
+
+    /// What devices were kept from lately, in words, the oldest first.
+    pub fn faults(&self) -> impl Iterator<Item = String> {
+        self.faults.iter().map(Fault::to_string)
     }
 }
 
@@ -478,6 +591,9 @@ fn sizes(provided: &Provided) -> [u64; BARS] {
 mod tests {
     use super::*;
     use crate::acpi::samples;
+    use crate::iommu::remapping::Message;
+    use crate::iommu::unit::UnitError;
+    use crate::iommu::units::Report;
     use crate::pci::config::read16;
     use crate::pci::model::{Memory, Model, Node, bridge, device};
     use crate::pci::reset::{BUS_MASTERING, COMMAND};
@@ -752,6 +868,105 @@ mod tests {
         assert!(
             core.problems().any(|problem| problem == format!("`nic`, for nic-driver: {reason}"))
         );
+    }
+
+    /// Init's notes and an IOMMU's, in one list.
+    #[derive(Clone, Debug)]
+    struct Recording {
+        init: Supervisor,
+        refuses: bool,
+    }
+
+    impl Recording {
+        fn note(&self, what: String) {
+            self.init.0.borrow_mut().asked.push(what);
+        }
+    }
+
+    impl Guard for Recording {
+        fn attach(&mut self, device: &Device) -> Result<Protection, UnitError> {
+            self.note(format!("attach {} with {:?}", device.address, device.interrupt));
+            if self.refuses {
+                return Err(UnitError::Message);
+            }
+            Ok(Protection::Translated(Some(Message { address: 0xfee0_0010, data: 0 })))
+        }
+
+        fn detach(&mut self, device: PciAddress) -> Result<(), UnitError> {
+            self.note(format!("detach {device}"));
+            Ok(())
+        }
+
+        fn faults(&mut self) -> Vec<Fault> {
+            Fault::decode(0, [0x1000, 0, 0x20, 0x8000_0005]).into_iter().cycle().take(20).collect()
+        }
+
+        fn report(&self) -> Vec<Report> {
+            Vec::new()
+        }
+    }
+
+    const ATTACH: &str = "attach 01:00.0 with Some((0, Message { address: 4276092928, data: 81 }))";
+
+    fn guarded<'a>(init: &Supervisor, model: &'a mut Model, refuses: bool) -> Tested<'a> {
+        let machine = samples::Machine::q35();
+        let firmware = Firmware::read(&machine.root, &machine.memory()[..]);
+        let memory = Memory::default();
+        let mut core =
+            Core::new(init.clone(), Time::default(), model, memory, firmware, &[(0, 0, 255)])
+                .expect("init tells");
+        core.protect(|dmar, functions, held| {
+            assert_eq!((dmar.units.len(), functions.len()), (1, 3));
+            let init = init.clone();
+            let guard = Recording { init, refuses };
+            held.iter().for_each(|device| guard.note(format!("held {}", device.address)));
+            Some(Box::new(guard))
+        });
+        core.settle();
+        core
+    }
+
+    #[test]
+    fn the_iommu_admits_a_device_before_it_works_and_shuts_it_out_when_it_is_quiet() {
+        let init = Supervisor::wanting(vec![wanted("nic", &[NIC])]);
+        let mut model = machine();
+        let mut core = guarded(&init, &mut model, false);
+        assert_eq!(init.take_asked(), ["provide nic", "detach 01:00.0", ATTACH, "ready nic"]);
+        init.end("nic");
+        core.settle();
+        let again = ["detach 01:00.0", "provide nic", "detach 01:00.0", ATTACH, "ready nic"];
+        assert_eq!(init.take_asked(), again);
+        // It interrupts by the entry that it got.
+        let table = core.memory.0.clone();
+        assert!(table.values().any(|word| *word == 0xfee0_0010), "{table:x?}");
+        // A restarted server has the IOMMU started with what drivers hold.
+        drop(core);
+        drop(guarded(&init, &mut model, false));
+        assert_eq!(init.take_asked(), ["provide nic", "held 01:00.0"]);
+    }
+
+    #[test]
+    fn a_device_that_the_iommu_does_not_take_never_works() {
+        let init = Supervisor::wanting(vec![wanted("nic", &[NIC])]);
+        let mut model = machine();
+        drop(guarded(&init, &mut model, true));
+        let reason = "absent nic: the IOMMU does not take 01:00.0: the device's interrupt is of an \
+                      unknown kind";
+        assert_eq!(init.take_asked(), ["provide nic", "detach 01:00.0", ATTACH, reason]);
+        assert_eq!(command(&mut model, at(1, 0)) & BUS_MASTERING, 0);
+    }
+
+    #[test]
+    fn what_devices_were_kept_from_is_remembered_within_bounds() {
+        let init = Supervisor::wanting(Vec::new());
+        let mut model = machine();
+        let mut core = guarded(&init, &mut model, false);
+        for _ in 0..3 {
+            core.look_for_faults();
+        }
+        let faults: Vec<String> = core.faults().collect();
+        assert_eq!(faults.len(), MOST_FAULTS);
+        assert_eq!(faults[0], "device 00:04.0 was kept from writing 0x1000 (no mapping)");
     }
 
     #[test]

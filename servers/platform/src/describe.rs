@@ -17,6 +17,7 @@ use crate::acpi::spcr::Spcr;
 use crate::acpi::srat::Srat;
 use crate::acpi::{Table, TableError};
 use crate::firmware::Firmware;
+use crate::iommu::Dmar;
 use crate::nodes;
 
 fn table(firmware: &Firmware, number: u32) -> Result<&Table, PlatformError> {
@@ -59,9 +60,29 @@ fn facts(signature: &[u8; 4], bytes: &[u8]) -> Result<Vec<String>, TableError> {
         Srat::SIGNATURE => Srat::parse(bytes).map(|srat| affinity(&srat)),
         Slit::SIGNATURE => Slit::parse(bytes).map(|slit| distances(&slit)),
         Nfit::SIGNATURE => Nfit::parse(bytes).map(|nfit| persistent(&nfit)),
+        Dmar::SIGNATURE => Dmar::parse(bytes).map(|dmar| remapping(&dmar)),
         Spcr::SIGNATURE => Spcr::parse(bytes).map(|spcr| console(spcr.as_ref())),
         _ => Ok(Vec::new()),
     }
+}
+
+fn remapping(dmar: &Dmar) -> Vec<String> {
+    let units = dmar.units.iter().map(|unit| {
+        let named = unit.scopes.len();
+        let others = if unit.all_others { ", and all others" } else { "" };
+        let (at, segment) = (unit.registers, unit.segment);
+        format!("unit at {at:#x} for {named} named devices of segment {segment}{others}")
+    });
+    let reserved = dmar.reserved.iter().map(|memory| {
+        let (start, last) = (memory.start, memory.start + (memory.bytes - 1));
+        format!("{start:#x} to {last:#x} stays reachable for {} devices", memory.scopes.len())
+    });
+    let first = format!(
+        "addresses of {} bits, interrupts {} be remapped",
+        dmar.address_bits,
+        if dmar.interrupt_remapping { "can" } else { "cannot" }
+    );
+    core::iter::once(first).chain(units).chain(reserved).collect()
 }
 
 fn register(register: Register) -> String {
@@ -242,6 +263,13 @@ mod tests {
         assert_eq!(of(&q35, b"HPET")[1], "3 comparators, a counter of 64 bits");
         assert_eq!(of(&q35, b"APIC")[1], "processor: APIC id 0, number 0");
         assert_eq!(of(&q35, b"SLIT").len(), 2);
+        assert_eq!(
+            of(&q35, b"DMAR"),
+            [
+                "addresses of 39 bits, interrupts can be remapped",
+                "unit at 0xfed90000 for 7 named devices of segment 0",
+            ]
+        );
         assert_eq!(
             of(&q35, b"NFIT"),
             [

@@ -17,6 +17,7 @@ use crate::acpi::spcr::Spcr;
 use crate::acpi::srat::Srat;
 use crate::acpi::table::name;
 use crate::acpi::{Directory, TableError};
+use crate::iommu::Dmar;
 use crate::memory::PhysicalMemory;
 
 /// A table, as far as it is there.
@@ -110,6 +111,8 @@ pub struct Firmware {
     pub slit: Found<Slit>,
     /// Persistent memory.
     pub nfit: Found<Nfit>,
+    /// The IOMMU's units.
+    pub dmar: Found<Dmar>,
     /// The firmware's console, if it has one.
     pub spcr: Found<Option<Spcr>>,
 }
@@ -131,6 +134,7 @@ impl Firmware {
             srat: Found::read(of, Srat::SIGNATURE, Srat::parse),
             slit: Found::read(of, Slit::SIGNATURE, Slit::parse),
             nfit: Found::read(of, Nfit::SIGNATURE, Nfit::parse),
+            dmar: Found::read(of, Dmar::SIGNATURE, Dmar::parse),
             spcr: Found::read(of, Spcr::SIGNATURE, Spcr::parse),
             root_error,
             directory,
@@ -150,6 +154,7 @@ impl Firmware {
             self.srat.lack("SRAT", "all processors and memory count as one node"),
             self.slit.lack("SLIT", "how far nodes are from each other is not known"),
             self.nfit.lack("NFIT", "there is no persistent memory"),
+            self.dmar.lack("DMAR", "there is no IOMMU, drivers are trusted with DMA"),
             self.spcr.lack("SPCR", "the firmware does not say where its console is"),
             self.madt.lack("MADT", "processors are not known to the tables"),
             self.fadt.lack("FADT", "the power registers are not known"),
@@ -217,7 +222,7 @@ mod tests {
         assert_eq!(lacks, ["no SPCR: the firmware does not say where its console is"]);
         let pc = read(&Machine::pc());
         let lacks: Vec<_> = pc.lacks().iter().map(|lack| lack.table).collect();
-        assert_eq!((lacks, pc.problems()), (vec!["MCFG", "NFIT", "SPCR"], vec![]));
+        assert_eq!((lacks, pc.problems()), (vec!["MCFG", "NFIT", "DMAR", "SPCR"], vec![]));
     }
 
     #[test]

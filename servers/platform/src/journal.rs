@@ -5,6 +5,8 @@ use core::fmt;
 use libd3os::observe::{Counter, Recorder};
 use libd3os::service::platform::PciAddress;
 
+use crate::iommu::faults::Fault;
+
 /// Events that are remembered.
 const EVENTS: usize = 64;
 
@@ -21,6 +23,8 @@ pub enum Event {
     Reset(PciAddress),
     /// Routes of interrupt pins were told: so many.
     Routes(u32),
+    /// The IOMMU kept a device from something.
+    Kept(Fault),
 }
 
 impl fmt::Display for Event {
@@ -31,6 +35,7 @@ impl fmt::Display for Event {
             Self::Quiet(address) => write!(f, "made {address} quiet, its driver has ended"),
             Self::Reset(address) => write!(f, "reset {address}"),
             Self::Routes(count) => write!(f, "was told {count} routes"),
+            Self::Kept(fault) => fault.fmt(f),
         }
     }
 }
@@ -42,6 +47,7 @@ pub struct Journal {
     given: Counter,
     reset: Counter,
     absent: Counter,
+    kept: Counter,
 }
 
 impl Default for Journal {
@@ -49,8 +55,8 @@ impl Default for Journal {
         let recorder = Recorder::default();
         let counter = |name| Recorder::counter(&recorder, name);
         let (given, reset) = (counter("devices given"), counter("devices reset"));
-        let absent = counter("devices absent");
-        Self { given, reset, absent, recorder }
+        let (absent, kept) = (counter("devices absent"), counter("accesses refused"));
+        Self { given, reset, absent, kept, recorder }
     }
 }
 
@@ -67,6 +73,7 @@ impl Journal {
             Event::Given(_) => self.given.increment(),
             Event::Reset(_) => self.reset.increment(),
             Event::Absent(_) => self.absent.increment(),
+            Event::Kept(_) => self.kept.increment(),
             Event::Quiet(_) | Event::Routes(_) => {}
         }
         self.recorder.note(event);

@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -16,7 +17,8 @@ use libd3os::server::{Event, Server, ServerError};
 use libd3os::service::Page;
 use libd3os::service::devices::{DevicesClient, DevicesError};
 use libd3os::service::platform::{
-    DeviceInfo, NodeInfo, PciAddress, PersistentRange, Platform, PlatformError, Route, TableInfo,
+    DeviceInfo, IommuUnit, NodeInfo, PciAddress, PersistentRange, Platform, PlatformError, Route,
+    TableInfo,
 };
 use libd3os::start::StartInfo;
 use libd3os::start::layout::PLATFORM_PLACES;
@@ -24,19 +26,23 @@ use libd3os::start::layout::PLATFORM_PLACES;
 use platform::core::Core;
 use platform::describe;
 use platform::firmware::Firmware;
+use platform::iommu::guard::Mapped;
+use platform::iommu::{Device, Dmar, Guard, Iommu};
 use platform::nodes;
 use platform::pages::Shared;
+use platform::pci::Function;
 use platform::pci::config::{Configuration, Ecam, is_register};
 
 mod process;
 
-use process::{ConfigPorts, Supervisor, Uptime, View};
+use process::{ConfigPorts, Supervisor, TablePages, Uptime, View};
 
 libd3os::program! {
     main: run,
     serves: ["platform"],
     calls: ["devices", "log", "supervisor"],
     ports: ["pci-config"],
+    dma: ["iommu"],
     waits: ["device-ended"],
 }
 
@@ -64,7 +70,9 @@ fn run(_: &'static StartInfo) -> Result<Infallible, Failure> {
     server.observe(machine.core.journal().recorder());
     machine.core.settle();
     loop {
-        match server.next() {
+        let event = server.next();
+        machine.core.look_for_faults();
+        match event {
             Event::Request(request) => Platform::dispatch(&mut machine, request),
             // A driver has ended; which one is in the list of devices.
             Event::Signal(_) => machine.core.settle(),
@@ -91,13 +99,30 @@ impl Machine {
         let ecam = Ecam::new(regions.unwrap_or_default(), memory.clone());
         let space = Configuration::new(ecam, Some(ConfigPorts(ports)));
         let segments = space.segments();
+        let units = memory.clone();
         let core = Core::new(Supervisor(init), Uptime, space, memory, firmware, &segments);
-        let core = core.map_err(Failure::Init)?;
+        let mut core = core.map_err(Failure::Init)?;
+        core.protect(|dmar, functions, held| guard(dmar, functions, held, &units));
         if facts.first_start {
             report(&core);
         }
         Ok(Self { core })
     }
+}
+
+/// Has the IOMMU's units keep devices from memory.
+fn guard(
+    dmar: &Dmar,
+    functions: &[Function],
+    held: &[Device],
+    units: &Memory,
+) -> Option<Box<dyn Guard>> {
+    let tables = program::region("iommu").ok().and_then(TablePages::new);
+    if tables.is_none() {
+        log::error!("there is no memory for the IOMMU's tables: drivers are trusted with DMA");
+    }
+    let open = |address| Some(Mapped::new(units.clone(), address));
+    Some(Box::new(Iommu::start(dmar, functions, held, open, tables?)))
 }
 
 /// Says what the machine is and what it lacks, once.
@@ -163,6 +188,14 @@ impl Platform for Machine {
 
     fn persistent(&mut self, _: Caller, from: u32) -> Result<Page<PersistentRange>, PlatformError> {
         Ok(Page::fill(from, nodes::persistent(self.core.firmware())))
+    }
+
+    fn iommu(&mut self, _: Caller, from: u32) -> Result<Page<IommuUnit>, PlatformError> {
+        Ok(Page::fill(from, self.core.units()))
+    }
+
+    fn faults(&mut self, _: Caller, from: u32) -> Result<Page<String>, PlatformError> {
+        Ok(Page::fill(from, self.core.faults()))
     }
 
     fn problems(&mut self, _: Caller, from: u32) -> Result<Page<String>, PlatformError> {

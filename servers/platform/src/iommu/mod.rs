@@ -3,10 +3,12 @@
 //!
 //! [`dmar`] reads which units there are, [`unit`] drives one: [`tables`] say what devices reach,
 //! [`remapping`] how they interrupt, [`invalidation`] makes the unit forget, [`faults`] tells what
-//! it refused. [`units`] are all of them together. Registers and the tables' memory are behind traits; `model` is a unit for tests.
+//! it refused. [`units`] are all of them together, as a [`guard`].
+//! Registers and the tables' memory are behind traits; `model` is a unit for tests.
 
 pub mod dmar;
 pub mod faults;
+pub mod guard;
 pub mod invalidation;
 pub mod registers;
 pub mod remapping;
@@ -22,4 +24,5 @@ pub(crate) mod model;
 mod tests;
 
 pub use dmar::Dmar;
+pub use guard::Guard;
 pub use units::{Device, Iommu, Protection};

@@ -16,6 +16,8 @@ use super::registers::Width;
 pub const PAGE_BYTES: u64 = 4096;
 /// Eight-byte words of a page.
 pub const WORDS: usize = 512;
+/// Words of a line of the processor's caches.
+const LINE_WORDS: usize = 8;
 /// Entries of a page table are chosen by so many bits.
 const LEVEL_BITS: u32 = 9;
 /// Writes to these addresses are interrupts, whatever the tables say (section 3.14).
@@ -58,7 +60,10 @@ impl<M: TableMemory + ?Sized> Writer<'_, M> {
 
     /// Makes a page all zeros, which means "nothing" in every table.
     pub fn clear(&mut self, page: usize) {
-        (0..WORDS).for_each(|word| self.write(page, word, 0));
+        (0..WORDS).for_each(|word| self.memory.write(page, word, 0));
+        if !self.coherent {
+            (0..WORDS).step_by(LINE_WORDS).for_each(|word| self.memory.flush(page, word));
+        }
     }
 
     fn bus(&self, page: usize) -> u64 {

@@ -1,9 +1,11 @@
 //! All units of the machine: which of them a device belongs to, and what it gets there.
 
 use alloc::collections::BTreeMap;
+use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::fmt;
 
-use libd3os::service::platform::PciAddress;
+use libd3os::service::platform::{IommuUnit, PciAddress};
 
 use super::dmar::{Dmar, Scope, ScopeKind, UnitRecord};
 use super::faults::Fault;
@@ -75,6 +77,43 @@ pub struct State {
     pub usage: Usage,
     /// Who has a translation, and of how many pages.
     pub devices: Vec<(PciAddress, usize)>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the IOMMU at {:#x} ", self.registers)?;
+        match &self.state {
+            Ok(State { address_bits, remaps_interrupts, .. }) => {
+                write!(f, "translates devices' addresses of {address_bits} bits")?;
+                f.write_str(if *remaps_interrupts { " and their interrupts" } else { "" })
+            }
+            Err(error) => {
+                write!(f, "cannot be used ({error}): drivers of its devices are trusted with DMA")
+            }
+        }
+    }
+}
+
+impl From<Report> for IommuUnit {
+    fn from(report: Report) -> Self {
+        let Report { registers, state, faults, lost } = report;
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let unit = Self { registers, faults, lost, ..Self::default() };
+        match state {
+            Ok(State { address_bits, remaps_interrupts, usage, devices }) => Self {
+                address_bits,
+                remaps_interrupts,
+                table_pages: number(usage.table_pages),
+                interrupts: number(usage.interrupts),
+                devices: devices
+                    .into_iter()
+                    .map(|(device, pages)| (device, number(pages)))
+                    .collect(),
+                ..unit
+            },
+            Err(error) => Self { problem: Some(error.to_string()), ..unit },
+        }
+    }
 }
 
 impl<R: Registers, M: TableMemory> Iommu<R, M> {
