@@ -10,8 +10,8 @@ use libd3os::service::console::{ConsoleError, InputEvent};
 use libd3os::service::devices::DeviceState;
 use libd3os::service::log::{Level, LogPage, LogRecord};
 use libd3os::service::platform::{
-    Bar, BarSpace, Claim, DeviceInfo, Interrupt, MemoryInfo, MemoryKind, NodeInfo, PciAddress,
-    PersistentRange, TableInfo,
+    Bar, BarSpace, Claim, DeviceInfo, Interrupt, IommuUnit, MemoryInfo, MemoryKind, NodeInfo,
+    PciAddress, PersistentRange, TableInfo,
 };
 use libd3os::service::supervisor::{
     CapabilityInfo, CoreState, CoreStatus, Exit, FaultKind, FaultReport, MemoryReport, Moment,
@@ -44,6 +44,8 @@ pub(crate) struct Fake {
     pub(crate) pool_bytes: u64,
     /// Whether its image has no platform server.
     pub(crate) no_platform: bool,
+    /// Whether its machine has no IOMMU.
+    pub(crate) no_iommu: bool,
 }
 
 impl Default for Fake {
@@ -64,6 +66,7 @@ impl Default for Fake {
             deaf: false,
             pool_bytes: 0,
             no_platform: false,
+            no_iommu: false,
         }
     }
 }
@@ -363,6 +366,31 @@ impl System for Fake {
             unarmed: true,
             domain: Some(PersistenceDomain::MemoryControllers),
         }])
+    }
+
+    fn iommu(&mut self) -> Result<Vec<IommuUnit>, SystemError> {
+        if self.no_iommu {
+            return Ok(Vec::new());
+        }
+        let device = |bus, device| PciAddress { segment: 0, bus, device, function: 0 };
+        let used = IommuUnit {
+            registers: 0xfed9_0000,
+            address_bits: 39,
+            remaps_interrupts: true,
+            table_pages: 9,
+            interrupts: 1,
+            faults: 2,
+            lost: 1,
+            devices: vec![(device(0, 3), 272), (device(1, 0), 1)],
+            ..IommuUnit::default()
+        };
+        let problem = Some("its tables are of an unknown kind".into());
+        let broken = IommuUnit { registers: 0xfed9_1000, problem, ..IommuUnit::default() };
+        Ok(vec![used, broken])
+    }
+
+    fn faults(&mut self) -> Result<Vec<String>, SystemError> {
+        Ok(vec!["device 00:03.0 was kept from writing 0x1000 (no mapping)".into()])
     }
 
     fn problems(&mut self) -> Result<Vec<String>, SystemError> {

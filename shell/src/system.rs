@@ -15,7 +15,7 @@ use libd3os::service::Page;
 use libd3os::service::console::{ConsoleClient, ConsoleError, InputEvent, InputMode};
 use libd3os::service::log::{LogClient, LogError, LogPage};
 use libd3os::service::platform::{
-    DeviceInfo, NodeInfo, PersistentRange, PlatformClient, PlatformError, TableInfo,
+    DeviceInfo, IommuUnit, NodeInfo, PersistentRange, PlatformClient, PlatformError, TableInfo,
 };
 use libd3os::service::supervisor::{
     CapabilityInfo, CoreStatus, Exit, MemoryReport, Moment, ProgramId, ProgramStatus, RunMode,
@@ -87,6 +87,10 @@ pub trait System {
     fn nodes(&mut self) -> Result<Vec<NodeInfo>, SystemError>;
     /// Ranges of persistent memory.
     fn persistent(&mut self) -> Result<Vec<PersistentRange>, SystemError>;
+    /// The IOMMU's units.
+    fn iommu(&mut self) -> Result<Vec<IommuUnit>, SystemError>;
+    /// What the IOMMU kept devices from lately, in words.
+    fn faults(&mut self) -> Result<Vec<String>, SystemError>;
     /// What is wrong with the machine's tables and devices, in words.
     fn problems(&mut self) -> Result<Vec<String>, SystemError>;
     /// Switches the machine off; `status` is for whoever runs an emulated machine.
@@ -406,6 +410,16 @@ where
     fn persistent(&mut self) -> Result<Vec<PersistentRange>, SystemError> {
         let platform = self.platform()?;
         all_pages("platform", |from| platform.persistent(from))
+    }
+
+    fn iommu(&mut self) -> Result<Vec<IommuUnit>, SystemError> {
+        let platform = self.platform()?;
+        all_pages("platform", |from| platform.iommu(from))
+    }
+
+    fn faults(&mut self) -> Result<Vec<String>, SystemError> {
+        let platform = self.platform()?;
+        all_pages("platform", |from| platform.faults(from))
     }
 
     fn problems(&mut self) -> Result<Vec<String>, SystemError> {

@@ -571,6 +571,27 @@ PERSISTENT         FROM    SIZE  NODE  STATE      SAFE WHEN POWER FAILS
 }
 
 #[test]
+fn iommu_shows_units_devices_and_faults() {
+    assert_eq!(
+        output("iommu"),
+        "\
+UNIT        BITS  INTERRUPTS  TABLES  REFUSED  STATE
+0xfed90000    39     1 entry  36 KiB       2+  translates
+0xfed91000                                  0  its tables are of an unknown kind: drivers are trusted
+
+DEVICE   REACHES
+00:03.0    1 MiB
+01:00.0    4 KiB
+
+device 00:03.0 was kept from writing 0x1000 (no mapping)
+"
+    );
+    let mut fake = Fake { no_iommu: true, ..Fake::default() };
+    let (text, _) = run_on(&mut fake, Mode::Script, "iommu");
+    assert_eq!(text, "This machine has no IOMMU that is used: drivers are trusted with DMA.\n");
+}
+
+#[test]
 fn a_machine_whose_platform_server_does_not_run_says_so() {
     let mut fake = Fake { no_platform: true, ..Fake::default() };
     let (text, outcome) = run_on(&mut fake, Mode::Script, "lspci");

@@ -12,6 +12,7 @@ mod echo;
 pub mod error;
 mod fault;
 mod help;
+mod iommu;
 mod kill;
 mod log;
 mod lspci;
@@ -38,7 +39,7 @@ pub use error::CommandError;
 pub use help::explain;
 
 /// Every command, in the order in which `help` shows them.
-pub static COMMANDS: [&Command; 21] = [
+pub static COMMANDS: [&Command; 22] = [
     &help::HELP,
     &ps::PS,
     &mem::MEM,
@@ -55,6 +56,7 @@ pub static COMMANDS: [&Command; 21] = [
     &lspci::LSPCI,
     &acpi::ACPI,
     &numa::NUMA,
+    &iommu::IOMMU,
     &echo::ECHO,
     &clear::CLEAR,
     &version::VERSION,
@@ -157,6 +159,7 @@ mod tests {
                 "lspci [-v]",
                 "acpi [NAME]",
                 "numa",
+                "iommu",
                 "echo [TEXT…]",
                 "clear",
                 "version",
