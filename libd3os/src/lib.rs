@@ -31,6 +31,7 @@ pub mod mark;
 pub mod memory;
 #[expect(unsafe_code, reason = "reads and writes device memory")]
 pub mod mmio;
+pub mod net;
 pub mod nic;
 pub mod observe;
 pub mod port;
@@ -45,6 +46,7 @@ pub mod shared;
 pub mod start;
 pub mod stdio;
 pub mod sys;
+pub mod task;
 pub mod time;
 pub mod trace;
 

@@ -196,6 +196,34 @@ fn a_receiver_that_ends_wakes_the_sender() {
     });
 }
 
+/// What a program does that waits at one place for everything: it tries, arms, waits, disarms.
+#[test]
+fn a_sender_that_armed_is_woken_by_room() {
+    const COUNT: u8 = 4;
+    check(2, || {
+        let (left, right) = Bell::pair();
+        let own = left.clone();
+        let (mut sender, mut receiver) = ring(left, right);
+        let peer = thread::spawn(move || {
+            for number in 0..COUNT {
+                while sender.try_send(number.into(), &[number; 9]) == Err(SendError::Full) {
+                    if !sender.arm(9) {
+                        own.wait();
+                    }
+                    sender.disarm();
+                }
+                sender.flush().expect("the receiver waits for it");
+            }
+        });
+        let mut buffer = [0; 16];
+        for number in 0..COUNT {
+            let received = receiver.receive(&mut buffer).expect("an honest peer");
+            expect(received, &buffer, number);
+        }
+        peer.join().expect("the sender ended");
+    });
+}
+
 /// A signal line of a core and the notification that it is bound to: masked from a signal to the
 /// acknowledgement, with one bit for the signals that come meanwhile.
 #[derive(Default)]

@@ -71,7 +71,7 @@ pub use error::{ReceiveError, RingError, SendError};
 pub use layout::{CONTROL_LINES, MIN_LINES};
 pub use line::{LINE_BYTES, Line, PAYLOAD_BYTES};
 pub use memory::{Mapping, directory_at};
-pub use pair::{PAIR_LINES, Pair, Side};
+pub use pair::{PAIR_LINES, Pair, Side, receiver_has_ended};
 pub use program_window::{BellCounts, ProgramBell, ProgramWindow, WindowMemory, bell_counts};
 pub use receiver::{Received, Receiver};
 pub use sender::Sender;

@@ -78,6 +78,13 @@ impl<'m> Pair<'m> {
     }
 }
 
+/// Whether the receiver of the ring in this memory has said that it is gone: for one who has
+/// dropped its sender and wants to know when the memory can be used anew.
+#[must_use]
+pub fn receiver_has_ended(memory: &[Line]) -> bool {
+    memory.len() >= layout::MIN_LINES && presence::gone(layout::receiver_state(memory))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -94,6 +94,19 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Sender<M, D> {
         }
     }
 
+    /// Asks the receiver to signal the doorbell when it gives back room. Returns `true` where there
+    /// is room for a message of so many bytes already, or there never will be, and the caller must
+    /// not wait. The counterpart of [`super::Receiver::arm`].
+    pub fn arm(&mut self, bytes: usize) -> bool {
+        self.presence.doze(self.ring.sender_state());
+        self.sees_room(lines_for(bytes)) != Ok(false) || self.is_closed()
+    }
+
+    /// Ends what [`Self::arm`] began.
+    pub fn disarm(&mut self) {
+        self.presence.wake(self.ring.sender_state());
+    }
+
     /// Waits until there may be room for so many lines.
     fn wait(&mut self, lines: usize) -> Result<(), SendError> {
         self.flush()?;

@@ -9,6 +9,7 @@ pub mod devices;
 pub mod framebuffer;
 pub mod keyboard;
 pub mod log;
+pub mod net;
 pub mod nic;
 mod page;
 pub mod platform;
@@ -21,12 +22,13 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 10] = [
+pub static INTERFACES: [&InterfaceDoc; 11] = [
     &console::CONSOLE,
     &devices::DEVICES,
     &framebuffer::FRAMEBUFFER,
     &keyboard::KEYBOARD,
     &log::LOG,
+    &net::NET,
     &nic::NIC,
     &platform::PLATFORM,
     &supervisor::SUPERVISOR,
