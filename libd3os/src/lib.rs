@@ -19,6 +19,7 @@ pub mod control;
 pub mod device;
 #[expect(unsafe_code, reason = "takes memory that devices reach as atomic words")]
 pub mod dma;
+pub mod ends;
 #[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "hands memory to the allocator")]
 mod heap;

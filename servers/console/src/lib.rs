@@ -1,7 +1,7 @@
 //! The console server, without its process: everything that a host can test.
 //!
 //! [`options`] reads its arguments, [`core`] decides who gets input, what the interrupt key means
-//! and what the terminal shows, [`ends`] which readers are gone; [`events`] says what is noted and
+//! and what the terminal shows; [`events`] says what is noted and
 //! counted, [`output`] turns what programs write into what a terminal wants; [`record`] shows log
 //! records. The process in `main.rs` adds the serial line, the log and the `Console` interface.
 //!
@@ -14,7 +14,6 @@ extern crate alloc;
 
 pub mod cell;
 pub mod core;
-pub mod ends;
 pub mod events;
 pub mod font;
 pub mod grid;

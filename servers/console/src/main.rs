@@ -13,6 +13,7 @@ use core::fmt;
 
 use libd3os::call::{CallError, Caller, Error, Later};
 use libd3os::cap::Notification;
+use libd3os::ends::Ends;
 use libd3os::ipc::MissingGrant;
 use libd3os::program::grant;
 use libd3os::server::{Event, Server, ServerError};
@@ -23,7 +24,6 @@ use libd3os::service::uart::{UartClient, UartError};
 use libd3os::start::{GrantKind, StartInfo};
 
 use console::core::{Console, Effect};
-use console::ends::Ends;
 use console::options::{BadArgument, Options};
 
 libd3os::program! {

@@ -20,12 +20,12 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use libd3os::net::Phase;
+use libd3os::observe::{Counter, Recorder};
 use libd3os::ring::{Line, RingError};
 use libd3os::service::net::{
     Accepted, EchoReply, EchoRequest, InterfaceStatus, LinkState, NetError, Opened, SocketKind,
     SocketStatus,
 };
-use libd3os::trace::Trace;
 
 use crate::device::Card;
 use crate::echoes::Echoes;
@@ -144,7 +144,8 @@ pub struct Core<C: Card> {
     instance: u64,
     next_ticket: u32,
     scratch: Vec<u8>,
-    trace: Trace<Event, TRACE_EVENTS>,
+    trace: Recorder<Event, TRACE_EVENTS>,
+    turns: Counter,
 }
 
 impl<C: Card> fmt::Debug for Core<C> {
@@ -162,6 +163,8 @@ impl<C: Card> Core<C> {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
+        let trace = Recorder::default();
+        let turns = trace.counter("rounds of moving");
         Self {
             interfaces: Vec::new(),
             regions: Vec::new(),
@@ -174,7 +177,8 @@ impl<C: Card> Core<C> {
             random,
             next_ticket: 0,
             scratch: Vec::new(),
-            trace: Trace::default(),
+            trace,
+            turns,
         }
     }
 
@@ -226,8 +230,9 @@ impl<C: Card> Core<C> {
 
     /// The line of an interface went up or down.
     pub fn set_link(&mut self, name: &str, link: LinkState) {
-        if let Some((index, interface)) = self.interface(name) {
-            interface.set_link(link);
+        if let Some((index, interface)) = self.interface(name)
+            && interface.set_link(link)
+        {
             self.trace.note(Event::Line(index, link));
         }
     }
@@ -459,9 +464,9 @@ impl<C: Card> Core<C> {
         self.lingering.len()
     }
 
-    /// What was done last.
+    /// What is counted and noted.
     #[must_use]
-    pub const fn trace(&self) -> &Trace<Event, TRACE_EVENTS> {
+    pub const fn recorder(&self) -> &Recorder<Event, TRACE_EVENTS> {
         &self.trace
     }
 
@@ -477,6 +482,7 @@ impl<C: Card> Core<C> {
     /// One round of moving; tells whether anything was moved.
     fn round(&mut self, now: Duration) -> bool {
         let mut busy = false;
+        self.turns.increment();
         for index in 0..self.interfaces.len() {
             busy |= self.turn_interface(index, now);
         }

@@ -31,6 +31,8 @@ pub trait Card {
     fn take(&mut self) -> Option<Self::Buffer>;
     /// Sends the first `length` bytes.
     fn send(&mut self, buffer: Self::Buffer, length: usize);
+    /// Takes memory back without sending it.
+    fn give_up(&mut self, buffer: Self::Buffer);
     /// Hands over what was given back and sent.
     fn flush(&mut self);
     /// Asks to be woken by the next frame; `true` where there is one already.
@@ -97,9 +99,10 @@ impl<C: Card> Device<C> {
 
     /// Takes the card away: its driver is gone.
     pub fn lose(&mut self) -> Option<C> {
-        // Memory of the card that is gone must not reach the next one.
-        self.spare.replace(None);
-        self.card.replace(None)
+        let spare = self.spare.take();
+        let mut card = self.card.take()?;
+        spare.into_iter().for_each(|buffer| card.give_up(buffer));
+        Some(card)
     }
 
     /// Gives it a card again, of this address.

@@ -175,13 +175,15 @@ impl<C: Card> Interface<C> {
         self.device.lose()
     }
 
-    /// The line went up or down.
-    pub fn set_link(&mut self, link: LinkState) {
+    /// The line is so now; tells whether that is news.
+    pub fn set_link(&mut self, link: LinkState) -> bool {
+        let before = self.info.link;
         let came_up = link == LinkState::Up && self.info.link != LinkState::Up;
         self.info.link = link;
         if let Some(dhcp) = self.own.dhcp.filter(|_| came_up && self.ipv4().is_none()) {
             self.sockets.get_mut::<dhcpv4::Socket<'_>>(dhcp).reset();
         }
+        link != before
     }
 
     /// Whether frames can go.

@@ -22,6 +22,7 @@ pub struct Service<C: Card> {
     /// The decisions.
     pub core: Core<C>,
     clock: fn() -> Duration,
+    refresh: fn(&mut Core<C>),
     owed: BTreeMap<Ticket, Owed>,
 }
 
@@ -40,9 +41,10 @@ impl<C: Card> fmt::Debug for Service<C> {
 }
 
 impl<C: Card> Service<C> {
-    /// The interface over these decisions, with the time since the machine started.
-    pub const fn new(core: Core<C>, clock: fn() -> Duration) -> Self {
-        Self { core, clock, owed: BTreeMap::new() }
+    /// The interface over these decisions, with the time since the machine started. `refresh` asks
+    /// the drivers how their lines are.
+    pub const fn new(core: Core<C>, clock: fn() -> Duration, refresh: fn(&mut Core<C>)) -> Self {
+        Self { core, clock, refresh, owed: BTreeMap::new() }
     }
 
     /// The time.
@@ -89,6 +91,7 @@ impl<C: Card> Service<C> {
 
 impl<C: Card> Net for Service<C> {
     fn interfaces(&mut self, _: Caller, from: u32) -> Result<Page<InterfaceStatus>, NetError> {
+        (self.refresh)(&mut self.core);
         Ok(Page::fill(from, self.core.interfaces()))
     }
 
@@ -113,7 +116,7 @@ impl<C: Card> Net for Service<C> {
     }
 
     fn attach(&mut self, caller: Caller, region: String, proof: u64) -> Result<u64, NetError> {
-        self.core.attach(caller.0, &region, proof)
+        self.core.attach(caller.program().into(), &region, proof)
     }
 
     fn connect_to(
@@ -122,7 +125,7 @@ impl<C: Card> Net for Service<C> {
         place: u16,
         remote: SocketAddr,
     ) -> Result<Opened, NetError> {
-        self.core.connect_to(caller.0, place, remote, self.now())
+        self.core.connect_to(caller.program().into(), place, remote, self.now())
     }
 
     fn listen(
@@ -132,14 +135,14 @@ impl<C: Card> Net for Service<C> {
         port: u16,
         backlog: u8,
     ) -> Result<Opened, NetError> {
-        self.core.listen(caller.0, place, port, backlog)
+        self.core.listen(caller.program().into(), place, port, backlog)
     }
 
     fn accept(&mut self, caller: Caller, place: u16, listener: u16) -> Result<Accepted, NetError> {
-        self.core.accept(caller.0, place, listener, self.now())
+        self.core.accept(caller.program().into(), place, listener, self.now())
     }
 
     fn bind(&mut self, caller: Caller, place: u16, port: u16) -> Result<Opened, NetError> {
-        self.core.bind(caller.0, place, port)
+        self.core.bind(caller.program().into(), place, port)
     }
 }

@@ -174,6 +174,10 @@ impl Card for SimCard {
         self.sent.borrow_mut().push_back(buffer);
     }
 
+    fn give_up(&mut self, _: Frame) {
+        self.buffers.set(self.buffers.get() + 1);
+    }
+
     fn flush(&mut self) {}
 
     fn arm(&mut self) -> bool {

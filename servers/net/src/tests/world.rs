@@ -130,7 +130,7 @@ impl Machine {
 fn start(seed: u64, memory: &'static [Line]) -> Rc<Server> {
     let mut core = Core::new(seed);
     core.add_region(REGION, memory).expect("large enough");
-    Rc::new(Loopback::new(Service::new(core, clock), CALLER, Net::dispatch as Dispatch))
+    Rc::new(Loopback::new(Service::new(core, clock, |_| ()), CALLER, Net::dispatch as Dispatch))
 }
 
 /// Machines, a router and a hub between them.

@@ -1,4 +1,4 @@
-//! Which callers have ended, from how often each program has.
+//! Which callers have ended, from how often each program has (`Supervisor::ends`).
 
 use alloc::vec::Vec;
 

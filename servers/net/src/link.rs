@@ -1,0 +1,62 @@
+//! The consumer's end of a driver's rings, as a card.
+
+use libd3os::nic::{Checks, Frame, Link, Outgoing, Wake};
+use libd3os::service::net::LinkState;
+use libd3os::service::nic::{CardState, Line};
+
+use crate::device::Card;
+use crate::interface::CardInfo;
+
+impl<W: Wake> Card for Link<'static, W> {
+    type Frame = Frame<'static>;
+    type Buffer = Outgoing<'static>;
+
+    fn receive(&mut self) -> Option<(Frame<'static>, Checks)> {
+        let frame = Self::receive(self)?;
+        let checks = frame.checks();
+        Some((frame, checks))
+    }
+
+    fn give_back(&mut self, frame: Frame<'static>) {
+        Self::give_back(self, frame);
+    }
+
+    fn take(&mut self) -> Option<Outgoing<'static>> {
+        Self::take(self)
+    }
+
+    fn send(&mut self, buffer: Outgoing<'static>, length: usize) {
+        Self::send(self, buffer, length);
+    }
+
+    fn give_up(&mut self, buffer: Outgoing<'static>) {
+        Self::give_up(self, buffer);
+    }
+
+    fn flush(&mut self) {
+        Self::flush(self);
+    }
+
+    fn arm(&mut self) -> bool {
+        Self::arm(self)
+    }
+
+    fn disarm(&mut self) {
+        Self::disarm(self);
+    }
+}
+
+/// What a driver says of its card.
+#[must_use]
+pub fn info(state: &CardState) -> CardInfo {
+    CardInfo { mac: state.mac, mtu: state.mtu, link: link_state(state.line) }
+}
+
+/// The state of a card's line.
+#[must_use]
+pub const fn link_state(line: Line) -> LinkState {
+    match line {
+        Line::Down => LinkState::Down,
+        Line::Up(_) => LinkState::Up,
+    }
+}
