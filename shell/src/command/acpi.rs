@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use libd3os::service::platform::TableInfo;
 
 use super::log::visible;
-use super::lspci::PLATFORM;
-use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence, trace};
+use super::lspci::answering;
+use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence};
 use crate::parser::Place;
 use crate::session::Session;
 use crate::style::Role;
@@ -38,7 +38,7 @@ pub(super) static ACPI: Command = Command {
 };
 
 fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
-    trace::observable(session, PLATFORM)?;
+    answering(session)?;
     let tables = session.system.tables()?;
     match arguments.get("NAME") {
         None => overview(session, &tables),

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use libd3os::service::devices::DeviceState;
 use libd3os::service::platform::{Bar, BarSpace, DeviceInfo, Interrupt, Signal};
+use libd3os::service::supervisor::ProgramState;
 
 use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence, trace};
 use crate::parser::Place;
@@ -14,7 +15,7 @@ use crate::style::Role;
 use crate::table::{Cell, Column, Table};
 
 /// The service that tells of the machine.
-pub(super) const PLATFORM: &str = "platform";
+const PLATFORM: &str = "platform";
 
 pub(super) static LSPCI: Command = Command {
     name: "lspci",
@@ -37,7 +38,7 @@ pub(super) static LSPCI: Command = Command {
 };
 
 fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
-    trace::observable(session, PLATFORM)?;
+    answering(session)?;
     let devices = session.system.devices()?;
     if arguments.get("-v").is_none() {
         overview(session, &devices);
@@ -50,6 +51,16 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
         }
     }
     Ok(())
+}
+
+/// Makes sure that the platform server runs, or is about to: at boot it is among the last to start,
+/// and calls wait for it.
+pub(super) fn answering(session: &mut Session<'_>) -> Result<(), CommandError> {
+    let service = trace::find(session, PLATFORM)?;
+    match service.state {
+        ProgramState::Starting | ProgramState::Running | ProgramState::BackingOff => Ok(()),
+        state => Err(CommandError::NotServed { program: service.program, state }),
+    }
 }
 
 fn overview(session: &mut Session<'_>, devices: &[DeviceInfo]) {

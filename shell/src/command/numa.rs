@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use libd3os::device::PersistenceDomain;
 use libd3os::service::platform::{MemoryInfo, MemoryKind, NodeInfo, PersistentRange};
 
-use super::lspci::PLATFORM;
-use super::{Arguments, Background, Command, CommandError, trace};
+use super::lspci::answering;
+use super::{Arguments, Background, Command, CommandError};
 use crate::parser::Place;
 use crate::session::Session;
 use crate::style::Role;
@@ -29,7 +29,7 @@ pub(super) static NUMA: Command = Command {
 };
 
 fn run(session: &mut Session<'_>, _: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
-    trace::observable(session, PLATFORM)?;
+    answering(session)?;
     let nodes = session.system.nodes()?;
     let persistent = session.system.persistent()?;
     members(session, &nodes);
