@@ -595,11 +595,12 @@ mod tests {
     use crate::iommu::unit::UnitError;
     use crate::iommu::units::Report;
     use crate::pci::config::read16;
-    use crate::pci::model::{Memory, Model, Node, bridge, device};
+    use crate::pci::model::{Memory, Model, Node, any_node, bridge, device};
     use crate::pci::reset::{BUS_MASTERING, COMMAND};
     use libd3os::image::{AcpiDevice, PciId};
     use libd3os::service::devices::{InterruptMessage, ProvidedInterrupt};
     use libd3os::service::platform::Signal;
+    use proptest::prelude::*;
     use std::cell::RefCell;
     use std::rc::Rc;
 
@@ -1024,5 +1025,72 @@ mod tests {
             core.devices().filter_map(|d| Some((d.address, d.claim?.name))).collect();
         assert_eq!(claims, [(at(0, 5), "second".into()), (at(1, 0), "third".into())]);
         core.refresh();
+    }
+
+    #[test]
+    fn how_to_switch_off_is_believed_of_one_program() {
+        let (init, mut model) = (Supervisor::wanting(Vec::new()), machine());
+        let mut core = started(&init, &mut model, &samples::Machine::pc());
+        assert!(core.report_sleep_types(5, 7, 0));
+        assert!(!core.report_sleep_types(6, 1, 1));
+        assert!(!core.report_routes(6, Vec::new(), true));
+        assert_eq!(init.take_asked(), ["sleep types 7 and 0"]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        /// Whatever the tables and the functions say: every device is settled, nobody reaches memory
+        /// who was not given to a driver, every window is whole pages, and what a driver held is
+        /// given again or named as lost.
+        #[test]
+        fn any_machine_is_survived(
+            changes in samples::changes(),
+            is_q35: bool,
+            nodes in prop::collection::vec((0u8..4, 0u8..4, 0u8..2, any_node(), any::<bool>()), 0..20),
+            ended in prop::collection::vec(any::<bool>(), 5),
+        ) {
+            let mut machine = if is_q35 { samples::Machine::q35() } else { samples::Machine::pc() };
+            machine.damage(&changes);
+            let mut model = Model::default();
+            for (bus, device, function, node, is_nic) in nodes {
+                let nic = u32::from(NIC.1) << 16 | u32::from(NIC.0);
+                let node = if is_nic { node.with(0, nic) } else { node };
+                model.put(bus, device, function, node);
+            }
+            let mut devices = devices();
+            devices.push(wanted("second", &[NIC]));
+            let init = Supervisor::wanting(devices);
+            let mut core = started(&init, &mut model, &machine);
+            core.report_routes(1, Vec::new(), true);
+            let given: Vec<_> = core.devices().filter(|d| d.claim.is_some()).map(|d| d.address).collect();
+            let addresses: Vec<_> = core.devices().map(|d| d.address).collect();
+            let bridges: Vec<_> =
+                core.devices().filter(|d| d.buses.is_some()).map(|d| d.address).collect();
+            prop_assert!(core.tables().count() + core.problems().count() < 5000);
+            for device in &init.0.borrow().wanted {
+                prop_assert!(matches!(device.state, DeviceState::Ready | DeviceState::Absent));
+                for window in device.provided.iter().flat_map(|provided| &provided.windows) {
+                    prop_assert!(window.bytes > 0 && (window.paddr | window.bytes) % 4096 == 0);
+                }
+            }
+            let before: Vec<_> = addresses
+                .iter()
+                .filter(|at| !given.contains(at) && !bridges.contains(at))
+                .map(|at| (*at, command(core.space, *at)))
+                .collect();
+            for (device, is_ended) in init.0.borrow_mut().wanted.iter_mut().zip(ended) {
+                if is_ended && device.state == DeviceState::Ready {
+                    device.state = DeviceState::Ended;
+                }
+            }
+            core.settle();
+            for device in &init.0.borrow().wanted {
+                prop_assert!(matches!(device.state, DeviceState::Ready | DeviceState::Absent));
+            }
+            for (at, command_before) in before {
+                prop_assert_eq!(command(core.space, at), command_before);
+            }
+        }
     }
 }

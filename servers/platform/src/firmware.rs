@@ -197,7 +197,7 @@ impl Firmware {
             error(self.spcr.lack("SPCR", "")),
         ];
         let is_listed = |error: &TableError| {
-            matches!(error, TableError::Unreadable | TableError::Checksum)
+            matches!(error, TableError::Unreadable | TableError::Checksum | TableError::NoRoom)
                 || matches!(error, TableError::TooLong(_))
         };
         all.into_iter().flatten().filter(move |(_, error)| !is_listed(error))

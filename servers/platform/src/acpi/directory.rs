@@ -12,6 +12,9 @@ use crate::memory::PhysicalMemory;
 
 /// Most tables that are looked at; machines with many SSDTs have half as many.
 const MOST_TABLES: usize = 256;
+/// Most bytes of tables that are kept, for they are kept in the heap: large servers have half as many.
+/// What does not fit any more is [`TableError::NoRoom`].
+const MOST_BYTES: usize = 3 << 19;
 /// The FACS has a signature and a length like a table, and neither the rest of the header nor a
 /// checksum.
 const FACS: [u8; 4] = *b"FACS";
@@ -68,11 +71,11 @@ pub struct Table {
 }
 
 impl Table {
-    fn read(memory: &(impl PhysicalMemory + ?Sized), address: u64) -> Self {
+    fn read(memory: &(impl PhysicalMemory + ?Sized), address: u64, room: usize) -> Self {
         match table::header(memory, address) {
             Ok(header) if header.signature == FACS => Self::facs(memory, address, header),
             Ok(header) => {
-                let bytes = table::contents(memory, address, &header);
+                let bytes = table::contents(memory, address, &header, room);
                 Self { address, header: Some(header), bytes }
             }
             Err(error) => Self { address, header: None, bytes: Err(error) },
@@ -157,7 +160,9 @@ impl Directory {
             self.cut = true;
             return;
         }
-        self.tables.push(Table::read(memory, address));
+        let kept = self.tables.iter().filter_map(|table| table.bytes.as_ref().ok());
+        let room = MOST_BYTES.saturating_sub(kept.map(Vec::len).sum());
+        self.tables.push(Table::read(memory, address, room));
     }
 }
 
@@ -196,7 +201,7 @@ impl List {
         if header.signature != self.signature {
             return Err(TableError::Signature);
         }
-        let bytes = table::contents(memory, self.address, &header)?;
+        let bytes = table::contents(memory, self.address, &header, MOST_BYTES)?;
         let entries = bytes.get(HEADER_BYTES..).unwrap_or(&[]).chunks_exact(self.entry_bytes);
         let number =
             |entry: &[u8]| entry.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte));
@@ -288,6 +293,26 @@ mod tests {
         assert_eq!(read(&alone, &new), Err(RootError::List(0x2000, TableError::Checksum)));
         assert_eq!(read(&[], &new), Err(RootError::Missing));
         assert_eq!(read(&root[..19], &new), Err(RootError::Pointer));
+    }
+
+    #[test]
+    fn tables_beyond_the_room_for_them_are_listed_and_not_kept() {
+        let large = samples::sealed(b"SSDT", &vec![0; 500 << 10]);
+        let small = samples::sealed(b"HPET", &[0; 20]);
+        let places: Vec<u64> = (1..5).map(|number| number << 20).collect();
+        let mut entries = places.clone();
+        entries.push(0x3000);
+        let entries: Vec<u8> = entries.iter().flat_map(|at| at.to_le_bytes()).collect();
+        let list = samples::sealed(b"XSDT", &entries);
+        let span = |address, bytes| Span { address, bytes };
+        let mut memory = vec![span(0x1000, &list[..]), span(0x3000, &small)];
+        memory.extend(places.iter().map(|&at| span(at, &large[..])));
+        let root = samples::root_pointer(2, 0, 0x1000);
+        let directory = Directory::read(&root, &memory[..]).expect("the list is sound");
+        let kept: Vec<_> = directory.tables.iter().map(|table| table.bytes.is_ok()).collect();
+        assert_eq!(kept, [true, true, true, false, true]);
+        let refused = directory.tables[3].bytes.as_ref().expect_err("no room");
+        assert_eq!(refused, &TableError::NoRoom);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum TableError {
     TooShort(u32),
     /// It says that it has so many bytes, which no such table has.
     TooLong(u32),
+    /// There is no room for it beside the other tables.
+    NoRoom,
     /// The sum of its bytes is not zero.
     Checksum,
     /// It is another table than it should be.
@@ -63,6 +65,7 @@ impl fmt::Display for TableError {
             Self::Unreadable => f.write_str("its memory cannot be read"),
             Self::TooShort(length) => write!(f, "with {length} bytes it is too short"),
             Self::TooLong(length) => write!(f, "with {length} bytes it is too long"),
+            Self::NoRoom => f.write_str("there is no room for it beside the other tables"),
             Self::Checksum => f.write_str("its checksum is wrong"),
             Self::Signature => f.write_str("it is another table than it should be"),
             Self::Record(at) => write!(f, "the structure at byte {at} has an impossible length"),
@@ -83,7 +86,8 @@ pub fn header(memory: &(impl PhysicalMemory + ?Sized), address: u64) -> Result<H
     Header::read_from_bytes(&bytes).map_err(|_| TableError::Unreadable)
 }
 
-/// Reads the whole table whose header is `header`, and checks its length and sum.
+/// Reads the whole table whose header is `header`, if it has no more than `room` bytes, and checks its
+/// length and sum.
 ///
 /// # Errors
 /// [`TableError`]; a length that nobody checks first would be an allocation of the firmware's
@@ -92,6 +96,7 @@ pub fn contents(
     memory: &(impl PhysicalMemory + ?Sized),
     address: u64,
     header: &Header,
+    room: usize,
 ) -> Result<Vec<u8>, TableError> {
     let length = header.length.get();
     if length > LONGEST {
@@ -100,6 +105,9 @@ pub fn contents(
     let size = usize::try_from(length).map_err(|_| TableError::TooLong(length))?;
     if size < HEADER_BYTES {
         return Err(TableError::TooShort(length));
+    }
+    if size > room {
+        return Err(TableError::NoRoom);
     }
     let mut bytes = alloc::vec![0; size];
     memory.read(address, &mut bytes).map_err(|_| TableError::Unreadable)?;
