@@ -101,13 +101,15 @@ pub enum GrantError {
     NoResource(GrantKind, String),
     /// Nobody waits for this.
     NoWaiter(String),
+    /// No shared memory has this name.
+    NoRegion(GrantKind, String),
 }
 
 impl fmt::Display for GrantError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoServer(name) => write!(f, "calls `{name}`, which no program serves"),
-            Self::NoResource(kind, name) => {
+            Self::NoResource(kind, name) | Self::NoRegion(kind, name) => {
                 write!(f, "{kind} `{name}`, which the manifest does not describe")
             }
             Self::NoWaiter(name) => write!(f, "signals `{name}`, which no program waits for"),

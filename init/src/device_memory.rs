@@ -1,0 +1,324 @@
+//! Memory outside of RAM: frames at given addresses.
+//!
+//! The library's pools hand out any block; here the address decides which one is split. A frame that
+//! was made is kept, since device memory can be made into a frame once only; whoever maps it needs a
+//! capability of his own.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use libd3os::abi::{FrameSize, ObjectType};
+use libd3os::memory::{Kernel, MemoryError, SlotPool};
+use libd3os::start::layout::PAGE_SIZE;
+
+/// An untyped of which nothing is used.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    slot: u64,
+    paddr: u64,
+    bits: u8,
+}
+
+impl Piece {
+    fn contains(&self, paddr: u64) -> bool {
+        paddr.wrapping_sub(self.paddr) >> self.bits == 0
+    }
+
+    /// Both halves of this piece, as new pieces.
+    fn halves(
+        self,
+        kernel: &mut impl Kernel,
+        slots: &mut SlotPool,
+    ) -> Result<[Self; 2], MemoryError> {
+        let bits = self.bits - 1;
+        let first = slots.take_run(2)?;
+        if let Err(error) = kernel.retype(self.slot, ObjectType::Untyped, bits, first, 2) {
+            slots.give_back(first, 2);
+            return Err(error.into());
+        }
+        let half = |slot, paddr| Self { slot, paddr, bits };
+        Ok([half(first, self.paddr), half(first + 1, self.paddr + (1 << bits))])
+    }
+}
+
+/// A frame over device memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceFrame {
+    /// Its slot.
+    pub slot: u64,
+    /// Its size.
+    pub size: FrameSize,
+    /// Its physical address.
+    pub paddr: u64,
+}
+
+impl DeviceFrame {
+    fn end(&self) -> u64 {
+        self.paddr + self.size.bytes()
+    }
+}
+
+/// Device memory that the kernel handed out.
+#[derive(Debug, Default)]
+pub struct DeviceMemory {
+    pieces: Vec<Piece>,
+    frames: BTreeMap<u64, DeviceFrame>,
+}
+
+impl DeviceMemory {
+    /// Adds a device untyped.
+    pub fn add(&mut self, slot: u64, paddr: u64, bits: u8) {
+        self.pieces.push(Piece { slot, paddr, bits });
+    }
+
+    /// Frames that were made.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// A frame of this size at `paddr`; `None` where the kernel handed out nothing there, or what is
+    /// there was made into frames of other sizes, or was handed out in smaller pieces.
+    ///
+    /// # Errors
+    /// [`MemoryError`]; nothing is lost then, though pieces may have been split.
+    pub fn frame(
+        &mut self,
+        kernel: &mut impl Kernel,
+        slots: &mut SlotPool,
+        paddr: u64,
+        size: FrameSize,
+    ) -> Result<Option<DeviceFrame>, MemoryError> {
+        if let Some(frame) = self.frames.get(&paddr).filter(|frame| frame.size == size) {
+            return Ok(Some(*frame));
+        }
+        let found = self.pieces.iter().position(|piece| piece.contains(paddr));
+        let Some(index) = found.filter(|&index| self.pieces[index].bits >= size.bits()) else {
+            return Ok(None);
+        };
+        let piece = self.split(kernel, slots, index, (paddr, size))?;
+        let slot = slots.take()?;
+        if let Err(error) = kernel.retype(piece.slot, size.object_type(), 0, slot, 1) {
+            slots.give_back(slot, 1);
+            return Err(error.into());
+        }
+        self.pieces.retain(|known| known.slot != piece.slot);
+        let frame = DeviceFrame { slot, size, paddr };
+        self.frames.insert(paddr, frame);
+        Ok(Some(frame))
+    }
+
+    /// Whether all of these pages are device memory, in frames or not yet.
+    ///
+    /// # Errors
+    /// The first address that is not.
+    pub fn check(&self, pages: &Range<u64>) -> Result<(), u64> {
+        let mut next = pages.start;
+        while next < pages.end {
+            let piece = self.pieces.iter().find(|piece| piece.contains(next));
+            let end = piece.map(|piece| piece.paddr + (1 << piece.bits));
+            next = end.or_else(|| Some(self.frame_over(next)?.end())).ok_or(next)?;
+        }
+        Ok(())
+    }
+
+    /// Frames over these pages, the largest that there are and that `vaddr`, where the first page is
+    /// to be mapped, lets be mapped. `None` where something is no device memory or is part of a
+    /// larger frame.
+    ///
+    /// # Errors
+    /// [`MemoryError`]; frames that were made before are kept for the next time.
+    pub fn cover(
+        &mut self,
+        kernel: &mut impl Kernel,
+        slots: &mut SlotPool,
+        pages: &Range<u64>,
+        vaddr: u64,
+    ) -> Result<Option<Vec<DeviceFrame>>, MemoryError> {
+        let mut frames = Vec::new();
+        let mut next = pages.start;
+        while next < pages.end {
+            let place = vaddr + (next - pages.start);
+            let Some(frame) = self.largest(kernel, slots, next..pages.end, place)? else {
+                return Ok(None);
+            };
+            next = frame.end();
+            frames.push(frame);
+        }
+        Ok(Some(frames))
+    }
+
+    fn largest(
+        &mut self,
+        kernel: &mut impl Kernel,
+        slots: &mut SlotPool,
+        pages: Range<u64>,
+        vaddr: u64,
+    ) -> Result<Option<DeviceFrame>, MemoryError> {
+        for size in [FrameSize::Huge, FrameSize::Large, FrameSize::Small] {
+            let fits = (pages.start | vaddr).is_multiple_of(size.bytes())
+                && pages.end - pages.start >= size.bytes();
+            if fits && let Some(frame) = self.frame(kernel, slots, pages.start, size)? {
+                return Ok(Some(frame));
+            }
+        }
+        Ok(None)
+    }
+
+    fn frame_over(&self, paddr: u64) -> Option<DeviceFrame> {
+        let (_, frame) = self.frames.range(..=paddr).next_back()?;
+        (paddr < frame.end()).then_some(*frame)
+    }
+
+    /// Splits the piece of this index until one is left that is the wanted frame's.
+    fn split(
+        &mut self,
+        kernel: &mut impl Kernel,
+        slots: &mut SlotPool,
+        index: usize,
+        (paddr, size): (u64, FrameSize),
+    ) -> Result<Piece, MemoryError> {
+        let mut piece = self.pieces[index];
+        while piece.bits > size.bits() {
+            let [low, high] = piece.halves(kernel, slots)?;
+            self.pieces.retain(|known| known.slot != piece.slot);
+            self.pieces.extend([low, high]);
+            piece = if high.contains(paddr) { high } else { low };
+        }
+        Ok(piece)
+    }
+}
+
+/// The page that contains an address.
+#[must_use]
+pub const fn page_of(paddr: u64) -> u64 {
+    paddr & !(PAGE_SIZE - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libd3os::abi::{CapRights, VmAttributes};
+    use libd3os::cap::{Error, Frame, VSpace};
+    use libd3os::memory::Table;
+    use proptest::prelude::*;
+
+    /// What stands in each slot: address, size, and whether something was made of it.
+    #[derive(Default)]
+    struct Model(BTreeMap<u64, (u64, u8, bool)>);
+
+    impl Kernel for Model {
+        fn retype(
+            &mut self,
+            untyped: u64,
+            kind: ObjectType,
+            size_bits: u8,
+            first: u64,
+            count: u64,
+        ) -> Result<(), Error> {
+            let bits = kind.size_bits(size_bits);
+            let (paddr, whole, used) = self.0[&untyped];
+            assert!(!used && count << bits <= 1 << whole, "nothing is made of {untyped} twice");
+            self.0.insert(untyped, (paddr, whole, true));
+            for number in 0..count {
+                let made = self.0.insert(first + number, (paddr + (number << bits), bits, false));
+                assert_eq!(made, None, "slot {first} was empty");
+            }
+            Ok(())
+        }
+
+        fn revoke(&mut self, _: u64) -> Result<(), Error> {
+            Err(Error::IllegalOperation)
+        }
+
+        fn map_table(&mut self, _: u64, _: Table, _: VSpace) -> Result<(), Error> {
+            Err(Error::IllegalOperation)
+        }
+
+        fn map_frame(
+            &mut self,
+            _: Frame,
+            _: VSpace,
+            _: u64,
+            _: CapRights,
+            _: VmAttributes,
+        ) -> Result<(), Error> {
+            Err(Error::IllegalOperation)
+        }
+    }
+
+    const LOW: u64 = 0x8000_0000;
+
+    /// 64 MiB from 2 GiB on, and a page beyond a hole.
+    fn memory() -> (Model, SlotPool, DeviceMemory) {
+        let mut memory = DeviceMemory::default();
+        let mut model = Model::default();
+        for (slot, paddr, bits) in [(1, LOW, 26), (2, LOW + (128 << 20), 12)] {
+            memory.add(slot, paddr, bits);
+            model.0.insert(slot, (paddr, bits, false));
+        }
+        (model, SlotPool::new(100..100_000), memory)
+    }
+
+    #[test]
+    fn a_frame_is_made_once_and_found_again() {
+        let (mut kernel, mut slots, mut memory) = memory();
+        let mut frame = |paddr, size| {
+            let frame = memory.frame(&mut kernel, &mut slots, paddr, size).expect("memory");
+            frame.map(|frame| (frame.slot, kernel.0[&frame.slot].0))
+        };
+        let first = frame(LOW + 0x5000, FrameSize::Small).expect("device memory");
+        assert_eq!(first.1, LOW + 0x5000);
+        assert_eq!(frame(LOW + 0x5000, FrameSize::Small), Some(first));
+        assert_eq!(frame(LOW, FrameSize::Large), None, "a part is in use");
+        assert!(frame(LOW + (2 << 20), FrameSize::Large).is_some());
+        assert_eq!(frame(LOW + (2 << 20), FrameSize::Small), None, "the whole is one frame");
+        assert_eq!(frame(LOW - 0x1000, FrameSize::Small), None);
+        assert_eq!(frame(LOW + (128 << 20), FrameSize::Large), None, "only a page is there");
+    }
+
+    #[test]
+    fn ram_is_refused_by_address() {
+        let (mut kernel, mut slots, mut memory) = memory();
+        assert_eq!(memory.check(&(LOW..LOW + (64 << 20))), Ok(()));
+        assert_eq!(memory.check(&(LOW..LOW + (65 << 20))), Err(LOW + (64 << 20)));
+        assert_eq!(memory.check(&(0x1000..0x2000)), Err(0x1000));
+        let pages = LOW..LOW + (4 << 20);
+        let frames = memory.cover(&mut kernel, &mut slots, &pages, 0x5000_0000_0000);
+        assert_eq!(frames.expect("memory").map(|frames| frames.len()), Some(2));
+        assert_eq!(memory.check(&pages), Ok(()), "frames are device memory, too");
+        let none = memory.cover(&mut kernel, &mut slots, &(0..0x1000), 0x5000_0000_0000);
+        assert_eq!(none.expect("memory"), None);
+    }
+
+    proptest! {
+        /// Whatever is covered is covered exactly, in a row, by frames that can be mapped there.
+        #[test]
+        fn pages_are_covered_without_gaps(
+            requests in prop::collection::vec((0u64..16384, 1u64..3000, any::<bool>()), 1..8),
+        ) {
+            let (mut kernel, mut slots, mut memory) = memory();
+            for (page, count, congruent) in requests {
+                let pages = LOW + page * PAGE_SIZE..LOW + (page + count) * PAGE_SIZE;
+                let shift = if congruent { pages.start % (2 << 20) } else { 0 };
+                let vaddr = 0x5000_0000_0000 + shift;
+                let is_device = memory.check(&pages).is_ok();
+                prop_assert_eq!(is_device, page + count <= 16384);
+                let frames = memory.cover(&mut kernel, &mut slots, &pages, vaddr).expect("memory");
+                let Some(frames) = frames else { continue };
+                prop_assert!(is_device);
+                let mut next = pages.start;
+                for frame in frames {
+                    prop_assert_eq!(frame.paddr, next);
+                    prop_assert_eq!(kernel.0[&frame.slot].0, next);
+                    prop_assert_eq!(kernel.0[&frame.slot].1, frame.size.bits());
+                    let place = vaddr + (next - pages.start);
+                    prop_assert!(place.is_multiple_of(frame.size.bytes()));
+                    next = frame.end();
+                }
+                prop_assert_eq!(next, pages.end);
+            }
+        }
+    }
+}

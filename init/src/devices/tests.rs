@@ -1,0 +1,255 @@
+//! Tests of what is decided about devices.
+
+use super::*;
+use libd3os::image::{AcpiDevice, PciId};
+use proptest::prelude::*;
+
+const NIC: usize = 0;
+const SCREEN: usize = 1;
+const CLOCK: usize = 2;
+
+fn manifest() -> Manifest {
+    let device = |name: &str| DeviceSpec { name: name.to_string(), ..DeviceSpec::default() };
+    let devices = vec![
+        DeviceSpec { pci: vec![PciId { vendor: 0x1af4, device: 0x1041 }], ..device("nic") },
+        DeviceSpec { boot: Some(BootDevice::Framebuffer), ..device("screen") },
+        DeviceSpec { acpi: Some(AcpiDevice::Hpet), ..device("clock") },
+    ];
+    let program = |devices: &[&str]| ProgramSpec {
+        devices: devices.iter().map(ToString::to_string).collect(),
+        ..ProgramSpec::default()
+    };
+    let programs = vec![program(&["clock", "nic"]), program(&["screen"]), program(&[])];
+    Manifest { devices, programs, ..Manifest::default() }
+}
+
+fn program(index: usize) -> ProgramNumber {
+    ProgramNumber::from_index(index).expect("small")
+}
+
+const POOL: Range<u64> = 0x800_0000..0x900_0000;
+
+fn devices() -> Devices {
+    Devices::new(&manifest(), POOL)
+}
+
+fn window(bar: u8, offset: u64, paddr: u64, bytes: u64) -> ProvidedWindow {
+    ProvidedWindow { bar, offset, paddr, bytes, caching: Caching::Uncached }
+}
+
+fn made_of(windows: Vec<ProvidedWindow>) -> Provided {
+    let identity = DeviceIdentity::Hpet { comparators: 3, wide: true, minimum_tick: 100 };
+    Provided { identity, windows, interrupt: ProvidedInterrupt::Message }
+}
+
+fn nic() -> Provided {
+    made_of(vec![window(1, 0, 0xfebf_0000, 0x1000), window(4, 0, 0xfe00_0000, 0x4000)])
+}
+
+/// Tells and holds, as the process does.
+fn provide(devices: &mut Devices, name: &str, provided: Provided) -> Result<Told, DevicesError> {
+    let told = devices.check(name, &provided)?;
+    if let Told::New(index) = told {
+        devices.hold(index, provided);
+    }
+    Ok(told)
+}
+
+#[test]
+fn a_program_waits_until_its_devices_are_wired() {
+    let mut devices = devices();
+    let ready = |devices: &Devices, start| devices.readiness(program(0), start);
+    assert_eq!(ready(&devices, StartPolicy::Boot), Readiness::Waits);
+    assert_eq!(devices.readiness(program(2), StartPolicy::Boot), Readiness::Ready);
+    assert_eq!(provide(&mut devices, "nic", nic()), Ok(Told::New(NIC)));
+    assert_eq!(devices.absent("clock"), Ok((CLOCK, Missing::Absent)));
+    assert_eq!(ready(&devices, StartPolicy::Boot), Readiness::Waits, "it is not wired");
+    assert_eq!(devices.ready("nic"), Ok(NIC));
+    assert_eq!(ready(&devices, StartPolicy::Boot), Readiness::Ready);
+    let lacks = Readiness::Lacks("clock".to_string());
+    assert_eq!(ready(&devices, StartPolicy::Device), lacks);
+    assert!(devices.of(program(0)).eq([CLOCK, NIC]), "as the program names them");
+}
+
+#[test]
+fn a_device_is_reset_before_its_program_runs_again() {
+    let mut devices = devices();
+    provide(&mut devices, "nic", nic()).expect("sound");
+    devices.ready("nic").expect("held");
+    devices.absent("clock").expect("not held");
+    assert_eq!(devices.ended(program(0)), 1);
+    assert_eq!(devices.readiness(program(0), StartPolicy::Boot), Readiness::Waits);
+    assert_eq!(devices.ended(program(0)), 0, "it has not run since");
+    assert_eq!(provide(&mut devices, "nic", nic()), Ok(Told::Known(NIC)));
+    assert_eq!(devices.readiness(program(0), StartPolicy::Boot), Readiness::Waits);
+    devices.ready("nic").expect("held");
+    assert_eq!(devices.readiness(program(0), StartPolicy::Boot), Readiness::Ready);
+}
+
+#[test]
+fn what_runs_stays_what_it_is() {
+    let mut devices = devices();
+    provide(&mut devices, "nic", nic()).expect("sound");
+    let other = made_of(vec![window(0, 0, 0xfd00_0000, 0x1000)]);
+    assert_eq!(provide(&mut devices, "nic", other.clone()), Ok(Told::New(NIC)), "not wired yet");
+    devices.ready("nic").expect("held");
+    assert_eq!(provide(&mut devices, "nic", nic()), Err(DevicesError::IsOther));
+    assert_eq!(devices.absent("nic"), Err(DevicesError::State(DeviceState::Ready)));
+    assert_eq!(provide(&mut devices, "nic", other), Ok(Told::Known(NIC)));
+    devices.ended(program(0));
+    assert_eq!(provide(&mut devices, "nic", nic()), Ok(Told::New(NIC)));
+    let state = DeviceState::Unsettled;
+    assert_eq!(devices.ready("clock"), Err(DevicesError::State(state)));
+    assert_eq!(devices.ready("cloak"), Err(DevicesError::NoSuchDevice("cloak".to_string())));
+}
+
+#[test]
+fn without_anyone_to_tell_what_is_open_is_absent() {
+    let mut devices = devices();
+    provide(&mut devices, "nic", nic()).expect("sound");
+    devices.ready("nic").expect("held");
+    assert!(devices.has_open());
+    let boot = Missing::AskBootLoader(SCREEN, BootDevice::Framebuffer);
+    assert_eq!(devices.abandon(), [(SCREEN, boot), (CLOCK, Missing::Absent)]);
+    devices.hold_from_boot(SCREEN, screen_device((0xfd00_0000, Screen::default())));
+    assert!(!devices.has_open());
+    assert_eq!(devices.readiness(program(1), StartPolicy::Device), Readiness::Ready);
+    // Nobody has to reset what the boot loader set up.
+    assert_eq!(devices.ended(program(1)), 0);
+    // A driver that ends then cannot be started again: its device may be in the middle of anything.
+    devices.ended(program(0));
+    assert_eq!(devices.abandon(), [(NIC, Missing::Absent)]);
+    assert_eq!(devices.grant(NIC), None);
+}
+
+#[test]
+fn senseless_windows_are_refused() {
+    let refused = |windows| devices().check("nic", &made_of(windows)).err();
+    let not_pages = |paddr, bytes| Some(DevicesError::NotPages { paddr, bytes });
+    assert_eq!(refused(vec![window(0, 0, 0xfe00_0400, 0x1000)]), not_pages(0xfe00_0400, 0x1000));
+    assert_eq!(refused(vec![window(0, 0, 0xfe00_0000, 0x400)]), not_pages(0xfe00_0000, 0x400));
+    assert_eq!(refused(vec![window(0, 0, 0xfe00_0000, 0)]), not_pages(0xfe00_0000, 0));
+    assert_eq!(refused(vec![window(0, 8, 0xfe00_0000, 0x1000)]), not_pages(0xfe00_0000, 0x1000));
+    let last = u64::MAX & !0xfff;
+    assert_eq!(refused(vec![window(2, 0, last, 0x2000)]), Some(DevicesError::BadWindow(2)));
+    assert_eq!(refused(vec![window(2, last, 0, 0x2000)]), Some(DevicesError::BadWindow(2)));
+    assert_eq!(
+        refused(vec![window(2, 0, 0, DEVICE_SPAN + 0x1000)]),
+        Some(DevicesError::BadWindow(2))
+    );
+    let twice = [window(1, 0, 0xfe00_0000, 0x1000), window(1, 0, 0xfe00_1000, 0x1000)];
+    assert_eq!(refused(twice.to_vec()), Some(DevicesError::BadWindow(1)));
+    let shared = [window(1, 0, 0xfe00_0000, 0x2000), window(2, 0, 0xfe00_1000, 0x1000)];
+    assert_eq!(refused(shared.to_vec()), Some(DevicesError::BadWindow(2)));
+    let many = (0..17u8).map(|bar| window(bar, 0, u64::from(bar) << 20, 0x1000)).collect();
+    assert_eq!(refused(many), Some(DevicesError::TooManyWindows));
+    assert_eq!(
+        refused(vec![window(0, 0, POOL.start - 0x1000, 0x2000)]),
+        Some(DevicesError::SharedPool(POOL.start))
+    );
+}
+
+#[test]
+fn no_device_gets_what_another_has() {
+    let mut devices = devices();
+    provide(&mut devices, "nic", nic()).expect("sound");
+    let clock = made_of(vec![window(0, 0, 0xfdff_f000, 0x2000)]);
+    let overlaps = DevicesError::Overlaps { paddr: 0xfe00_0000, other: "nic".to_string() };
+    assert_eq!(devices.check("clock", &clock), Err(overlaps));
+    devices.absent("nic").expect("it does not run");
+    assert_eq!(devices.check("clock", &clock), Ok(Told::New(CLOCK)));
+}
+
+#[test]
+fn a_driver_is_told_where_its_device_is() {
+    let mut devices = devices();
+    let msix = vec![
+        window(4, 0x4000, 0xfe00_4000, 0x1000),
+        window(4, 0, 0xfe00_0000, 0x3000),
+        window(0, 0, 0xe020_0000, 0x40_0000),
+    ];
+    provide(&mut devices, "nic", made_of(msix)).expect("sound");
+    let grant = devices.grant(NIC).expect("held");
+    assert!(grant.interrupts);
+    // It is the second device of its program.
+    let first = DEVICE_WINDOW + DEVICE_SPAN;
+    let places: Vec<_> = grant.windows.iter().map(|w| (w.bar, w.offset, w.base)).collect();
+    let second = first + 0x40_0000;
+    assert_eq!(places, [(0, 0, first), (4, 0, second), (4, 0x4000, second + 0x4000)]);
+    let physical: Vec<_> = devices.windows(NIC).iter().map(|(_, paddr)| *paddr).collect();
+    assert_eq!(physical, [0xe020_0000, 0xfe00_0000, 0xfe00_4000]);
+}
+
+#[test]
+fn vectors_come_from_the_top_and_come_back() {
+    let mut vectors = Vectors::new(&Manifest {
+        resources: vec![libd3os::image::Resource {
+            irq: Some(libd3os::image::IrqLine {
+                pin: 107,
+                trigger: libd3os::image::Trigger::Edge,
+                polarity: libd3os::image::Polarity::ActiveHigh,
+            }),
+            ..Default::default()
+        }],
+        ..Manifest::default()
+    });
+    let before = vectors.clone();
+    let pin = ProvidedInterrupt::Pin { gsi: 16, level: true, low: true };
+    assert_eq!(vectors.take(ProvidedInterrupt::Message), Ok(106));
+    assert_eq!(vectors.take(pin), Ok(105));
+    assert_eq!(vectors.take(pin), Err(DevicesError::BadPin(16)));
+    let taken = ProvidedInterrupt::Pin { gsi: 107, level: false, low: false };
+    assert_eq!(vectors.take(taken), Err(DevicesError::BadPin(107)));
+    vectors.give_back(105, pin);
+    vectors.give_back(106, ProvidedInterrupt::Message);
+    assert_eq!(vectors, before);
+    let all = (0..200).filter(|_| vectors.take(ProvidedInterrupt::Message).is_ok()).count();
+    assert_eq!(all, 107);
+    assert_eq!(vectors.take(ProvidedInterrupt::Message), Err(DevicesError::NoVector));
+}
+
+#[test]
+fn the_boot_loader_s_screen_is_read() {
+    let tag = |address: u64, pitch: u32, bits: u8, kind: u8| {
+        let words = [pitch, 1024, 768].map(u32::to_le_bytes).concat();
+        [&address.to_le_bytes()[..], &words, &[bits, kind]].concat()
+    };
+    let (address, screen) = boot_screen(&tag(0xfd00_0000, 5120, 32, 1)).expect("a screen");
+    assert_eq!(
+        (address, screen.width, screen.height, screen.pitch),
+        (0xfd00_0000, 1024, 768, 5120)
+    );
+    assert_eq!((screen.red.position, screen.blue.size), (16, 8));
+    let device = screen_device((address, screen));
+    assert_eq!(device.windows[0].bytes, 5120 * 768);
+    for bad in [tag(0, 5120, 32, 1), tag(1, 5120, 32, 2), tag(1, 4000, 32, 1), tag(1, 5120, 8, 1)] {
+        assert_eq!(boot_screen(&bad), None);
+    }
+    assert_eq!(boot_screen(&tag(1, 5120, 32, 1)[..21]), None);
+}
+
+proptest! {
+    /// Windows of whatever shape that are taken lie apart in the program, inside its device's span,
+    /// and large ones so that large frames fit.
+    #[test]
+    fn windows_lie_apart(
+        shapes in prop::collection::vec((0u8..6, 0u64..0x1000, 0u64..0x10_0000, 1u64..0x4_0000), 1..10),
+    ) {
+        let windows: Vec<_> = shapes
+            .iter()
+            .map(|(bar, offset, page, pages)| window(*bar, offset << 12, page << 12, pages << 12))
+            .collect();
+        let devices = Devices::new(&manifest(), 0..0);
+        if devices.check("nic", &made_of(windows.clone())).is_ok() {
+            let placed = layout(1, &windows).expect("checked");
+            prop_assert_eq!(placed.len(), windows.len());
+            let span = DEVICE_WINDOW + DEVICE_SPAN..DEVICE_WINDOW + 2 * DEVICE_SPAN;
+            for pair in placed.windows(2) {
+                prop_assert!(pair[0].base + pair[0].bytes <= pair[1].base);
+            }
+            for window in placed {
+                prop_assert!(span.start <= window.base && window.base + window.bytes <= span.end);
+            }
+        }
+    }
+}
