@@ -80,12 +80,20 @@ impl fmt::Display for AcpiError {
 
 impl core::error::Error for AcpiError {}
 
-/// Follows the tables from the root pointer's bytes.
+/// Follows the tables from the root pointer's bytes. `sleep_types` are those of S5 where somebody has
+/// evaluated the firmware's bytecode; else they are looked for in it.
 ///
 /// # Errors
 /// [`AcpiError`]; a machine that can be reset and not switched off is not an error.
-pub fn power(rsdp: &[u8], memory: &mut impl PhysicalMemory) -> Result<Power, AcpiError> {
+pub fn power(
+    rsdp: &[u8],
+    memory: &mut impl PhysicalMemory,
+    sleep_types: Option<(u8, u8)>,
+) -> Result<Power, AcpiError> {
     let fadt = find_fadt(&Root::parse(rsdp)?, memory)?;
+    if sleep_types.is_some() {
+        return Ok(power_from(&fadt, sleep_types));
+    }
     let dsdt_at = match long(&fadt, 140) {
         0 => u64::from(int(&fadt, 40)),
         address => address,
@@ -317,12 +325,14 @@ mod tests {
 
     #[test]
     fn follows_new_and_old_tables() {
-        let new = power(&rsdp(2), &mut machine(true)).expect("sound");
+        let new = power(&rsdp(2), &mut machine(true), None).expect("sound");
+        let told = power(&rsdp(2), &mut machine(true), Some((3, 3))).expect("sound");
+        assert_eq!(told.off[0], Some(PortWrite::Word(0x604, SLEEP_ENABLE | 3 << SLEEP_TYPE_SHIFT)));
         let off = [Some(PortWrite::Word(0x604, 0x3400)), None];
         assert_eq!((new.off, new.status_port), (off, 0x604));
         assert_eq!(new.enable, Some(PortWrite::Byte(0xb2, 2)));
         assert_eq!(new.reset, Some(PortWrite::Byte(0xcf9, 0x0f)));
-        let old = power(&rsdp(0)[..20], &mut machine(false)).expect("sound");
+        let old = power(&rsdp(0)[..20], &mut machine(false), None).expect("sound");
         assert_eq!((old.off, old.reset), (off, None));
     }
 
@@ -330,24 +340,24 @@ mod tests {
     fn damage_is_named() {
         let mut root = rsdp(2);
         root[3] ^= 1;
-        assert_eq!(power(&root, &mut machine(true)), Err(AcpiError::BadRoot));
+        assert_eq!(power(&root, &mut machine(true), None), Err(AcpiError::BadRoot));
         let mut memory = machine(true);
         memory.0.get_mut(&0x2000).expect("there")[50] ^= 1;
-        assert_eq!(power(&rsdp(2), &mut memory), Err(AcpiError::BadTable(0x2000)));
+        assert_eq!(power(&rsdp(2), &mut memory, None), Err(AcpiError::BadTable(0x2000)));
         let mut memory = machine(true);
         memory.0.remove(&0x1800);
         memory.0.remove(&0x1000);
-        assert_eq!(power(&rsdp(2), &mut memory), Err(AcpiError::Unreadable(0x1800)));
+        assert_eq!(power(&rsdp(2), &mut memory, None), Err(AcpiError::Unreadable(0x1800)));
         let mut memory = machine(true);
         memory.0.insert(0x2000, sealed(b"HPET", &[0; 9]));
-        assert_eq!(power(&rsdp(2), &mut memory), Err(AcpiError::NoFadt));
+        assert_eq!(power(&rsdp(2), &mut memory, None), Err(AcpiError::NoFadt));
     }
 
     #[test]
     fn without_s5_the_reset_still_works() {
         let mut memory = machine(true);
         memory.0.insert(0x3000, sealed(b"DSDT", b"no sleep here"));
-        let power = power(&rsdp(2), &mut memory).expect("sound");
+        let power = power(&rsdp(2), &mut memory, None).expect("sound");
         assert_eq!((power.off, power.reset.is_some()), ([None; 2], true));
     }
 
@@ -374,7 +384,7 @@ mod tests {
                 bytes[9] = 0;
                 bytes[9] = 0u8.wrapping_sub(sum(bytes));
             }
-            let _ = power(&rsdp(2), &mut memory);
+            let _ = power(&rsdp(2), &mut memory, None);
         }
 
         #[test]

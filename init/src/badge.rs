@@ -17,10 +17,12 @@ pub enum Channel {
     Log,
     /// A fault of the program's thread.
     Fault,
+    /// A call of the interface through which devices are told of.
+    Devices,
 }
 
-const CHANNELS: [(u64, Channel); 3] =
-    [(1, Channel::Supervisor), (2, Channel::Log), (3, Channel::Fault)];
+const CHANNELS: [(u64, Channel); 4] =
+    [(1, Channel::Supervisor), (2, Channel::Log), (3, Channel::Fault), (4, Channel::Devices)];
 
 /// The signals that reach init, as they stand in one badge: any of them at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

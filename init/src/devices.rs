@@ -26,7 +26,7 @@ use crate::supervise::ProgramNumber;
 pub const DEVICE_SPAN: u64 = 1 << 39;
 
 /// Bytes that a device adds to the start information of its program at most.
-pub const GRANT_BYTES: usize = 1024;
+pub const GRANT_BYTES: usize = 832;
 
 /// Who told what a device is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,8 +166,12 @@ impl Devices {
             }
             self.check_apart(index, &pages)?;
         }
-        layout(entry.place, &provided.windows)?;
-        Ok(Told::New(index))
+        let windows = layout(entry.place, &provided.windows)?;
+        let grant = DeviceGrant { identity: provided.identity.clone(), windows, interrupts: true };
+        match postcard::experimental::serialized_size(&grant) {
+            Ok(bytes) if bytes <= GRANT_BYTES => Ok(Told::New(index)),
+            _ => Err(DevicesError::TooManyWindows),
+        }
     }
 
     /// What was told of a device, and checked, is held from now on.

@@ -9,25 +9,32 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use libd3os::abi::CapRights;
+use libd3os::device::{DeviceGrant, DeviceIdentity, Screen};
 use libd3os::image::{IrqLine, Manifest, PortRange, ProgramSpec};
+use libd3os::region::Rights;
 use libd3os::service::supervisor::CapabilityInfo;
 use libd3os::start::layout::RING_PLACES;
-use libd3os::start::{Grant, GrantKind, Hardware, RingGrant, signal_badge};
+use libd3os::start::{Grant, GrantKind, Hardware, RegionGrant, RingGrant, signal_badge};
 
 use crate::badge::{Channel, INTERRUPT_BADGE, badge};
 use crate::message::{Bell, Route};
+use crate::regions::{self, RegionUse};
 use crate::rings::Held;
 use crate::supervise::ProgramNumber;
 
 /// Services that init serves itself.
-pub const OWN_SERVICES: [(&str, Channel); 2] =
-    [("supervisor", Channel::Supervisor), ("log", Channel::Log)];
+pub const OWN_SERVICES: [(&str, Channel); 3] =
+    [("supervisor", Channel::Supervisor), ("log", Channel::Log), (DEVICES, Channel::Devices)];
+/// The one of them that tells init what the devices are.
+pub const DEVICES: &str = "devices";
 /// The notification that init waits for: the console saw the interrupt key.
 pub const INTERRUPT: &str = "interrupt";
 /// The notification that init signals: the log has new records.
 pub const LOG_READY: &str = "log-ready";
 /// The notification that init signals: a program has ended, and its calls need no answer.
 pub const PROGRAM_ENDED: &str = "program-ended";
+/// The notification that init signals: a program with devices has ended, and they are to be reset.
+pub const DEVICE_ENDED: &str = "device-ended";
 
 /// Where the capability comes from, and with which badge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +67,11 @@ pub enum Source {
     Ports(PortRange),
     /// The handler of an interrupt.
     Interrupt(IrqLine),
+    /// A device, by its position in the manifest: its memory, which is mapped, and the handler of its
+    /// interrupt.
+    Device(usize),
+    /// Shared memory, which is mapped.
+    Region(RegionUse),
     /// Send side of a program's notification.
     Signal {
         /// Whose.
@@ -90,6 +102,23 @@ pub struct Granted {
     pub source: Source,
     /// What it allows.
     pub rights: CapRights,
+}
+
+impl Source {
+    /// Whether it is mapped or attached: what is in its slot, if anything, comes and goes by itself.
+    #[must_use]
+    pub const fn is_mapped(self) -> bool {
+        matches!(self, Self::Rings { .. } | Self::Device(_) | Self::Region(_))
+    }
+}
+
+/// What is known at a program's start of the memory and hardware that it is granted.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Physical addresses of the regions, by position in the manifest.
+    pub regions: Vec<Option<u64>>,
+    /// The devices that this machine has, by position in the manifest.
+    pub devices: Vec<Option<DeviceGrant>>,
 }
 
 /// Why a manifest entry cannot be granted. The xtask finds these too; init does not trust it.
@@ -173,7 +202,9 @@ pub fn tie(
 ) -> Option<(GrantKind, String)> {
     let hardware = GrantKind::NAMED.into_iter().filter(|kind| kind.is_of_core_0());
     let hardware = hardware.flat_map(|kind| spec.names(kind).iter().map(move |n| (kind, n)));
-    let hardware = hardware.filter(|_| core != 0);
+    let finder = spec.calls.iter().filter(|name| *name == DEVICES);
+    let finder = finder.map(|name| (GrantKind::Calls, name));
+    let hardware = hardware.chain(finder).filter(|_| core != 0);
     let signals = spec.signals.iter().filter(|name| match waiter(manifest, name) {
         Some((waiter, _)) => core_of(waiter) != core,
         None => core != 0,
@@ -181,7 +212,8 @@ pub fn tie(
     let signallers = |name: &String| {
         let all = numbered(manifest).filter(|(_, other)| other.signals.contains(name));
         let elsewhere = all.filter(|(other, _)| core_of(*other) != core).count() > 0;
-        elsewhere || (core != 0 && [LOG_READY, PROGRAM_ENDED].contains(&name.as_str()))
+        elsewhere
+            || (core != 0 && [LOG_READY, PROGRAM_ENDED, DEVICE_ENDED].contains(&name.as_str()))
     };
     let waits = spec.waits.iter().filter(|name| signallers(name));
     let signals = signals.map(|name| (GrantKind::Signals, name));
@@ -198,7 +230,7 @@ pub fn called<'m>(
 }
 
 /// The capabilities of one program that runs for a session, in slot order from 1 up. Services of
-/// other cores are reached by `routes`.
+/// other cores are reached by `routes`; memory and devices are what `found` says.
 ///
 /// # Errors
 /// [`GrantError`] where the manifest names what does not exist.
@@ -208,6 +240,7 @@ pub fn grants(
     spec: &ProgramSpec,
     session: u8,
     routes: &[Route],
+    found: &Found,
 ) -> Result<Vec<Granted>, GrantError> {
     let caller = (number, session);
     let slots = RingSlots::behind(count(spec));
@@ -238,6 +271,15 @@ pub fn grants(
         let line = manifest.resource(name).and_then(|resource| resource.irq);
         let line = line.ok_or_else(|| missing(GrantKind::Interrupts, name))?;
         list.add(GrantKind::Interrupts, name, Source::Interrupt(line), CapRights::ALL);
+    }
+    for name in &spec.devices {
+        let device = manifest.devices.iter().position(|device| device.name == *name);
+        let device = device.ok_or_else(|| missing(GrantKind::Devices, name))?;
+        list.add_device(name, device, found.devices.get(device).cloned().flatten());
+    }
+    for known in regions::uses(manifest, spec)? {
+        let name = &manifest.regions[known.region].name;
+        list.add_region(name, known, found.regions.get(known.region).copied().flatten());
     }
     for name in &spec.signals {
         list.add(GrantKind::Signals, name, signal_source(manifest, name)?, CapRights::WRITE);
@@ -285,6 +327,8 @@ pub fn describe(manifest: &Manifest, granted: &Granted) -> CapabilityInfo {
         Source::SignalInit { .. } => ("notification", format!("signals {name} (init)")),
         Source::Wait { .. } => ("notification", format!("waits for {name}")),
         Source::Reply(_) => ("reply", format!("answers callers of {name}")),
+        Source::Device(_) => ("device", describe_device(name, granted.grant.hardware.as_ref())),
+        Source::Region(known) => ("memory", describe_region(name, &known, &granted.grant)),
     };
     CapabilityInfo {
         slot: granted.grant.ring.map_or(granted.grant.slot, |ring| ring.bell),
@@ -292,6 +336,37 @@ pub fn describe(manifest: &Manifest, granted: &Granted) -> CapabilityInfo {
         detail,
         rights: letters(granted.rights),
     }
+}
+
+/// A device, how much memory it opens, and whether its interrupt is in the slot.
+fn describe_device(name: &str, hardware: Option<&Hardware>) -> String {
+    let Some(Hardware::Device(device)) = hardware else {
+        return format!("{name}, which this machine does not have");
+    };
+    let which = match &device.identity {
+        DeviceIdentity::Pci { address, vendor, device, .. } => {
+            format!("PCI {address} {vendor:04x}:{device:04x}")
+        }
+        DeviceIdentity::Hpet { comparators, .. } => format!("HPET, {comparators} comparators"),
+        DeviceIdentity::Nvdimm { ranges, .. } => format!("NVDIMM, {} ranges", ranges.len()),
+        DeviceIdentity::Framebuffer(Screen { width, height, bits, .. }) => {
+            format!("framebuffer {width}x{height}x{bits}")
+        }
+    };
+    let kib = device.windows.iter().map(|window| window.bytes).sum::<u64>() >> 10;
+    let interrupt = if device.interrupts { ", its interrupt" } else { "" };
+    format!("{name}, {which}, {kib} KiB{interrupt}")
+}
+
+fn describe_region(name: &str, known: &RegionUse, grant: &Grant) -> String {
+    let kib = known.bytes >> 10;
+    let bus = match &grant.hardware {
+        Some(Hardware::Region(RegionGrant { bus: Some(bus), .. })) => {
+            format!(", for its devices at {bus:#x}")
+        }
+        _ => String::new(),
+    };
+    format!("{name}, {kib} KiB at {:#x}{bus}", known.base)
 }
 
 /// What `caps NAME` shows of a program's part in rings.
@@ -338,6 +413,25 @@ impl List {
         };
         let grant = Grant { kind, name: name.to_string(), slot, ring: None, hardware };
         self.0.push(Granted { grant, source, rights });
+    }
+
+    /// A device's slot is for its handler, and stays empty where it has none.
+    fn add_device(&mut self, name: &str, device: usize, found: Option<DeviceGrant>) {
+        let rights = if found.is_some() { CapRights::ALL } else { CapRights::NONE };
+        self.add(GrantKind::Devices, name, Source::Device(device), rights);
+        if let Some(granted) = self.0.last_mut() {
+            granted.grant.hardware = Some(found.map_or(Hardware::AbsentDevice, Hardware::Device));
+        }
+    }
+
+    /// Shared memory is mapped; its slot stays empty.
+    fn add_region(&mut self, name: &str, known: RegionUse, paddr: Option<u64>) {
+        let hardware = Some(Hardware::Region(known.grant(paddr)));
+        let name = name.to_string();
+        let grant = Grant { kind: known.kind, name, slot: 0, ring: None, hardware };
+        let writes = known.rights().contain(Rights::WRITE);
+        let rights = if writes { CapRights::READ_WRITE } else { CapRights::READ };
+        self.0.push(Granted { grant, source: Source::Region(known), rights });
     }
 
     /// Rings stand for an endpoint, whose slot stays empty.
@@ -430,7 +524,7 @@ mod tests {
     }
 
     fn of(manifest: &Manifest, index: usize) -> Result<Vec<Granted>, GrantError> {
-        grants(manifest, number(index), &manifest.programs[index], 0, &[])
+        grants(manifest, number(index), &manifest.programs[index], 0, &[], &Found::default())
     }
 
     #[test]
@@ -464,7 +558,9 @@ mod tests {
         let list = of(&manifest(), 1).expect("sound");
         let call = &list[1];
         assert_eq!(call.source, Source::Call { service: 0, badge: 2 });
-        let other = grants(&manifest(), number(1), &manifest().programs[1], 3, &[]).expect("sound");
+        let other =
+            grants(&manifest(), number(1), &manifest().programs[1], 3, &[], &Found::default())
+                .expect("sound");
         assert_eq!(other[1].source, Source::Call { service: 0, badge: 3 << 16 | 2 });
         assert_eq!(other[2].source, list[2].source, "init knows the sessions itself");
         assert_eq!(letters(call.rights), "wp");
@@ -477,7 +573,7 @@ mod tests {
         let number = ProgramNumber::from_index(1).expect("small");
         let route = Route { service: "uart".to_string(), place: 2, pair: None };
         let spec = &manifest.programs[1];
-        let list = grants(&manifest, number, spec, 0, &[route]).expect("sound");
+        let list = grants(&manifest, number, spec, 0, &[route], &Found::default()).expect("sound");
         let plain = of(&manifest, 1).expect("sound");
         assert_eq!(list.len(), count(spec) as usize);
         let uart = list.iter().find(|granted| granted.grant.name == "uart").expect("called");
@@ -531,6 +627,49 @@ mod tests {
         assert_eq!(message, "ports `com9`, which the manifest does not describe");
         let message = wrong(|spec| spec.signals = strings(&["nobody"]));
         assert_eq!(message, "signals `nobody`, which no program waits for");
+    }
+
+    fn with_device() -> (Manifest, Found) {
+        use libd3os::image::{DeviceSpec, RegionSpec};
+        let mut manifest = manifest();
+        let name = "clock".to_string();
+        manifest.devices = vec![DeviceSpec { name, ..DeviceSpec::default() }];
+        let region = |name: &str| RegionSpec { name: name.to_string(), bytes: 0x4000 };
+        manifest.regions = vec![region("frames"), region("rings")];
+        manifest.programs[0].devices = strings(&["clock"]);
+        manifest.programs[0].dma = strings(&["rings"]);
+        manifest.programs[0].reads = strings(&["frames"]);
+        let identity =
+            DeviceIdentity::Hpet { comparators: 3, wide: true, minimum_tick: 9, input: None };
+        let device = DeviceGrant { identity, windows: Vec::new(), interrupts: true };
+        (manifest, Found { regions: vec![None, Some(0x70_0000)], devices: vec![Some(device)] })
+    }
+
+    #[test]
+    fn devices_and_memory_are_told_and_shown() {
+        let (manifest, found) = with_device();
+        let spec = &manifest.programs[0];
+        let list = grants(&manifest, number(0), spec, 0, &[], &found).expect("sound");
+        assert_eq!(list.len(), count(spec) as usize);
+        let lines: Vec<_> = list
+            .iter()
+            .map(|granted| describe(&manifest, granted))
+            .map(|info| format!("{} {} {} {}", info.slot, info.kind, info.detail, info.rights))
+            .collect();
+        assert_eq!(lines[6], "7 device clock, HPET, 3 comparators, 0 KiB, its interrupt rwgp");
+        assert_eq!(lines[7], "0 memory frames, 16 KiB at 0x400000000000 r");
+        assert_eq!(
+            lines[8],
+            "0 memory rings, 16 KiB at 0x400000200000, for its devices at 0x700000 rw"
+        );
+        // What comes behind keeps its slots, whether the machine has the device or not.
+        assert_eq!(list[9].grant.slot, 10);
+        let none = grants(&manifest, number(0), spec, 0, &[], &Found::default()).expect("sound");
+        assert_eq!(none[6].grant.hardware, Some(Hardware::AbsentDevice));
+        assert_eq!(describe(&manifest, &none[6]).detail, "clock, which this machine does not have");
+        assert_eq!(none[9].grant, list[9].grant);
+        let tied = super::tie(&manifest, spec, 1, |_| 1).map(|(kind, _)| kind);
+        assert_eq!(tied, Some(GrantKind::Ports));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Machine {
     pub command_line: String,
     /// The ACPI root pointer's bytes.
     pub rsdp: Vec<u8>,
+    /// The screen, as multiboot2's tag has it.
+    pub framebuffer: Vec<u8>,
 }
 
 const HEADER_BYTES: usize = size_of::<BootInfoHeader>();
@@ -45,6 +47,7 @@ impl Machine {
             match id {
                 chunk::TSC_FREQUENCY => machine.tsc_mhz = int(payload, 0),
                 chunk::ACPI_RSDP => machine.rsdp = payload.to_vec(),
+                chunk::FRAMEBUFFER => machine.framebuffer = payload.to_vec(),
                 chunk::D3OS_MACHINE => machine.take_machine_chunk(payload),
                 _ => {}
             }

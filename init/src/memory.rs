@@ -13,9 +13,11 @@ use core::ops::Range;
 use libd3os::abi::{FrameSize, ObjectType, RETYPE_FAN_OUT};
 use libd3os::image::ProgramSpec;
 use libd3os::start::layout::{
-    HEAP_BASE, IPC_BUFFER, PAGE_SIZE, RING_DIRECTORY, RING_PLACES, RING_SPAN, RING_WINDOW,
-    STACK_TOP, START_INFO,
+    HEAP_BASE, IPC_BUFFER, PAGE_SIZE, PLATFORM_PLACES, PLATFORM_WINDOW, RING_DIRECTORY,
+    RING_PLACES, RING_SPAN, RING_WINDOW, STACK_TOP, START_INFO,
 };
+
+use crate::regions::{self, RegionUse};
 
 /// log2 of the smallest piece: pieces smaller than a page are not worth a slot.
 pub const SMALLEST_PIECE_BITS: u8 = 12;
@@ -69,6 +71,11 @@ pub struct Regions {
     pub ring_window: Range<u64>,
     /// The ring directory.
     pub ring_directory: Range<u64>,
+    /// Shared memory, and the frames that it is made of, which are not the program's own.
+    pub shared: Vec<(Range<u64>, FrameSize)>,
+    /// Where pages of device memory are mapped for the program that asks for them: it has paging
+    /// structures and no frames.
+    pub platform_window: Range<u64>,
 }
 
 /// Whether a program may take part in rings.
@@ -113,6 +120,38 @@ impl Regions {
             ipc_buffer: IPC_BUFFER..IPC_BUFFER + PAGE_SIZE,
             ring_window,
             ring_directory,
+            shared: Vec::new(),
+            platform_window: 0..0,
+        })
+    }
+
+    /// With these regions of shared memory, which ascend.
+    #[must_use]
+    pub fn sharing(mut self, uses: &[RegionUse]) -> Self {
+        let range = |known: &RegionUse| known.base..known.base + known.bytes;
+        self.shared =
+            uses.iter().map(|known| (range(known), regions::frame_size(known.bytes))).collect();
+        self
+    }
+
+    /// With a window for pages of device memory.
+    #[must_use]
+    pub fn finding_devices(mut self) -> Self {
+        let bytes = u64::from(PLATFORM_PLACES) * PAGE_SIZE;
+        self.platform_window = PLATFORM_WINDOW..PLATFORM_WINDOW + bytes;
+        self
+    }
+
+    /// Places whose paging structures must be there though the program has no frames of its own
+    /// for them: an address for each structure of the lowest level.
+    pub fn prepared(&self) -> impl Iterator<Item = (u64, FrameSize)> {
+        let windows = [&self.platform_window, &self.ring_window];
+        let windows = windows.into_iter().map(|range| (range, FrameSize::Small));
+        let all = self.shared.iter().map(|(range, size)| (range, *size)).chain(windows);
+        all.filter(|(range, _)| !range.is_empty()).flat_map(|(range, size)| {
+            let bits = structure_bits(size);
+            let numbers = range.start >> bits..((range.end - 1) >> bits) + 1;
+            numbers.map(move |number| (number << bits, size))
         })
     }
 
@@ -135,14 +174,16 @@ impl Regions {
         let mut next = 0;
         let (low, high) = (self.image.iter().chain([&self.heap]), self.all());
         let high = high.skip(self.image.len() + 1);
-        let numbers =
-            low.chain([&self.ring_window]).chain(high).filter(|range| !range.is_empty()).flat_map(
-                move |range| {
-                    let first = next.max(range.start >> bits);
-                    next = ((range.end - 1) >> bits) + 1;
-                    first..next
-                },
-            );
+        let shared = self.shared.iter().filter(move |(_, size)| bits >= structure_bits(*size));
+        let middle = shared.map(|(range, _)| range);
+        let middle = middle.chain([&self.platform_window, &self.ring_window]);
+        let numbers = low.chain(middle).chain(high).filter(|range| !range.is_empty()).flat_map(
+            move |range| {
+                let first = next.max(range.start >> bits);
+                next = ((range.end - 1) >> bits) + 1;
+                first..next
+            },
+        );
         numbers.map(move |number| number << bits)
     }
 
@@ -161,6 +202,15 @@ impl Regions {
             let starts = numbers.map(|number| number * PAGE_SIZE);
             starts.map(move |start| (purpose, start..start + PAGE_SIZE))
         })
+    }
+}
+
+/// log2 of what the paging structure covers that a frame of this size hangs from.
+const fn structure_bits(size: FrameSize) -> u8 {
+    match size {
+        FrameSize::Small => 21,
+        FrameSize::Large => 30,
+        FrameSize::Huge => 39,
     }
 }
 
@@ -403,6 +453,19 @@ mod tests {
         assert_eq!([0, 1, 3, 4, 7, 8].map(cnode_bits), [1, 1, 2, 3, 3, 4]);
     }
 
+    /// Regions of these sizes (log2), where a program that uses them all sees them.
+    fn shared_memory(bits: &[u8]) -> Vec<RegionUse> {
+        let region = |(number, bits): (usize, &u8)| libd3os::image::RegionSpec {
+            name: format!("region-{number}"),
+            bytes: 1 << bits,
+        };
+        let regions: Vec<_> = bits.iter().enumerate().map(region).collect();
+        let names = regions.iter().map(|region| region.name.clone()).collect();
+        let spec = ProgramSpec { regions: names, ..ProgramSpec::default() };
+        let manifest = libd3os::image::Manifest { regions, ..Default::default() };
+        regions::uses(&manifest, &spec).expect("all described")
+    }
+
     fn plans() -> impl Strategy<Value = Plan> {
         (
             prop::collection::vec((1u64..0x8000, 0u64..0x20_0000), 1..5),
@@ -446,14 +509,31 @@ mod tests {
             heap in 0u64..0x100_0000,
             stack in 1u64..0x40_0000,
             has_rings: bool,
+            shared in prop::collection::vec(12u8..25, 0..4),
+            finds_devices: bool,
         ) {
             let segments: Vec<_> = starts.iter().map(|&(page, bytes)| (page << 12, bytes + 1)).collect();
             let rings = if has_rings { RingRoom::Window } else { RingRoom::None };
             let regions = Regions::new(&segments, 9000, &spec(heap, stack), rings).expect("sound");
-            let window = regions.ring_window.clone().step_by(4096);
-            let pages = regions.pages().map(|(_, page)| page.start).chain(window);
-            let above = pages.flat_map(|page| Table::above(page, FrameSize::Small));
-            let mapped: BTreeSet<Table> = above.collect();
+            let uses = shared_memory(&shared);
+            let regions = regions.sharing(&uses);
+            let regions = if finds_devices { regions.finding_devices() } else { regions };
+            let windows = [&regions.ring_window, &regions.platform_window];
+            let windows = windows.into_iter().flat_map(|range| range.clone().step_by(4096));
+            let pages = regions.pages().map(|(_, page)| page.start).chain(windows);
+            let pages = pages.map(|page| (page, FrameSize::Small));
+            let frames = uses.iter().flat_map(|known| {
+                let size = regions::frame_size(known.bytes);
+                let range = known.base..known.base + known.bytes;
+                (range.start..range.end).step_by(1 << size.bits()).map(move |base| (base, size))
+            });
+            let above = |(place, size)| Table::above(place, size);
+            let mapped: BTreeSet<Table> = pages.chain(frames).flat_map(above).collect();
+            let prepared: BTreeSet<Table> = regions.prepared().flat_map(above).collect();
+            prop_assert!(prepared.is_subset(&mapped));
+            let own: BTreeSet<Table> = regions.pages()
+                .flat_map(|(_, page)| Table::above(page.start, FrameSize::Small)).collect();
+            prop_assert!(mapped.iter().all(|table| own.contains(table) || prepared.contains(table)));
             let planned: BTreeSet<Table> = regions.tables(39).map(|base| Table::Pdpt { base })
                 .chain(regions.tables(30).map(|base| Table::PageDirectory { base }))
                 .chain(regions.tables(21).map(|base| Table::PageTable { base }))

@@ -295,8 +295,21 @@ impl<W> Supervisor<W> {
         actions
     }
 
-    /// The process cannot make the program now: its core does not run. It waits for
-    /// [`Self::release`].
+    /// The program is not to be made after all, as the machine lacks something that it is for. That is
+    /// no failure of the program, and nobody can do anything about it.
+    pub fn withdraw(&mut self, number: ProgramNumber, failure: StartFailure) -> Vec<Action<W>> {
+        let mut actions = self.start_failed(number, failure);
+        actions.retain(|action| matches!(action, Action::Answer(..)));
+        if let Some(program) = self.programs.get_mut(number.index()) {
+            program.state = ProgramState::Stopped;
+            let exit = program.last_exit.as_ref().map(describe);
+            actions.extend(exit.map(|text| Action::Notice(number, Level::Info, text)));
+        }
+        actions
+    }
+
+    /// The process cannot make the program now: its core does not run, or a device of it is not
+    /// there yet. It waits for [`Self::release`].
     pub fn hold(&mut self, number: ProgramNumber) {
         if let Some(program) = self.programs.get_mut(number.index()) {
             program.state = ProgramState::BackingOff;
@@ -812,6 +825,25 @@ mod tests {
         sut.hold(number(UART));
         sut.kill("uart", 9).expect("it waits");
         assert_eq!((state(&sut, UART), sut.release(number(UART))), (ProgramState::Stopped, None));
+    }
+
+    #[test]
+    fn a_program_whose_device_the_machine_lacks_is_stopped_without_fuss() {
+        let mut sut = sut();
+        let (id, _) = sut.spawn("uart", RunMode::Background).expect("stopped");
+        sut.hold(number(UART));
+        sut.wait(id, number(SHELL), 4).expect("held");
+        let failure = StartFailure::NoDevice("com1".to_string());
+        let text = "cannot be started: this machine has no `com1`".to_string();
+        assert_eq!(
+            sut.withdraw(number(UART), failure.clone()),
+            [
+                Action::Answer(4, Exit::NotStarted(failure.clone())),
+                Action::Notice(number(UART), Level::Info, text),
+            ]
+        );
+        assert_eq!((state(&sut, UART), sut.release(number(UART))), (ProgramState::Stopped, None));
+        assert_eq!(sut.programs[UART].start_failure(), Some(&failure));
     }
 
     #[test]

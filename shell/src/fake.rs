@@ -207,6 +207,7 @@ impl System for Fake {
             frames_used: 523,
             frames_free: 17,
             programs_bytes: 8 << 20,
+            ..MemoryReport::default()
         };
         Ok((0..if self.pool_bytes == 0 { 1 } else { 2 }).map(report).collect())
     }

@@ -1,6 +1,7 @@
 //! Tests of what is decided about devices.
 
 use super::*;
+use libd3os::device::NvdimmRange;
 use libd3os::image::{AcpiDevice, PciId};
 use proptest::prelude::*;
 
@@ -38,7 +39,8 @@ fn window(bar: u8, offset: u64, paddr: u64, bytes: u64) -> ProvidedWindow {
 }
 
 fn made_of(windows: Vec<ProvidedWindow>) -> Provided {
-    let identity = DeviceIdentity::Hpet { comparators: 3, wide: true, minimum_tick: 100 };
+    let identity =
+        DeviceIdentity::Hpet { comparators: 3, wide: true, minimum_tick: 100, input: Some(8) };
     Provided { identity, windows, interrupt: ProvidedInterrupt::Message }
 }
 
@@ -130,17 +132,21 @@ fn senseless_windows_are_refused() {
     assert_eq!(refused(vec![window(0, 0, 0xfe00_0000, 0x400)]), not_pages(0xfe00_0000, 0x400));
     assert_eq!(refused(vec![window(0, 0, 0xfe00_0000, 0)]), not_pages(0xfe00_0000, 0));
     assert_eq!(refused(vec![window(0, 8, 0xfe00_0000, 0x1000)]), not_pages(0xfe00_0000, 0x1000));
-    let last = u64::MAX & !0xfff;
+    let last = !0xfff;
     assert_eq!(refused(vec![window(2, 0, last, 0x2000)]), Some(DevicesError::BadWindow(2)));
     assert_eq!(refused(vec![window(2, last, 0, 0x2000)]), Some(DevicesError::BadWindow(2)));
     assert_eq!(
-        refused(vec![window(2, 0, 0, DEVICE_SPAN + 0x1000)]),
+        refused(vec![window(2, 0, 1 << 40, DEVICE_SPAN + 0x1000)]),
         Some(DevicesError::BadWindow(2))
     );
     let twice = [window(1, 0, 0xfe00_0000, 0x1000), window(1, 0, 0xfe00_1000, 0x1000)];
     assert_eq!(refused(twice.to_vec()), Some(DevicesError::BadWindow(1)));
     let shared = [window(1, 0, 0xfe00_0000, 0x2000), window(2, 0, 0xfe00_1000, 0x1000)];
     assert_eq!(refused(shared.to_vec()), Some(DevicesError::BadWindow(2)));
+    let ranges = (0..300).map(|index| NvdimmRange { index, handle: 1, node: None, unarmed: false });
+    let identity = DeviceIdentity::Nvdimm { ranges: ranges.collect(), domain: None };
+    let large = Provided { identity, ..nic() };
+    assert_eq!(devices().check("nic", &large), Err(DevicesError::TooManyWindows));
     let many = (0..17u8).map(|bar| window(bar, 0, u64::from(bar) << 20, 0x1000)).collect();
     assert_eq!(refused(many), Some(DevicesError::TooManyWindows));
     assert_eq!(

@@ -3,6 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use init::devices::Readiness;
 use init::grants::{called, tie};
 use init::message::{Absence, Command, RingChange, Route, Start};
 use init::rings::{Action, Candidate, Seating};
@@ -62,6 +63,11 @@ impl System {
             self.supervisor.hold(number);
             return;
         }
+        match self.readiness(number) {
+            Readiness::Ready => {}
+            Readiness::Waits => return self.supervisor.hold(number),
+            Readiness::Lacks(device) => return self.lacks(number, device),
+        }
         match self.try_start(number) {
             Ok(Made::Here) => self.has_started(number),
             Ok(Made::Elsewhere) => {}
@@ -89,6 +95,7 @@ impl System {
             if let Err(refused) = self.site.destroy(number) {
                 self.note(Level::Error, format_args!("{refused}"));
             }
+            self.devices_ended(number);
         } else {
             let is_back = self.state_of(number) == ProgramState::BackingOff;
             self.tell_end(number, if is_back { Absence::Passing } else { Absence::Lasting });
@@ -238,8 +245,10 @@ impl System {
         let spec = self.site.manifest.program(&name);
         if restarts > 0 {
             self.note(Level::Info, format_args!("{name} was started again"));
-        } else if spec.is_some_and(|spec| spec.start == StartPolicy::Boot) {
-            self.note(Level::Info, format_args!("{name} was started"));
+        } else if let Some(spec) = spec.filter(|spec| spec.start != StartPolicy::Manual) {
+            // What comes after the prompt is not to be read in the middle of a line.
+            let level = if spec.start == StartPolicy::Boot { Level::Info } else { Level::Debug };
+            self.note(level, format_args!("{name} was started"));
         }
     }
 

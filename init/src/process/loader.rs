@@ -1,6 +1,7 @@
 //! Makes a program from the memory set aside for it, in the order in which the kernel wants it:
 //! objects, address space, contents, capabilities, thread.
 
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use init::grants::{Granted, Source};
@@ -9,9 +10,11 @@ use init::message::{Attachment, Route};
 use libd3os::abi::{CNodeCapData, CapRights, FrameSize, ObjectType, UserRegisters};
 use libd3os::cap::{Bandwidth, Error, Frame, SchedControl, Space};
 use libd3os::memory::{AddressSpace, MemoryError, RootCNode};
-use libd3os::start::layout::{HEAP_BASE, IPC_BUFFER, RING_WINDOW, STACK_TOP, START_INFO};
+use libd3os::start::Hardware;
+use libd3os::start::layout::{HEAP_BASE, IPC_BUFFER, STACK_TOP, START_INFO};
 use libd3os::sys::Cptr;
 
+use super::held::Held;
 use super::kernel::{ASID_POOL, MEMORY, THREAD, make};
 use super::memory::Memory;
 use super::program::Program;
@@ -24,6 +27,14 @@ use super::window::Window;
 pub(super) struct Loader {
     pub(super) shared: Shared,
     pub(super) time: SchedControl,
+}
+
+/// What init makes programs with, besides what they share.
+#[derive(Debug)]
+pub(super) struct Means<'a> {
+    pub(super) window: &'a mut Window,
+    pub(super) memory: &'a mut Memory,
+    pub(super) held: &'a mut Held,
 }
 
 /// Extra refills: as many as a scheduling context of [`init::memory::SCHED_CONTEXT_BITS`] holds.
@@ -44,19 +55,29 @@ impl Outfit<'_> {
     fn pairs(&self) -> impl Iterator<Item = &Attachment> {
         self.routes.iter().filter_map(|route| route.pair.as_ref())
     }
+
+    /// The program's devices that this machine has, and the slots for their handlers.
+    fn handlers(&self) -> Vec<(usize, u32)> {
+        let device = |held: &Granted| match (held.source, &held.grant.hardware) {
+            (Source::Device(device), Some(Hardware::Device(_))) => Some((device, held.grant.slot)),
+            _ => None,
+        };
+        self.granted.iter().filter_map(device).collect()
+    }
 }
 
 impl Loader {
     /// Makes the program and lets it run. When this fails, nothing of the program is left.
     pub(super) fn start(
         &self,
-        window: &mut Window,
-        memory: &mut Memory,
+        means: Means<'_>,
         program: &mut Program,
         outfit: Outfit<'_>,
     ) -> Result<(), Refused> {
-        let started = self.make(window, memory, program, outfit);
+        let Means { window, memory, held } = means;
+        let started = self.make(Means { window, memory, held }, program, outfit);
         if started.is_err() {
+            held.detach(program)?;
             program.drop_rings(memory)?;
             program.reclaim()?;
         }
@@ -66,8 +87,7 @@ impl Loader {
 
     fn make(
         &self,
-        window: &mut Window,
-        memory: &mut Memory,
+        Means { window, memory, held }: Means<'_>,
         program: &mut Program,
         outfit: Outfit<'_>,
     ) -> Result<(), Refused> {
@@ -75,6 +95,7 @@ impl Loader {
         ASID_POOL.assign(program.vspace()).doing("naming its address space")?;
         map_pages(window, program, outfit.info).doing("mapping its memory")?;
         self.grant_capabilities(program, outfit.granted)?;
+        held.attach(program, &outfit.handlers(), memory)?;
         if let Some(line) = outfit.line {
             program.hang_bell(line, self.shared.notification(program.draft.number))?;
         }
@@ -84,7 +105,7 @@ impl Loader {
 
     fn grant_capabilities(&self, program: &Program, granted: &[Granted]) -> Result<(), Refused> {
         let replies = program.object(ObjectType::Reply);
-        let in_slots = granted.iter().filter(|held| !matches!(held.source, Source::Rings { .. }));
+        let in_slots = granted.iter().filter(|held| !held.source.is_mapped());
         for held in in_slots {
             let slot = program.slot(held.grant.slot);
             let reply = |number| replies + u64::from(number);
@@ -142,10 +163,9 @@ fn map_pages(window: &mut Window, program: &Program, info: &[u8]) -> Result<(), 
     let first = program.object(FrameSize::Small.object_type());
     let mut space = AddressSpace::new(program.vspace());
     let mut tables = Tables::of(program);
-    if !program.draft.regions.ring_window.is_empty() {
-        // All of it lies under one page table.
+    for (address, size) in program.draft.regions.prepared() {
         let make = |_: &mut RootCNode, object| tables.next(object);
-        space.prepare(&mut { MEMORY }, make, RING_WINDOW, FrameSize::Small)?;
+        space.prepare(&mut { MEMORY }, make, address, size)?;
     }
     for (slot, (purpose, page)) in (first..).zip(program.draft.regions.pages()) {
         let frame = Frame::new(Cptr::new(slot));

@@ -1,5 +1,9 @@
 //! Init's memory: the library's allocators over what the kernel handed out.
 
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use init::device_memory::{DeviceFrame, DeviceMemory};
 use libd3os::abi::{BootInfo, FrameSize, ObjectType};
 use libd3os::cap::{Frame, Untyped};
 use libd3os::memory::{MemoryError, Objects, SlotPool};
@@ -7,7 +11,6 @@ use libd3os::region::Region;
 use libd3os::start::layout::PAGE_SIZE;
 use libd3os::sys::Cptr;
 
-use super::device::DeviceMemory;
 use super::kernel::MEMORY;
 use super::trouble::{Doing, Refused};
 
@@ -64,10 +67,39 @@ impl Memory {
         Ok(Untyped::new(Cptr::new(block.slot())))
     }
 
-    /// A frame over a page outside of RAM, or `None` where there is nothing.
+    /// Empty slots.
+    pub(super) fn free_slots(&self) -> u64 {
+        self.objects.free_slots()
+    }
+
+    /// Frames over device memory that were made.
+    pub(super) fn device_frames(&self) -> usize {
+        self.device.frames()
+    }
+
+    /// A frame over a page outside of RAM, or `None` where there is nothing. It is kept; who maps it
+    /// for long needs a copy of the capability.
     pub(super) fn device_frame(&mut self, paddr: u64) -> Result<Option<Frame>, Refused> {
-        let frame = self.device.frame(&mut { MEMORY }, self.objects.slots(), paddr);
-        frame.doing("making a device frame")
+        let (slots, size) = (self.objects.slots(), FrameSize::Small);
+        let frame = self.device.frame(&mut { MEMORY }, slots, paddr, size);
+        let frame = frame.doing("making a device frame")?;
+        Ok(frame.map(|frame| Frame::new(Cptr::new(frame.slot))))
+    }
+
+    /// Whether all of these pages are device memory; else the first address that is not.
+    pub(super) fn check_device(&self, pages: &Range<u64>) -> Result<(), u64> {
+        self.device.check(pages)
+    }
+
+    /// Frames over device memory that is to be mapped at `vaddr`; `None` where some of it is none, or
+    /// part of a larger frame.
+    pub(super) fn cover_device(
+        &mut self,
+        pages: &Range<u64>,
+        vaddr: u64,
+    ) -> Result<Option<Vec<DeviceFrame>>, Refused> {
+        let slots = self.objects.slots();
+        self.device.cover(&mut { MEMORY }, slots, pages, vaddr).doing("making device frames")
     }
 
     /// The frame of the shared pool that is `offset` bytes from its start. Init keeps this capability;

@@ -11,8 +11,9 @@
 mod board;
 mod control;
 mod cores;
-mod device;
+mod devices;
 mod hand;
+mod held;
 mod kernel;
 mod launch;
 mod loader;
@@ -43,6 +44,7 @@ use libd3os::abi::BootInfo;
 use libd3os::call::{CallError, Request};
 use libd3os::mark::{Phase, mark};
 use libd3os::server::{Event, Message, Server};
+use libd3os::service::devices::Devices;
 use libd3os::service::log::Log;
 use libd3os::service::supervisor::Supervisor;
 
@@ -80,6 +82,7 @@ fn dispatch(system: &mut System, request: Request<'_>) {
     match origin(request.caller.0) {
         Origin::Program(_, Channel::Supervisor) => Supervisor::dispatch(system, request),
         Origin::Program(_, Channel::Log) => Log::dispatch(system, request),
+        Origin::Program(_, Channel::Devices) => Devices::dispatch(system, request),
         _ => request.reply.fail(CallError::Denied),
     }
 }

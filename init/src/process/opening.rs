@@ -15,6 +15,7 @@ use libd3os::memory::MemoryError;
 use libd3os::server::Server;
 use libd3os::sys::Cptr;
 
+use super::held::Held;
 use super::kernel::{THREAD, sched_control};
 use super::loader::Loader;
 use super::memory::Memory;
@@ -44,6 +45,7 @@ pub(super) struct Settled {
     manifest: Manifest,
     programs: Vec<Program>,
     loader: Loader,
+    held: Held,
     own: Own,
     ticker: Ticker,
     absent: Reply,
@@ -96,8 +98,9 @@ impl Opening {
         )?;
         let manifest = self.archive.manifest().clone();
         let loader = Loader { shared: self.shared, time: sched_control(info) };
+        let held = Held::new(&manifest, platform.machine.pool.clone());
         let own = Own::new(info);
-        Ok(Settled { manifest, programs, loader, own, ticker, absent, server, core })
+        Ok(Settled { manifest, programs, loader, held, own, ticker, absent, server, core })
     }
 
     fn draft_programs(&self, cores: u64) -> Result<Vec<Draft>, Trouble> {
@@ -115,8 +118,8 @@ impl Opening {
 impl Settled {
     /// The core as this init sees it, and what it serves with.
     pub(super) fn on(self, platform: Platform) -> (Site, Server) {
-        let Self { manifest, programs, loader, own, ticker, absent, server, core } = self;
-        (Site { core, platform, manifest, programs, loader, own, ticker, absent }, server)
+        let Self { manifest, programs, loader, held, own, ticker, absent, server, core } = self;
+        (Site { core, platform, manifest, programs, loader, held, own, ticker, absent }, server)
     }
 }
 

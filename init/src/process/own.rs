@@ -8,6 +8,7 @@ use libd3os::abi::{BootInfo, SlotRegion};
 use libd3os::image::Manifest;
 use libd3os::service::supervisor::CapabilityInfo;
 
+use super::held::Held;
 use super::kernel::{CONTEXT, PRIORITY};
 use super::program::Program;
 use super::resources::Shared;
@@ -46,6 +47,7 @@ impl Own {
         &self,
         manifest: &Manifest,
         shared: &Shared,
+        held: &Held,
         programs: &[Program],
     ) -> Vec<CapabilityInfo> {
         let time = row(
@@ -57,12 +59,13 @@ impl Own {
         rows.push(row(
             shared.own_endpoint_slot(),
             "endpoint",
-            "serves supervisor, log, faults".into(),
+            "serves supervisor, log, devices, faults".into(),
         ));
         rows.extend(services(manifest).enumerate().map(|(number, (name, _))| {
             row(shared.service_slot(number), "endpoint", alloc::format!("for the server of {name}"))
         }));
         rows.extend(shared.hardware());
+        rows.extend(held.rows(manifest));
         let equipped = programs.iter().filter(|program| program.is_equipped());
         rows.extend(equipped.map(|program| {
             let count = program.draft.plan.slots();

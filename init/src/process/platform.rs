@@ -7,6 +7,7 @@ use init::acpi::{self, AcpiError, PhysicalMemory, PortWrite, Power};
 use init::machine::Machine;
 use libd3os::abi::BootInfo;
 use libd3os::cap::{Error, IoPort, IoPortRange};
+use libd3os::image::PortRange;
 use libd3os::start::layout::PAGE_SIZE;
 use libd3os::sys::Cptr;
 use libd3os::time::tsc;
@@ -31,6 +32,8 @@ pub(super) struct Platform {
     pub(super) window: Option<Window>,
     /// Slot of the serial port's capability, 0 if it could not be had.
     pub(super) com1: u64,
+    /// The sleep types of S5, where somebody has evaluated the firmware's bytecode.
+    pub(super) sleep_types: Option<(u8, u8)>,
     /// Port of the emulator's exit device.
     pub(super) exit_port: Option<u16>,
     serial: Option<Serial>,
@@ -50,7 +53,16 @@ impl Platform {
         }
         let com1 = if serial.is_some() { com1 } else { 0 };
         let ports = Vec::new();
-        Self { machine, memory, window: None, com1, exit_port: None, serial, ports }
+        let (window, sleep_types, exit_port) = (None, None, None);
+        Self { machine, memory, window, com1, sleep_types, exit_port, serial, ports }
+    }
+
+    /// Knows of ports that programs have, in case that the machine is switched off through one.
+    pub(super) fn know_ports(&mut self, ports: impl Iterator<Item = (PortRange, u64)>) {
+        let known = ports.map(|(PortRange { first, last }, slot)| {
+            (IoPortRange { first, last }, IoPort::new(Cptr::new(slot)))
+        });
+        self.ports.extend(known);
     }
 
     /// Microseconds since the machine started.
@@ -110,7 +122,7 @@ impl Platform {
 
     fn acpi(&mut self) -> Result<Power, AcpiError> {
         let rsdp = core::mem::take(&mut self.machine.rsdp);
-        let power = acpi::power(&rsdp, self);
+        let power = acpi::power(&rsdp, self, self.sleep_types);
         self.machine.rsdp = rsdp;
         power
     }

@@ -5,10 +5,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use init::devices::GRANT_BYTES;
 use init::elf;
-use init::grants::{self, Granted, RingSlots, grants};
+use init::grants::{self, Found, Granted, RingSlots, grants};
 use init::memory::{PageUse, Plan, Regions, RingRoom};
 use init::pulse::Pulse;
+use init::regions::{self, RegionUse};
 use init::supervise::ProgramNumber;
 use libd3os::abi::{FrameSize, MessageInfo, ObjectType};
 use libd3os::call::CallError;
@@ -27,6 +29,8 @@ use super::trouble::{Doing, Refused, Unfit};
 /// Bytes of arguments for which every program has room in its start information: as many as
 /// a call to the supervisor can carry.
 const ARGUMENT_BYTES: usize = 1024;
+/// Bytes that a bus address adds to a program's start information at most.
+const BUS_BYTES: usize = 10;
 /// Bytes that rings in the place of an endpoint add to a program's start information at most.
 const ROUTE_BYTES: usize = 16;
 
@@ -37,6 +41,8 @@ pub(super) struct Draft {
     pub(super) spec: ProgramSpec,
     pub(super) file: elf::Program<'static>,
     pub(super) regions: Regions,
+    /// Its shared memory.
+    pub(super) shared: Vec<RegionUse>,
     pub(super) plan: Plan,
     start_info_bytes: usize,
 }
@@ -52,15 +58,24 @@ impl Draft {
     ) -> Result<Self, Unfit> {
         let bytes = archive.file(spec.file()).unwrap_or(&[]);
         let file = elf::Program::parse(bytes).map_err(Unfit::Elf)?;
-        let grants = grants(archive.manifest(), number, spec, 0, &[]).map_err(Unfit::Grants)?;
+        let grants = grants(archive.manifest(), number, spec, 0, &[], &Found::default());
+        let grants = grants.map_err(Unfit::Grants)?;
+        let shared = regions::uses(archive.manifest(), spec).map_err(Unfit::Grants)?;
         let rings = ring_room(archive.manifest(), spec, cores);
         let info = start_info(spec, &grants, arguments, &Birth::default());
         let encoded = info.encode().map_err(Unfit::StartInfo)?.len();
-        let start_info_bytes = encoded + ARGUMENT_BYTES + spec.calls.len() * ROUTE_BYTES;
+        let start_info_bytes = encoded
+            + ARGUMENT_BYTES
+            + spec.calls.len() * ROUTE_BYTES
+            + spec.devices.len() * GRANT_BYTES
+            + spec.dma.len() * BUS_BYTES;
         let segments: Vec<_> =
             file.segments.iter().map(|segment| (segment.address, segment.bytes)).collect();
         let regions =
             Regions::new(&segments, start_info_bytes as u64, spec, rings).map_err(Unfit::Plan)?;
+        let regions = regions.sharing(&shared);
+        let finds_devices = spec.calls.iter().any(|name| name == grants::DEVICES);
+        let regions = if finds_devices { regions.finding_devices() } else { regions };
         let granted = grants::count(spec);
         let slots = match rings {
             RingRoom::None => granted,
@@ -68,7 +83,8 @@ impl Draft {
         };
         let replies = if spec.serves.is_empty() { 0 } else { spec.replies };
         let plan = Plan::new(&regions, slots, replies).map_err(Unfit::Plan)?;
-        Ok(Self { number, spec: spec.clone(), file, regions, plan, start_info_bytes })
+        let spec = spec.clone();
+        Ok(Self { number, spec, file, regions, shared, plan, start_info_bytes })
     }
 }
 
@@ -112,6 +128,8 @@ pub(super) struct Program {
     pub(super) handler: u64,
     /// Pairs of rings that are mapped in it.
     pub(super) attached: Vec<Attached>,
+    /// The first of its own slots for the frames of each of its regions, those that it has had yet.
+    pub(super) shared: Vec<u64>,
     /// Whether it runs.
     pub(super) is_live: bool,
     /// Whether it will run again, if it does not.
@@ -133,6 +151,7 @@ impl Program {
             last_event: None,
             handler: 0,
             attached: Vec::new(),
+            shared: Vec::new(),
             is_live: false,
             is_expected: false,
             used_us: 0,
@@ -247,13 +266,17 @@ impl Program {
         if fits { Ok(bytes) } else { Err(StartInfoError::TooLarge) }
     }
 
-    /// Takes the program apart: its callers are told, then everything it was made of is untyped
-    /// memory again.
-    pub(super) fn destroy(&mut self, platform: &mut Platform) -> Result<(), Refused> {
+    /// Stops the program, which is to be taken apart. A stopped thread cannot take up a call between
+    /// the answers to its callers and its end.
+    pub(super) fn stop(&mut self) -> Result<(), Refused> {
         self.cpu_us();
         self.is_live = false;
-        // A stopped thread cannot take up a call between the answers and its end.
-        self.thread().suspend().doing("stopping a thread")?;
+        self.thread().suspend().doing("stopping a thread")
+    }
+
+    /// Takes a stopped program apart: its callers are told, then everything it was made of is untyped
+    /// memory again.
+    pub(super) fn destroy(&mut self, platform: &mut Platform) -> Result<(), Refused> {
         self.answer_callers();
         self.drop_rings(&mut platform.memory)?;
         self.reclaim()

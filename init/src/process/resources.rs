@@ -88,6 +88,11 @@ impl Shared {
         self.service(service)
     }
 
+    /// The I/O ports that were taken.
+    pub(super) fn ports(&self) -> impl Iterator<Item = (PortRange, u64)> {
+        self.ports.iter().copied()
+    }
+
     /// Rows for the ports and interrupts.
     pub(super) fn hardware(&self) -> impl Iterator<Item = CapabilityInfo> {
         let ports = self.ports.iter().map(|(PortRange { first, last }, slot)| {
@@ -166,8 +171,9 @@ impl Shared {
             Source::SignalInit { badge } => (self.notification, Some(badge)),
             Source::Wait { badge } => (self.notification_slot(program), Some(badge)),
             Source::Reply(number) => (reply(number), None),
-            // What wakes the other side comes and goes with the pair.
-            Source::Rings { .. } => return Ok(()),
+            // What wakes the other side of rings comes and goes with the pair; devices and memory are
+            // mapped.
+            Source::Rings { .. } | Source::Device(_) | Source::Region(_) => return Ok(()),
         };
         let from = own_slot(from);
         let granted = match badge {

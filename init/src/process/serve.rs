@@ -94,6 +94,7 @@ impl Supervisor for System {
             let rows = self.site.own.capabilities(
                 &self.site.manifest,
                 &self.site.loader.shared,
+                &self.site.held,
                 &self.site.programs,
             );
             return Ok(Page::fill(from, rows));
@@ -105,8 +106,9 @@ impl Supervisor for System {
         let run = self.runs.get(number.index());
         let (session, routes) = run.map_or((0, &[][..]), |run| (run.session, &run.routes));
         // That the manifest can be granted was found out when the system came up.
-        let granted =
-            grants(&self.site.manifest, number, spec, session, routes).unwrap_or_default();
+        let found = self.site.held.found(number);
+        let granted = grants(&self.site.manifest, number, spec, session, routes, &found);
+        let granted = granted.unwrap_or_default();
         let rows = granted.iter().map(|granted| describe(&self.site.manifest, granted));
         let rings = self.rings.iter().flat_map(|rings| rings.held_by(number));
         let rings = rings.map(|held| describe_rings(&self.site.manifest, spec, held));
@@ -208,7 +210,7 @@ impl Log for System {
     }
 }
 
-fn program_of(caller: Caller) -> Option<ProgramNumber> {
+pub(super) fn program_of(caller: Caller) -> Option<ProgramNumber> {
     match origin(caller.0) {
         Origin::Program(number, _) => Some(number),
         Origin::Unknown(_) => None,

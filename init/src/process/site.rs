@@ -16,7 +16,8 @@ use libd3os::image::Manifest;
 use libd3os::service::supervisor::{FaultReport, MemoryReport, StartFailure, SupervisorError};
 use libd3os::start::SIGNAL_FLAG;
 
-use super::loader::{Loader, Outfit};
+use super::held::Held;
+use super::loader::{Loader, Means, Outfit};
 use super::own::Own;
 use super::platform::Platform;
 use super::program::{Birth, Program};
@@ -31,6 +32,8 @@ pub(super) struct Site {
     pub(super) manifest: Manifest,
     pub(super) programs: Vec<Program>,
     pub(super) loader: Loader,
+    /// Shared memory and devices: core 0's, for the most part.
+    pub(super) held: Held,
     pub(super) own: Own,
     pub(super) ticker: Ticker,
     /// Answers those who call services that nobody serves.
@@ -50,10 +53,12 @@ impl Site {
         program.begin(now_us);
         let Platform { machine, memory, window, .. } = &mut self.platform;
         program.equip(&self.loader.shared, memory)?;
-        let spec = &program.draft.spec;
+        self.held.make_regions(&program.draft.shared, memory)?;
+        let (spec, found) = (&program.draft.spec, self.held.found(start.program));
         // That the manifest can be granted was found out when the system came up.
-        let granted = grants(&self.manifest, start.program, spec, start.session, &start.routes)
-            .unwrap_or_default();
+        let (session, routes) = (start.session, &start.routes[..]);
+        let granted = grants(&self.manifest, start.program, spec, session, routes, &found);
+        let granted = granted.unwrap_or_default();
         let birth = Birth {
             core: self.core,
             has_line: start.line.is_some(),
@@ -64,9 +69,10 @@ impl Site {
             .start_info(&granted, &start.arguments, &birth)
             .map_err(StartFailure::StartInfo)?;
         let window = window.as_mut().ok_or(StartFailure::TooEarly)?;
-        let (line, routes) = (start.line, &start.routes[..]);
+        let line = start.line;
         let outfit = Outfit { info: &info, granted: &granted, line, routes };
-        Ok(self.loader.start(window, memory, program, outfit)?)
+        let means = Means { window, memory, held: &mut self.held };
+        Ok(self.loader.start(means, program, outfit)?)
     }
 
     /// Whether these arguments go into the program's start information.
@@ -76,8 +82,8 @@ impl Site {
         arguments: &[String],
     ) -> Result<(), SupervisorError> {
         let Some(program) = self.programs.get(number.index()) else { return Ok(()) };
-        let granted =
-            grants(&self.manifest, number, &program.draft.spec, 0, &[]).unwrap_or_default();
+        let (spec, found) = (&program.draft.spec, self.held.found(number));
+        let granted = grants(&self.manifest, number, spec, 0, &[], &found).unwrap_or_default();
         let info = program.start_info(&granted, arguments, &Birth::default());
         info.map(|_| ()).map_err(|_| SupervisorError::ArgumentsTooLong)
     }
@@ -85,7 +91,12 @@ impl Site {
     /// Takes a program apart.
     pub(super) fn destroy(&mut self, number: ProgramNumber) -> Result<(), Refused> {
         match self.programs.get_mut(number.index()) {
-            Some(program) if program.is_live => program.destroy(&mut self.platform),
+            Some(program) if program.is_live => {
+                // Its devices and memory go while it cannot use them and still has its place.
+                program.stop()?;
+                self.held.detach(program)?;
+                program.destroy(&mut self.platform)
+            }
             _ => Ok(()),
         }
     }
@@ -182,6 +193,10 @@ impl Site {
             frames_used: frames(true),
             frames_free: frames(false),
             programs_bytes: self.programs.iter().map(Program::bytes).sum(),
+            regions_bytes: self.held.region_bytes(),
+            slots_free: self.platform.memory.free_slots(),
+            device_frames: self.platform.memory.device_frames() as u64,
+            handlers: self.held.handlers() as u64,
         }
     }
 }

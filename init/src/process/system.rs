@@ -1,13 +1,14 @@
 //! The whole system as init sees it, and what it does about each event.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use init::badge::signals;
 use init::cores::Cores;
-use init::grants::{LOG_READY, PROGRAM_ENDED, waiter};
+use init::grants::{DEVICE_ENDED, LOG_READY, PROGRAM_ENDED, waiter};
 use init::log::LogRing;
 use init::rings::Rings;
 use init::service::{Remedy, remedy, unserved};
@@ -67,6 +68,10 @@ pub(super) struct System {
     pub(super) log_reader: Option<LogReader>,
     /// Tells whoever wants to know that a program has ended.
     pub(super) ended: Option<Notification>,
+    /// Tells the program that finds devices that one is to be reset.
+    pub(super) device_ended: Option<Notification>,
+    /// Programs that have yet to be started, though not before the prompt.
+    pub(super) later: VecDeque<ProgramNumber>,
     /// Log records before this one have been shown.
     pub(super) shown: u64,
     /// The log reader has been started: from then on it shows the log, not init.
@@ -94,6 +99,7 @@ struct Parts {
     others: Others,
     log_reader: Option<LogReader>,
     ended: Option<Notification>,
+    device_ended: Option<Notification>,
 }
 
 fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Trouble> {
@@ -106,8 +112,11 @@ fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Tr
     let log_reader = log_reader(&manifest, &opening.shared, memory)?;
     let ended = signaller(&manifest, PROGRAM_ENDED, &opening.shared, memory)?;
     let ended = ended.map(|(_, ended)| ended);
+    let device_ended = signaller(&manifest, DEVICE_ENDED, &opening.shared, memory)?;
+    let device_ended = device_ended.map(|(_, ended)| ended);
+    platform.know_ports(opening.shared.ports());
     let settled = opening.settle(info, platform)?;
-    Ok(Parts { settled, manifest, config, others, log_reader, ended })
+    Ok(Parts { settled, manifest, config, others, log_reader, ended, device_ended })
 }
 
 fn meet_others(
@@ -173,6 +182,8 @@ impl Parts {
             closing: None,
             log_reader: self.log_reader,
             ended: self.ended,
+            device_ended: self.device_ended,
+            later: VecDeque::new(),
             shown: 0,
             handed_over: false,
             booted: false,
@@ -186,6 +197,7 @@ impl System {
     /// Starts what the manifest starts with the system, in its order.
     pub(super) fn start_boot_programs(&mut self) {
         self.introduce();
+        self.settle_without_finder();
         for (index, spec) in self.site.manifest.programs.clone().iter().enumerate() {
             let core = self.runs.get(index).map_or(0, |run| run.core);
             if core != spec.core {
@@ -197,7 +209,10 @@ impl System {
                     ),
                 );
             }
-            if spec.start == StartPolicy::Boot {
+            if matches!(spec.start, StartPolicy::Later | StartPolicy::Device) {
+                self.later.extend(ProgramNumber::from_index(index));
+            }
+            if spec.start != StartPolicy::Manual {
                 let arguments = boot_arguments(&spec.name, &self.config);
                 // None of them runs yet and each is in the manifest.
                 let _ = self.spawn(&spec.name, arguments, RunMode::Background, Some(core), 0);
@@ -280,6 +295,8 @@ impl System {
         for (number, silent_us) in self.site.feel_pulses() {
             self.unresponsive(number, silent_us);
         }
+        self.start_later();
+        self.tend_devices();
         let actions = self.supervisor.tick(self.site.platform.now_us());
         self.carry_out(actions);
         self.tend_rings();
@@ -436,6 +453,8 @@ impl System {
         let now_us = self.site.platform.now_us();
         let is_pressing = self.supervisor.next_due_us().is_some()
             || self.closing.is_some()
+            || !self.later.is_empty()
+            || self.waits_in_vain_for_devices()
             || self.cores.has_changes()
             || self.rings.as_ref().is_some_and(|rings| rings.is_pressing(now_us))
             || (self.booted && has_absent());

@@ -54,6 +54,12 @@ impl Objects {
         self.untyped.available()
     }
 
+    /// Empty slots.
+    #[must_use]
+    pub fn free_slots(&self) -> u64 {
+        self.slots.available()
+    }
+
     /// The slots, for capabilities that are not objects of their own.
     pub fn slots(&mut self) -> &mut SlotPool {
         &mut self.slots

@@ -225,7 +225,7 @@ pub enum DevicesError {
         /// The device.
         other: String,
     },
-    /// More than [`MAX_WINDOWS`] windows.
+    /// More than [`MAX_WINDOWS`] windows, or more ranges of memory than its program can be told of.
     TooManyWindows,
     /// A window twice, or one beyond what addresses can say.
     BadWindow(u8),

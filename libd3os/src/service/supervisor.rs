@@ -13,7 +13,7 @@ use crate::start::{GrantKind, StartInfoError};
 /// Starts, watches and ends programs, and tells what they hold.
 ///
 /// Init serves it: if it ever stopped, so would the system, hence no caller sees `Restarted`.
-#[crate::service(name = "supervisor", version = 4)]
+#[crate::service(name = "supervisor", version = 5)]
 pub trait Supervisor {
     /// Init's threads, then the programs of the image, and the state of each, from the `from`-th
     /// on.
@@ -211,6 +211,8 @@ pub enum StartFailure {
         /// What it is about.
         name: String,
     },
+    /// It runs only with all of its devices, and this machine lacks one.
+    NoDevice(String),
     /// The kernel refused something that it should not.
     Refused {
         /// What init was doing.
@@ -229,6 +231,7 @@ impl fmt::Display for StartFailure {
             Self::BoundToCore { kind, name } => {
                 write!(f, "`{kind}` `{name}` ties it to another core")
             }
+            Self::NoDevice(name) => write!(f, "this machine has no `{name}`"),
             Self::Refused { step, error } => write!(f, "{step}: {error}"),
         }
     }
@@ -352,6 +355,14 @@ pub struct MemoryReport {
     pub frames_free: u64,
     /// Untyped memory set aside for programs.
     pub programs_bytes: u64,
+    /// Memory that programs share.
+    pub regions_bytes: u64,
+    /// Empty slots of init's capability space.
+    pub slots_free: u64,
+    /// Frames that were made over device memory. They are kept.
+    pub device_frames: u64,
+    /// Handlers of found devices' interrupts.
+    pub handlers: u64,
 }
 
 /// A service and the program behind it.

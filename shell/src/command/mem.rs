@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use libd3os::service::supervisor::{MemoryReport, SystemInfo};
 
@@ -25,7 +26,8 @@ pub(super) static MEM: Command = Command {
            have together; kernel is what the kernel instance of the core keeps for \
            itself; untyped is what it handed out at the start, from which init makes every other \
            object. Of that, the part set aside for programs is `programs`, and within it `frames` \
-           are the pages (4 KiB) that hold their code, data, heaps and stacks.",
+           are the pages (4 KiB) that hold their code, data, heaps and stacks; `shared` is the \
+           memory that programs share, with their devices and each other.",
     run,
 };
 
@@ -58,7 +60,7 @@ fn shared(info: &SystemInfo) -> impl Iterator<Item = [Cell; 6]> {
     rows.into_iter().filter(|_| info.pool_bytes > 0)
 }
 
-fn rows(report: &MemoryReport, own: &str) -> [[Cell; 6]; 5] {
+fn rows(report: &MemoryReport, own: &str) -> Vec<[Cell; 6]> {
     let &MemoryReport { core, untyped_total, untyped_free, frames_used, frames_free, .. } = report;
     let core = core.to_string();
     let whole = |name, total, about| row(&core, name, [Some(total), None, None], about);
@@ -66,13 +68,17 @@ fn rows(report: &MemoryReport, own: &str) -> [[Cell; 6]; 5] {
         row(&core, name, [Some(used.saturating_add(free)), Some(used), Some(free)], about)
     };
     let untyped_used = untyped_total.saturating_sub(untyped_free);
-    [
+    let mut rows = alloc::vec![
         whole("RAM", report.ram_bytes, own.into()),
         whole("kernel", report.kernel_bytes, "kept by the kernel".into()),
         divided("untyped", untyped_used, untyped_free, "handed out by the kernel".into()),
         whole("programs", report.programs_bytes, "untyped set aside for programs".into()),
         divided("frames", pages(frames_used), pages(frames_free), frames(frames_used, frames_free)),
-    ]
+    ];
+    if report.regions_bytes > 0 {
+        rows.push(whole("shared", report.regions_bytes, "memory that programs share".into()));
+    }
+    rows
 }
 
 fn row(core: &str, name: &str, amounts: [Option<u64>; 3], about: String) -> [Cell; 6] {
