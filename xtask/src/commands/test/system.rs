@@ -17,6 +17,7 @@ mod restart;
 mod screen;
 mod script;
 mod session;
+mod shared;
 mod shell;
 mod storm;
 
@@ -93,7 +94,7 @@ pub(crate) fn run(workshop: &Workshop, filter: &str, scope: Scope) -> Result<Tal
 }
 
 fn all(scope: Scope) -> impl Iterator<Item = Case> {
-    let groups: [&[Test]; 10] = [
+    let groups: [&[Test]; 11] = [
         &shell::TESTS,
         &editing::TESTS,
         &faults::TESTS,
@@ -102,6 +103,7 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &machines::TESTS,
         &clock::TESTS,
         &cores::TESTS,
+        &shared::TESTS,
         &storm::TESTS,
         &damage::TESTS,
     ];

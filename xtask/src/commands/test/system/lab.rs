@@ -44,6 +44,7 @@ pub(crate) struct Lab<'w> {
     uefi: PathBuf,
     image: Image,
     storm: OnceCell<PathBuf>,
+    slate: OnceCell<PathBuf>,
 }
 
 impl<'w> Lab<'w> {
@@ -57,7 +58,8 @@ impl<'w> Lab<'w> {
         build::write(&iso, &[])?;
         iso::write(workshop, &kernel, &module, &iso)?;
         let uefi = tools::ensure(Tool::Ovmf)?;
-        Ok(Self { workshop, kernel, module, iso, uefi, image, storm: OnceCell::new() })
+        let (storm, slate) = (OnceCell::new(), OnceCell::new());
+        Ok(Self { workshop, kernel, module, iso, uefi, image, storm, slate })
     }
 
     /// The machine of an ordinary session.
@@ -76,11 +78,20 @@ impl<'w> Lab<'w> {
 
     /// The boot module of the image `storm`, built when it is first wanted.
     pub(crate) fn storm(&self) -> Result<&Path, LabError> {
-        if let Some(module) = self.storm.get() {
+        self.other(&self.storm, "storm")
+    }
+
+    /// The boot module of the image `slate`, built when it is first wanted.
+    pub(crate) fn slate(&self) -> Result<&Path, LabError> {
+        self.other(&self.slate, "slate")
+    }
+
+    fn other<'m>(&self, module: &'m OnceCell<PathBuf>, name: &str) -> Result<&'m Path, LabError> {
+        if let Some(module) = module.get() {
             return Ok(module);
         }
-        let module = build::image(self.workshop, "storm")?;
-        Ok(self.storm.get_or_init(|| module))
+        let built = build::image(self.workshop, name)?;
+        Ok(module.get_or_init(|| built))
     }
 
     /// A machine that runs these lines and ends.
