@@ -15,7 +15,7 @@ use crate::style::Role;
 use crate::table::{Cell, Column, Table};
 
 /// The service that tells of the machine.
-const PLATFORM: &str = "platform";
+pub(super) const PLATFORM: &str = "platform";
 
 pub(super) static LSPCI: Command = Command {
     name: "lspci",
