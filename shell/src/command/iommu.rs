@@ -5,8 +5,8 @@ use alloc::string::{String, ToString};
 
 use libd3os::service::platform::IommuUnit;
 
-use super::lspci::PLATFORM;
-use super::{Arguments, Background, Command, CommandError, trace};
+use super::lspci::answering;
+use super::{Arguments, Background, Command, CommandError};
 use crate::parser::Place;
 use crate::session::Session;
 use crate::style::Role;
@@ -31,7 +31,7 @@ pub(super) static IOMMU: Command = Command {
 };
 
 fn run(session: &mut Session<'_>, _: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
-    trace::observable(session, PLATFORM)?;
+    answering(session)?;
     let units = session.system.iommu()?;
     if units.is_empty() {
         session.line("This machine has no IOMMU that is used: drivers are trusted with DMA.");
