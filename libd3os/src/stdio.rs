@@ -79,9 +79,13 @@ impl<'a, T: Transport> Writer<'a, T> {
     }
 }
 
-impl<T: Transport> Write for Writer<'_, T> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text.as_bytes();
+impl<T: Transport> Writer<'_, T> {
+    /// Adds bytes, which need not be text.
+    ///
+    /// # Errors
+    /// The console refused it, or stayed busy.
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> fmt::Result {
+        let mut rest = bytes;
         while !rest.is_empty() {
             let room = CHUNK - self.pending.len();
             let (now, later) = rest.split_at(rest.len().min(room));
@@ -92,6 +96,12 @@ impl<T: Transport> Write for Writer<'_, T> {
             rest = later;
         }
         Ok(())
+    }
+}
+
+impl<T: Transport> Write for Writer<'_, T> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write_bytes(text.as_bytes())
     }
 }
 

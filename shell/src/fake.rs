@@ -2,6 +2,7 @@
 //! keys that the test typed before.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use libd3os::call::CallError;
 use libd3os::device::PersistenceDomain;
@@ -9,6 +10,10 @@ use libd3os::observe::{Count, Happening};
 use libd3os::service::console::{ConsoleError, InputEvent};
 use libd3os::service::devices::DeviceState;
 use libd3os::service::log::{Level, LogPage, LogRecord};
+use libd3os::service::net::{
+    DropReason, InterfaceAddress, InterfaceStatus, LinkState, NetError, Origin, SocketKind,
+    SocketStatus, Traffic,
+};
 use libd3os::service::platform::{
     Bar, BarSpace, Claim, DeviceInfo, Interrupt, IommuUnit, MemoryInfo, MemoryKind, NodeInfo,
     PciAddress, PersistentRange, TableInfo,
@@ -46,6 +51,8 @@ pub(crate) struct Fake {
     pub(crate) no_platform: bool,
     /// Whether its machine has no IOMMU.
     pub(crate) no_iommu: bool,
+    /// Whether its image has a network server.
+    pub(crate) network: bool,
 }
 
 impl Default for Fake {
@@ -67,6 +74,7 @@ impl Default for Fake {
             pool_bytes: 0,
             no_platform: false,
             no_iommu: false,
+            network: false,
         }
     }
 }
@@ -229,6 +237,9 @@ impl System for Fake {
         ];
         if !self.no_platform {
             services.insert(3, service("platform", "platform", ProgramState::Running));
+        }
+        if self.network {
+            services.push(service("net", "net", ProgramState::Running));
         }
         Ok(services)
     }
@@ -396,6 +407,63 @@ impl System for Fake {
 
     fn problems(&mut self) -> Result<Vec<String>, SystemError> {
         Ok(vec!["the ACPI table SRAT at 0x1ffe3000: its checksum is wrong".into()])
+    }
+
+    fn interfaces(&mut self) -> Result<Vec<InterfaceStatus>, SystemError> {
+        let address = |text: &str| text.parse().expect("an address");
+        let own = |text: &str, prefix, origin| InterfaceAddress {
+            address: address(text),
+            prefix,
+            origin,
+        };
+        Ok(vec![
+            InterfaceStatus {
+                name: "virtio-net".into(),
+                mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
+                link: LinkState::Up,
+                mtu: 1500,
+                addresses: vec![
+                    own("10.0.2.15", 24, Origin::Dhcp),
+                    own("fe80::5054:ff:fe12:3456", 64, Origin::LinkLocal),
+                ],
+                routers: vec![address("10.0.2.2")],
+                name_servers: vec![address("10.0.2.3")],
+                received: Traffic { frames: 12, bytes: 3456 },
+                sent: Traffic { frames: 1, bytes: 342 },
+                drops: vec![(DropReason::Checksum, 2), (DropReason::NotOurs, 1)],
+                restarts: 1,
+            },
+            InterfaceStatus {
+                name: "e1000e".into(),
+                mac: [0; 6],
+                link: LinkState::NoDriver,
+                mtu: 1500,
+                addresses: vec![],
+                routers: vec![],
+                name_servers: vec![],
+                received: Traffic::default(),
+                sent: Traffic::default(),
+                drops: vec![],
+                restarts: 0,
+            },
+        ])
+    }
+
+    fn sockets(&mut self) -> Result<Vec<SocketStatus>, SystemError> {
+        Ok(vec![SocketStatus {
+            region: "net-serve".into(),
+            kind: SocketKind::Stream,
+            local: "10.0.2.15:7".parse().expect("an address"),
+            remote: Some("10.0.2.2:40000".parse().expect("an address")),
+            state: "ESTABLISHED".into(),
+        }])
+    }
+
+    fn resolve(&mut self, name: &str) -> Result<Vec<IpAddr>, SystemError> {
+        match name {
+            "d3os.example" => Ok(vec!["192.0.2.1".parse().expect("an address")]),
+            _ => Err(SystemError::Net(NetError::NoSuchName)),
+        }
     }
 
     fn power_off(&mut self, status: u8) -> Result<(), SystemError> {

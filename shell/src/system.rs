@@ -7,6 +7,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::IpAddr;
 
 use libd3os::call::{CallError, Error, MAX_BYTES, Transport};
 use libd3os::connection::Connection;
@@ -14,6 +15,7 @@ use libd3os::observe::{Count, Happening, ObserveClient};
 use libd3os::service::Page;
 use libd3os::service::console::{ConsoleClient, ConsoleError, InputEvent, InputMode};
 use libd3os::service::log::{LogClient, LogError, LogPage};
+use libd3os::service::net::{InterfaceStatus, NetClient, NetError, SocketStatus};
 use libd3os::service::platform::{
     DeviceInfo, IommuUnit, NodeInfo, PersistentRange, PlatformClient, PlatformError, TableInfo,
 };
@@ -93,6 +95,12 @@ pub trait System {
     fn faults(&mut self) -> Result<Vec<String>, SystemError>;
     /// What is wrong with the machine's tables and devices, in words.
     fn problems(&mut self) -> Result<Vec<String>, SystemError>;
+    /// The network's interfaces.
+    fn interfaces(&mut self) -> Result<Vec<InterfaceStatus>, SystemError>;
+    /// The sockets of all programs.
+    fn sockets(&mut self) -> Result<Vec<SocketStatus>, SystemError>;
+    /// The addresses of a name.
+    fn resolve(&mut self, name: &str) -> Result<Vec<IpAddr>, SystemError>;
     /// Switches the machine off; `status` is for whoever runs an emulated machine.
     fn power_off(&mut self, status: u8) -> Result<(), SystemError>;
     /// Starts the machine again.
@@ -124,6 +132,8 @@ pub enum SystemError {
     Console(ConsoleError),
     /// The log refused.
     Log(LogError),
+    /// The network server refused.
+    Net(NetError),
     /// The platform server refused.
     Platform(PlatformError),
     /// The timer refused.
@@ -154,6 +164,7 @@ impl fmt::Display for SystemError {
             Self::Supervisor(error) => error.fmt(f),
             Self::Console(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
+            Self::Net(error) => error.fmt(f),
             Self::Platform(error) => error.fmt(f),
             Self::Timer(error) => error.fmt(f),
             Self::Observed { service, error } => write!(f, "observing `{service}`: {error}"),
@@ -190,6 +201,15 @@ impl From<Error<LogError>> for SystemError {
         match error {
             Error::Call(error) => Self::Call { service: "log", error },
             Error::Service(error) => Self::Log(error),
+        }
+    }
+}
+
+impl From<Error<NetError>> for SystemError {
+    fn from(error: Error<NetError>) -> Self {
+        match error {
+            Error::Call(error) => Self::Call { service: "net", error },
+            Error::Service(error) => Self::Net(error),
         }
     }
 }
@@ -276,6 +296,10 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
     fn way(&self, service: &str) -> Result<W::Transport, SystemError> {
         let not_granted = || SystemError::NotGranted { service: service.to_string() };
         self.ways.to(service).ok_or_else(not_granted)
+    }
+
+    fn net(&self) -> Result<NetClient<W::Transport>, SystemError> {
+        self.way("net").map(NetClient::new)
     }
 
     fn platform(&self) -> Result<PlatformClient<W::Transport>, SystemError> {
@@ -425,6 +449,21 @@ where
     fn problems(&mut self) -> Result<Vec<String>, SystemError> {
         let platform = self.platform()?;
         all_pages("platform", |from| platform.problems(from))
+    }
+
+    fn interfaces(&mut self) -> Result<Vec<InterfaceStatus>, SystemError> {
+        let net = self.net()?;
+        all_pages("net", |from| net.interfaces(from))
+    }
+
+    fn sockets(&mut self) -> Result<Vec<SocketStatus>, SystemError> {
+        let net = self.net()?;
+        all_pages("net", |from| net.sockets(from))
+    }
+
+    fn resolve(&mut self, name: &str) -> Result<Vec<IpAddr>, SystemError> {
+        let net = self.net()?;
+        Ok(insist(self.hooks.pause, || net.resolve(name.to_string()))?)
     }
 
     fn power_off(&mut self, status: u8) -> Result<(), SystemError> {

@@ -598,3 +598,65 @@ fn a_machine_whose_platform_server_does_not_run_says_so() {
     assert_eq!(outcome, Outcome::Failure);
     assert!(text.starts_with("lspci: there is no service `platform` in this image"), "{text}");
 }
+
+/// A machine with a network, and the programs that the shell starts for it.
+fn networked() -> Fake {
+    let mut fake = Fake { network: true, ..Fake::default() };
+    for name in ["ping", "fetch", "serve"] {
+        let mut program = fake.programs[3].clone();
+        program.name = name.into();
+        fake.programs.push(program);
+    }
+    fake
+}
+
+#[test]
+fn net_shows_interfaces_and_sockets() {
+    let (text, outcome) = run_on(&mut networked(), Mode::Script, "net");
+    assert_eq!(outcome, Outcome::Success);
+    assert_eq!(
+        text,
+        "virtio-net: up, 52:54:00:12:34:56, MTU 1500, 1 restart\n\
+         \x20 address   10.0.2.15/24 (DHCP)\n\
+         \x20 address   fe80::5054:ff:fe12:3456/64 (link-local)\n\
+         \x20 router    10.0.2.2\n\
+         \x20 names     10.0.2.3\n\
+         \x20 received  12 frames, 3.3 KiB\n\
+         \x20 sent      1 frame, 342 B\n\
+         \x20 dropped   2 wrong checksum, 1 for another card\n\
+         \n\
+         e1000e: no driver, 00:00:00:00:00:00, MTU 1500\n\
+         \x20 received  0 frames, 0 B\n\
+         \x20 sent      0 frames, 0 B\n\
+         \n\
+         REGION     SOCKET  LOCAL        REMOTE          STATE\n\
+         net-serve  TCP     10.0.2.15:7  10.0.2.2:40000  ESTABLISHED\n"
+    );
+}
+
+#[test]
+fn names_are_resolved() {
+    let (text, outcome) = run_on(&mut networked(), Mode::Script, "resolve d3os.example");
+    assert_eq!((text.as_str(), outcome), ("192.0.2.1\n", Outcome::Success));
+    let (text, outcome) = run_on(&mut networked(), Mode::Script, "resolve nowhere");
+    let said = "resolve: there is no host of this name\n";
+    assert_eq!((text.as_str(), outcome), (said, Outcome::Failure));
+    let (text, _) = run_on(&mut Fake::default(), Mode::Script, "resolve nowhere");
+    assert!(text.starts_with("resolve: there is no service `net` in this image"), "{text}");
+}
+
+#[test]
+fn network_programs_get_their_arguments() {
+    let spawned = |line: &str| {
+        let mut fake = networked();
+        assert_eq!(run_on(&mut fake, Mode::Script, line).1, Outcome::Success, "{line}");
+        fake.done.first().cloned().unwrap_or_default()
+    };
+    assert_eq!(spawned("ping 10.0.2.2"), r#"spawn ping ["10.0.2.2"] Foreground"#);
+    assert_eq!(spawned("ping -n 9 host"), r#"spawn ping ["host", "9"] Foreground"#);
+    assert_eq!(spawned("serve &"), "spawn serve [] Background");
+    assert_eq!(spawned("serve 80"), r#"spawn serve ["80"] Foreground"#);
+    let fetched = r#"spawn fetch ["--count", "--limit", "99", "http://a/"] Foreground"#;
+    assert_eq!(spawned("fetch --limit 99 http://a/ count"), fetched);
+    assert_eq!(spawned("fetch http://a/"), r#"spawn fetch ["http://a/"] Foreground"#);
+}

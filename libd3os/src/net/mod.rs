@@ -7,10 +7,12 @@
 //! of its sockets signals that, and all futures look again.
 //!
 //! ```ignore
-//! let stack = Stack::of_program("net-fetch", "net-fetch-send")?;
-//! let mut stream = stack.connect(address).await?;
-//! stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
-//! let length = stream.read(&mut buffer).await?;
+//! let network = Network::open(NAMES)?;
+//! network.run(async {
+//!     let mut stream = network.stack.connect(address).await?;
+//!     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+//!     stream.read(&mut buffer).await
+//! })
 //! ```
 //!
 //! # Closing
@@ -27,6 +29,7 @@
 mod datagram;
 mod error;
 pub mod plan;
+mod program;
 mod socket;
 mod stack;
 mod status;
@@ -37,6 +40,7 @@ mod udp;
 
 pub use datagram::{DATAGRAM_HEADER, decode_sender, encode_header};
 pub use error::SocketError;
+pub use program::{Names, Network, NetworkError};
 pub use stack::{Bell, Stack};
 pub use status::{Phase, Status};
 pub use tcp::{TcpListener, TcpStream};

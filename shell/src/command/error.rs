@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use core::fmt;
 
 use libd3os::call::CallError;
+use libd3os::service::net::NetError;
 use libd3os::service::supervisor::{Exit, FaultReport, ProgramState, SupervisorError};
 
 use super::arguments::{Kind, Problem};
@@ -149,7 +150,10 @@ fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String>
             Some("try again; `svc` shows how the services are doing".to_string())
         }
         SystemError::Console(_) | SystemError::Log(_) | SystemError::Timer(_) => None,
-        SystemError::Platform(_) | SystemError::EndlessList { .. } => None,
+        SystemError::Net(NetError::NoNameServer | NetError::NoRoute) => {
+            Some("`net` shows the interfaces".to_string())
+        }
+        SystemError::Net(_) | SystemError::Platform(_) | SystemError::EndlessList { .. } => None,
     }
 }
 

@@ -11,17 +11,22 @@ mod cores;
 mod echo;
 pub mod error;
 mod fault;
+mod fetch;
 mod help;
 mod iommu;
 mod kill;
 mod log;
 mod lspci;
 mod mem;
+mod net;
 mod numa;
+mod ping;
 mod poweroff;
 mod ps;
 mod reboot;
+mod resolve;
 mod run;
+mod serve;
 mod sleep;
 mod svc;
 mod trace;
@@ -39,7 +44,7 @@ pub use error::CommandError;
 pub use help::explain;
 
 /// Every command, in the order in which `help` shows them.
-pub static COMMANDS: [&Command; 22] = [
+pub static COMMANDS: [&Command; 27] = [
     &help::HELP,
     &ps::PS,
     &mem::MEM,
@@ -57,6 +62,11 @@ pub static COMMANDS: [&Command; 22] = [
     &acpi::ACPI,
     &numa::NUMA,
     &iommu::IOMMU,
+    &net::NET,
+    &ping::PING,
+    &resolve::RESOLVE,
+    &fetch::FETCH,
+    &serve::SERVE,
     &echo::ECHO,
     &clear::CLEAR,
     &version::VERSION,
@@ -160,6 +170,11 @@ mod tests {
                 "acpi [NAME]",
                 "numa",
                 "iommu",
+                "net",
+                "ping [-n N] HOST [&]",
+                "resolve NAME",
+                "fetch [--limit N] URL [count] [&]",
+                "serve [PORT] [&]",
                 "echo [TEXT…]",
                 "clear",
                 "version",

@@ -1,5 +1,7 @@
 //! `run`: starts a program.
 
+use alloc::string::String;
+
 use libd3os::service::supervisor::{Exit, RunMode};
 
 use super::arguments::ON_CORE;
@@ -41,14 +43,25 @@ fn run(
     place: Place,
 ) -> Result<(), CommandError> {
     let (name, core) = (arguments.required("NAME"), arguments.core("N"));
+    program(session, name, arguments.rest(), core, place)
+}
+
+/// Starts a program and, in the foreground, waits until it ends.
+pub(super) fn program(
+    session: &mut Session<'_>,
+    name: &str,
+    words: &[String],
+    core: Option<u32>,
+    place: Place,
+) -> Result<(), CommandError> {
     // What was printed so far belongs before what the program prints.
     session.flush();
     if place == Place::Background {
-        let id = session.system.spawn(name, arguments.rest(), RunMode::Background, core)?;
+        let id = session.system.spawn(name, words, RunMode::Background, core)?;
         session.line(format_args!("`{name}` runs in the background (run {id})"));
         return Ok(());
     }
-    let id = session.system.spawn(name, arguments.rest(), RunMode::Foreground, core)?;
+    let id = session.system.spawn(name, words, RunMode::Foreground, core)?;
     match session.system.wait(id)? {
         Exit::Code(0) => Ok(()),
         exit => Err(CommandError::Ended { program: name.into(), exit }),
