@@ -26,6 +26,9 @@ const FRAMES_A_PASS: u16 = 64;
 /// Runs between two looks at what the card itself has counted, and at its line.
 const RUNS_A_LOOK: u32 = 1024;
 
+/// Requests of a consumer that are done in a pass.
+const REQUESTS_A_PASS: u16 = 256;
+
 /// What the image has for one consumer: its region, and its notification.
 #[derive(Debug)]
 pub struct Station<'m, W> {
@@ -265,10 +268,12 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
     fn serve(&mut self, number: usize, pass: &mut Pass) {
         let Some(seat) = self.seats.get_mut(number) else { return };
         let Some(port) = &mut seat.port else { return };
-        let before = port.refusals();
-        while self.card.has_room()
-            && let Some(request) = port.request()
-        {
+        let before = port.refusals().total();
+        for _ in 0..REQUESTS_A_PASS {
+            if !self.card.has_room() {
+                break;
+            }
+            let Some(request) = port.request() else { break };
             match request {
                 Request::GivenBack(index) => self.card.refill(index),
                 Request::Transmit(index, length) => {
@@ -283,8 +288,9 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
                 }
             }
         }
-        if port.refusals() != before {
-            self.journal.refused(before, port.refusals());
+        let refused = port.refusals().total() - before;
+        if refused != 0 {
+            self.journal.refused(refused);
         }
         if let Some(fault) = port.fault() {
             self.end(number, fault);

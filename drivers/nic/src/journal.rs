@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use libd3os::nic::{Consumer, Fault, Refusals};
+use libd3os::nic::{Consumer, Fault};
 use libd3os::observe::{Counter, Recorder};
 
 use crate::card::Flaw;
@@ -158,8 +158,8 @@ impl Journal {
         .increment();
     }
 
-    pub(crate) fn refused(&self, before: Refusals, now: Refusals) {
-        self.refused.add(now.total() - before.total());
+    pub(crate) fn refused(&self, descriptors: u64) {
+        self.refused.add(descriptors);
     }
 
     pub(crate) fn passed(&self, pass: &Pass) {

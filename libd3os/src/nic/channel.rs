@@ -3,12 +3,15 @@
 use core::fmt;
 use core::hint::spin_loop;
 
-use super::Epoch;
-use super::descriptor::WORDS_PER_LINE;
+use super::descriptor::{NO_WORD, WORDS_PER_LINE};
+use super::{Epoch, Refusals};
 use crate::cap::Notification;
 use crate::ring::{
     Doorbell, Line, PAYLOAD_BYTES, ReceiveError, Receiver, RingError, SendError, Sender,
 };
+
+/// Refused words that end an attachment.
+const REFUSALS_MOST: u64 = 4_096;
 
 /// Wakes the program at the other end.
 pub trait Wake {
@@ -35,7 +38,8 @@ pub enum Fault {
     Closed,
     /// The peer has broken the ring's protocol.
     Corrupt,
-    /// A message that is not of this attachment, or not made of words.
+    /// A message that is not of this attachment, or not made of words; or thousands of words that
+    /// were refused.
     Foreign,
     /// The peer let its ring run full, which the ownership of buffers rules out for an honest one.
     Full,
@@ -74,50 +78,46 @@ impl From<ReceiveError> for Fault {
     }
 }
 
-/// Up to a line's worth of words.
-#[derive(Clone, Copy, Debug, Default)]
+/// A line's worth of words, or fewer: the rest of the line is [`NO_WORD`]s. Always a whole line,
+/// because rings move those straight through.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Words {
-    words: [u32; WORDS_PER_LINE],
-    length: usize,
+    bytes: [u8; PAYLOAD_BYTES],
+    /// Where the next word is put, or taken from.
+    at: usize,
+}
+
+impl Default for Words {
+    /// None.
+    #[inline]
+    fn default() -> Self {
+        Self { bytes: [u8::MAX; PAYLOAD_BYTES], at: 0 }
+    }
 }
 
 impl Words {
-    pub(super) fn as_slice(&self) -> &[u32] {
-        self.words.get(..self.length).unwrap_or(&[])
-    }
-
     /// Adds a word to words that are not full; tells whether they are now.
     #[inline]
     fn push(&mut self, word: u32) -> bool {
-        if let Some(place) = self.words.get_mut(self.length) {
-            *place = word;
-            self.length += 1;
-        }
-        self.length == WORDS_PER_LINE
-    }
-
-    /// The bytes of a message, and how many there are.
-    #[inline]
-    fn to_bytes(self) -> ([u8; PAYLOAD_BYTES], usize) {
-        let mut bytes = [0; PAYLOAD_BYTES];
-        for (place, word) in bytes.as_chunks_mut().0.iter_mut().zip(self.as_slice()) {
+        if let Some(place) = self.bytes.as_chunks_mut().0.get_mut(self.at) {
             *place = word.to_le_bytes();
+            self.at += 1;
         }
-        (bytes, self.length * 4)
+        self.at == WORDS_PER_LINE
     }
 
-    /// The words of a message; `None` for bytes that are not words.
+    /// Whether there is no first word.
     #[inline]
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (chunks, rest) = bytes.as_chunks();
-        if chunks.is_empty() || !rest.is_empty() {
-            return None;
-        }
-        let mut words = Self { length: chunks.len().min(WORDS_PER_LINE), ..Self::default() };
-        for (place, chunk) in words.words.iter_mut().zip(chunks) {
-            *place = u32::from_le_bytes(*chunk);
-        }
-        Some(words)
+    fn is_empty(&self) -> bool {
+        self.bytes.first_chunk() == Some(&NO_WORD.to_le_bytes())
+    }
+
+    /// The next word, `None` behind the last one.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<u32> {
+        let word = u32::from_le_bytes(*self.bytes.as_chunks().0.get(self.at)?);
+        self.at += 1;
+        (word != NO_WORD).then_some(word)
     }
 }
 
@@ -169,6 +169,15 @@ impl<W: Wake> Channel<'_, W> {
         self.fault
     }
 
+    /// Ends the channel where so many of the peer's words were refused that it is not worth while
+    /// to look at more: one that sends nothing else would keep this side busy for ever.
+    #[cold]
+    pub(super) fn judge(&mut self, refusals: &Refusals) {
+        if refusals.total() >= REFUSALS_MOST {
+            self.fault.get_or_insert(Fault::Foreign);
+        }
+    }
+
     /// Adds a word to the line that is sent next.
     #[inline]
     pub(super) fn queue(&mut self, word: u32) {
@@ -179,22 +188,22 @@ impl<W: Wake> Channel<'_, W> {
 
     /// Words that were not yet sent.
     pub(super) const fn queued(&self) -> usize {
-        self.outbox.length
+        self.outbox.at
     }
 
     /// Sends what was collected. A peer that sleeps goes on sleeping.
     #[inline]
     pub(super) fn publish(&mut self) {
-        if self.outbox.length == 0 {
+        if self.outbox.at == 0 {
             return;
         }
-        let (bytes, length) = core::mem::take(&mut self.outbox).to_bytes();
         if self.fault.is_none() {
-            match self.sender.try_send(self.tag, &bytes[..length]) {
+            match self.sender.try_send(self.tag, &self.outbox.bytes) {
                 Ok(()) => self.unannounced = true,
                 Err(error) => self.fault = Some(error.into()),
             }
         }
+        self.outbox = Words::default();
     }
 
     /// Sends what was collected, and wakes the peer if it sleeps and something was sent.
@@ -208,28 +217,31 @@ impl<W: Wake> Channel<'_, W> {
         }
     }
 
-    /// The peer's next line, if there is one.
+    /// Takes the peer's next line into `words`; `false` where there is none.
     #[inline]
-    pub(super) fn fetch(&mut self) -> Option<Words> {
+    pub(super) fn fetch(&mut self, words: &mut Words) -> bool {
         if self.fault.is_some() {
-            return None;
+            return false;
         }
-        self.try_fetch().unwrap_or_else(|fault| {
-            self.fault = Some(fault);
-            None
-        })
+        match self.try_fetch(words) {
+            Ok(found) => found,
+            Err(fault) => {
+                // Nothing of what was read counts.
+                *words = Words::default();
+                self.fault = Some(fault);
+                false
+            }
+        }
     }
 
     #[inline]
-    fn try_fetch(&mut self) -> Result<Option<Words>, Fault> {
-        let mut bytes = [0; PAYLOAD_BYTES];
-        let Some(message) = self.receiver.try_receive(&mut bytes)? else {
-            return if self.receiver.is_closed() { Err(Fault::Closed) } else { Ok(None) };
+    fn try_fetch(&mut self, words: &mut Words) -> Result<bool, Fault> {
+        let Some(message) = self.receiver.try_receive(&mut words.bytes)? else {
+            return if self.receiver.is_closed() { Err(Fault::Closed) } else { Ok(false) };
         };
-        if message.tag != self.tag {
-            return Err(Fault::Foreign);
-        }
-        Words::from_bytes(&bytes[..message.length]).map(Some).ok_or(Fault::Foreign)
+        words.at = 0;
+        let whole = message.tag == self.tag && message.length == PAYLOAD_BYTES;
+        if whole && !words.is_empty() { Ok(true) } else { Err(Fault::Foreign) }
     }
 
     /// Asks to be woken. `true` where there is something to look at already.

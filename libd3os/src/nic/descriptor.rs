@@ -8,6 +8,9 @@ use crate::ring::PAYLOAD_BYTES;
 /// Words of a message at most: a cache line's.
 pub const WORDS_PER_LINE: usize = PAYLOAD_BYTES / 4;
 
+/// What stands behind the last word of a line that is not full.
+pub(super) const NO_WORD: u32 = u32::MAX;
+
 const LENGTH_SHIFT: u32 = 14;
 const INDEX_MASK: u32 = (1 << LENGTH_SHIFT) - 1;
 const LENGTH_MASK: u32 = (1 << 13) - 1;

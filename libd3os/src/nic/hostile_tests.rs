@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::descriptor::{ToConsumer, ToDriver};
+use super::descriptor::{NO_WORD, ToConsumer, ToDriver, WORDS_PER_LINE};
 use super::layout::Control;
 use super::tests::{EPOCH, LIMITS, Shared, attachment};
 use super::{Checks, Epoch, FRAME_BYTES, Fault, NotGiven, Port, Request, RxIndex, TxIndex};
@@ -29,7 +29,8 @@ impl<'m> Peer<'m> {
     }
 
     fn says(&mut self, words: &[u32]) {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let words = words.iter().copied().chain(core::iter::repeat(NO_WORD)).take(WORDS_PER_LINE);
+        let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
         self.sends(EPOCH.0, &bytes);
     }
 
@@ -71,7 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
     let tag = prop_oneof![6 => Just(EPOCH.0), 1 => any::<u16>()];
     prop_oneof![
         6 => prop::collection::vec(word(), 0..16).prop_map(Step::Says),
-        1 => (tag, prop::collection::vec(any::<u8>(), 0..200)).prop_map(|(t, b)| Step::Sends(t, b)),
+        1 => (tag, prop_oneof![prop::collection::vec(any::<u8>(), 56), prop::collection::vec(any::<u8>(), 0..200)]).prop_map(|(t, b)| Step::Sends(t, b)),
         1 => (0usize..1024, prop_oneof![any::<u64>(), 0u64..64]).prop_map(|(l, v)| Step::Scribbles(l, v)),
         3 => (0u16..10, 0u16..100).prop_map(|(index, length)| Step::Give(index, length)),
         2 => (0u16..6).prop_map(Step::Sent),
@@ -196,7 +197,7 @@ fn each_refusal_is_counted_and_the_port_goes_on() {
     let transmit = |index| ToDriver::Transmit { index: TxIndex::new(index), length: 60 }.encode();
     let back = |index| ToDriver::GivenBack(RxIndex::new(index)).encode();
     port.give(RxIndex::new(1), 60, Checks::default()).expect("room");
-    consumer.says(&[u32::MAX, back(1), back(1), back(200), transmit(4), transmit(0), transmit(0)]);
+    consumer.says(&[1 << 31, back(1), back(1), back(200), transmit(4), transmit(0), transmit(0)]);
     let requests: Vec<_> = core::iter::from_fn(|| port.request()).collect();
     let wanted = [Request::GivenBack(RxIndex::new(1)), Request::Transmit(TxIndex::new(0), 60)];
     assert_eq!(requests, wanted);
@@ -214,10 +215,31 @@ fn what_is_not_of_this_attachment_ends_it() {
         assert_eq!(port.request(), None);
         port.fault()
     };
-    assert_eq!(fault(EPOCH.next().0, &[0; 4]), Some(Fault::Foreign));
-    assert_eq!(fault(EPOCH.0, &[0; 5]), Some(Fault::Foreign), "no whole words");
+    assert_eq!(fault(EPOCH.next().0, &[0xff; 56]), Some(Fault::Foreign));
+    assert_eq!(fault(EPOCH.0, &[0xff; 55]), Some(Fault::Foreign), "less than a line");
     assert_eq!(fault(EPOCH.0, &[]), Some(Fault::Foreign));
     assert_eq!(fault(EPOCH.0, &[0; 60]), Some(Fault::Foreign), "more than a line");
+    assert_eq!(fault(EPOCH.0, &[0xff; 56]), Some(Fault::Foreign), "no words");
+}
+
+#[test]
+fn a_peer_that_sends_nothing_but_nonsense_is_given_up() {
+    let shared = Shared::new();
+    let (mut port, mut link) = (shared.port(), shared.link());
+    let mut consumer = Peer::consumer(&shared);
+    let mut rounds = 0;
+    while port.fault().is_none() {
+        consumer.says(&[1 << 31; 14]);
+        assert_eq!(port.request(), None);
+        rounds += 1;
+    }
+    assert_eq!((port.fault(), rounds), (Some(Fault::Foreign), 4_096usize.div_ceil(14)));
+    let mut driver = Peer::driver(&shared);
+    while link.fault().is_none() {
+        driver.says(&[1 << 31; 14]);
+        assert!(link.receive().is_none());
+    }
+    assert_eq!(link.fault(), Some(Fault::Foreign));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-use super::channel::{Channel, Fault, Wake};
+use super::channel::{Channel, Fault, Wake, Words};
 use super::descriptor::{Checks, RxIndex, ToConsumer, ToDriver, TxIndex};
 use super::layout::{FRAME_BYTES, FRAME_LEAST, RECEIVE_MOST, TRANSMIT_MOST};
 use super::memory::Memory;
@@ -262,29 +262,37 @@ impl<'m, W: Wake> Link<'m, W> {
 
     /// Takes all lines that the driver has sent.
     fn fetch(&mut self) {
-        while let Some(words) = self.channel.fetch() {
-            words.as_slice().iter().for_each(|word| self.admit(*word));
+        let mut words = Words::default();
+        while self.channel.fetch(&mut words) {
+            while let Some(word) = words.next() {
+                self.admit(word);
+            }
         }
     }
 
     #[inline]
     fn admit(&mut self, word: u32) {
         match ToConsumer::decode(word) {
-            Some(ToConsumer::Received { index, length, checks }) => {
-                let exists = index.number() < self.receive;
-                if exists && self.held.insert(index.number()) {
-                    self.inbox.push_back(Arrived { index, length, checks });
-                } else {
-                    self.refusals.receive += 1;
-                }
+            Some(ToConsumer::Received { index, length, checks })
+                if index.number() < self.receive && self.held.insert(index.number()) =>
+            {
+                self.inbox.push_back(Arrived { index, length, checks });
             }
-            Some(ToConsumer::Sent(index)) => {
+            Some(ToConsumer::Sent(index)) if self.posted.remove(index.number()) => {
                 // There is room for all that there are.
-                if !self.posted.remove(index.number()) || self.free.push(index).is_err() {
-                    self.refusals.transmit += 1;
-                }
+                let _full = self.free.push(index);
             }
-            None => self.refusals.words += 1,
+            refused => self.refuse(refused),
         }
+    }
+
+    #[cold]
+    fn refuse(&mut self, word: Option<ToConsumer>) {
+        match word {
+            None => self.refusals.words += 1,
+            Some(ToConsumer::Received { .. }) => self.refusals.receive += 1,
+            Some(ToConsumer::Sent(_)) => self.refusals.transmit += 1,
+        }
+        self.channel.judge(&self.refusals);
     }
 }

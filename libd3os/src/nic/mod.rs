@@ -23,8 +23,8 @@
 //!
 //! # Messages
 //!
-//! A message of a ring is 1 to [`WORDS_PER_LINE`] words of 32 bits, so it is one cache line; an
-//! end collects words and sends them when the line is full, or when it is flushed. The tag is the
+//! A message of a ring is one cache line, up to [`WORDS_PER_LINE`] words of 32 bits and ones behind
+//! the last; an end collects words and sends them when the line is full, or when it is flushed. The tag is the
 //! attachment's [`Epoch`], so that nothing of an earlier attachment is taken for one of this.
 //!
 //! | bits | to the consumer | to the driver |

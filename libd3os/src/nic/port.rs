@@ -46,8 +46,6 @@ pub struct Port<'m, W: Wake> {
     channel: Channel<'m, W>,
     limits: Limits,
     inbox: Words,
-    /// Words of the inbox that were looked at.
-    seen: usize,
     /// Receive buffers that the consumer has.
     lent: Held,
     /// Transmit buffers that the driver has.
@@ -93,7 +91,6 @@ impl<'m, W: Wake + Clone> Port<'m, W> {
                 ..limits
             },
             inbox: Words::default(),
-            seen: 0,
             lent: Held::default(),
             posted: Held::default(),
             starved: false,
@@ -142,12 +139,12 @@ impl<W: Wake> Port<'_, W> {
     #[inline]
     pub fn request(&mut self) -> Option<Request> {
         loop {
-            let Some(word) = self.inbox.as_slice().get(self.seen).copied() else {
-                self.inbox = self.channel.fetch()?;
-                self.seen = 0;
-                continue;
+            let Some(word) = self.inbox.next() else {
+                if self.channel.fetch(&mut self.inbox) {
+                    continue;
+                }
+                return None;
             };
-            self.seen += 1;
             if let Some(request) = self.admit(word) {
                 return Some(request);
             }
@@ -181,6 +178,7 @@ impl<W: Wake> Port<'_, W> {
             Some(ToDriver::GivenBack(_)) => self.refusals.receive += 1,
             Some(ToDriver::Transmit { .. }) => self.refusals.transmit += 1,
         }
+        self.channel.judge(&self.refusals);
         None
     }
 
