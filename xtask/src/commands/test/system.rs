@@ -13,6 +13,7 @@ mod faults;
 mod lab;
 mod machines;
 mod matrix;
+mod platform;
 mod restart;
 mod screen;
 mod script;
@@ -94,12 +95,13 @@ pub(crate) fn run(workshop: &Workshop, filter: &str, scope: Scope) -> Result<Tal
 }
 
 fn all(scope: Scope) -> impl Iterator<Item = Case> {
-    let groups: [&[Test]; 11] = [
+    let groups: [&[Test]; 12] = [
         &shell::TESTS,
         &editing::TESTS,
         &faults::TESTS,
         &restart::TESTS,
         &script::TESTS,
+        &platform::TESTS,
         &machines::TESTS,
         &clock::TESTS,
         &cores::TESTS,

@@ -7,6 +7,7 @@ use super::session::SessionError;
 use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::commands::qemu::script;
 use crate::guest::{Ending, Guest};
+use crate::vm::Machine;
 
 pub(crate) const TESTS: [Test; 4] = [
     ("script::the_tour_succeeds", tour),
@@ -55,7 +56,15 @@ enum Expected {
 }
 
 fn run(lab: &Lab<'_>, name: &str, lines: &str, expected: Expected) -> Result<String, Failure> {
-    let machine = lab.script(name, lines)?;
+    run_on(&lab.script(name, lines)?, expected)
+}
+
+/// The output of a machine whose lines must all succeed.
+pub(super) fn output_of(machine: &Machine) -> Result<String, Failure> {
+    run_on(machine, Expected::Success)
+}
+
+fn run_on(machine: &Machine, expected: Expected) -> Result<String, Failure> {
     let qemu = machine.command().map_err(SessionError::from)?;
     let mut guest = Guest::start(qemu).map_err(SessionError::from)?;
     let mut output = Vec::new();
