@@ -18,6 +18,7 @@ use libd3os::service::platform::{
     Bar, BarSpace, Claim, DeviceInfo, Interrupt, IommuUnit, MemoryInfo, MemoryKind, NodeInfo,
     PciAddress, PersistentRange, TableInfo,
 };
+use libd3os::service::rtc::WallTime;
 use libd3os::service::supervisor::{
     CapabilityInfo, CoreState, CoreStatus, Exit, FaultKind, FaultReport, MemoryReport, Moment,
     ProgramId, ProgramState, ProgramStatus, RunMode, ServiceStatus, SupervisorError, SystemInfo,
@@ -264,6 +265,10 @@ impl System for Fake {
     fn wait_until(&mut self, uptime_ns: u64) -> Result<(), SystemError> {
         self.done.push(format!("wait until {uptime_ns}"));
         Ok(())
+    }
+
+    fn wall_time(&mut self) -> Result<WallTime, SystemError> {
+        Ok(WallTime { seconds: 1_795_452_631, uptime_ns: 0 })
     }
 
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {

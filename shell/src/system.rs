@@ -19,6 +19,7 @@ use libd3os::service::net::{InterfaceStatus, NetClient, NetError, SocketStatus};
 use libd3os::service::platform::{
     DeviceInfo, IommuUnit, NodeInfo, PersistentRange, PlatformClient, PlatformError, TableInfo,
 };
+use libd3os::service::rtc::{RtcClient, RtcError, WallTime};
 use libd3os::service::supervisor::{
     CapabilityInfo, CoreStatus, Exit, MemoryReport, Moment, ProgramId, ProgramStatus, RunMode,
     ServiceStatus, SupervisorClient, SupervisorError, SystemInfo,
@@ -67,6 +68,8 @@ pub trait System {
     fn events(&mut self, service: &str, count: u64) -> Result<Vec<Noted>, SystemError>;
     /// Waits until the machine has been up for so many nanoseconds.
     fn wait_until(&mut self, uptime_ns: u64) -> Result<(), SystemError>;
+    /// The time of day: seconds since the beginning of 1970, UTC.
+    fn wall_time(&mut self) -> Result<WallTime, SystemError>;
     /// The machine's cores.
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError>;
     /// Stops a core and all that runs on it.
@@ -136,6 +139,8 @@ pub enum SystemError {
     Net(NetError),
     /// The platform server refused.
     Platform(PlatformError),
+    /// The wall clock refused.
+    Rtc(RtcError),
     /// The timer refused.
     Timer(TimerError),
     /// A server could not be observed.
@@ -166,6 +171,7 @@ impl fmt::Display for SystemError {
             Self::Log(error) => error.fmt(f),
             Self::Net(error) => error.fmt(f),
             Self::Platform(error) => error.fmt(f),
+            Self::Rtc(error) => error.fmt(f),
             Self::Timer(error) => error.fmt(f),
             Self::Observed { service, error } => write!(f, "observing `{service}`: {error}"),
             Self::NotGranted { service } => {
@@ -219,6 +225,15 @@ impl From<Error<PlatformError>> for SystemError {
         match error {
             Error::Call(error) => Self::Call { service: "platform", error },
             Error::Service(error) => Self::Platform(error),
+        }
+    }
+}
+
+impl From<Error<RtcError>> for SystemError {
+    fn from(error: Error<RtcError>) -> Self {
+        match error {
+            Error::Call(error) => Self::Call { service: "rtc", error },
+            Error::Service(error) => Self::Rtc(error),
         }
     }
 }
@@ -375,6 +390,11 @@ where
     fn wait_until(&mut self, uptime_ns: u64) -> Result<(), SystemError> {
         let timer = TimerClient::new(self.way("timer")?);
         Ok(insist(self.hooks.pause, || timer.wait(uptime_ns))?)
+    }
+
+    fn wall_time(&mut self) -> Result<WallTime, SystemError> {
+        let rtc = RtcClient::new(self.way("rtc")?);
+        Ok(insist(self.hooks.pause, || rtc.now())?)
     }
 
     fn cores(&mut self) -> Result<Vec<CoreStatus>, SystemError> {

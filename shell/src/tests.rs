@@ -192,6 +192,11 @@ EVENT       TIME  LATEST
 }
 
 #[test]
+fn date() {
+    assert_eq!(output("date"), "2026-11-23 16:50:31 UTC\n");
+}
+
+#[test]
 fn sleep_waits_from_now_on() {
     let mut fake = Fake::default();
     assert_eq!(run_on(&mut fake, Mode::Script, "sleep 250").1, Outcome::Success);

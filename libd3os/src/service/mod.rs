@@ -13,6 +13,7 @@ pub mod net;
 pub mod nic;
 mod page;
 pub mod platform;
+pub mod rtc;
 pub mod supervisor;
 pub mod timer;
 pub mod uart;
@@ -31,6 +32,7 @@ pub static INTERFACES: [&InterfaceDoc; 11] = [
     &net::NET,
     &nic::NIC,
     &platform::PLATFORM,
+    &rtc::RTC,
     &supervisor::SUPERVISOR,
     &timer::TIMER,
     &uart::UART,

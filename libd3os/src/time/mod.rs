@@ -3,11 +3,13 @@
 //! The counter runs at a constant rate that the kernel measured at boot; the program was told
 //! that rate, and the count at the kernel's first instruction, when it started.
 
+mod date;
 #[expect(unsafe_code, reason = "executes RDTSC")]
 mod tsc;
 
 use core::time::Duration;
 
+pub use date::{Date, SECONDS_PER_DAY};
 pub use tsc::tsc;
 
 /// Turns counts of the time stamp counter into time.

@@ -149,7 +149,10 @@ fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String>
         SystemError::Call { .. } | SystemError::Observed { .. } => {
             Some("try again; `svc` shows how the services are doing".to_string())
         }
-        SystemError::Console(_) | SystemError::Log(_) | SystemError::Timer(_) => None,
+        SystemError::Console(_)
+        | SystemError::Rtc(_)
+        | SystemError::Log(_)
+        | SystemError::Timer(_) => None,
         SystemError::Net(NetError::NoNameServer | NetError::NoRoute) => {
             Some("`net` shows the interfaces".to_string())
         }

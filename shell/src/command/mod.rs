@@ -8,6 +8,7 @@ pub mod arguments;
 mod caps;
 mod clear;
 mod cores;
+mod date;
 mod echo;
 pub mod error;
 mod fault;
@@ -56,6 +57,7 @@ pub static COMMANDS: [&Command; 27] = [
     &kill::KILL,
     &fault::FAULT,
     &uptime::UPTIME,
+    &date::DATE,
     &sleep::SLEEP,
     &cores::CORES,
     &lspci::LSPCI,
@@ -164,6 +166,7 @@ mod tests {
                 "kill [--after N] NAME",
                 "fault [--core N] KIND",
                 "uptime",
+                "date",
                 "sleep MS",
                 "cores [ACTION] [CORE]",
                 "lspci [-v]",

@@ -14,7 +14,7 @@ pub(crate) const TESTS: [Test; 6] = [
 ];
 
 /// Every command that ends, with what its output must hold.
-const COMMANDS: [(&str, &[&str]); 18] = [
+const COMMANDS: [(&str, &[&str]); 19] = [
     ("help", &["help [COMMAND]", "fault [--core N] KIND", "poweroff"]),
     (
         "ps",
@@ -26,6 +26,7 @@ const COMMANDS: [(&str, &[&str]); 18] = [
     ("svc", &["SERVICE", "supervisor", "console", "uart", "log", "write", "spawn"]),
     ("trace -n 4 uart", &["requests", "interrupts", "bytes sent", "LATEST", "sent "]),
     ("sleep 20; trace timer", &["deadlines met", "LATEST"]),
+    ("date", &["-", ":", " UTC"]),
     ("trace log", &["calls made", "events"]),
     ("svc console", &["console, version 2", "log records shown"]),
     ("svc supervisor", &["supervisor, version 4", "init", "power_off"]),
@@ -53,7 +54,8 @@ fn help_of_every_command(lab: &Lab<'_>) -> Outcome {
     let mut session = Session::at_prompt(&lab.machine())?;
     let list = session.run("help")?;
     let names = ["help", "ps", "mem", "caps", "log", "svc", "run", "kill", "fault", "uptime"];
-    let more = ["sleep", "trace", "cores", "echo", "clear", "version", "reboot", "poweroff"];
+    let more =
+        ["date", "sleep", "trace", "cores", "echo", "clear", "version", "reboot", "poweroff"];
     for name in names.into_iter().chain(more) {
         contains(&list, &[name])?;
         let explained = session.run(&format!("help {name}"))?;
