@@ -520,6 +520,10 @@ mod tests {
         ) {
             self.readers.push(later);
         }
+
+        fn poll(&mut self, _: Caller) -> Result<Vec<u8>, ConsoleError> {
+            Err(ConsoleError::Disconnected)
+        }
     }
 
     const RECV: i64 = Syscall::Recv.number();

@@ -129,6 +129,10 @@ mod tests {
         ) {
             later.answer(&Err(ConsoleError::Disconnected));
         }
+
+        fn poll(&mut self, _: Caller) -> Result<Vec<u8>, ConsoleError> {
+            Err(ConsoleError::Disconnected)
+        }
     }
 
     #[test]

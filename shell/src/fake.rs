@@ -152,6 +152,13 @@ impl System for Fake {
         self.typed.pop_front().ok_or(SystemError::Console(ConsoleError::Disconnected))
     }
 
+    fn keys(&mut self) -> Result<Vec<u8>, SystemError> {
+        match self.typed.pop_front() {
+            Some(InputEvent::Bytes(bytes)) => Ok(bytes),
+            Some(InputEvent::Redraw) | None => Ok(Vec::new()),
+        }
+    }
+
     fn ready(&mut self) {
         self.done.push("ready".into());
     }

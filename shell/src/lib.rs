@@ -7,14 +7,17 @@
 
 extern crate alloc;
 
+pub mod chart;
 pub mod command;
 pub mod completion;
 pub mod editor;
 #[cfg(test)]
 mod fake;
 pub mod interactive;
+pub mod live;
 pub mod parser;
 pub mod runner;
+pub mod sample;
 pub mod script;
 pub mod session;
 pub mod style;

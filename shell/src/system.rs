@@ -40,6 +40,8 @@ pub trait System {
     fn write(&mut self, bytes: &[u8]) -> Result<(), SystemError>;
     /// Waits for keys; ^C is one of them.
     fn read(&mut self) -> Result<InputEvent, SystemError>;
+    /// The keys that were pressed and that nobody has taken; ^C is one of them. Does not wait.
+    fn keys(&mut self) -> Result<Vec<u8>, SystemError>;
     /// Called once, when the shell is about to take its first line.
     fn ready(&mut self);
     /// The programs of the image.
@@ -338,6 +340,10 @@ where
 
     fn read(&mut self) -> Result<InputEvent, SystemError> {
         Ok(insist(self.hooks.pause, || self.console.read(InputMode::Raw))?)
+    }
+
+    fn keys(&mut self) -> Result<Vec<u8>, SystemError> {
+        Ok(insist(self.hooks.pause, || self.console.poll())?)
     }
 
     fn ready(&mut self) {

@@ -197,6 +197,27 @@ fn date() {
 }
 
 #[test]
+fn top_gives_a_script_one_frame() {
+    let text = output("top");
+    assert!(text.starts_with("D3OS 0.1.0, up "), "{text}");
+    let wanted = ["CORE", "BUSY", "PROGRAM", "SERVICE", "MESSAGES/S", "INTERRUPTS/S", "shell"];
+    assert!(wanted.iter().all(|word| text.contains(word)), "{text}");
+    assert!(output("top -n 2").len() > text.len());
+}
+
+#[test]
+fn plot_draws_a_counter() {
+    let text = output("plot log");
+    assert!(text.starts_with("log: requests in a second, 500 ms a column; now 0\n"), "{text}");
+    assert_eq!(text.lines().count(), 11);
+    assert!(output("plot log sig").starts_with("log: signals in a second"));
+    assert_eq!(
+        complaint("plot log x"),
+        "plot: it counts nothing called `x`\n  it counts: requests, signals\n"
+    );
+}
+
+#[test]
 fn sleep_waits_from_now_on() {
     let mut fake = Fake::default();
     assert_eq!(run_on(&mut fake, Mode::Script, "sleep 250").1, Outcome::Success);

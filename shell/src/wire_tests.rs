@@ -56,6 +56,10 @@ impl Console for Server {
         assert_eq!(mode, InputMode::Raw);
         later.answer(&self.machine.typed.pop_front().ok_or(ConsoleError::Disconnected));
     }
+
+    fn poll(&mut self, _: Caller) -> Result<Vec<u8>, ConsoleError> {
+        Ok(self.machine.keys().unwrap())
+    }
 }
 
 impl Log for Server {

@@ -24,6 +24,10 @@ pub trait Console {
     /// time ^C is not input: it ends the program in the foreground.
     #[deferred]
     fn read(mode: InputMode) -> Result<InputEvent, ConsoleError>;
+
+    /// Takes the input that there is, as the keyboard sent it; none if there is none. From then
+    /// on, until some program reads, ^C is a byte like any other.
+    fn poll() -> Result<Vec<u8>, ConsoleError>;
 }
 
 /// What ^C means while a reader waits.

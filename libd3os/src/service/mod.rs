@@ -23,7 +23,7 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 11] = [
+pub static INTERFACES: [&InterfaceDoc; 12] = [
     &console::CONSOLE,
     &devices::DEVICES,
     &framebuffer::FRAMEBUFFER,

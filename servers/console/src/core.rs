@@ -65,6 +65,8 @@ pub struct Console<R> {
     /// Bytes for the terminal.
     pub output: Output,
     readers: Vec<Reader<R>>,
+    /// A program takes keys without waiting for them: the interrupt key is one of them.
+    is_polled: bool,
     type_ahead: VecDeque<u8>,
     shown: Shown,
     /// A record was shown in the middle of a line that somebody had written, and nothing since: who
@@ -80,6 +82,7 @@ impl<R> Console<R> {
         Self {
             output: Output::default(),
             readers: Vec::new(),
+            is_polled: false,
             type_ahead: VecDeque::new(),
             shown,
             is_line_broken: false,
@@ -108,6 +111,7 @@ impl<R> Console<R> {
         if self.readers.len() == READERS {
             return Err((reply, ConsoleError::ReaderPresent));
         }
+        self.is_polled = false;
         self.journal.note(Event::Reads(caller));
         self.readers.push(Reader { caller, mode, reply });
         effects.extend(self.deliver());
@@ -116,6 +120,13 @@ impl<R> Console<R> {
             effects.extend(self.redraw());
         }
         Ok(effects)
+    }
+
+    /// A program wants the input that there is, and does not wait.
+    pub fn poll(&mut self) -> Vec<u8> {
+        self.is_polled = true;
+        let count = self.type_ahead.len().min(ANSWER_BYTES);
+        self.type_ahead.drain(..count).collect()
     }
 
     /// A program has ended: input is not for it any more.
@@ -127,7 +138,7 @@ impl<R> Console<R> {
     pub fn input(&mut self, bytes: &[u8]) -> Vec<Effect<R>> {
         let mut effects = Vec::new();
         for &byte in bytes {
-            if byte == INTERRUPT_KEY && !self.newest_is_raw() {
+            if byte == INTERRUPT_KEY && !self.newest_is_raw() && !self.is_polled {
                 effects.extend(self.interrupt());
             } else if self.type_ahead.len() < TYPE_AHEAD_BYTES {
                 self.type_ahead.push_back(byte);
@@ -309,6 +320,16 @@ mod tests {
         assert_eq!(console.read(1, InputMode::Raw, 10), Ok(vec![answer(10, b"de")]));
         console.read(2, InputMode::Interruptible, 20).expect("room");
         assert_eq!(console.input(b"\x03"), [Effect::Interrupt, answer(20, b"\x03")]);
+    }
+
+    #[test]
+    fn whoever_polls_gets_what_there_is_and_the_interrupt_key_with_it() {
+        let mut console = sut();
+        assert!(console.poll().is_empty());
+        assert_eq!(console.input(b"a\x03"), []);
+        assert_eq!(console.poll(), b"a\x03");
+        assert_eq!(console.read(1, InputMode::Interruptible, 10), Ok(vec![]));
+        assert_eq!(console.input(b"\x03"), [Effect::Interrupt, answer(10, b"\x03")]);
     }
 
     #[test]

@@ -202,6 +202,10 @@ impl Interface for Terminal {
         later.answer(&self.flush());
     }
 
+    fn poll(&mut self, _: Caller) -> Result<Vec<u8>, ConsoleError> {
+        Ok(self.console.poll())
+    }
+
     fn read(&mut self, caller: Caller, mode: InputMode, later: Reader) {
         match self.console.read(caller.program().into(), mode, later) {
             Ok(effects) => self.carry_out(effects),

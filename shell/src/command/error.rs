@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt;
 
 use libd3os::call::CallError;
@@ -46,6 +47,13 @@ pub enum CommandError {
         /// The nearest that exists.
         nearest: Option<String>,
     },
+    /// A server has no such counter.
+    NoSuchCounter {
+        /// What was asked for.
+        name: String,
+        /// Those that it has.
+        counters: Vec<String>,
+    },
     /// The program behind a service does not run.
     NotServed {
         /// The program.
@@ -85,6 +93,7 @@ impl fmt::Display for CommandError {
                 write!(f, "there is no service `{name}` in this image")
             }
             Self::NoSuchTable { name, .. } => write!(f, "there is no ACPI table `{name}`"),
+            Self::NoSuchCounter { name, .. } => write!(f, "it counts nothing called `{name}`"),
             Self::NotServed { program, state } => {
                 write!(f, "`{program}` does not run: it is {state}")
             }
@@ -108,6 +117,9 @@ impl CommandError {
             }
             Self::NoSuchTable { nearest, .. } => {
                 Some(meant(nearest.as_deref(), "`acpi` lists the tables"))
+            }
+            Self::NoSuchCounter { counters, .. } => {
+                Some(format!("it counts: {}", counters.join(", ")))
             }
             Self::NotServed { program, .. } => {
                 Some(format!("`run {program}` starts it, `ps` shows how the programs are doing"))

@@ -22,6 +22,7 @@ mod mem;
 mod net;
 mod numa;
 mod ping;
+mod plot;
 mod poweroff;
 mod ps;
 mod reboot;
@@ -30,6 +31,7 @@ mod run;
 mod serve;
 mod sleep;
 mod svc;
+mod top;
 mod trace;
 mod uptime;
 mod version;
@@ -45,13 +47,15 @@ pub use error::CommandError;
 pub use help::explain;
 
 /// Every command, in the order in which `help` shows them.
-pub static COMMANDS: [&Command; 27] = [
+pub static COMMANDS: [&Command; 30] = [
     &help::HELP,
     &ps::PS,
     &mem::MEM,
     &caps::CAPS,
     &svc::SVC,
     &trace::TRACE,
+    &top::TOP,
+    &plot::PLOT,
     &log::LOG,
     &run::RUN,
     &kill::KILL,
@@ -161,6 +165,8 @@ mod tests {
                 "caps NAME",
                 "svc [NAME]",
                 "trace [-n N] NAME",
+                "top [-n N] [-d MS]",
+                "plot [-n N] [-d MS] NAME [COUNTER]",
                 "log [-n N] [--level LEVEL]",
                 "run [--core N] NAME [ARGUMENT…] [&]",
                 "kill [--after N] NAME",

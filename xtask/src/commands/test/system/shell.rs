@@ -14,7 +14,7 @@ pub(crate) const TESTS: [Test; 6] = [
 ];
 
 /// Every command that ends, with what its output must hold.
-const COMMANDS: [(&str, &[&str]); 19] = [
+const COMMANDS: [(&str, &[&str]); 21] = [
     ("help", &["help [COMMAND]", "fault [--core N] KIND", "poweroff"]),
     (
         "ps",
@@ -27,6 +27,8 @@ const COMMANDS: [(&str, &[&str]); 19] = [
     ("trace -n 4 uart", &["requests", "interrupts", "bytes sent", "LATEST", "sent "]),
     ("sleep 20; trace timer", &["deadlines met", "LATEST"]),
     ("date", &["-", ":", " UTC"]),
+    ("top -n 1", &["BUSY", "MESSAGES/S", "uart", "CPU TIME"]),
+    ("plot -n 2 -d 50 uart bytes", &["uart: bytes sent", "┤"]),
     ("trace log", &["calls made", "events"]),
     ("svc console", &["console, version 2", "log records shown"]),
     ("svc supervisor", &["supervisor, version 4", "init", "power_off"]),

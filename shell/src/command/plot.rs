@@ -1,0 +1,165 @@
+//! `plot`: a counter of a server over time, as a chart.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use libd3os::observe::{Count, names};
+
+use super::top::INTERVAL;
+use super::trace::{SERVICE, observable};
+use super::{Argument, Arguments, Background, Command, CommandError, Flag, Kind, Presence};
+use crate::chart::chart;
+use crate::live::{Pace, show};
+use crate::parser::Place;
+use crate::sample::{rate, remember};
+use crate::session::{Mode, Session};
+
+/// Lines of a chart.
+const HEIGHT: usize = 10;
+/// Columns that its numbers and its edge take at most.
+const MARGIN: usize = 24;
+/// Columns of a chart in a script, and so the values that one is made of.
+const SCRIPT_WIDTH: usize = 60;
+/// Values that a script's chart has if nothing else is asked for.
+const SCRIPT_VALUES: u64 = 10;
+
+pub(super) static PLOT: Command = Command {
+    name: "plot",
+    summary: "draws a server's counter over time",
+    arguments: &[
+        SERVICE,
+        Argument {
+            name: "COUNTER",
+            kind: Kind::Text,
+            presence: Presence::Optional,
+            about: "a counter, or how its name begins; else `requests`",
+        },
+    ],
+    flags: &[
+        Flag {
+            name: "-n",
+            value: Argument {
+                name: "N",
+                kind: Kind::Count,
+                presence: Presence::Required,
+                about: "how many values to take",
+            },
+        },
+        INTERVAL,
+    ],
+    background: Background::Refused,
+    help: "How much the counter grows in a second, a column for each value, the newest at the \
+           right. `trace NAME` lists the counters of a server; names with blanks go between quotes. \
+           A script gets the chart of its last value: of 10, or of as many as -n says.",
+    run,
+};
+
+fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
+    let service = arguments.required("NAME");
+    observable(session, service)?;
+    let wanted = arguments.get("COUNTER").unwrap_or(names::REQUESTS);
+    let counters = session.system.counters(service)?;
+    let counter = choose(&counters, wanted).ok_or_else(|| no_such(wanted, &counters))?;
+    let interval_ms = arguments.count("MS").unwrap_or(500);
+    let mut plot = Plot::new(service, counter, interval_ms, session.width());
+    let frames = arguments.count("N");
+    match session.mode {
+        Mode::Script => {
+            let values = frames.unwrap_or(SCRIPT_VALUES);
+            let mut last = String::new();
+            for _ in 0..=values {
+                let now_us = session.system.info()?.uptime_us;
+                last = plot.add(now_us, &session.system.counters(service)?);
+                let next_us = now_us.saturating_add(interval_ms.saturating_mul(1000));
+                session.system.wait_until(next_us.saturating_mul(1000))?;
+            }
+            session.print(format_args!("{last}"));
+            Ok(())
+        }
+        Mode::Interactive { .. } => show(session, Pace { interval_ms, frames }, |system| {
+            let now_us = system.info()?.uptime_us;
+            Ok(plot.add(now_us, &system.counters(service)?))
+        }),
+    }
+}
+
+/// The counter of this name, or the first whose name begins so.
+fn choose<'c>(counters: &'c [Count], wanted: &str) -> Option<&'c str> {
+    let name = |count: &'c Count| count.name.as_str();
+    let exact = counters.iter().map(name).find(|name| *name == wanted);
+    exact.or_else(|| counters.iter().map(name).find(|name| name.starts_with(wanted)))
+}
+
+fn no_such(wanted: &str, counters: &[Count]) -> CommandError {
+    CommandError::NoSuchCounter {
+        name: wanted.to_string(),
+        counters: counters.iter().map(|count| count.name.clone()).collect(),
+    }
+}
+
+/// A counter's growth so far.
+#[derive(Debug)]
+struct Plot {
+    title: String,
+    counter: String,
+    width: usize,
+    last: Option<(u64, u64)>,
+    rates: Vec<u64>,
+}
+
+impl Plot {
+    fn new(service: &str, counter: &str, interval_ms: u64, width: Option<usize>) -> Self {
+        let title = format!("{service}: {counter} in a second, {interval_ms} ms a column");
+        let width = width.map_or(SCRIPT_WIDTH, |width| width.saturating_sub(MARGIN).max(1));
+        Self { title, counter: counter.to_string(), width, last: None, rates: Vec::new() }
+    }
+
+    /// Takes in what the counters say at an uptime in microseconds, and draws.
+    fn add(&mut self, now_us: u64, counters: &[Count]) -> String {
+        let value = crate::sample::count(counters, &self.counter);
+        if let Some((then_us, before)) = self.last.replace((now_us, value)) {
+            // A server that was restarted counts anew.
+            let grown = value.saturating_sub(before);
+            remember(&mut self.rates, rate(grown, now_us.saturating_sub(then_us)));
+        }
+        self.draw()
+    }
+
+    fn draw(&self) -> String {
+        let now = self.rates.last().copied().unwrap_or(0);
+        let mut text = format!("{}; now {now}\n", self.title);
+        for line in chart(&self.rates, self.width, HEIGHT, |amount| amount.to_string()) {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_found_by_the_beginning_of_its_name() {
+        let counters = ["bytes sent", "bytes", "requests"].map(|name| Count::new(name, 0));
+        assert_eq!(choose(&counters, "bytes"), Some("bytes"));
+        assert_eq!(choose(&counters, "by"), Some("bytes sent"));
+        assert_eq!(choose(&counters, "x"), None);
+    }
+
+    #[test]
+    fn growth_is_drawn_and_a_restart_is_no_growth() {
+        let mut plot = Plot::new("uart", "bytes sent", 500, Some(28));
+        let mut add = |us, value| plot.add(us, &[Count::new("bytes sent", value)]);
+        add(0, 100);
+        add(1_000_000, 110);
+        add(2_000_000, 5);
+        let text = add(2_500_000, 15);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "uart: bytes sent in a second, 500 ms a column; now 20");
+        assert_eq!((lines[1], lines[10]), ("20 ┤   █", " 0 ┤ █ █"));
+        assert_eq!(lines.len(), 1 + HEIGHT);
+    }
+}
