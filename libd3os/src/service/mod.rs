@@ -6,6 +6,7 @@
 
 pub mod console;
 pub mod devices;
+pub mod entropy;
 pub mod framebuffer;
 pub mod keyboard;
 pub mod log;
@@ -23,9 +24,10 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 12] = [
+pub static INTERFACES: [&InterfaceDoc; 13] = [
     &console::CONSOLE,
     &devices::DEVICES,
+    &entropy::ENTROPY,
     &framebuffer::FRAMEBUFFER,
     &keyboard::KEYBOARD,
     &log::LOG,
