@@ -64,9 +64,27 @@ impl DeviceFrame {
 pub struct DeviceMemory {
     pieces: Vec<Piece>,
     frames: BTreeMap<u64, DeviceFrame>,
+    /// The largest frames that the processor can map.
+    largest: LargestFrames,
+}
+
+/// The largest frames that a processor can map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LargestFrames {
+    /// 2 MiB.
+    #[default]
+    Large,
+    /// 1 GiB.
+    Huge,
 }
 
 impl DeviceMemory {
+    /// No memory yet, on a processor that can map frames of this size.
+    #[must_use]
+    pub fn new(largest: LargestFrames) -> Self {
+        Self { largest, ..Self::default() }
+    }
+
     /// Adds a device untyped.
     pub fn add(&mut self, slot: u64, paddr: u64, bits: u8) {
         self.pieces.push(Piece { slot, paddr, bits });
@@ -156,7 +174,9 @@ impl DeviceMemory {
         pages: Range<u64>,
         vaddr: u64,
     ) -> Result<Option<DeviceFrame>, MemoryError> {
-        for size in [FrameSize::Huge, FrameSize::Large, FrameSize::Small] {
+        let sizes = [FrameSize::Huge, FrameSize::Large, FrameSize::Small];
+        for size in &sizes[usize::from(self.largest == LargestFrames::Large)..] {
+            let size = *size;
             let fits = (pages.start | vaddr).is_multiple_of(size.bytes())
                 && pages.end - pages.start >= size.bytes();
             if fits && let Some(frame) = self.frame(kernel, slots, pages.start, size)? {
@@ -250,11 +270,14 @@ mod tests {
 
     const LOW: u64 = 0x8000_0000;
 
-    /// 64 MiB from 2 GiB on, and a page beyond a hole.
+    /// Where 2 GiB lie in a piece.
+    const GIB_PIECE: u64 = 1 << 35;
+
+    /// 64 MiB from 2 GiB on, and a page beyond a hole; far away 2 GiB more.
     fn memory() -> (Model, SlotPool, DeviceMemory) {
-        let mut memory = DeviceMemory::default();
+        let mut memory = DeviceMemory::new(LargestFrames::Huge);
         let mut model = Model::default();
-        for (slot, paddr, bits) in [(1, LOW, 26), (2, LOW + (128 << 20), 12)] {
+        for (slot, paddr, bits) in [(1, LOW, 26), (2, LOW + (128 << 20), 12), (3, GIB_PIECE, 31)] {
             memory.add(slot, paddr, bits);
             model.0.insert(slot, (paddr, bits, false));
         }
@@ -290,6 +313,22 @@ mod tests {
         assert_eq!(memory.check(&pages), Ok(()), "frames are device memory, too");
         let none = memory.cover(&mut kernel, &mut slots, &(0..0x1000), 0x5000_0000_0000);
         assert_eq!(none.expect("memory"), None);
+    }
+
+    #[test]
+    fn the_largest_frames_are_those_of_the_processor() {
+        let sizes = |largest, vaddr| {
+            let (mut kernel, mut slots, mut memory) = memory();
+            memory.largest = largest;
+            let pages = GIB_PIECE..GIB_PIECE + (1 << 30) + (2 << 20) + 0x1000;
+            let frames = memory.cover(&mut kernel, &mut slots, &pages, vaddr).expect("memory");
+            let frames = frames.expect("device memory");
+            let of = |size| frames.iter().filter(|frame| frame.size == size).count();
+            [FrameSize::Huge, FrameSize::Large, FrameSize::Small].map(of)
+        };
+        assert_eq!(sizes(LargestFrames::Huge, 1 << 40), [1, 1, 1]);
+        assert_eq!(sizes(LargestFrames::Large, 1 << 40), [0, 513, 1]);
+        assert_eq!(sizes(LargestFrames::Huge, (1 << 40) + (2 << 20)), [0, 513, 1]);
     }
 
     proptest! {

@@ -13,12 +13,12 @@ use init::message::Link;
 use init::rings::INIT_LINE;
 use libd3os::abi::{CapRights, FrameSize};
 use libd3os::cap::{IrqHandler, Signal};
-use libd3os::memory::{AddressSpace, MemoryError, RootCNode};
+use libd3os::memory::{AddressSpace, MemoryError};
 use libd3os::ring::{CoreBell, Line, Mapping};
 use libd3os::start::layout::PAGE_SIZE;
 use libd3os::sys::Cptr;
 
-use super::kernel::{IRQ_CONTROL, MEMORY, VSPACE, own_slot};
+use super::kernel::{IRQ_CONTROL, MEMORY, OwnSlots, VSPACE, own_slot};
 use super::memory::Memory;
 use super::resources::Shared;
 use super::trouble::{Doing, Refused};
@@ -60,7 +60,7 @@ impl Board {
     fn map(&mut self, memory: &mut Memory, bytes: Range<u64>) -> Result<(), Refused> {
         for offset in bytes.step_by(PAGE_SIZE as usize) {
             let frame = (memory.pool_frame(offset)?, FrameSize::Small);
-            let make = |_: &mut RootCNode, object| memory.make(object, 0);
+            let make = |_: &mut OwnSlots, object| memory.make(object, 0);
             let rights = CapRights::READ_WRITE;
             self.space
                 .map(&mut { MEMORY }, make, frame, ADDRESS + offset, rights)

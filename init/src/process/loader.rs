@@ -9,13 +9,13 @@ use init::memory::PageUse;
 use init::message::{Attachment, Route};
 use libd3os::abi::{CNodeCapData, CapRights, FrameSize, ObjectType, UserRegisters};
 use libd3os::cap::{Bandwidth, Error, Frame, SchedControl, Space};
-use libd3os::memory::{AddressSpace, MemoryError, RootCNode};
+use libd3os::memory::{AddressSpace, MemoryError};
 use libd3os::start::Hardware;
 use libd3os::start::layout::{HEAP_BASE, IPC_BUFFER, STACK_TOP, START_INFO};
 use libd3os::sys::Cptr;
 
 use super::held::Held;
-use super::kernel::{ASID_POOL, MEMORY, THREAD, make};
+use super::kernel::{ASID_POOL, MEMORY, OwnSlots, THREAD, make};
 use super::memory::Memory;
 use super::program::Program;
 use super::resources::Shared;
@@ -164,7 +164,7 @@ fn map_pages(window: &mut Window, program: &Program, info: &[u8]) -> Result<(), 
     let mut space = AddressSpace::new(program.vspace());
     let mut tables = Tables::of(program);
     for (address, size) in program.draft.regions.prepared() {
-        let make = |_: &mut RootCNode, object| tables.next(object);
+        let make = |_: &mut OwnSlots, object| tables.next(object);
         space.prepare(&mut { MEMORY }, make, address, size)?;
     }
     for (slot, (purpose, page)) in (first..).zip(program.draft.regions.pages()) {
@@ -179,7 +179,7 @@ fn map_pages(window: &mut Window, program: &Program, info: &[u8]) -> Result<(), 
                 CapRights::READ
             }
         };
-        let make = |_: &mut RootCNode, object| tables.next(object);
+        let make = |_: &mut OwnSlots, object| tables.next(object);
         let frame = (frame, FrameSize::Small);
         space.map(&mut { MEMORY }, make, frame, page.start, rights)?;
     }

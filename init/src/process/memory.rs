@@ -1,9 +1,10 @@
 //! Init's memory: the library's allocators over what the kernel handed out.
 
 use alloc::vec::Vec;
+use core::arch::x86_64::__cpuid;
 use core::ops::Range;
 
-use init::device_memory::{DeviceFrame, DeviceMemory};
+use init::device_memory::{DeviceFrame, DeviceMemory, LargestFrames};
 use libd3os::abi::{BootInfo, FrameSize, ObjectType};
 use libd3os::cap::{Frame, Untyped};
 use libd3os::memory::{MemoryError, Objects, SlotPool};
@@ -11,14 +12,30 @@ use libd3os::region::Region;
 use libd3os::start::layout::PAGE_SIZE;
 use libd3os::sys::Cptr;
 
-use super::kernel::MEMORY;
+use super::kernel::{MEMORY, WIDEST, widen};
 use super::trouble::{Doing, Refused};
+
+/// log2 of the slots that init makes for itself at least.
+const FEWEST_SLOT_BITS: u8 = 8;
+
+/// Whether the processor maps frames of 1 GiB.
+fn largest_frames() -> LargestFrames {
+    const EXTENDED: u32 = 0x8000_0000;
+    const HUGE_PAGES: u32 = 1 << 26;
+    let has_features = __cpuid(EXTENDED).eax > EXTENDED;
+    match has_features && __cpuid(EXTENDED + 1).edx & HUGE_PAGES != 0 {
+        true => LargestFrames::Huge,
+        false => LargestFrames::Large,
+    }
+}
 
 /// RAM, device memory and capability slots that nobody uses yet.
 #[derive(Debug)]
 pub(super) struct Memory {
     objects: Objects,
     device: DeviceMemory,
+    /// log2 of the slots that the kernel made.
+    root_bits: u8,
     /// Where the shared pool begins.
     pool_base: u64,
     /// Bytes of RAM that the kernel handed out.
@@ -29,7 +46,7 @@ impl Memory {
     /// What the kernel handed out.
     pub(super) fn new(info: &BootInfo, pool_base: u64) -> Self {
         let mut objects = Objects::new(SlotPool::new(info.empty.start..info.empty.end));
-        let mut device = DeviceMemory::default();
+        let mut device = DeviceMemory::new(largest_frames());
         let slots = info.untyped.start..info.untyped.end;
         for (slot, descriptor) in slots.zip(&info.untyped_list) {
             match descriptor.is_device {
@@ -38,7 +55,22 @@ impl Memory {
             }
         }
         let total = objects.available();
-        Self { objects, device, pool_base, total }
+        let root_bits = u8::try_from(info.init_cnode_size_bits).unwrap_or(u8::MAX);
+        Self { objects, device, root_bits, pool_base, total }
+    }
+
+    /// Makes room for more capabilities: a slot for each page of free memory, as far as there is room
+    /// for one CNode's, for a program's frames have a slot each.
+    pub(super) fn widen(&mut self) -> Result<(), Refused> {
+        let (space_bits, most) = WIDEST;
+        let pages = (self.available() / PAGE_SIZE).max(1).ilog2();
+        let bits = u8::try_from(pages).unwrap_or(most).clamp(FEWEST_SLOT_BITS, most);
+        let mut make = |bits| self.make(ObjectType::CNode, bits).doing("making room for slots");
+        let (second, above) = (make(bits)?, make(space_bits)?);
+        let slots =
+            widen(self.root_bits, (second, bits), above).doing("widening its capability space")?;
+        self.give_back_slots(slots.start, slots.end - slots.start);
+        Ok(())
     }
 
     /// Bytes of RAM that are free.

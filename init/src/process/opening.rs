@@ -58,6 +58,7 @@ impl Opening {
     pub(super) fn new(info: &'static BootInfo, platform: &mut Platform) -> Result<Self, Trouble> {
         // The window first: without it a machine that cannot be brought up cannot be switched off.
         platform.window = Some(Window::open(&mut platform.memory)?);
+        platform.memory.widen()?;
         let bytes = raw::archive(info).map_err(Trouble::Archive)?;
         let archive = Archive::parse(bytes).map_err(Trouble::Archive)?;
         platform.exit_port = archive.boot_config().exit_port;

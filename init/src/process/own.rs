@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use init::grants::services;
 use init::own::{Thread, initial, row};
 use libd3os::abi::{BootInfo, SlotRegion};
+use libd3os::cap::Capability;
 use libd3os::image::Manifest;
 use libd3os::service::supervisor::CapabilityInfo;
 
 use super::held::Held;
-use super::kernel::{CONTEXT, PRIORITY};
+use super::kernel::{CONTEXT, PRIORITY, SECOND, SPACE};
 use super::program::Program;
 use super::resources::Shared;
 use super::site::core_of;
@@ -66,6 +67,10 @@ impl Own {
         }));
         rows.extend(shared.hardware());
         rows.extend(held.rows(manifest));
+        let more = [(SECOND, "more of init's capability space"), (SPACE, "both parts of it")];
+        rows.extend(
+            more.map(|(cnode, detail)| row(cnode.cptr().address(), "CNode", detail.into())),
+        );
         let equipped = programs.iter().filter(|program| program.is_equipped());
         rows.extend(equipped.map(|program| {
             let count = program.draft.plan.slots();

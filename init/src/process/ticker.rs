@@ -14,7 +14,7 @@ use libd3os::abi::{MessageInfo, ObjectType, Syscall, UserRegisters};
 use libd3os::cap::{Bandwidth, Notification, SchedContext, SchedControl, Space, Tcb};
 use libd3os::sys::{self, Cptr, Registers};
 
-use super::kernel::{ROOT, THREAD, VSPACE};
+use super::kernel::{SPACE, THREAD, VSPACE};
 use super::memory::Memory;
 use super::trouble::{Doing, Refused};
 
@@ -85,7 +85,7 @@ impl Ticker {
         let gate = make(ObjectType::Notification, 0)?;
         GATE.store(gate.address(), Ordering::Relaxed);
         TICK.store(libd3os::cap::Capability::cptr(tick).address(), Ordering::Relaxed);
-        let space = Space { cspace: ROOT, cspace_data: 0, vspace: VSPACE };
+        let space = Space { cspace: SPACE, cspace_data: 0, vspace: VSPACE };
         let bandwidth =
             Bandwidth { budget_us: BUDGET_US, period_us: PERIOD_US, ..Bandwidth::default() };
         let started = time

@@ -7,13 +7,13 @@ use core::ptr::NonNull;
 use libd3os::abi::{CapRights, FrameSize, VmAttributes};
 use libd3os::cap::{Capability, Error, Frame};
 use libd3os::control::Block;
-use libd3os::memory::{AddressSpace, RootCNode};
+use libd3os::memory::AddressSpace;
 use libd3os::region::Region;
 use libd3os::ring::{Directory, Mapping, Pair, RingError, directory_at};
 use libd3os::start::layout::{CONTROL, IPC_BUFFER, PAGE_SIZE, RING_SPAN};
 use libd3os::sys::Cptr;
 
-use super::kernel::{MEMORY, VSPACE, own_slot};
+use super::kernel::{MEMORY, OwnSlots, VSPACE, own_slot};
 use super::memory::Memory;
 use super::trouble::{Doing, Refused};
 
@@ -34,7 +34,7 @@ pub(super) struct Window {
 impl Window {
     /// Makes the paging structures over the window.
     pub(super) fn open(memory: &mut Memory) -> Result<Self, Refused> {
-        let make = |_: &mut RootCNode, object| memory.make(object, 0);
+        let make = |_: &mut OwnSlots, object| memory.make(object, 0);
         AddressSpace::new(VSPACE)
             .prepare(&mut { MEMORY }, make, ADDRESS, FrameSize::Small)
             .doing("making the copy window")?;
