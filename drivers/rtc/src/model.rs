@@ -73,13 +73,13 @@ impl Chip {
         self.byte(address::HOURS)
     }
 
-    fn into_second(&self) -> u64 {
+    fn this_second(&self) -> u64 {
         self.now_us % SECOND_US
     }
 
     /// Whether the registers change just now: what is read then is anything.
     fn changes(&self) -> bool {
-        self.now_us >= SECOND_US && self.into_second() < CHANGE_US
+        self.now_us >= SECOND_US && self.this_second() < CHANGE_US
     }
 
     fn date(&self) -> Date {
@@ -126,7 +126,7 @@ impl Chip {
     }
 
     fn status_a(&self) -> u8 {
-        let near = self.into_second() >= SECOND_US - ANNOUNCED_US;
+        let near = self.this_second() >= SECOND_US - ANNOUNCED_US;
         let updates = self.stuck || near || self.changes();
         0x26 | if updates { StatusA::UPDATE_IN_PROGRESS.bits() } else { 0 }
     }
