@@ -12,6 +12,7 @@ pub mod keyboard;
 pub mod log;
 pub mod net;
 pub mod nic;
+pub mod nvdimm;
 mod page;
 pub mod platform;
 pub mod rtc;
@@ -24,7 +25,7 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 13] = [
+pub static INTERFACES: [&InterfaceDoc; 14] = [
     &console::CONSOLE,
     &devices::DEVICES,
     &entropy::ENTROPY,
@@ -33,6 +34,7 @@ pub static INTERFACES: [&InterfaceDoc; 13] = [
     &log::LOG,
     &net::NET,
     &nic::NIC,
+    &nvdimm::NVDIMM,
     &platform::PLATFORM,
     &rtc::RTC,
     &supervisor::SUPERVISOR,
