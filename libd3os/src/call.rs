@@ -31,7 +31,7 @@ pub struct OperationDoc {
     pub doc: &'static str,
     /// Arguments and result, as declared.
     pub signature: &'static str,
-    /// Whether a caller that got `Restarted` may simply call again.
+    /// Whether a call that met the server's end may simply be made again: the client does so.
     pub retryable: bool,
     /// Whether the server may answer after it has served others.
     pub deferred: bool,
@@ -411,7 +411,11 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CallError> {
     }
 }
 
-/// What every generated client method does: encode, call, decode.
+/// How often a call that may be repeated is made at most. A server that ends in the middle of the same
+/// call so often does so because of it.
+pub const MOST_ATTEMPTS: u32 = 4;
+
+/// What a generated client method does: encode, call, decode.
 ///
 /// # Errors
 /// [`Error::Call`] from the way there and back, [`Error::Service`] from the method.
@@ -426,10 +430,64 @@ where
     E: DeserializeOwned,
 {
     let request = encode(arguments).map_err(Error::Call)?;
-    let answer = transport.call(method, &request);
+    conclude(call_once(transport, method, &request))
+}
+
+/// What a generated client method does whose operation is `#[retryable]`: the same, and again where the
+/// server ended during the call. A call waits for the server's next life by itself, so there is no
+/// pause in between.
+///
+/// # Errors
+/// As [`invoke`]; [`CallError::Restarted`] after [`MOST_ATTEMPTS`].
+pub fn invoke_again<A, R, E>(
+    transport: &(impl Transport + ?Sized),
+    method: u16,
+    arguments: &A,
+) -> Result<R, Error<E>>
+where
+    A: Serialize,
+    R: DeserializeOwned,
+    E: DeserializeOwned,
+{
+    let request = encode(arguments).map_err(Error::Call)?;
+    conclude(call_again(transport, method, &request))
+}
+
+/// Calls, and calls again where the server ended during the call, [`MOST_ATTEMPTS`] times at most.
+///
+/// # Errors
+/// That of the last call.
+pub(crate) fn call_again(
+    transport: &(impl Transport + ?Sized),
+    method: u16,
+    request: &[u8],
+) -> Result<Bytes, CallError> {
+    let mut answer = call_once(transport, method, request);
+    for _ in 1..MOST_ATTEMPTS {
+        if !matches!(answer, Err(CallError::Restarted)) {
+            break;
+        }
+        answer = call_once(transport, method, request);
+    }
+    answer
+}
+
+fn call_once(
+    transport: &(impl Transport + ?Sized),
+    method: u16,
+    request: &[u8],
+) -> Result<Bytes, CallError> {
+    let answer = transport.call(method, request);
     note_call(&answer);
-    let answer = answer.map_err(Error::Call)?;
-    let result: Result<R, E> = decode(&answer).map_err(Error::Call)?;
+    answer
+}
+
+fn conclude<R, E>(answer: Result<Bytes, CallError>) -> Result<R, Error<E>>
+where
+    R: DeserializeOwned,
+    E: DeserializeOwned,
+{
+    let result: Result<R, E> = decode(&answer.map_err(Error::Call)?).map_err(Error::Call)?;
     result.map_err(Error::Service)
 }
 
@@ -542,6 +600,32 @@ mod tests {
         let sink: Rc<dyn ReplySink> = full.clone();
         assert!(Reply::new(&sink, 0).later::<()>().is_none());
         assert_eq!(*full.0.borrow(), Some(CallError::Busy));
+    }
+
+    /// A server that ends during so many calls before it answers.
+    struct Falling(core::cell::Cell<u32>);
+
+    impl Transport for Falling {
+        fn call(&self, _: u16, _: &[u8]) -> Result<Bytes, CallError> {
+            let Some(left) = self.0.get().checked_sub(1) else {
+                return encode(&Ok::<_, String>(alloc::vec![7_u8]));
+            };
+            self.0.set(left);
+            Err(CallError::Restarted)
+        }
+    }
+
+    #[test]
+    fn what_may_be_repeated_is_repeated_and_nothing_else() {
+        let client = |falls| CounterClient::new(Falling(core::cell::Cell::new(falls)));
+        let restarted = Err(Error::Call(CallError::Restarted));
+        assert_eq!(client(MOST_ATTEMPTS - 1).bytes(1), Ok(alloc::vec![7]));
+        let never_up = client(MOST_ATTEMPTS + 5);
+        assert_eq!(never_up.bytes(1), restarted);
+        assert_eq!(never_up.transport().0.get(), 5, "not for ever");
+        let once = client(1);
+        assert_eq!(once.later(), Err(Error::Call(CallError::Restarted)));
+        assert_eq!(once.transport().0.get(), 0, "it is not known whether that was done");
     }
 
     #[test]

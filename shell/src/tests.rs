@@ -154,7 +154,7 @@ fn svc_documents_one_service() {
         let first_word = operation.doc.split_whitespace().next().unwrap();
         assert!(text.contains(&format!("\n      {first_word} ")), "{text}");
     }
-    assert!(text.contains("(May be repeated after a restart of the service.)"), "{text}");
+    assert!(text.contains("(Repeated by the client when the service was restarted during it.)"), "{text}");
     assert!(text.contains("\nCOUNT  SINCE ITS START\n 1234  requests\n"), "{text}");
     assert!(!output("svc supervisor").contains("SINCE ITS START"), "the shell may not ask it");
     assert_eq!(

@@ -130,6 +130,7 @@ fn client(interface: &Interface) -> TokenStream {
 fn client_method(number: usize, operation: &Operation) -> TokenStream {
     let Operation { ident, docs, ok, error, .. } = operation;
     let number = method_number(number);
+    let invoke = if operation.retryable { quote!(invoke_again) } else { quote!(invoke) };
     let arguments = declared(&operation.arguments);
     let names = operation.arguments.iter().map(|argument| &argument.ident);
     quote! {
@@ -141,7 +142,7 @@ fn client_method(number: usize, operation: &Operation) -> TokenStream {
             &self,
             #(#arguments),*
         ) -> ::core::result::Result<#ok, ::libd3os::call::Error<#error>> {
-            ::libd3os::call::invoke(&self.transport, #number, &(#(#names,)*))
+            ::libd3os::call::#invoke(&self.transport, #number, &(#(#names,)*))
         }
     }
 }

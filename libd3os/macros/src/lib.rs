@@ -37,8 +37,9 @@ use proc_macro::TokenStream;
 ///   from the capability that the program was granted under the service's name;
 /// - the static `COUNTER`, an `InterfaceDoc`.
 ///
-/// `#[retryable]` says that an operation may be repeated when the server died during it. Bytes
-/// are postcard; the position of an operation in the trait is its number, so a changed
+/// `#[retryable]` says that an operation may be repeated when the server died during it: the client
+/// does so, a few times. Of other operations the caller is told that the server was restarted, and
+/// decides. Bytes are postcard; the position of an operation in the trait is its number, so a changed
 /// declaration needs a new `version`.
 #[proc_macro_attribute]
 pub fn service(attribute: TokenStream, item: TokenStream) -> TokenStream {

@@ -6,12 +6,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{COUNTERS_METHOD, Count, CountPage, Happening, TRACE_METHOD, TracePage};
-use crate::call::{CallError, Transport, decode, encode};
+use crate::call::{CallError, Transport, call_again, decode, encode};
 use crate::connection::Connection;
 use crate::ipc::MissingGrant;
 
-/// Observes a server. What it calls may be repeated when the server was restarted meanwhile;
-/// counters and event numbers then begin anew.
+/// Observes a server. A call that the server's end cuts short is repeated; counters and event numbers
+/// then begin anew.
 #[derive(Clone, Copy, Debug)]
 pub struct ObserveClient<T = Connection> {
     transport: T,
@@ -92,7 +92,7 @@ impl<T: Transport> ObserveClient<T> {
         method: u16,
         arguments: &impl Serialize,
     ) -> Result<R, CallError> {
-        decode(&self.transport.call(method, &encode(arguments)?)?)
+        decode(&call_again(&self.transport, method, &encode(arguments)?)?)
     }
 }
 

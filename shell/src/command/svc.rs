@@ -141,7 +141,7 @@ fn signature(operation: &OperationDoc) -> String {
 
 fn manner(operation: &OperationDoc) -> &'static str {
     match operation.retryable {
-        true => "(May be repeated after a restart of the service.)",
+        true => "(Repeated by the client when the service was restarted during it.)",
         false => "(After a restart of the service it is unknown whether it was done.)",
     }
 }
