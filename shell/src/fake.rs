@@ -20,8 +20,9 @@ use libd3os::service::platform::{
 };
 use libd3os::service::rtc::WallTime;
 use libd3os::service::supervisor::{
-    CapabilityInfo, CoreState, CoreStatus, Exit, FaultKind, FaultReport, MemoryReport, Moment,
-    ProgramId, ProgramState, ProgramStatus, RunMode, ServiceStatus, SupervisorError, SystemInfo,
+    CapabilityInfo, CoreState, CoreStatus, Exit, FaultKind, FaultReport, Holding, MemoryReport,
+    Moment, ProgramId, ProgramState, ProgramStatus, RunMode, ServiceStatus, SupervisorError,
+    SystemInfo,
 };
 
 use crate::system::{Noted, System, SystemError};
@@ -226,6 +227,11 @@ impl System for Fake {
             ..MemoryReport::default()
         };
         Ok((0..if self.pool_bytes == 0 { 1 } else { 2 }).map(report).collect())
+    }
+
+    fn holdings(&mut self) -> Result<Vec<Holding>, SystemError> {
+        let held = |what: &str, amount| Holding { what: what.into(), amount };
+        Ok(vec![held("bytes of untyped memory free", 1 << 20), held("capability slots free", 7)])
     }
 
     fn services(&mut self) -> Result<Vec<ServiceStatus>, SystemError> {

@@ -21,8 +21,8 @@ use libd3os::service::platform::{
 };
 use libd3os::service::rtc::{RtcClient, RtcError, WallTime};
 use libd3os::service::supervisor::{
-    CapabilityInfo, CoreStatus, Exit, MemoryReport, Moment, ProgramId, ProgramStatus, RunMode,
-    ServiceStatus, SupervisorClient, SupervisorError, SystemInfo,
+    CapabilityInfo, CoreStatus, Exit, Holding, MemoryReport, Moment, ProgramId, ProgramStatus,
+    RunMode, ServiceStatus, SupervisorClient, SupervisorError, SystemInfo,
 };
 use libd3os::service::timer::{TimerClient, TimerError};
 
@@ -62,6 +62,8 @@ pub trait System {
     fn capabilities(&mut self, name: &str) -> Result<Vec<CapabilityInfo>, SystemError>;
     /// The memory of each core.
     fn memory(&mut self) -> Result<Vec<MemoryReport>, SystemError>;
+    /// What init holds for programs.
+    fn holdings(&mut self) -> Result<Vec<Holding>, SystemError>;
     /// The services of the image.
     fn services(&mut self) -> Result<Vec<ServiceStatus>, SystemError>;
     /// What the server of a service has counted since it started.
@@ -378,6 +380,10 @@ where
 
     fn memory(&mut self) -> Result<Vec<MemoryReport>, SystemError> {
         all_pages("supervisor", |from| self.supervisor.memory(from))
+    }
+
+    fn holdings(&mut self) -> Result<Vec<Holding>, SystemError> {
+        all_pages("supervisor", |from| self.supervisor.holdings(from))
     }
 
     fn services(&mut self) -> Result<Vec<ServiceStatus>, SystemError> {

@@ -8,8 +8,8 @@ use libd3os::service::Page;
 use libd3os::service::console::{Console, ConsoleClient, ConsoleError, InputEvent, InputMode};
 use libd3os::service::log::{Level, Log, LogClient, LogError, LogPage};
 use libd3os::service::supervisor::{
-    CapabilityInfo, CoreStatus, Exit, MemoryReport, Moment, ProgramId, ProgramStatus, RunMode,
-    ServiceStatus, Supervisor, SupervisorClient, SupervisorError, SystemInfo,
+    CapabilityInfo, CoreStatus, Exit, Holding, MemoryReport, Moment, ProgramId, ProgramStatus,
+    RunMode, ServiceStatus, Supervisor, SupervisorClient, SupervisorError, SystemInfo,
 };
 
 use crate::fake::{Fake, null_dereference};
@@ -115,6 +115,10 @@ impl Supervisor for Server {
 
     fn memory(&mut self, _: Caller, from: u32) -> Result<Page<MemoryReport>, SupervisorError> {
         paged(from, self.machine.memory())
+    }
+
+    fn holdings(&mut self, _: Caller, from: u32) -> Result<Page<Holding>, SupervisorError> {
+        paged(from, self.machine.holdings())
     }
 
     fn services(&mut self, _: Caller, from: u32) -> Result<Page<ServiceStatus>, SupervisorError> {

@@ -78,6 +78,11 @@ impl Memory {
         self.objects.available()
     }
 
+    /// Slots that nobody uses.
+    pub(super) fn slots_free(&mut self) -> u64 {
+        self.objects.slots().available()
+    }
+
     /// The first of `count` empty slots in a row.
     pub(super) fn slots(&mut self, count: u64) -> Result<u64, MemoryError> {
         self.objects.slots().take_run(count)

@@ -93,6 +93,11 @@ impl Shared {
         self.ports.iter().copied()
     }
 
+    /// Handlers of interrupts that the manifest's hardware has.
+    pub(super) fn interrupts(&self) -> u64 {
+        self.interrupts.len() as u64
+    }
+
     /// Rows for the ports and interrupts.
     pub(super) fn hardware(&self) -> impl Iterator<Item = CapabilityInfo> {
         let ports = self.ports.iter().map(|(PortRange { first, last }, slot)| {

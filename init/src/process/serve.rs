@@ -12,8 +12,8 @@ use libd3os::image::ProgramSpec;
 use libd3os::service::Page;
 use libd3os::service::log::{Level, Log, LogError, LogPage};
 use libd3os::service::supervisor::{
-    CapabilityInfo, CoreStatus, MemoryReport, Moment, ProgramId, ProgramState, ProgramStatus,
-    RunMode, ServiceStatus, Supervisor, SupervisorError, SystemInfo,
+    CapabilityInfo, CoreStatus, Holding, MemoryReport, Moment, ProgramId, ProgramState,
+    ProgramStatus, RunMode, ServiceStatus, Supervisor, SupervisorError, SystemInfo,
 };
 
 use super::cores::CoreWaiter;
@@ -117,6 +117,10 @@ impl Supervisor for System {
 
     fn memory(&mut self, _: Caller, from: u32) -> Result<Page<MemoryReport>, SupervisorError> {
         Ok(Page::fill(from, self.memory_reports()))
+    }
+
+    fn holdings(&mut self, _: Caller, from: u32) -> Result<Page<Holding>, SupervisorError> {
+        Ok(Page::fill(from, self.site.holdings()))
     }
 
     fn services(&mut self, _: Caller, from: u32) -> Result<Page<ServiceStatus>, SupervisorError> {

@@ -13,7 +13,9 @@ use libd3os::abi::{BootInfo, MessageInfo};
 use libd3os::call::CallError;
 use libd3os::cap::Reply;
 use libd3os::image::Manifest;
-use libd3os::service::supervisor::{FaultReport, MemoryReport, StartFailure, SupervisorError};
+use libd3os::service::supervisor::{
+    FaultReport, Holding, MemoryReport, StartFailure, SupervisorError,
+};
 use libd3os::start::SIGNAL_FLAG;
 
 use super::held::Held;
@@ -175,6 +177,23 @@ impl Site {
         let [main, ticker] = self.own.threads(&mut self.ticker);
         let programs_us = self.programs.iter_mut().map(Program::cpu_us).collect();
         Status { memory, main_us: main.cpu_us, ticker_us: ticker.cpu_us, programs_us }
+    }
+
+    /// What this core's init holds for programs, counted exactly.
+    pub(super) fn holdings(&mut self) -> Vec<Holding> {
+        let live = || self.programs.iter().filter(|program| program.is_live);
+        let lines = live().filter(|program| program.handler != 0).count() as u64;
+        let pairs = live().map(|program| program.attached.len() as u64).sum();
+        let handlers = self.loader.shared.interrupts() + lines;
+        let memory = &mut self.platform.memory;
+        [
+            ("bytes of untyped memory free", memory.available()),
+            ("capability slots free", memory.slots_free()),
+            ("interrupt handlers", handlers),
+            ("ends of rings mapped", pairs),
+        ]
+        .map(|(what, amount)| Holding { what: what.into(), amount })
+        .into()
     }
 
     /// This core's memory.

@@ -56,6 +56,11 @@ pub trait Supervisor {
     #[retryable]
     fn memory(from: u32) -> Result<Page<MemoryReport>, SupervisorError>;
 
+    /// What core 0's init holds for all programs, counted exactly, from the `from`-th on: the same
+    /// before a program's end and after its restart, or something was lost.
+    #[retryable]
+    fn holdings(from: u32) -> Result<Page<Holding>, SupervisorError>;
+
     /// Services of the image and the programs behind them, from the `from`-th on.
     #[retryable]
     fn services(from: u32) -> Result<Page<ServiceStatus>, SupervisorError>;
@@ -363,6 +368,15 @@ pub struct MemoryReport {
     pub device_frames: u64,
     /// Handlers of found devices' interrupts.
     pub handlers: u64,
+}
+
+/// How much there is of something that programs are made of or given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// What, in words.
+    pub what: String,
+    /// How much of it.
+    pub amount: u64,
 }
 
 /// A service and the program behind it.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use libd3os::service::supervisor::{MemoryReport, SystemInfo};
 
-use super::{Arguments, Background, Command, CommandError};
+use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence};
 use crate::parser::Place;
 use crate::session::Session;
 use crate::style::Role;
@@ -19,7 +19,12 @@ const PAGE: u64 = 4096;
 pub(super) static MEM: Command = Command {
     name: "mem",
     summary: "shows memory, used and free, of each core",
-    arguments: &[],
+    arguments: &[Argument {
+        name: "HOW",
+        kind: Kind::Choice(&["exact"]),
+        presence: Presence::Optional,
+        about: "count what programs hold",
+    }],
     flags: &[],
     background: Background::Refused,
     help: "RAM is what belongs to the core, and on a machine with several, what all of them share and \
@@ -27,11 +32,29 @@ pub(super) static MEM: Command = Command {
            itself; untyped is what it handed out at the start, from which init makes every other \
            object. Of that, the part set aside for programs is `programs`, and within it `frames` \
            are the pages (4 KiB) that hold their code, data, heaps and stacks; `shared` is the \
-           memory that programs share, with their devices and each other.",
+           memory that programs share, with their devices and each other.\n\n\
+           `mem exact` counts to the byte what core 0's init holds for programs: whatever ends and \
+           is started again, the figures are the same.",
     run,
 };
 
-fn run(session: &mut Session<'_>, _: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
+fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
+    match arguments.get("HOW") {
+        Some(_) => exact(session),
+        None => overview(session),
+    }
+}
+
+fn exact(session: &mut Session<'_>) -> Result<(), CommandError> {
+    let mut table = Table::new([Column::right("AMOUNT"), Column::left("OF WHAT")]);
+    for held in session.system.holdings()? {
+        table.row([held.amount.to_string().into(), held.what.into()]);
+    }
+    session.table(&table);
+    Ok(())
+}
+
+fn overview(session: &mut Session<'_>) -> Result<(), CommandError> {
     let mut table = Table::new([
         Column::right("CORE"),
         Column::left("MEMORY"),

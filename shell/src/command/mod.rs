@@ -161,7 +161,7 @@ mod tests {
             [
                 "help [COMMAND]",
                 "ps",
-                "mem",
+                "mem [HOW]",
                 "caps NAME",
                 "svc [NAME]",
                 "trace [-n N] NAME",

@@ -29,9 +29,9 @@ pub(super) static SVC: Command = Command {
     flags: &[],
     background: Background::Refused,
     help: "Without an argument: every service of the image with the program behind it, that \
-           program's state, and a line for each operation. With a service's name: its \
-           documentation, and of each operation the arguments, the result, and whether a call may \
-           be repeated when the service was restarted during it. The text comes from the \
+           program's state, how long it has run and how often it was started again. With a service's name: its \
+           documentation, and of each operation the arguments, the result, and whether the \
+           client repeats a call when the service was restarted during it. The text comes from the \
            interface's declaration, from which client and server are generated. Below that, what \
            the server has counted since it started, if the shell may call it; `trace NAME` also \
            shows what it did last.",
@@ -61,6 +61,7 @@ fn overview(session: &mut Session<'_>, services: &[ServiceStatus]) {
         Column::left("STATE"),
         Column::right("UP"),
         Column::right("RESTARTS"),
+        Column::elastic("WHAT IT IS"),
     ]);
     for service in services {
         table.row([
@@ -70,34 +71,22 @@ fn overview(session: &mut Session<'_>, services: &[ServiceStatus]) {
             ps::state(service.state),
             uptime(service).into(),
             format!("{}", service.restarts).into(),
+            purpose(service),
         ]);
     }
     session.table(&table);
-    for service in services {
-        session.line("");
-        operations(session, service);
-    }
 }
 
-fn operations(session: &mut Session<'_>, service: &ServiceStatus) {
-    let Some(doc) = interface(&service.name) else {
-        session.line(format_args!("{}: its interface is not known to the shell", service.name));
-        return;
-    };
-    session.painted_line(Role::Title, &format!("{}: {}", doc.name, first_sentence(doc.doc)));
-    let mut table = Table::new([Column::left(""), Column::elastic("")]);
-    for operation in doc.operations {
-        table.row([
-            Cell::new(Role::Name, format!("  {}", operation.name)),
-            first_sentence(operation.doc).into(),
-        ]);
-    }
-    session.table(&table);
+/// What a service is for, in a sentence.
+fn purpose(service: &ServiceStatus) -> Cell {
+    let sentence = interface(&service.name).map(|doc| first_sentence(doc.doc));
+    Cell::new(Role::Faint, sentence.unwrap_or_default())
 }
 
 fn document(session: &mut Session<'_>, service: &ServiceStatus) {
     let Some(doc) = interface(&service.name) else {
-        operations(session, service);
+        let name = &service.name;
+        session.line(format_args!("{name}: its interface is not known to the shell"));
         return;
     };
     session.painted_line(Role::Title, &format!("{}, version {}", doc.name, doc.version));

@@ -23,7 +23,7 @@ const COMMANDS: [(&str, &[&str]); 21] = [
     ("mem", &["MiB", "untyped", "frames", "kept by the kernel"]),
     ("caps shell", &["SLOT", "endpoint", "calls console", "calls supervisor", "calls log"]),
     ("caps uart", &["serves uart", "com1, 0x3f8 to 0x3ff", "IRQ handler", "signals console-input"]),
-    ("svc", &["SERVICE", "supervisor", "console", "uart", "log", "write", "spawn"]),
+    ("svc", &["SERVICE", "supervisor", "console", "uart", "log", "RESTARTS", "A serial line."]),
     ("trace -n 4 uart", &["requests", "interrupts", "bytes sent", "LATEST", "sent "]),
     ("sleep 20; trace timer", &["deadlines met", "LATEST"]),
     ("date", &["-", ":", " UTC"]),
