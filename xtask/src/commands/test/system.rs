@@ -10,6 +10,7 @@ mod covering;
 mod damage;
 mod editing;
 mod faults;
+mod kills;
 mod lab;
 mod machines;
 mod matrix;
@@ -107,6 +108,7 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &cores::TESTS,
         &shared::TESTS,
         &storm::TESTS,
+        &kills::TESTS,
         &damage::TESTS,
     ];
     let fixed = groups.into_iter().flatten().map(|(name, test)| Case::new(*name, test));

@@ -64,6 +64,11 @@ impl Screen {
         self.line() == PROMPT
     }
 
+    /// Whether this line, and nothing else, has been typed after the prompt.
+    pub(crate) fn shows_line(&self, line: &str) -> bool {
+        self.line().strip_prefix(PROMPT) == Some(line)
+    }
+
     /// What was printed between the last two prompts: the output of the last line.
     pub(crate) fn last_output(&self) -> String {
         let text = self.text();

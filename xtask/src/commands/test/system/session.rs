@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::pty;
 
-use super::screen::{PROMPT, Screen};
+use super::screen::Screen;
 use crate::guest;
 use crate::process::{self, CommandError};
 use crate::tools::ToolError;
@@ -86,8 +86,7 @@ impl Session {
     /// Types a text and waits until it stands after the prompt.
     pub(crate) fn edit(&mut self, keys: &str, line: &str) -> Result<(), SessionError> {
         self.keys(keys)?;
-        let shown = format!("{PROMPT}{line}");
-        self.wait(&format!("the line {shown:?}"), |screen| screen.line() == shown.as_str())
+        self.wait(&format!("the line {line:?}"), |screen| screen.shows_line(line))
     }
 
     /// Presses Enter, waits for the next prompt and returns what was printed. The next prompt is on a
@@ -117,17 +116,38 @@ impl Session {
         what: &str,
         looks: impl Fn(&Screen) -> bool,
     ) -> Result<(), SessionError> {
-        let end = Instant::now() + PATIENCE;
+        self.look(PATIENCE, looks)?.map_err(|error| self.in_vain(what, error))
+    }
+
+    /// Waits for so long at most; tells whether the screen looks so.
+    pub(crate) fn within(
+        &mut self,
+        patience: Duration,
+        looks: impl Fn(&Screen) -> bool,
+    ) -> Result<bool, SessionError> {
+        match self.look(patience, looks)? {
+            Ok(()) => Ok(true),
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(error) => Err(self.in_vain("the screen to change", error)),
+        }
+    }
+
+    fn look(
+        &mut self,
+        patience: Duration,
+        looks: impl Fn(&Screen) -> bool,
+    ) -> Result<Result<(), RecvTimeoutError>, SessionError> {
+        let end = Instant::now() + patience;
         while !looks(&self.screen) {
             match self.output.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => {
                     let answer = self.screen.show(&bytes);
                     self.keyboard.write_all(&answer)?;
                 }
-                Err(error) => return Err(self.in_vain(what, error)),
+                Err(error) => return Ok(Err(error)),
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Waits until QEMU ends by itself.

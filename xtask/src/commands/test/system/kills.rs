@@ -1,0 +1,315 @@
+//! Every driver and server is killed, one after another and in random order, each at a random event of
+//! its trace, while a person works on: output, timers and network traffic go on, nothing is lost for
+//! good, and nothing hangs.
+//!
+//! The victims are the programs that run at the start, init and shells aside, so a new driver is covered
+//! by being in the image. What a restart may swallow, a part of the output or a few keys, is asked for
+//! again; what is counted is what init says: how often each program was started again, and what is
+//! held for all of them.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::lab::Lab;
+use super::screen::Screen;
+use super::session::Session;
+use super::{Failure, Outcome, Test, unexpected};
+use crate::progress;
+
+pub(crate) const TESTS: [Test; 1] = [("kills::everything_is_started_again", everything)];
+
+/// Programs killed in all.
+const KILLS: usize = 100;
+/// Of those, at an event of their traces at least. The others are killed at rest: nothing that the
+/// person did made them do anything.
+const AT_EVENTS: usize = 80;
+/// How many events a victim may get further after the order.
+const MOST_EVENTS: u32 = 12;
+/// Lines that the person works on with until a victim has died.
+const LINES: u32 = 6;
+/// How often what was swallowed is asked for again.
+const TRIES: u32 = 12;
+/// Real time after which something counts as swallowed.
+const SHORT: Duration = Duration::from_secs(10);
+/// Repeats a run.
+const SEED: &str = "D3OS_SEED";
+/// Throws away what was typed.
+const CANCEL: &str = "\x03";
+
+/// What makes a program do something, besides output and timers, where the shell has the command.
+const POKES: [(&str, &str); 8] = [
+    ("platform", "lspci"),
+    ("aml", "acpi"),
+    ("net", "net"),
+    ("virtio-net", "ping 10.0.2.2"),
+    ("e1000e", "ping 10.0.2.2"),
+    ("rtc", "date"),
+    ("entropy", "random 8"),
+    ("nvdimm", "nvdimm"),
+];
+
+/// Work that goes on all the time, where the shell has the command.
+const WORK: [&str; 2] = ["sleep 2", "ping 10.0.2.2"];
+
+fn everything(lab: &Lab<'_>) -> Outcome {
+    let seed = seed();
+    progress::step(&format!("kills: seed {seed} ({SEED} repeats it)"));
+    let person = Person { session: Session::at_prompt(&lab.machine())?, lines: 0 };
+    let mut course = Course::begin(person, seed)?;
+    let outcome = course.run();
+    let Course { at_events, at_rest, .. } = &course;
+    progress::step(&format!(
+        "kills: {} at events ({at_events:?}), {} at rest ({at_rest:?})",
+        at_events.values().sum::<usize>(),
+        at_rest.values().sum::<usize>(),
+    ));
+    outcome?;
+    course.settle()
+}
+
+fn seed() -> u64 {
+    let given = env::var(SEED).ok().and_then(|seed| seed.parse().ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    given.unwrap_or(now.as_secs())
+}
+
+/// A person who asks again when nothing comes back.
+struct Person {
+    session: Session,
+    lines: u32,
+}
+
+impl Person {
+    /// Runs a line, once; returns what was printed, or of that what was not swallowed.
+    fn run(&mut self, line: &str) -> Result<String, Failure> {
+        self.lines += 1;
+        let mark = format!("done-{}", self.lines);
+        // The screen does not scroll, so it is cleared.
+        self.edit(&format!("clear; {line}; echo {mark}"))?;
+        self.session.keys("\r")?;
+        let has_mark = |screen: &Screen| screen.text().lines().any(|row| row.trim_end() == mark);
+        if !self.session.within(SHORT, |screen| has_mark(screen) && screen.at_prompt())? {
+            self.find_prompt()?;
+        }
+        Ok(self.session.screen().text())
+    }
+
+    /// Types a line until it stands there as it should: keys may be swallowed.
+    fn edit(&mut self, line: &str) -> Outcome {
+        for _ in 0..TRIES {
+            self.session.keys(line)?;
+            if self.session.within(SHORT, |screen| screen.shows_line(line))? {
+                return Ok(());
+            }
+            self.session.keys(CANCEL)?;
+            self.find_prompt()?;
+        }
+        Err(self.stuck(&format!("the line {line:?}")))
+    }
+
+    /// Presses Enter until there is a prompt: at an empty line that does nothing else.
+    fn find_prompt(&mut self) -> Outcome {
+        for _ in 0..TRIES {
+            if self.session.within(SHORT, Screen::at_prompt)? {
+                return Ok(());
+            }
+            self.session.keys("\r")?;
+        }
+        Err(self.stuck("a prompt"))
+    }
+
+    fn stuck(&self, what: &str) -> Failure {
+        unexpected(format!("{what} does not come"), &self.session.screen().tail())
+    }
+}
+
+/// What `ps` says of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    is_running: bool,
+    restarts: u32,
+}
+
+type Table = BTreeMap<String, Standing>;
+
+/// The kills, and what should be after each.
+struct Course {
+    person: Person,
+    random: fastrand::Rng,
+    victims: Vec<String>,
+    commands: String,
+    work: String,
+    holdings: String,
+    /// What `ps` should say.
+    expected: Table,
+    at_events: BTreeMap<String, usize>,
+    at_rest: BTreeMap<String, usize>,
+}
+
+impl Course {
+    fn begin(mut person: Person, seed: u64) -> Result<Self, Failure> {
+        let commands = person.session.run("help")?;
+        let holdings = person.session.run("mem exact")?;
+        let ps = person.session.run("ps")?;
+        let expected = table(&ps);
+        let is_victim = |name: &str| name != "init" && !name.starts_with("shell");
+        let running = expected.iter().filter(|(name, row)| row.is_running && is_victim(name));
+        let victims: Vec<_> = running.map(|(name, _)| name.clone()).collect();
+        if victims.is_empty() {
+            return Err(unexpected("nothing to kill", &ps));
+        }
+        let has = |line: &&str| offers(&commands, line);
+        let work = WORK.into_iter().filter(has).fold(String::new(), |work, l| work + l + "; ");
+        let random = fastrand::Rng::with_seed(seed);
+        let (at_events, at_rest) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { person, random, victims, commands, work, holdings, expected, at_events, at_rest })
+    }
+
+    fn run(&mut self) -> Outcome {
+        let mut order = self.victims.clone();
+        self.random.shuffle(&mut order);
+        for number in 0..KILLS {
+            let victim = match order.get(number) {
+                Some(victim) => victim.clone(),
+                None => self.victims[self.random.usize(..self.victims.len())].clone(),
+            };
+            let more = self.random.u32(1..=MOST_EVENTS);
+            self.kill(&victim, more).map_err(|failure| {
+                unexpected(format!("kill {number}, {victim} after {more}"), &failure.to_string())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Kills one and waits until it runs again.
+    fn kill(&mut self, victim: &str, more: u32) -> Outcome {
+        if let Some(standing) = self.expected.get_mut(victim) {
+            standing.restarts += 1;
+        }
+        let work = self.work_for(victim);
+        let mut line = format!("kill {victim} --after {more}; {work}ps");
+        for _ in 0..LINES {
+            if self.is_back(victim, &line)? {
+                *self.at_events.entry(victim.to_owned()).or_default() += 1;
+                return Ok(());
+            }
+            line = format!("{work}ps");
+        }
+        *self.at_rest.entry(victim.to_owned()).or_default() += 1;
+        line = format!("kill {victim}; ps");
+        for _ in 0..LINES {
+            if self.is_back(victim, &line)? {
+                return Ok(());
+            }
+            line = "ps".to_owned();
+        }
+        Err(self.person.stuck("its restart"))
+    }
+
+    /// Runs a line that ends with `ps`; tells whether this program is back from its latest end.
+    fn is_back(&mut self, victim: &str, line: &str) -> Result<bool, Failure> {
+        let screen = self.person.run(line)?;
+        let now = table(&screen);
+        for (name, standing) in &now {
+            if self.expected.get(name).is_some_and(|known| standing.restarts > known.restarts) {
+                let log = self.person.run("log -n 30")?;
+                return Err(unexpected(format!("{name} died without having been killed"), &log));
+            }
+        }
+        Ok(now.get(victim) == self.expected.get(victim))
+    }
+
+    /// Everything runs, nothing was lost, and most victims were killed in the middle of something.
+    fn settle(&mut self) -> Outcome {
+        let mut ps = String::new();
+        let is_as_expected = |now: &Table, expected: &Table| {
+            expected.iter().all(|(name, standing)| now.get(name) == Some(standing))
+        };
+        let settled = (0..TRIES).try_fold(false, |settled, _| match settled {
+            true => Ok::<_, Failure>(true),
+            false => {
+                ps = self.person.run("ps")?;
+                Ok(is_as_expected(&table(&ps), &self.expected))
+            }
+        })?;
+        if !settled {
+            return Err(unexpected(format!("not as expected: {:?}", self.expected), &ps));
+        }
+        let holdings = self.person.session.run("mem exact")?;
+        if holdings.trim() != self.holdings.trim() {
+            return Err(unexpected(format!("before it was\n{}", self.holdings), &holdings));
+        }
+        let at_events: usize = self.at_events.values().sum();
+        let at_rest: usize = self.at_rest.values().sum();
+        match at_events + at_rest == KILLS && at_events >= AT_EVENTS {
+            true => Ok(()),
+            false => Err(unexpected("too few kills at events", &format!("{:?}", self.at_rest))),
+        }
+    }
+
+    /// What the person does while this victim is about to die.
+    fn work_for(&self, victim: &str) -> String {
+        let poke =
+            POKES.iter().find(|(name, line)| *name == victim && offers(&self.commands, line));
+        let poke = poke.map(|(_, line)| format!("{line}; ")).unwrap_or_default();
+        format!("echo tick; {}{poke}", self.work)
+    }
+}
+
+/// Whether the list of commands has that of this line.
+fn offers(commands: &str, line: &str) -> bool {
+    let name = line.split(' ').next().unwrap_or_default();
+    commands.lines().any(|row| row.split_whitespace().next() == Some(name))
+}
+
+/// What `ps` printed, as far as its rows are whole.
+fn table(screen: &str) -> Table {
+    let rows = screen.lines().filter_map(row);
+    rows.filter(|(name, _)| name != "init").collect()
+}
+
+/// A row of `ps`: name, thread, core, priority, share, time in two words, state in one or two, restarts,
+/// and perhaps a session.
+fn row(line: &str) -> Option<(String, Standing)> {
+    const STATES: [&str; 7] =
+        ["starting", "running", "faulted", "stopped", "backing off", "given up", "waiting"];
+    let (state, at) =
+        STATES.iter().find_map(|state| Some((*state, line.find(&format!(" {state} "))?)))?;
+    let (before, after) = line.split_at(at);
+    let words: Vec<_> = before.split_whitespace().collect();
+    let [name, "main", core, ..] = words[..] else { return None };
+    core.parse::<u32>().ok()?;
+    let rest = after.trim_start().strip_prefix(state)?;
+    let restarts = rest.split_whitespace().next()?.parse().ok()?;
+    Some((name.to_owned(), Standing { is_running: state == "running", restarts }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_ps_are_read() {
+        let screen = "\
+PROGRAM  THREAD  CORE  PRIO  BUDGET/PERIOD  CPU TIME  STATE        RESTARTS  SESSION
+init     main       0   255              -  225.4 ms  running             0
+uart     main       0   200     5 ms/10 ms   12.7 ms  backing off         3
+shell-1  main       0   100     5 ms/10 ms      0 µs  running             1        1
+console  ma[    1.2] init: uart was started again
+hello    main       0    90    10 ms/10 ms      0 µs  stopped             0";
+        let standing = |is_running, restarts| Standing { is_running, restarts };
+        let expected = [
+            ("hello", standing(false, 0)),
+            ("shell-1", standing(true, 1)),
+            ("uart", standing(false, 3)),
+        ];
+        assert_eq!(table(screen), expected.map(|(name, row)| (name.to_owned(), row)).into());
+    }
+
+    #[test]
+    fn commands_are_found_in_the_help() {
+        let help = "  sleep MS       waits a while\n  ps   shows the programs";
+        assert!(offers(help, "sleep 5") && offers(help, "ps") && !offers(help, "ping 10.0.2.2"));
+    }
+}
