@@ -184,11 +184,13 @@ impl Site {
         let live = || self.programs.iter().filter(|program| program.is_live);
         let lines = live().filter(|program| program.handler != 0).count() as u64;
         let pairs = live().map(|program| program.attached.len() as u64).sum();
-        let handlers = self.loader.shared.interrupts() + lines;
+        let handlers = self.loader.shared.interrupts() + lines + self.held.handlers() as u64;
+        let region_bytes = self.held.region_bytes();
         let memory = &mut self.platform.memory;
         [
             ("bytes of untyped memory free", memory.available()),
             ("capability slots free", memory.slots_free()),
+            ("bytes of regions that programs share", region_bytes),
             ("interrupt handlers", handlers),
             ("ends of rings mapped", pairs),
         ]
