@@ -96,7 +96,7 @@ pub(crate) fn run(workshop: &Workshop, filter: &str, scope: Scope) -> Result<Tal
 }
 
 fn all(scope: Scope) -> impl Iterator<Item = Case> {
-    let groups: [&[Test]; 12] = [
+    let groups: &[&[Test]] = &[
         &shell::TESTS,
         &editing::TESTS,
         &faults::TESTS,
@@ -111,7 +111,7 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &kills::TESTS,
         &damage::TESTS,
     ];
-    let fixed = groups.into_iter().flatten().map(|(name, test)| Case::new(*name, test));
+    let fixed = groups.iter().copied().flatten().map(|(name, test)| Case::new(*name, test));
     fixed.chain(matrix::cases(scope))
 }
 
