@@ -15,7 +15,9 @@ use core::fmt;
 
 use libd3os::call::{Caller, Later};
 use libd3os::cap::{self, IrqHandler, Notification};
+use libd3os::device::{DeviceError, DeviceIdentity};
 use libd3os::ipc::MissingGrant;
+use libd3os::mmio::Registers;
 use libd3os::port::{PortAccess, Ports};
 use libd3os::program::{self, grant};
 use libd3os::server::{Event, Server, ServerError};
@@ -26,9 +28,10 @@ use libd3os::time;
 
 use timer::alarm::Alarm;
 use timer::device::Timer;
+use timer::hpet::{HpetAlarm, HpetError};
 use timer::pit::{NoChip, PitAlarm};
 use timer::queue::Full;
-use timer::regs::{Pit, PitRegisters};
+use timer::regs::{Hpet, HpetRegisters, Pit, PitRegisters};
 
 libd3os::program! {
     main: run,
@@ -36,13 +39,38 @@ libd3os::program! {
     calls: ["log", "supervisor"],
     ports: ["pit"],
     interrupts: ["pit", "pit-isa"],
+    devices: ["hpet"],
     signals: ["*"],
-    waits: ["pit-irq", "pit-isa-irq"],
+    waits: ["hpet-irq", "pit-irq", "pit-isa-irq"],
 }
 
 /// Where the PIT's interrupt arrives, each with its notification: at input 2 on most machines, and
 /// at input 0 on those whose firmware has not moved it.
 const PIT_INTERRUPTS: [(&str, &str); 2] = [("pit", "pit-irq"), ("pit-isa", "pit-isa-irq")];
+
+/// The HPET and the notification of its interrupt.
+const HPET: (&str, &str) = ("hpet", "hpet-irq");
+
+/// Why the HPET is not used.
+#[derive(Debug)]
+enum WithoutHpet {
+    Device(DeviceError<'static>),
+    /// It is something else, or its comparator has no input.
+    NoInterrupt,
+    Refused(HpetError),
+    Interrupt(cap::Error),
+}
+
+impl fmt::Display for WithoutHpet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(error) => error.fmt(f),
+            Self::NoInterrupt => f.write_str("the HPET has no interrupt"),
+            Self::Refused(error) => write!(f, "the HPET cannot be used: {error}"),
+            Self::Interrupt(error) => write!(f, "the HPET's interrupt cannot be had: {error}"),
+        }
+    }
+}
 
 /// Why the driver cannot run.
 #[derive(Debug)]
@@ -100,7 +128,13 @@ struct Driver {
 
 impl Driver {
     fn take(start: &'static StartInfo) -> Result<Self, Failure> {
-        let (alarm, interrupts) = pit()?;
+        let (alarm, interrupts) = match hpet() {
+            Ok(hpet) => hpet,
+            Err(reason) => {
+                log::info!("{reason}");
+                pit()?
+            }
+        };
         let granted = start.grants.iter().filter(|grant| grant.kind == GrantKind::Signals);
         let signal = |slot: u32| Notification::new(Cptr::new(slot.into()));
         let signals = granted.map(|grant| (grant.name.as_str(), signal(grant.slot))).collect();
@@ -189,8 +223,30 @@ fn now() -> u64 {
     time::uptime().map_or(0, |uptime| u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// An alarm, and the interrupts by which it goes off.
+type Hardware = (Box<dyn Alarm>, Vec<IrqHandler>);
+
+/// The HPET and its interrupt.
+fn hpet() -> Result<Hardware, WithoutHpet> {
+    let (name, signal) = HPET;
+    let device = program::device(name).map_err(WithoutHpet::Device)?;
+    let DeviceIdentity::Hpet { minimum_tick, input: Some(input), .. } = device.identity() else {
+        return Err(WithoutHpet::NoInterrupt);
+    };
+    let handler = device.interrupt().ok_or(WithoutHpet::NoInterrupt)?;
+    let registers = device.registers(0).map_err(WithoutHpet::Device)?;
+    let alarm = HpetAlarm::new(HpetMemory(registers), *input, *minimum_tick);
+    let alarm = alarm.map_err(WithoutHpet::Refused)?;
+    let waits = grant(GrantKind::Waits, signal).map_err(DeviceError::NotGranted);
+    let waits = Notification::new(waits.map_err(WithoutHpet::Device)?);
+    handler.set_notification(waits).map_err(WithoutHpet::Interrupt)?;
+    // A predecessor may have ended between an interrupt and its acknowledgement.
+    handler.ack().map_err(WithoutHpet::Interrupt)?;
+    Ok((Box::new(alarm), alloc::vec![handler]))
+}
+
 /// The PIT and its interrupts.
-fn pit() -> Result<(Box<dyn Alarm>, Vec<IrqHandler>), Failure> {
+fn pit() -> Result<Hardware, Failure> {
     let ports = program::ports("pit").map_err(Failure::Grant)?;
     let interrupts = PIT_INTERRUPTS.map(|(name, signal)| interrupt(name, signal));
     let interrupts = interrupts.into_iter().collect::<Result<_, _>>()?;
@@ -207,6 +263,24 @@ fn interrupt(name: &'static str, signal: &'static str) -> Result<IrqHandler, Fai
     // A predecessor may have ended between an interrupt and its acknowledgement.
     handler.ack().map_err(Failure::Interrupt)?;
     Ok(handler)
+}
+
+/// The HPET's registers, mapped.
+#[derive(Debug)]
+struct HpetMemory(Registers);
+
+impl HpetRegisters for HpetMemory {
+    fn read(&mut self, register: Hpet) -> u32 {
+        self.0.read32(register.offset())
+    }
+
+    fn read_high(&mut self, register: Hpet) -> u32 {
+        self.0.read32(register.offset() + size_of::<u32>())
+    }
+
+    fn write(&mut self, register: Hpet, value: u32) {
+        self.0.write32(register.offset(), value);
+    }
 }
 
 /// The PIT's registers, through the kernel.
