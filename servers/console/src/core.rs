@@ -114,11 +114,12 @@ impl<R> Console<R> {
         self.is_polled = false;
         self.journal.note(Event::Reads(caller));
         self.readers.push(Reader { caller, mode, reply });
-        effects.extend(self.deliver());
         if core::mem::take(&mut self.is_line_broken) {
-            // It had written its line and was about to read.
+            // It had written its line and was about to read. What was typed meanwhile comes after the
+            // line is there again.
             effects.extend(self.redraw());
         }
+        effects.extend(self.deliver());
         Ok(effects)
     }
 
@@ -365,6 +366,18 @@ mod tests {
         let effects = console.read(1, InputMode::Raw, 10);
         assert_eq!(effects, Ok(vec![Effect::Answer(10, InputEvent::Redraw)]));
         assert_eq!(console.read(1, InputMode::Raw, 11), Ok(vec![]), "once");
+    }
+
+    #[test]
+    fn a_broken_line_is_drawn_again_before_what_was_typed_meanwhile() {
+        let mut console = sut();
+        console.write(b"d3os> ");
+        console.log(&[record(Level::Info, "news")], 0);
+        assert!(console.input(b"ls").is_empty());
+        let effects = console.read(1, InputMode::Raw, 10);
+        assert_eq!(effects, Ok(vec![Effect::Answer(10, InputEvent::Redraw)]));
+        let effects = console.read(1, InputMode::Raw, 11);
+        assert_eq!(effects, Ok(vec![Effect::Answer(11, InputEvent::Bytes(b"ls".to_vec()))]));
     }
 
     #[test]
