@@ -444,10 +444,12 @@ mod tests {
     use super::*;
     use crate::call::{Later, decode, encode};
     use crate::observe::{COUNTERS_METHOD, RESERVED_METHODS, Recorder};
-    use crate::service::console::{Console, ConsoleError, InputEvent, InputMode};
+    use crate::service::Page;
+    use crate::service::console::{Console, ConsoleError, InputEvent, InputMode, ScreenStatus};
     use crate::sys::Registers;
     use crate::sys::host::with_kernel;
     use alloc::collections::VecDeque;
+    use alloc::string::String;
     use d3os_abi::Syscall;
     use proptest::prelude::*;
 
@@ -523,6 +525,14 @@ mod tests {
 
         fn poll(&mut self, _: Caller) -> Result<Vec<u8>, ConsoleError> {
             Err(ConsoleError::Disconnected)
+        }
+
+        fn screen(&mut self, _: Caller) -> Result<ScreenStatus, ConsoleError> {
+            Err(ConsoleError::NoScreen)
+        }
+
+        fn text(&mut self, _: Caller, _: u32) -> Result<Page<String>, ConsoleError> {
+            Err(ConsoleError::NoScreen)
         }
     }
 

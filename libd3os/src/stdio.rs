@@ -109,7 +109,9 @@ impl<T: Transport> Write for Writer<'_, T> {
 mod tests {
     use super::*;
     use crate::call::{Caller, Later, Loopback};
-    use crate::service::console::{Console, ConsoleError, InputEvent, InputMode};
+    use crate::service::Page;
+    use crate::service::console::{Console, ConsoleError, InputEvent, InputMode, ScreenStatus};
+    use alloc::string::String;
     use alloc::vec::Vec;
 
     #[derive(Default)]
@@ -132,6 +134,14 @@ mod tests {
 
         fn poll(&mut self, _: Caller) -> Result<Vec<u8>, ConsoleError> {
             Err(ConsoleError::Disconnected)
+        }
+
+        fn screen(&mut self, _: Caller) -> Result<ScreenStatus, ConsoleError> {
+            Err(ConsoleError::NoScreen)
+        }
+
+        fn text(&mut self, _: Caller, _: u32) -> Result<Page<String>, ConsoleError> {
+            Err(ConsoleError::NoScreen)
         }
     }
 

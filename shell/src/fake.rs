@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use libd3os::call::CallError;
 use libd3os::device::PersistenceDomain;
 use libd3os::observe::{Count, Happening};
-use libd3os::service::console::{ConsoleError, InputEvent};
+use libd3os::service::console::{ConsoleError, InputEvent, ScreenStatus};
 use libd3os::service::devices::DeviceState;
+use libd3os::service::keyboard::{KeyboardError, Layout};
 use libd3os::service::log::{Level, LogPage, LogRecord};
 use libd3os::service::net::{
     DropReason, InterfaceAddress, InterfaceStatus, LinkState, NetError, Origin, SocketKind,
@@ -49,6 +50,8 @@ pub(crate) struct Fake {
     pub(crate) deaf: bool,
     /// The memory that its cores share: with none it has one core.
     pub(crate) pool_bytes: u64,
+    /// Whether it has neither a screen nor a keyboard.
+    pub(crate) no_screen: bool,
     /// Whether its image has no platform server.
     pub(crate) no_platform: bool,
     /// Whether its machine has no IOMMU.
@@ -74,6 +77,7 @@ impl Default for Fake {
             log_start: 0,
             deaf: false,
             pool_bytes: 0,
+            no_screen: false,
             no_platform: false,
             no_iommu: false,
             network: false,
@@ -482,6 +486,34 @@ impl System for Fake {
             "d3os.example" => Ok(vec!["192.0.2.1".parse().expect("an address")]),
             _ => Err(SystemError::Net(NetError::NoSuchName)),
         }
+    }
+
+    fn screen(&mut self) -> Result<(ScreenStatus, Vec<String>), SystemError> {
+        let status = ScreenStatus {
+            width: 1024,
+            height: 768,
+            columns: 126,
+            rows: 45,
+            console: 2,
+            consoles: 4,
+        };
+        if self.no_screen {
+            return Err(SystemError::Console(ConsoleError::NoScreen));
+        }
+        Ok((status, ["d3os> ps", "", "", " d3os  1  2 "].map(String::from).to_vec()))
+    }
+
+    fn layout(&mut self) -> Result<Layout, SystemError> {
+        if self.no_screen {
+            Err(SystemError::Keyboard(KeyboardError::Absent))
+        } else {
+            Ok(Layout::Us)
+        }
+    }
+
+    fn set_layout(&mut self, layout: Layout) -> Result<(), SystemError> {
+        self.done.push(format!("layout {layout}"));
+        Ok(())
     }
 
     fn power_off(&mut self, status: u8) -> Result<(), SystemError> {

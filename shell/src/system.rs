@@ -13,7 +13,8 @@ use libd3os::call::{CallError, Error, MAX_BYTES, Transport};
 use libd3os::connection::Connection;
 use libd3os::observe::{Count, Happening, ObserveClient};
 use libd3os::service::Page;
-use libd3os::service::console::{ConsoleClient, ConsoleError, InputEvent, InputMode};
+use libd3os::service::console::{ConsoleClient, ConsoleError, InputEvent, InputMode, ScreenStatus};
+use libd3os::service::keyboard::{KeyboardClient, KeyboardError, Layout};
 use libd3os::service::log::{LogClient, LogError, LogPage};
 use libd3os::service::net::{InterfaceStatus, NetClient, NetError, SocketStatus};
 use libd3os::service::platform::{
@@ -108,6 +109,12 @@ pub trait System {
     fn sockets(&mut self) -> Result<Vec<SocketStatus>, SystemError>;
     /// The addresses of a name.
     fn resolve(&mut self, name: &str) -> Result<Vec<IpAddr>, SystemError>;
+    /// The screen, and the lines of text that it shows.
+    fn screen(&mut self) -> Result<(ScreenStatus, Vec<String>), SystemError>;
+    /// The keyboard's layout.
+    fn layout(&mut self) -> Result<Layout, SystemError>;
+    /// Chooses the keyboard's layout.
+    fn set_layout(&mut self, layout: Layout) -> Result<(), SystemError>;
     /// Switches the machine off; `status` is for whoever runs an emulated machine.
     fn power_off(&mut self, status: u8) -> Result<(), SystemError>;
     /// Starts the machine again.
@@ -141,6 +148,8 @@ pub enum SystemError {
     Log(LogError),
     /// The network server refused.
     Net(NetError),
+    /// The keyboard refused.
+    Keyboard(KeyboardError),
     /// The platform server refused.
     Platform(PlatformError),
     /// The wall clock refused.
@@ -174,6 +183,7 @@ impl fmt::Display for SystemError {
             Self::Console(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
             Self::Net(error) => error.fmt(f),
+            Self::Keyboard(error) => error.fmt(f),
             Self::Platform(error) => error.fmt(f),
             Self::Rtc(error) => error.fmt(f),
             Self::Timer(error) => error.fmt(f),
@@ -220,6 +230,15 @@ impl From<Error<NetError>> for SystemError {
         match error {
             Error::Call(error) => Self::Call { service: "net", error },
             Error::Service(error) => Self::Net(error),
+        }
+    }
+}
+
+impl From<Error<KeyboardError>> for SystemError {
+    fn from(error: Error<KeyboardError>) -> Self {
+        match error {
+            Error::Call(error) => Self::Call { service: "keyboard", error },
+            Error::Service(error) => Self::Keyboard(error),
         }
     }
 }
@@ -319,6 +338,10 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
 
     fn net(&self) -> Result<NetClient<W::Transport>, SystemError> {
         self.way("net").map(NetClient::new)
+    }
+
+    fn keyboard(&self) -> Result<KeyboardClient<W::Transport>, SystemError> {
+        Ok(KeyboardClient::new(self.way("keyboard")?))
     }
 
     fn platform(&self) -> Result<PlatformClient<W::Transport>, SystemError> {
@@ -496,6 +519,19 @@ where
     fn resolve(&mut self, name: &str) -> Result<Vec<IpAddr>, SystemError> {
         let net = self.net()?;
         Ok(insist(self.hooks.pause, || net.resolve(name.to_string()))?)
+    }
+
+    fn screen(&mut self) -> Result<(ScreenStatus, Vec<String>), SystemError> {
+        let status = insist(self.hooks.pause, || self.console.screen())?;
+        Ok((status, all_pages("console", |from| self.console.text(from))?))
+    }
+
+    fn layout(&mut self) -> Result<Layout, SystemError> {
+        Ok(self.keyboard()?.layout()?)
+    }
+
+    fn set_layout(&mut self, layout: Layout) -> Result<(), SystemError> {
+        Ok(self.keyboard()?.set_layout(layout)?)
     }
 
     fn power_off(&mut self, status: u8) -> Result<(), SystemError> {

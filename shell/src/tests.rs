@@ -698,3 +698,32 @@ fn network_programs_get_their_arguments() {
     assert_eq!(spawned("fetch --limit 99 http://a/ count"), fetched);
     assert_eq!(spawned("fetch http://a/"), r#"spawn fetch ["http://a/"] Foreground"#);
 }
+
+#[test]
+fn screenshot_shows_the_text_of_the_screen() {
+    assert_eq!(
+        output("screenshot"),
+        "\
+1024 by 768 pixels, 126 columns, 45 lines, console 2 of 4
+│ d3os> ps
+│
+│
+│  d3os  1  2
+"
+    );
+    let mut fake = Fake { no_screen: true, ..Fake::default() };
+    let (text, outcome) = run_on(&mut fake, Mode::Script, "screenshot");
+    assert_eq!((text.as_str(), outcome), ("screenshot: there is no screen\n", Outcome::Failure));
+}
+
+#[test]
+fn the_keyboards_layout_is_told_and_chosen() {
+    assert_eq!(output("keyboard"), "layout `us`\n");
+    let mut fake = Fake::default();
+    run_on(&mut fake, Mode::Script, "keyboard de");
+    assert_eq!(fake.done, ["layout de"]);
+    assert!(complaint("keyboard fr").contains("us"));
+    let mut fake = Fake { no_screen: true, ..Fake::default() };
+    let (text, _) = run_on(&mut fake, Mode::Script, "keyboard");
+    assert_eq!(text, "keyboard: this machine has no keyboard controller\n");
+}

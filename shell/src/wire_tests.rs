@@ -5,7 +5,9 @@ use std::rc::Rc;
 use libd3os::call::{CallError, Caller, Later, Loopback, Request};
 use libd3os::observe::{Count, Recorder, Watch};
 use libd3os::service::Page;
-use libd3os::service::console::{Console, ConsoleClient, ConsoleError, InputEvent, InputMode};
+use libd3os::service::console::{
+    Console, ConsoleClient, ConsoleError, InputEvent, InputMode, ScreenStatus,
+};
 use libd3os::service::log::{Level, Log, LogClient, LogError, LogPage};
 use libd3os::service::supervisor::{
     CapabilityInfo, CoreStatus, Exit, Holding, MemoryReport, Moment, ProgramId, ProgramStatus,
@@ -59,6 +61,14 @@ impl Console for Server {
 
     fn poll(&mut self, _: Caller) -> Result<Vec<u8>, ConsoleError> {
         Ok(self.machine.keys().unwrap())
+    }
+
+    fn screen(&mut self, _: Caller) -> Result<ScreenStatus, ConsoleError> {
+        Err(ConsoleError::NoScreen)
+    }
+
+    fn text(&mut self, _: Caller, _: u32) -> Result<Page<String>, ConsoleError> {
+        Err(ConsoleError::NoScreen)
     }
 }
 

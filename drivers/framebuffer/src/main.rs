@@ -10,7 +10,8 @@ use core::fmt;
 
 use libd3os::call::Caller;
 use libd3os::cap::Notification;
-use libd3os::device::{Device, DeviceError, DeviceIdentity, Screen};
+use libd3os::device::{CONFIGURATION_BYTES, Device, DeviceError, DeviceIdentity, Screen};
+use libd3os::dma::Dma;
 use libd3os::ipc::MissingGrant;
 use libd3os::mmio;
 use libd3os::program::{self, grant};
@@ -18,21 +19,27 @@ use libd3os::server::{Event as Incoming, Server, ServerError};
 use libd3os::service::framebuffer::{Framebuffer, FramebufferError, Mode, Rectangle};
 use libd3os::shared::SharedMemory;
 use libd3os::start::{GrantKind, StartInfo};
+use libd3os::sys;
 
 use framebuffer::bochs::{self, NoMode};
 use framebuffer::events::{Event, Journal};
+use framebuffer::gpu::{Backing, Gpu, GpuError};
 use framebuffer::regs::{BOCHS_REGISTERS, Register, Registers, VGA_PORTS};
 use framebuffer::surface::{BadScreen, Memory, Surface};
+use virtio::mapped::Mapped;
+use virtio::transport::Transport;
 
 libd3os::program! {
     main: run,
     serves: ["framebuffer"],
     calls: ["log", "supervisor"],
     devices: ["screen"],
-    reads: ["screen"],
+    dma: ["screen", "screen-commands"],
     signals: ["screen-up"],
 }
 
+/// The vendor of virtio devices.
+const VIRTIO: u16 = 0x1af4;
 /// Base address registers of the standard VGA.
 const PIXELS: u8 = 0;
 const REGISTERS: u8 = 2;
@@ -45,6 +52,8 @@ enum Failure {
     Device(DeviceError<'static>),
     Mode(NoMode),
     Screen(BadScreen),
+    Gpu(GpuError),
+    NoDma,
     Unknown,
 }
 
@@ -56,6 +65,8 @@ impl fmt::Display for Failure {
             Self::Device(error) => error.fmt(f),
             Self::Mode(error) => write!(f, "the screen cannot be used: {error}"),
             Self::Screen(error) => write!(f, "the screen cannot be used: {error}"),
+            Self::Gpu(error) => write!(f, "the screen cannot be used: {error}"),
+            Self::NoDma => f.write_str("the device may not reach the memory that it is to show"),
             Self::Unknown => f.write_str("the device is no screen that this driver knows"),
         }
     }
@@ -76,44 +87,86 @@ fn run(_: &'static StartInfo) -> Result<Infallible, Failure> {
     }
 }
 
+/// How the region is shown.
+enum Output {
+    /// Pixels are copied to the device's memory.
+    Linear(Surface<Shared>, Shared),
+    /// The device fetches them.
+    Gpu(Gpu<'static, Mapped>),
+}
+
+impl Output {
+    fn mode(&self) -> Mode {
+        match self {
+            Self::Linear(surface, _) => surface.mode(),
+            Self::Gpu(gpu) => gpu.mode(),
+        }
+    }
+
+    fn present(&mut self, parts: &[Rectangle]) -> Result<u32, FramebufferError> {
+        match self {
+            Self::Linear(surface, region) => surface.present(region, parts),
+            Self::Gpu(gpu) => gpu.present(parts),
+        }
+    }
+}
+
 struct Driver {
-    surface: Surface<Shared>,
-    region: Shared,
+    output: Output,
     journal: Journal,
 }
 
 impl Driver {
     fn take() -> Result<Self, Failure> {
-        let region = Shared(program::region("screen").map_err(Failure::Grant)?);
         let device = program::device("screen").map_err(Failure::Device)?;
-        let screen = describe(&device)?;
-        let pixels = Shared(device.memory(PIXELS).map_err(Failure::Device)?);
-        let surface = Surface::new(pixels, &screen, region.bytes()).map_err(Failure::Screen)?;
-        let Screen { width, height, bits, .. } = screen;
-        log::info!("a screen of {width} by {height} pixels of {bits} bits");
-        Ok(Self { surface, region, journal: Journal::default() })
+        let output = match device.identity() {
+            DeviceIdentity::Framebuffer(screen) => linear(&device, screen)?,
+            DeviceIdentity::Pci { vendor: VIRTIO, config, .. } => gpu(&device, config)?,
+            DeviceIdentity::Pci { .. } => {
+                let registers = device.registers(REGISTERS).map_err(Failure::Device)?;
+                let screen = bochs::set_mode(&mut Vga(registers)).map_err(Failure::Mode)?;
+                linear(&device, &screen)?
+            }
+            _ => return Err(Failure::Unknown),
+        };
+        let Mode { width, height } = output.mode();
+        log::info!("a screen, {width} by {height} pixels of it are used");
+        Ok(Self { output, journal: Journal::default() })
     }
 }
 
-/// The mode that the boot loader left, or that the device now has.
-fn describe(device: &Device) -> Result<Screen, Failure> {
-    match device.identity() {
-        DeviceIdentity::Framebuffer(screen) => Ok(*screen),
-        DeviceIdentity::Pci { .. } => {
-            let registers = device.registers(REGISTERS).map_err(Failure::Device)?;
-            bochs::set_mode(&mut Vga(registers)).map_err(Failure::Mode)
-        }
-        _ => Err(Failure::Unknown),
-    }
+/// A screen whose pixels are memory of the device.
+fn linear(device: &Device, screen: &Screen) -> Result<Output, Failure> {
+    let region = Shared(region()?);
+    let pixels = Shared(device.memory(PIXELS).map_err(Failure::Device)?);
+    let surface = Surface::new(pixels, screen, region.bytes()).map_err(Failure::Screen)?;
+    Ok(Output::Linear(surface, region))
+}
+
+/// A virtio GPU.
+fn gpu(device: &Device, config: &[u8; CONFIGURATION_BYTES]) -> Result<Output, Failure> {
+    let region = region()?;
+    let bytes = u32::try_from(region.bytes()).unwrap_or(u32::MAX);
+    let backing = Backing { bus: region.bus().ok_or(Failure::NoDma)?, bytes };
+    let commands = program::region("screen-commands").map_err(Failure::Grant)?;
+    let commands = Dma::of_region(commands).ok_or(Failure::NoDma)?;
+    let (windows, openings) = Mapped::open(device).map_err(Failure::Device)?;
+    let transport = Transport::find(config, &openings, windows);
+    let transport = transport.map_err(|error| Failure::Gpu(error.into()))?;
+    Gpu::new(transport, commands, backing, sys::yield_now).map(Output::Gpu).map_err(Failure::Gpu)
+}
+
+fn region() -> Result<SharedMemory, Failure> {
+    program::region("screen").map_err(Failure::Grant)
 }
 
 impl Framebuffer for Driver {
     fn mode(&mut self, _: Caller) -> Result<Mode, FramebufferError> {
-        Ok(self.surface.mode())
+        Ok(self.output.mode())
     }
 
     fn present(&mut self, _: Caller, rectangles: Vec<Rectangle>) -> Result<(), FramebufferError> {
-        match self.surface.present(&self.region, &rectangles) {
+        match self.output.present(&rectangles) {
             Ok(pixels) => {
                 let count = u16::try_from(rectangles.len()).unwrap_or(u16::MAX);
                 self.journal.note(Event::Presented(count, pixels));

@@ -1,7 +1,14 @@
-//! The devices as their specifications describe them: memory, and the standard VGA's registers.
+//! The devices as their specifications describe them: memory, the standard VGA's registers, a virtio
+//! GPU.
 
 use alloc::vec::Vec;
 
+use libd3os::dma::Dma;
+use libd3os::service::framebuffer::Rectangle;
+use virtio::regs::Features;
+use virtio::transport::{Place, Windows};
+
+use crate::gpu::Command;
 use crate::regs::{ENABLED, LINEAR, Register, Registers, SHOW};
 use crate::surface::Memory;
 
@@ -85,5 +92,121 @@ impl Registers for Vga {
 
     fn write_attribute_index(&mut self, value: u8) {
         self.lit = value & SHOW != 0;
+    }
+}
+
+/// A virtio GPU with one screen, behind virtio's model of a device; it answers as soon as it is
+/// notified.
+#[derive(Debug)]
+pub(crate) struct GpuModel<'m> {
+    device: virtio::model::Device<'m>,
+    /// Width and height of its screen.
+    pub(crate) screen: (u32, u32),
+    /// A command that it refuses.
+    pub(crate) refuses: Option<Command>,
+    /// It answers nothing.
+    pub(crate) silent: bool,
+    picture: Option<(u32, u32)>,
+    /// Where the picture's pixels are, and their bytes.
+    pub(crate) backing: Option<(u64, u32)>,
+    /// Size of the picture that the screen shows.
+    pub(crate) scanout: Option<(u32, u32)>,
+    /// Where transfers began in the backing.
+    pub(crate) offsets: Vec<u64>,
+    /// What was shown.
+    pub(crate) flushed: Vec<Rectangle>,
+}
+
+impl<'m> GpuModel<'m> {
+    pub(crate) fn new(memory: Dma<'m>) -> Self {
+        Self {
+            device: virtio::model::Device::new(memory, Features::VERSION_1, &[64, 16]),
+            screen: (1280, 800),
+            refuses: None,
+            silent: false,
+            picture: None,
+            backing: None,
+            scanout: None,
+            offsets: Vec::new(),
+            flushed: Vec::new(),
+        }
+    }
+
+    fn serve(&mut self) {
+        while !self.silent
+            && let Some(chain) = self.device.pop(0)
+        {
+            let [there, back] = chain.parts[..] else { panic!("a request and an answer") };
+            let answer = self.command(&self.device.read(there));
+            self.device.write(back, &answer[..answer.len().min(back.bytes as usize)]);
+            self.device.push(0, chain.head, back.bytes);
+        }
+    }
+
+    fn command(&mut self, request: &[u8]) -> Vec<u8> {
+        let words: Vec<u32> =
+            request.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        let (number, arguments) = (words[0], &words[6..]);
+        if self.refuses.is_some_and(|refused| refused as u32 == number) {
+            return answer(0x1200, &[]);
+        }
+        let size = self.picture;
+        match (number, arguments) {
+            (0x100, []) => return answer(0x1101, &[0, 0, self.screen.0, self.screen.1, 1, 0]),
+            (0x101, [1, 2, width, height]) => self.picture = Some((*width, *height)),
+            (0x106, [1, 1, low, high, bytes, 0]) => {
+                self.backing = Some((u64::from(*low) | u64::from(*high) << 32, *bytes));
+            }
+            (0x103, [0, 0, width, height, 0, 1]) => self.scanout = Some((*width, *height)),
+            (0x105, [x, y, width, height, low, high, 1, 0]) => {
+                self.within(*x, *y, *width, *height);
+                let offset = u64::from(*low) | u64::from(*high) << 32;
+                let stride = u64::from(size.expect("a picture").0) * 4;
+                let end = offset + stride * u64::from(height - 1) + u64::from(*width) * 4;
+                assert!(end <= self.backing.expect("memory").1.into(), "beyond the backing");
+                self.offsets.push(offset);
+            }
+            (0x104, [x, y, width, height, 1, 0]) => {
+                self.within(*x, *y, *width, *height);
+                let (x, y, width, height) = (*x, *y, *width, *height);
+                self.flushed.push(Rectangle { x, y, width, height });
+            }
+            other => panic!("{other:?}"),
+        }
+        answer(0x1100, &[])
+    }
+
+    fn within(&self, x: u32, y: u32, width: u32, height: u32) {
+        let (w, h) = self.picture.expect("a picture");
+        assert!(x + width <= w && y + height <= h && width > 0 && height > 0, "outside");
+    }
+}
+
+fn answer(number: u32, rest: &[u32]) -> Vec<u8> {
+    let header = [number, 0, 0, 0, 0, 0];
+    header.iter().chain(rest).flat_map(|word| word.to_le_bytes()).collect()
+}
+
+impl Windows for GpuModel<'_> {
+    fn read8(&mut self, place: Place) -> u8 {
+        self.device.read8(place)
+    }
+    fn read16(&mut self, place: Place) -> u16 {
+        self.device.read16(place)
+    }
+    fn read32(&mut self, place: Place) -> u32 {
+        self.device.read32(place)
+    }
+    fn write8(&mut self, place: Place, value: u8) {
+        self.device.write8(place, value);
+    }
+    fn write16(&mut self, place: Place, value: u16) {
+        self.device.write16(place, value);
+        if self.device.notified.pop().is_some() {
+            self.serve();
+        }
+    }
+    fn write32(&mut self, place: Place, value: u32) {
+        self.device.write32(place, value);
     }
 }

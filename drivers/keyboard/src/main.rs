@@ -27,8 +27,8 @@ libd3os::program! {
     main: run,
     serves: ["keyboard"],
     calls: ["log", "supervisor"],
-    ports: ["i8042-data", "i8042-command"],
-    interrupts: ["i8042-data"],
+    ports: ["keyboard", "keyboard-command"],
+    interrupts: ["keyboard"],
     signals: ["keyboard-input"],
     waits: ["keyboard-irq"],
 }
@@ -78,9 +78,9 @@ struct Driver {
 
 impl Driver {
     fn take() -> Result<Self, Failure> {
-        let data = program::ports("i8042-data").map_err(Failure::Grant)?;
-        let command = program::ports("i8042-command").map_err(Failure::Grant)?;
-        let handler = grant(GrantKind::Interrupts, "i8042-data").map_err(Failure::Grant)?;
+        let data = program::ports("keyboard").map_err(Failure::Grant)?;
+        let command = program::ports("keyboard-command").map_err(Failure::Grant)?;
+        let handler = grant(GrantKind::Interrupts, "keyboard").map_err(Failure::Grant)?;
         let waits = grant(GrantKind::Waits, "keyboard-irq").map_err(Failure::Grant)?;
         let input = grant(GrantKind::Signals, "keyboard-input").map_err(Failure::Grant)?;
         let interrupt = IrqHandler::new(handler);

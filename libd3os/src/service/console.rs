@@ -1,11 +1,16 @@
 //! The console: the terminal at which a person sits. Served by `console`.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A terminal with one screen and one keyboard, shared by the programs that may call it.
+use super::Page;
+
+/// The terminals of the machine, shared by the programs that may call it: the serial line, which is
+/// session 0, and the consoles of the screen, sessions 1 to 4. A program uses the terminal of its
+/// session, which is that of the program that started it.
 ///
 /// Output of several programs is not mixed within one write. Control of the terminal (colours,
 /// cursor, clearing) is by ANSI escape sequences in the written bytes. After a restart of the
@@ -28,6 +33,33 @@ pub trait Console {
     /// Takes the input that there is, as the keyboard sent it; none if there is none. From then
     /// on, until some program reads, ^C is a byte like any other.
     fn poll() -> Result<Vec<u8>, ConsoleError>;
+
+    /// Sees to it that all that was written is shown, and tells what the screen is and what stands
+    /// on the console that is shown.
+    #[retryable]
+    fn screen() -> Result<ScreenStatus, ConsoleError>;
+
+    /// The lines of text that the screen shows, from the `from`-th on, the status line last; without
+    /// the blanks at their ends.
+    #[retryable]
+    fn text(from: u32) -> Result<Page<String>, ConsoleError>;
+}
+
+/// The screen, and what is shown on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScreenStatus {
+    /// Pixels of a line.
+    pub width: u32,
+    /// Lines of pixels.
+    pub height: u32,
+    /// Cells of a line.
+    pub columns: u32,
+    /// Lines of cells, the status line not counted.
+    pub rows: u32,
+    /// The console that is shown.
+    pub console: u32,
+    /// Consoles that share the screen.
+    pub consoles: u32,
 }
 
 /// What ^C means while a reader waits.
@@ -56,6 +88,8 @@ pub enum ConsoleError {
     ReaderPresent,
     /// The line to the terminal has failed.
     Disconnected,
+    /// The machine has no screen, or none that its driver knows.
+    NoScreen,
 }
 
 impl fmt::Display for ConsoleError {
@@ -63,6 +97,7 @@ impl fmt::Display for ConsoleError {
         f.write_str(match self {
             Self::ReaderPresent => "too many programs are reading from the console",
             Self::Disconnected => "the line to the terminal has failed",
+            Self::NoScreen => "there is no screen",
         })
     }
 }

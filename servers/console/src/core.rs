@@ -76,9 +76,10 @@ pub struct Console<R> {
 }
 
 impl<R> Console<R> {
-    /// A console that shows these log records, has no readers and has shown nothing.
+    /// A console that shows these log records, has no readers and has shown nothing; what it does
+    /// is noted in the journal.
     #[must_use]
-    pub fn new(shown: Shown) -> Self {
+    pub fn new(shown: Shown, journal: Journal) -> Self {
         Self {
             output: Output::default(),
             readers: Vec::new(),
@@ -86,7 +87,7 @@ impl<R> Console<R> {
             type_ahead: VecDeque::new(),
             shown,
             is_line_broken: false,
-            journal: Journal::default(),
+            journal,
         }
     }
 
@@ -243,7 +244,7 @@ mod tests {
     type Sut = Console<u32>;
 
     fn sut() -> Sut {
-        Console::new(Shown::UpTo(Level::Info))
+        Console::new(Shown::UpTo(Level::Info), Journal::default())
     }
 
     fn shown(console: &mut Sut) -> String {
@@ -402,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_quiet_console_shows_no_record_and_disturbs_nobody() {
-        let mut console = Console::new(Shown::Nothing);
+        let mut console = Console::new(Shown::Nothing, Journal::default());
         console.read(1, InputMode::Raw, 10).expect("room");
         assert_eq!(console.log(&[record(Level::Error, "x")], 9), None);
         assert_eq!(shown(&mut console), "");

@@ -26,6 +26,10 @@ pub enum Event {
     Interrupt,
     /// So many log records were shown.
     Shown(usize),
+    /// The console of this number is on the screen now.
+    Showed(u8),
+    /// So many rectangles of the screen were drawn.
+    Drew(usize),
 }
 
 impl fmt::Display for Event {
@@ -39,6 +43,8 @@ impl fmt::Display for Event {
             Self::Dropped => f.write_str("dropped a byte, nobody reads"),
             Self::Interrupt => f.write_str("passed the interrupt key on"),
             Self::Shown(records) => write!(f, "showed {records} log records"),
+            Self::Showed(number) => write!(f, "console {number} is on the screen"),
+            Self::Drew(rectangles) => write!(f, "drew {rectangles} rectangles"),
         }
     }
 }
@@ -58,6 +64,8 @@ pub struct Totals {
     pub records: Counter,
     /// Readers that were forgotten since their programs had ended or read anew.
     pub forgotten: Counter,
+    /// Times that something was drawn.
+    pub frames: Counter,
 }
 
 /// The last events, and totals that never forget.
@@ -77,6 +85,7 @@ impl Default for Journal {
             interrupts: recorder.counter("interrupt keys passed on"),
             records: recorder.counter("log records shown"),
             forgotten: recorder.counter("readers forgotten"),
+            frames: recorder.counter("frames drawn"),
         };
         Self { recorder, totals }
     }
@@ -93,7 +102,8 @@ impl Journal {
             Event::Dropped => totals.dropped.increment(),
             Event::Interrupt => totals.interrupts.increment(),
             Event::Shown(records) => totals.records.add(records as u64),
-            Event::Reads(_) | Event::Redraw(_) => {}
+            Event::Drew(_) => totals.frames.increment(),
+            Event::Reads(_) | Event::Redraw(_) | Event::Showed(_) => {}
         }
         self.recorder.note(event);
     }

@@ -7,7 +7,8 @@
 //!
 //! A terminal on the screen is emulated: [`terminal`] takes the bytes (colours by [`sgr`]) and
 //! keeps [`cell`]s in a [`grid`] and in its [`scrollback`]; [`render`] draws those that changed,
-//! with the glyphs of [`font`] and the colours of [`palette`], above the [`status`] line.
+//! with the glyphs of [`font`] and the colours of [`palette`], above the [`status`] line, when
+//! [`pace`] says so. [`terminals`] are the serial line and the consoles that share the screen.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -19,6 +20,7 @@ pub mod font;
 pub mod grid;
 pub mod options;
 pub mod output;
+pub mod pace;
 pub mod palette;
 pub mod record;
 pub mod render;
@@ -26,3 +28,4 @@ pub mod scrollback;
 pub mod sgr;
 pub mod status;
 pub mod terminal;
+pub mod terminals;

@@ -1,12 +1,17 @@
-//! The console's process: the serial line, the log, and the `Console` interface.
+//! The console's process: the serial line, screen and keyboard, the log, and the `Console`
+//! interface.
 //!
-//! It waits at one place for callers, for input on the line and for new log records. It calls the
-//! driver and waits for it: a line that is slow makes its writers wait, which is how they
-//! are kept from writing more than it carries.
+//! It waits at one place for callers, for input and for new log records. It calls the drivers and
+//! waits for them: a line that is slow makes its writers wait, which is how they are kept from
+//! writing more than it carries. A screen and a keyboard may be absent, from the machine or from the
+//! image, or come later: their drivers signal when there is something of them.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
 
+mod desk;
+
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::fmt;
@@ -17,21 +22,26 @@ use libd3os::ends::Ends;
 use libd3os::ipc::MissingGrant;
 use libd3os::program::grant;
 use libd3os::server::{Event, Server, ServerError};
-use libd3os::service::console::{Console as Interface, ConsoleError, InputEvent, InputMode};
+use libd3os::service::Page;
+use libd3os::service::console::{
+    Console as Interface, ConsoleError, InputEvent, InputMode, ScreenStatus,
+};
 use libd3os::service::log::LogClient;
 use libd3os::service::supervisor::SupervisorClient;
 use libd3os::service::uart::{UartClient, UartError};
 use libd3os::start::{GrantKind, StartInfo};
 
-use console::core::{Console, Effect};
 use console::options::{BadArgument, Options};
+use console::terminals::{Effect, Terminals};
+use desk::Desk;
 
 libd3os::program! {
     main: run,
     serves: ["console"],
-    calls: ["log", "supervisor", "uart"],
+    calls: ["log", "supervisor", "uart", "*"],
+    regions: ["*"],
     signals: ["interrupt"],
-    waits: ["console-input", "log-ready", "program-ended"],
+    waits: ["console-input", "log-ready", "program-ended", "*"],
 }
 
 /// Bytes that go to the driver in one call.
@@ -60,38 +70,52 @@ impl fmt::Display for Failure {
 fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
     let options = Options::parse(&start.args).map_err(Failure::Arguments)?;
     let mut server = Server::serving("console").map_err(Failure::Server)?;
-    let mut terminal = Terminal::connect(options)?;
-    server.observe(terminal.console.journal().recorder());
-    let input = start.signal("console-input").unwrap_or(0);
-    let log_ready = start.signal("log-ready").unwrap_or(0);
-    let ended = start.signal("program-ended").unwrap_or(0);
+    let mut process = Process::connect(options)?;
+    server.observe(process.terminals.journal().recorder());
+    let signals = Signals::of(start);
     // What came before there was anyone to be told.
-    terminal.fetch_ends();
-    terminal.fetch_input();
-    terminal.fetch_log();
+    process.signals(Signals::ALL, &signals);
     loop {
+        process.desk.update(&mut process.terminals);
         match server.next() {
-            Event::Request(request) => Interface::dispatch(&mut terminal, request),
-            Event::Signal(bits) => {
-                // First, so that the input goes past those who are gone.
-                if bits & ended != 0 {
-                    terminal.fetch_ends();
-                }
-                if bits & input != 0 {
-                    terminal.fetch_input();
-                }
-                if bits & log_ready != 0 {
-                    terminal.fetch_log();
-                }
-            }
+            Event::Request(request) => Interface::dispatch(&mut process, request),
+            Event::Signal(bits) => process.signals(bits, &signals),
             Event::Message(message) => log::warn!("a message with label {}", message.label),
         }
     }
 }
 
-struct Terminal {
-    console: Console<Reader>,
+/// The bits of the signals that the console waits for.
+struct Signals {
+    ended: u64,
+    line: u64,
+    keyboard: u64,
+    log: u64,
+    screen: u64,
+    frame: u64,
+}
+
+impl Signals {
+    /// Every signal.
+    const ALL: u64 = u64::MAX;
+
+    fn of(start: &StartInfo) -> Self {
+        let bit = |name| start.signal(name).unwrap_or(0);
+        Self {
+            ended: bit("program-ended"),
+            line: bit("console-input"),
+            keyboard: bit("keyboard-input"),
+            log: bit("log-ready"),
+            screen: bit("screen-up"),
+            frame: bit("console-frame"),
+        }
+    }
+}
+
+struct Process {
+    terminals: Terminals<Reader>,
     line: UartClient,
+    desk: Desk,
     log: LogClient,
     supervisor: SupervisorClient,
     ends: Ends,
@@ -99,12 +123,13 @@ struct Terminal {
     next_record: u64,
 }
 
-impl Terminal {
+impl Process {
     fn connect(options: Options) -> Result<Self, Failure> {
         let interrupt = grant(GrantKind::Signals, "interrupt").map_err(Failure::Grant)?;
         Ok(Self {
-            console: Console::new(options.shown),
+            terminals: Terminals::new(options.shown),
             line: UartClient::connect().map_err(Failure::Grant)?,
+            desk: Desk::connect(SupervisorClient::connect().map_err(Failure::Grant)?),
             log: LogClient::connect().map_err(Failure::Grant)?,
             supervisor: SupervisorClient::connect().map_err(Failure::Grant)?,
             ends: Ends::default(),
@@ -113,18 +138,53 @@ impl Terminal {
         })
     }
 
-    /// Takes all input that the driver has. A driver that was restarted has none yet, and
+    fn signals(&mut self, bits: u64, signals: &Signals) {
+        // First, so that the input goes past those who are gone.
+        if bits & signals.ended != 0 {
+            self.fetch_ends();
+        }
+        if bits & signals.screen != 0
+            && let Some(layout) = self.desk.find_screen()
+        {
+            let effects = self.terminals.screen(layout);
+            self.carry_out(effects);
+        }
+        if bits & signals.line != 0 {
+            self.fetch_input();
+        }
+        if bits & signals.keyboard != 0 {
+            self.fetch_keys();
+        }
+        if bits & signals.log != 0 {
+            self.fetch_log();
+        }
+        if bits & signals.frame != 0 {
+            self.desk.woken();
+        }
+    }
+
+    /// Takes all input that the line's driver has. A driver that was restarted has none yet, and
     /// signals when it has.
     fn fetch_input(&mut self) {
         while let Ok(bytes) = self.line.read() {
             if bytes.is_empty() {
                 break;
             }
-            let effects = self.console.input(&bytes);
+            let effects = self.terminals.line_input(&bytes);
             self.carry_out(effects);
         }
         // An interrupt key is echoed. A line that has failed shows nothing, and whoever writes next
         // hears of it.
+        let _ = self.flush();
+    }
+
+    /// Takes all that was typed at the machine's keyboard.
+    fn fetch_keys(&mut self) {
+        for input in self.desk.typed() {
+            let effects = self.terminals.typed(&input);
+            self.carry_out(effects);
+            self.desk.note_change();
+        }
         let _ = self.flush();
     }
 
@@ -135,7 +195,7 @@ impl Terminal {
             // Init always answers; should it not, a dead reader costs one input.
             let Ok(page) = self.supervisor.ends(first) else { return };
             for caller in self.ends.update(first, &page.items) {
-                let effects = self.console.ended(caller);
+                let effects = self.terminals.ended(caller);
                 self.carry_out(effects);
             }
             from = page.next.filter(|next| *next > first);
@@ -149,9 +209,10 @@ impl Terminal {
                 break;
             }
             self.next_record = page.next;
-            let effect = self.console.log(&page.records, page.lost);
+            let effects = self.terminals.log(&page.records, page.lost);
+            self.desk.note_change();
             let _ = self.flush();
-            self.carry_out(effect);
+            self.carry_out(effects);
         }
     }
 
@@ -160,15 +221,16 @@ impl Terminal {
             match effect {
                 Effect::Answer(reader, event) => reader.answer(&Ok(event)),
                 Effect::Forget(reader) => drop(reader),
-                Effect::Interrupt => self.interrupt.signal(),
+                Effect::Interrupt(_) => self.interrupt.signal(),
+                Effect::Start(session) => self.desk.start_shell(session),
             }
         }
     }
 
-    /// Sends what waits for the terminal.
+    /// Sends what waits for the serial line.
     fn flush(&mut self) -> Result<(), ConsoleError> {
         loop {
-            let chunk = self.console.output.take(CHUNK);
+            let chunk = self.terminals.line().take(CHUNK);
             if chunk.is_empty() {
                 return Ok(());
             }
@@ -196,20 +258,33 @@ impl Terminal {
     }
 }
 
-impl Interface for Terminal {
-    fn write(&mut self, _: Caller, bytes: Vec<u8>, later: Later<Result<(), ConsoleError>>) {
-        self.console.write(&bytes);
+impl Interface for Process {
+    fn write(&mut self, caller: Caller, bytes: Vec<u8>, later: Later<Result<(), ConsoleError>>) {
+        let effects = self.terminals.write(caller.session(), &bytes);
+        self.desk.note_change();
         later.answer(&self.flush());
+        self.carry_out(effects);
     }
 
-    fn poll(&mut self, _: Caller) -> Result<Vec<u8>, ConsoleError> {
-        Ok(self.console.poll())
+    fn poll(&mut self, caller: Caller) -> Result<Vec<u8>, ConsoleError> {
+        Ok(self.terminals.poll(caller.session()))
     }
 
     fn read(&mut self, caller: Caller, mode: InputMode, later: Reader) {
-        match self.console.read(caller.program().into(), mode, later) {
+        let (session, program) = (caller.session(), caller.program().into());
+        match self.terminals.read(session, program, mode, later) {
             Ok(effects) => self.carry_out(effects),
             Err((later, error)) => later.answer(&Err(error)),
         }
+    }
+
+    fn screen(&mut self, _: Caller) -> Result<ScreenStatus, ConsoleError> {
+        let status = self.terminals.status()?;
+        self.desk.draw(&mut self.terminals);
+        Ok(status)
+    }
+
+    fn text(&mut self, _: Caller, from: u32) -> Result<Page<String>, ConsoleError> {
+        Ok(Page::fill(from, self.terminals.text()?))
     }
 }

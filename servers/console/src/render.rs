@@ -4,6 +4,7 @@
 //! the same cost a comparison, the others are drawn with `embedded-graphics` into whatever holds
 //! the pixels, and the rectangles that changed go to whoever shows them.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
@@ -91,6 +92,8 @@ struct Drawn {
     text: Rgb888,
     ground: Rgb888,
     lines: Style,
+    /// Whether it is the right half of a character.
+    right: bool,
 }
 
 impl Drawn {
@@ -98,10 +101,11 @@ impl Drawn {
         let (text, ground) = colours(cell.look);
         let (text, ground) = if cursor { (GROUND, CURSOR) } else { (text, ground) };
         let lines = cell.look.style & (Style::UNDERLINE | Style::STRUCK);
-        let character = if cell.part == Part::Right { ' ' } else { cell.character };
+        let right = cell.part == Part::Right;
+        let character = if right { ' ' } else { cell.character };
         // A blank without lines looks the same in any colour of text.
         let text = if character == ' ' && lines.is_empty() { ground } else { text };
-        Self { character, text, ground, lines }
+        Self { character, text, ground, lines, right }
     }
 }
 
@@ -128,6 +132,16 @@ impl Screen {
     #[must_use]
     pub fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// The text that is drawn in a line, without the blanks at its end.
+    #[must_use]
+    pub fn text(&self, row: usize) -> String {
+        let first = row * self.layout.columns;
+        let line = self.drawn.get(first..first + self.layout.columns).unwrap_or_default();
+        let shown = line.iter().flatten().filter(|cell| !cell.right);
+        let text: String = shown.map(|cell| cell.character).collect();
+        String::from(text.trim_end())
     }
 
     /// Forgets what is drawn: the next frame draws everything.

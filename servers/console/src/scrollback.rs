@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use crate::cell::Cell;
 
 /// Cells that the lines of one terminal take at most; the oldest lines make room.
-pub const SCROLLBACK_CELLS: usize = 24 * 1024;
+pub const SCROLLBACK_CELLS: usize = 16 * 1024;
 
 /// The lines, oldest first, each without the blank cells at its end.
 #[derive(Debug, Default)]

@@ -40,14 +40,15 @@ impl Status {
     pub fn cells(&self, columns: usize) -> Vec<Cell> {
         let mut line = Line::new(columns);
         line.put(0, &format!(" {} ", self.node), NAME, Style::BOLD);
-        self.consoles(&mut line);
+        let left = self.consoles(&mut line);
         let right = self.right();
-        line.put(columns.saturating_sub(right.chars().count()), &right, TEXT, Style::empty());
+        let at = columns.saturating_sub(right.chars().count()).max(left);
+        line.put(at, &right, TEXT, Style::empty());
         line.cells
     }
 
-    /// The numbers of the consoles, the shown one marked.
-    fn consoles(&self, line: &mut Line) {
+    /// The numbers of the consoles, the shown one marked; tells where there is room behind them.
+    fn consoles(&self, line: &mut Line) -> usize {
         let (shown, all) = self.console;
         let mut at = self.node.chars().count() + 3;
         for number in 1..=all {
@@ -56,8 +57,11 @@ impl Status {
             at += 3;
         }
         if self.view > 0 {
-            line.put(at + 1, &format!("{} lines back", self.view), NAME, Style::empty());
+            let back = format!("{} lines back", self.view);
+            line.put(at + 1, &back, NAME, Style::empty());
+            at += back.chars().count() + 1;
         }
+        at + 1
     }
 
     fn right(&self) -> String {

@@ -162,6 +162,7 @@ fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String>
             Some("try again; `svc` shows how the services are doing".to_string())
         }
         SystemError::Console(_)
+        | SystemError::Keyboard(_)
         | SystemError::Rtc(_)
         | SystemError::Log(_)
         | SystemError::Timer(_) => None,

@@ -15,6 +15,7 @@ mod fault;
 mod fetch;
 mod help;
 mod iommu;
+mod keyboard;
 mod kill;
 mod log;
 mod lspci;
@@ -28,6 +29,7 @@ mod ps;
 mod reboot;
 mod resolve;
 mod run;
+mod screenshot;
 mod serve;
 mod sleep;
 mod svc;
@@ -47,7 +49,7 @@ pub use error::CommandError;
 pub use help::explain;
 
 /// Every command, in the order in which `help` shows them.
-pub static COMMANDS: [&Command; 30] = [
+pub static COMMANDS: [&Command; 32] = [
     &help::HELP,
     &ps::PS,
     &mem::MEM,
@@ -73,6 +75,8 @@ pub static COMMANDS: [&Command; 30] = [
     &resolve::RESOLVE,
     &fetch::FETCH,
     &serve::SERVE,
+    &keyboard::KEYBOARD,
+    &screenshot::SCREENSHOT,
     &echo::ECHO,
     &clear::CLEAR,
     &version::VERSION,
@@ -184,6 +188,8 @@ mod tests {
                 "resolve NAME",
                 "fetch [--limit N] URL [count] [&]",
                 "serve [PORT] [&]",
+                "keyboard [LAYOUT]",
+                "screenshot",
                 "echo [TEXT…]",
                 "clear",
                 "version",

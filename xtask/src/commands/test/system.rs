@@ -5,6 +5,7 @@
 //! end, so that a hang is a failure.
 
 mod clock;
+mod console;
 mod cores;
 mod covering;
 mod damage;
@@ -14,6 +15,7 @@ mod kills;
 mod lab;
 mod machines;
 mod matrix;
+mod picture;
 mod platform;
 mod restart;
 mod screen;
@@ -30,6 +32,7 @@ use self::session::SessionError;
 use super::TestError;
 use super::tally::Tally;
 use crate::progress;
+use crate::qmp::QmpError;
 use crate::workshop::Workshop;
 
 /// Why a test failed.
@@ -41,6 +44,9 @@ pub(crate) enum Failure {
     /// A machine or an image could not be made.
     #[error(transparent)]
     Lab(#[from] LabError),
+    /// The machine's monitor did not help.
+    #[error(transparent)]
+    Monitor(#[from] QmpError),
     /// Something else than expected.
     #[error("{what}; got:\n{got}")]
     Unexpected {
@@ -105,6 +111,7 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &platform::TESTS,
         &machines::TESTS,
         &clock::TESTS,
+        &console::TESTS,
         &cores::TESTS,
         &shared::TESTS,
         &storm::TESTS,

@@ -122,6 +122,11 @@ impl<'w> Lab<'w> {
             .map_err(|source| LabError::Read { path: self.module.clone(), source })
     }
 
+    /// The place of a file for one test.
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
+        self.workshop.paths.out().join("test").join(name)
+    }
+
     /// Writes a boot module for one test.
     pub(crate) fn write(&self, name: &str, module: &[u8]) -> Result<PathBuf, LabError> {
         let path = self.workshop.paths.out().join(format!("test/{name}.elf"));
