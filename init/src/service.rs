@@ -15,6 +15,9 @@ use crate::supervise::{ProgramNumber, Supervisor};
 /// The program at which a person gives commands.
 pub const SHELL: &str = "shell";
 
+/// The service over which the shell gets its commands.
+const CONSOLE: &str = "console";
+
 /// Services (as counted by [`services`]) whose program does not run and is not about to.
 pub fn unserved<W>(manifest: &Manifest, supervisor: &Supervisor<W>) -> impl Iterator<Item = usize> {
     services(manifest).enumerate().filter_map(|(service, (_, number))| {
@@ -33,7 +36,8 @@ pub const fn is_gone(state: ProgramState) -> bool {
 pub enum Remedy {
     /// A command starts it again.
     Command,
-    /// No command can be given: the shell, or something that it calls, is what was given up.
+    /// No command can be given: the shell, its console, or something that the console calls, is
+    /// what was given up.
     Machine,
 }
 
@@ -41,12 +45,10 @@ pub enum Remedy {
 #[must_use]
 pub fn remedy(manifest: &Manifest, number: ProgramNumber) -> Remedy {
     let shell = manifest.programs.iter().position(|program| program.name == SHELL);
-    let shell = shell.and_then(ProgramNumber::from_index);
-    if shell.is_some_and(|shell| chain(manifest, shell).contains(&number)) {
-        Remedy::Machine
-    } else {
-        Remedy::Command
-    }
+    let Some(shell) = shell.and_then(ProgramNumber::from_index) else { return Remedy::Command };
+    let console = services(manifest).find(|(name, _)| *name == CONSOLE).map(|(_, server)| server);
+    let needed = console.is_some_and(|console| chain(manifest, console).contains(&number));
+    if needed || number == shell { Remedy::Machine } else { Remedy::Command }
 }
 
 /// A program and all that it calls, directly or through others.
@@ -82,7 +84,7 @@ mod tests {
         let programs = alloc::vec![
             program("uart", &["uart"], &["log"]),
             program("console", &["console"], &["log", "uart"]),
-            program("shell", &[], &["console", "supervisor"]),
+            program("shell", &[], &["console", "supervisor", "time"]),
             program("clock", &["time", "date"], &["date"]),
         ];
         Manifest { programs, ..Manifest::default() }

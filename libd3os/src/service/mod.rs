@@ -42,9 +42,13 @@ pub static INTERFACES: [&InterfaceDoc; 14] = [
     &uart::UART,
 ];
 
-/// The interface of this name, or `None`.
+/// Services that go by their drivers' names, since there may be several of their kind.
+const CARDS: [&str; 2] = ["e1000e", "virtio-net"];
+
+/// The interface of this name or of the service of this name, or `None`.
 #[must_use]
 pub fn interface(name: &str) -> Option<&'static InterfaceDoc> {
+    let name = if CARDS.contains(&name) { nic::NIC.name } else { name };
     INTERFACES.into_iter().find(|interface| interface.name == name)
 }
 
@@ -55,6 +59,7 @@ mod tests {
     #[test]
     fn interfaces_are_found_by_name() {
         assert_eq!(interface("uart").map(|doc| doc.version), Some(2));
+        assert_eq!(interface("virtio-net").map(|doc| doc.name), Some("nic"));
         assert!(interface("none").is_none());
     }
 
