@@ -56,45 +56,56 @@ impl fmt::Display for Failure {
             Self::Interrupt(error) => write!(f, "the interrupt cannot be had: {error}"),
             Self::Device(error) => error.fmt(f),
             Self::Region(error) => write!(f, "the region: {error}"),
-            Self::NoNumber => f.write_str("--aim wants an address, hexadecimal with 0x"),
+            Self::NoNumber => {
+                f.write_str("--read and --write want an address, hexadecimal with 0x")
+            }
             Self::NeverDone => f.write_str("the device does not come to an end"),
         }
     }
 }
 
 fn run(start: &'static StartInfo) -> Result<(), Failure> {
-    let aim = aim(start)?;
+    let aims = [aim(start, "--read")?, aim(start, "--write")?];
     let mut driver = Driver::take()?;
     let own = driver.memory.bus().ok_or(Failure::NotReachable)?;
-    let pattern: [u8; BYTES] = core::array::from_fn(|at| at.to_le_bytes()[0] ^ 0xa5);
-    driver.memory.write(FROM, &pattern).map_err(Failure::Region)?;
+    driver.memory.write(FROM, &pattern()).map_err(Failure::Region)?;
     driver.transfer(own, Direction::FromMemory)?;
-    if let Some(address) = aim {
-        println!("edu writes to {address:#x} and reads there");
-        driver.transfer(address, Direction::ToMemory)?;
+    let [read, write] = aims;
+    if let Some(address) = read {
         driver.transfer(address, Direction::FromMemory)?;
+    }
+    if let Some(address) = write {
+        driver.transfer(address, Direction::ToMemory)?;
+        println!("edu was told to write to {address:#x}");
     }
     driver.transfer(own + BACK as u64, Direction::ToMemory)?;
     let mut came_back = [0; BYTES];
     driver.memory.read(BACK, &mut came_back).map_err(Failure::Region)?;
-    println!("{}", verdict(aim, came_back == pattern));
+    println!("{}", verdict(read.is_some(), &came_back));
     println!("edu interrupted {} times", driver.interrupts);
     Ok(())
 }
 
-/// After a transfer elsewhere, the pattern is in the device's buffer still if it could not read.
-fn verdict(aim: Option<u64>, same: bool) -> &'static str {
-    match (aim, same) {
-        (None, true) => "edu brought its own memory back",
-        (None, false) => "edu brought something else back",
-        (Some(_), true) => "edu read nothing else than it had",
-        (Some(_), false) => "edu read what is not its own",
+fn pattern() -> [u8; BYTES] {
+    core::array::from_fn(|at| at.to_le_bytes()[0] ^ 0xa5)
+}
+
+/// What the device's buffer says. After a read that was refused the pattern stands there still, or the
+/// same byte everywhere.
+fn verdict(read_elsewhere: bool, came_back: &[u8; BYTES]) -> &'static str {
+    let is_own = *came_back == pattern();
+    let is_nothing = came_back.iter().all(|byte| *byte == came_back[0]);
+    match (read_elsewhere, is_own, is_nothing) {
+        (false, true, _) => "edu brought its own memory back",
+        (false, false, _) => "edu brought something else back",
+        (true, true, _) | (true, _, true) => "edu could not read there",
+        (true, false, false) => "edu read what is not its own",
     }
 }
 
-/// Where to aim, if the arguments say it.
-fn aim(start: &StartInfo) -> Result<Option<u64>, Failure> {
-    let mut args = start.args.iter().skip_while(|arg| *arg != "--aim");
+/// The address that an argument says, if it is there.
+fn aim(start: &StartInfo, argument: &str) -> Result<Option<u64>, Failure> {
+    let mut args = start.args.iter().skip_while(|arg| *arg != argument);
     if args.next().is_none() {
         return Ok(None);
     }

@@ -11,6 +11,7 @@ mod covering;
 mod damage;
 mod editing;
 mod faults;
+mod iommu;
 mod kills;
 mod lab;
 mod machines;
@@ -114,6 +115,7 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &console::TESTS,
         &cores::TESTS,
         &shared::TESTS,
+        &iommu::TESTS,
         &storm::TESTS,
         &kills::TESTS,
         &damage::TESTS,

@@ -45,6 +45,7 @@ pub(crate) struct Lab<'w> {
     image: Image,
     storm: OnceCell<PathBuf>,
     slate: OnceCell<PathBuf>,
+    iommu: OnceCell<PathBuf>,
 }
 
 impl<'w> Lab<'w> {
@@ -58,8 +59,8 @@ impl<'w> Lab<'w> {
         build::write(&iso, &[])?;
         iso::write(workshop, &kernel, &module, &iso)?;
         let uefi = tools::ensure(Tool::Ovmf)?;
-        let (storm, slate) = (OnceCell::new(), OnceCell::new());
-        Ok(Self { workshop, kernel, module, iso, uefi, image, storm, slate })
+        let [storm, slate, iommu] = [const { OnceCell::new() }; 3];
+        Ok(Self { workshop, kernel, module, iso, uefi, image, storm, slate, iommu })
     }
 
     /// The machine of an ordinary session.
@@ -84,6 +85,11 @@ impl<'w> Lab<'w> {
     /// The boot module of the image `slate`, built when it is first wanted.
     pub(crate) fn slate(&self) -> Result<&Path, LabError> {
         self.other(&self.slate, "slate")
+    }
+
+    /// The boot module of the image `iommu`, built when it is first wanted.
+    pub(crate) fn iommu(&self) -> Result<&Path, LabError> {
+        self.other(&self.iommu, "iommu")
     }
 
     fn other<'m>(&self, module: &'m OnceCell<PathBuf>, name: &str) -> Result<&'m Path, LabError> {
