@@ -13,6 +13,8 @@ const FAULT: u32 = 1 << 31;
 const READ: u32 = 1 << 30;
 /// Fault status: faults were lost, since there was no free record. Writing it there clears it.
 const OVERFLOW: u32 = 1;
+/// Fault status: there are records.
+const PENDING: u32 = 2;
 /// Records read at a time: a device that never ends to fault may fill them as fast as they are read.
 const MOST_RECORDS: u32 = 256;
 
@@ -143,7 +145,8 @@ pub fn fetch(registers: &mut impl Registers, capabilities: &Capabilities, segmen
     let status = registers.read32(offset::FAULT_STATUS);
     let mut found = Found { lost: status & OVERFLOW != 0, ..Found::default() };
     let [_, oldest, ..] = status.to_le_bytes();
-    for number in 0..capabilities.fault_records.min(MOST_RECORDS) {
+    let records = if status & PENDING != 0 { capabilities.fault_records } else { 0 };
+    for number in 0..records.min(MOST_RECORDS) {
         let place = (u32::from(oldest) + number) % capabilities.fault_records;
         let at = capabilities.fault_offset + place * RECORD_BYTES;
         // The last word goes first: the others are sound once it says that there is a record.

@@ -220,7 +220,7 @@ impl Hardware {
                 flag(coherent, 0) | flag(queue, 1) | flag(interrupts, 3) | 0xf << 8
             }
             offset::STATUS => u64::from(self.status.bits()),
-            offset::FAULT_STATUS => u64::from(self.lost),
+            offset::FAULT_STATUS => u64::from(self.lost) | flag(self.record[3] >> 31 == 1, 1),
             FAULTS.. if offset < FAULTS + 16 => {
                 u64::from(self.record[(offset - FAULTS) as usize / 4])
             }
