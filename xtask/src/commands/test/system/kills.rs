@@ -143,7 +143,7 @@ struct Course {
     victims: Vec<String>,
     commands: String,
     work: String,
-    holdings: String,
+    holdings: Vec<String>,
     /// What `ps` should say.
     expected: Table,
     at_events: BTreeMap<String, usize>,
@@ -152,17 +152,18 @@ struct Course {
 
 impl Course {
     fn begin(mut person: Person, seed: u64) -> Result<Self, Failure> {
-        let commands = person.session.run("help")?;
+        let commands = person.run("help")?;
+        let (mut ps, mut expected) = (String::new(), Table::new());
         for _ in 0..TRIES {
-            let now = table(&person.session.run("ps")?);
-            if !ONCE.iter().any(|name| now.get(*name).is_some_and(|row| row.is_running)) {
+            ps = person.run("sleep 200; ps")?;
+            // Programs that wait for others, or for their devices, start after the prompt.
+            let before = std::mem::replace(&mut expected, table(&ps));
+            let is_at_work = |name: &&str| expected.get(*name).is_some_and(|row| row.is_running);
+            if before == expected && !ONCE.iter().any(is_at_work) {
                 break;
             }
-            person.session.run("sleep 200")?;
         }
-        let holdings = person.session.run("mem exact")?;
-        let ps = person.session.run("ps")?;
-        let expected = table(&ps);
+        let holdings = amounts(&person.run("mem exact")?);
         let is_victim = |name: &str| name != "init" && !name.starts_with("shell");
         let running = expected.iter().filter(|(name, row)| row.is_running && is_victim(name));
         let victims: Vec<_> = running.map(|(name, _)| name.clone()).collect();
@@ -246,9 +247,12 @@ impl Course {
         if !settled {
             return Err(unexpected(format!("not as expected: {:?}", self.expected), &ps));
         }
-        let holdings = self.person.session.run("mem exact")?;
-        if holdings.trim() != self.holdings.trim() {
-            return Err(unexpected(format!("before it was\n{}", self.holdings), &holdings));
+        let holdings = amounts(&self.person.run("mem exact")?);
+        if holdings != self.holdings {
+            return Err(unexpected(
+                format!("before it was {:?}", self.holdings),
+                &format!("{holdings:?}"),
+            ));
         }
         let at_events: usize = self.at_events.values().sum();
         let at_rest: usize = self.at_rest.values().sum();
@@ -271,6 +275,12 @@ impl Course {
 fn offers(commands: &str, line: &str) -> bool {
     let name = line.split(' ').next().unwrap_or_default();
     commands.lines().any(|row| row.split_whitespace().next() == Some(name))
+}
+
+/// The rows of `mem exact`.
+fn amounts(screen: &str) -> Vec<String> {
+    let is_row = |row: &&str| row.split(' ').next().is_some_and(|word| word.parse::<u64>().is_ok());
+    screen.lines().map(str::trim).filter(is_row).map(str::to_owned).collect()
 }
 
 /// What `ps` printed, as far as its rows are whole.
@@ -315,6 +325,12 @@ hello    main       0    90    10 ms/10 ms      0 µs  stopped             0";
             ("uart", standing(false, 3)),
         ];
         assert_eq!(table(screen), expected.map(|(name, row)| (name.to_owned(), row)).into());
+    }
+
+    #[test]
+    fn amounts_are_told_from_what_is_around_them() {
+        let screen = " AMOUNT  OF WHAT\n1048576  bytes free\n      7  handlers\ndone-3\nd3os> ";
+        assert_eq!(amounts(screen), ["1048576  bytes free", "7  handlers"]);
     }
 
     #[test]
