@@ -10,6 +10,7 @@ use core::fmt;
 
 use libd3os::abi::CapRights;
 use libd3os::device::{DeviceGrant, DeviceIdentity, Screen};
+use libd3os::ends::tells_of_ends;
 use libd3os::image::{IrqLine, Manifest, PortRange, ProgramSpec};
 use libd3os::region::Rights;
 use libd3os::service::supervisor::CapabilityInfo;
@@ -31,8 +32,6 @@ pub const DEVICES: &str = "devices";
 pub const INTERRUPT: &str = "interrupt";
 /// The notification that init signals: the log has new records.
 pub const LOG_READY: &str = "log-ready";
-/// The notification that init signals: a program has ended, and its calls need no answer.
-pub const PROGRAM_ENDED: &str = "program-ended";
 /// The notification that init signals: a program with devices has ended, and they are to be reset.
 pub const DEVICE_ENDED: &str = "device-ended";
 
@@ -213,7 +212,8 @@ pub fn tie(
         let all = numbered(manifest).filter(|(_, other)| other.signals.contains(name));
         let elsewhere = all.filter(|(other, _)| core_of(*other) != core).count() > 0;
         elsewhere
-            || (core != 0 && [LOG_READY, PROGRAM_ENDED, DEVICE_ENDED].contains(&name.as_str()))
+            || (core != 0
+                && ([LOG_READY, DEVICE_ENDED].contains(&name.as_str()) || tells_of_ends(name)))
     };
     let waits = spec.waits.iter().filter(|name| signallers(name));
     let signals = signals.map(|name| (GrantKind::Signals, name));

@@ -2,6 +2,14 @@
 
 use alloc::vec::Vec;
 
+/// Whether the notification of this name is signalled when a program has ended: `program-ended`, or
+/// a name that begins so, since each name is one program's (`program-ended-net`).
+#[must_use]
+pub fn tells_of_ends(name: &str) -> bool {
+    let rest = name.strip_prefix("program-ended");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
 /// How often each program had ended when it was last looked at, in the order of callers' badges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ends(Vec<u32>);
@@ -28,6 +36,12 @@ impl Ends {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_ends() {
+        let names = ["program-ended", "program-ended-net", "program-endeds", "log-ready"];
+        assert_eq!(names.map(tells_of_ends), [true, true, false, false]);
+    }
 
     #[test]
     fn tells_who_ended_since_the_last_look() {

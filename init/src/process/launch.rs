@@ -102,9 +102,7 @@ impl System {
         }
         self.leave_rings(number);
         // Before it may be started again: whoever is told then knows of no call of the new one.
-        if let Some(ended) = self.ended {
-            ended.signal();
-        }
+        self.ended.iter().for_each(|ended| ended.signal());
     }
 
     /// Lets a program end itself when it has noted so many more events in its trace.

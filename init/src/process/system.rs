@@ -8,7 +8,7 @@ use core::fmt;
 
 use init::badge::signals;
 use init::cores::Cores;
-use init::grants::{DEVICE_ENDED, LOG_READY, PROGRAM_ENDED, waiter};
+use init::grants::{DEVICE_ENDED, LOG_READY, waiter};
 use init::log::LogRing;
 use init::rings::Rings;
 use init::service::{Remedy, remedy, unserved};
@@ -16,6 +16,7 @@ use init::supervise::{Action, ProgramNumber, Supervisor};
 use libd3os::abi::BootInfo;
 use libd3os::call::Later;
 use libd3os::cap::{CoreControl, Notification};
+use libd3os::ends::tells_of_ends;
 use libd3os::image::{BootConfig, Manifest, StartPolicy};
 use libd3os::server::Server;
 use libd3os::service::log::Level;
@@ -67,7 +68,7 @@ pub(super) struct System {
     closing: Option<Closing>,
     pub(super) log_reader: Option<LogReader>,
     /// Tells whoever wants to know that a program has ended.
-    pub(super) ended: Option<Notification>,
+    pub(super) ended: Vec<Notification>,
     /// Tells the program that finds devices that one is to be reset.
     pub(super) device_ended: Option<Notification>,
     /// Programs that have yet to be started, though not before the prompt.
@@ -98,7 +99,7 @@ struct Parts {
     config: BootConfig,
     others: Others,
     log_reader: Option<LogReader>,
-    ended: Option<Notification>,
+    ended: Vec<Notification>,
     device_ended: Option<Notification>,
 }
 
@@ -110,8 +111,7 @@ fn prepare(info: &'static BootInfo, platform: &mut Platform) -> Result<Parts, Tr
     let memory = &mut platform.memory;
     opening.shared.take_hardware(&manifest, memory)?;
     let log_reader = log_reader(&manifest, &opening.shared, memory)?;
-    let ended = signaller(&manifest, PROGRAM_ENDED, &opening.shared, memory)?;
-    let ended = ended.map(|(_, ended)| ended);
+    let ended = end_signallers(&manifest, &opening.shared, memory)?;
     let device_ended = signaller(&manifest, DEVICE_ENDED, &opening.shared, memory)?;
     let device_ended = device_ended.map(|(_, ended)| ended);
     platform.know_ports(opening.shared.ports());
@@ -157,6 +157,18 @@ fn signaller(
 ) -> Result<Option<(ProgramNumber, Notification)>, Refused> {
     let Some((program, badge)) = waiter(manifest, name) else { return Ok(None) };
     Ok(Some((program, shared.signaller(Some(program), badge, memory)?)))
+}
+
+/// Wakes whoever waits for programs' ends.
+fn end_signallers(
+    manifest: &Manifest,
+    shared: &Shared,
+    memory: &mut Memory,
+) -> Result<Vec<Notification>, Refused> {
+    let waits = manifest.programs.iter().flat_map(|program| &program.waits);
+    let names = waits.filter(|name| tells_of_ends(name));
+    let signallers = names.filter_map(|name| signaller(manifest, name, shared, memory).transpose());
+    signallers.map(|found| found.map(|(_, ended)| ended)).collect()
 }
 
 impl Parts {

@@ -48,7 +48,7 @@ libd3os::program! {
         "net-serve-send",
         "net-timer",
         "nic-up",
-        "program-ended",
+        "program-ended-net",
         "virtio-net-frames",
     ],
 }
@@ -107,7 +107,7 @@ fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
     let mut process = Process::open(options)?;
     server.observe(process.service.core.recorder());
     let bit = |name| start.signal(name).unwrap_or(0) & !SIGNAL_FLAG;
-    let (nic_up, ended, timer) = (bit("nic-up"), bit("program-ended"), bit(TIMER));
+    let (nic_up, ended, timer) = (bit("nic-up"), bit("program-ended-net"), bit(TIMER));
     // What came before there was anyone to be told.
     process.fetch_ends();
     process.attach();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use libd3os::ends::tells_of_ends;
 use libd3os::image::{DeviceSpec, Manifest, PortRange, ProgramSpec, Resource, StartPolicy};
 use libd3os::start::GrantKind;
 
@@ -164,7 +165,8 @@ fn notifications(manifest: &Manifest) -> Found<()> {
             let suggestion = suggest::closest(&name, waiters.keys().copied());
             return Err((at(program, "signals"), Problem::NobodyWaits { name, suggestion }));
         }
-        let silent = program.waits.iter().find(|name| !signallers.contains(&name.as_str()));
+        let signalled = |name: &str| signallers.contains(&name) || tells_of_ends(name);
+        let silent = program.waits.iter().find(|name| !signalled(name));
         if let Some(name) = silent.cloned() {
             let suggestion = suggest::closest(&name, signallers.iter().copied());
             return Err((at(program, "waits"), Problem::NobodySignals { name, suggestion }));
