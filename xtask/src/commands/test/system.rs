@@ -16,6 +16,7 @@ mod kills;
 mod lab;
 mod machines;
 mod matrix;
+mod net;
 mod picture;
 mod platform;
 mod restart;
@@ -121,7 +122,7 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &damage::TESTS,
     ];
     let fixed = groups.iter().copied().flatten().map(|(name, test)| Case::new(*name, test));
-    fixed.chain(matrix::cases(scope))
+    fixed.chain(net::cases()).chain(matrix::cases(scope))
 }
 
 /// Fails unless `text` has all of these in it.
