@@ -526,8 +526,10 @@ impl<C: Card> Core<C> {
     }
 
     fn answer_waiters(&mut self, now: Duration) {
-        let reachable = self.interfaces.iter().any(Interface::is_reachable);
-        let over = |deadline: Duration| reachable || now >= deadline;
+        let has_ipv4 = self.interfaces.iter().any(|interface| interface.ipv4().is_some());
+        // A router's IPv6 address comes first, and not everything can be reached from it.
+        let reachable = has_ipv4 || self.interfaces.iter().any(Interface::is_reachable);
+        let over = |deadline: Duration| has_ipv4 || now >= deadline;
         let answered = self.waiters.extract_if(.., |(_, deadline)| over(*deadline));
         let answer = if reachable { Ok(()) } else { Err(NetError::TimedOut) };
         self.effects.extend(answered.map(|(ticket, _)| Effect::Ready(ticket, answer)));

@@ -156,12 +156,16 @@ impl<C: Card> Interface<C> {
         &self.name
     }
 
-    /// The driver runs again: goes on with this card. Addresses and sockets stay; the DHCP server
-    /// is asked again, in case that the cable leads elsewhere now.
+    /// The driver runs again: goes on with this card. Addresses and sockets stay; without
+    /// an address the DHCP server is asked again.
     pub fn renew(&mut self, card: C, info: CardInfo) {
         let mac = EthernetAddress(info.mac);
         self.device.renew(card, mac);
         self.restarts += 1;
+        // What it asked for may be lost with the driver.
+        if let Some(dhcp) = self.own.dhcp.filter(|_| self.ipv4().is_none()) {
+            self.sockets.get_mut::<dhcpv4::Socket<'_>>(dhcp).reset();
+        }
         if info.mac != self.info.mac {
             self.stack.set_hardware_addr(HardwareAddress::Ethernet(mac));
             self.configure_link_local();
