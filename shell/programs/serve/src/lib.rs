@@ -3,6 +3,8 @@
 
 extern crate alloc;
 
+mod measured;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
@@ -17,6 +19,8 @@ use libd3os::call::Transport;
 use libd3os::net::{SocketError, Stack, TcpListener, TcpStream, UdpSocket};
 use libd3os::task::{Either, Tasks, select};
 
+pub use measured::serve_measured;
+
 /// The port without an argument: the echo protocol's (RFC 862).
 pub const DEFAULT_PORT: u16 = 7;
 /// Connections that may wait to be accepted.
@@ -30,20 +34,30 @@ pub struct Usage;
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("usage: serve [PORT]")
+        f.write_str("usage: serve [PORT | --measured]")
     }
 }
 
 impl core::error::Error for Usage {}
 
-/// The port that the arguments name.
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Send back what comes at this port.
+    Echo(u16),
+    /// Be measured.
+    Measured,
+}
+
+/// What the arguments ask for.
 ///
 /// # Errors
 /// [`Usage`].
-pub fn port(arguments: &[String]) -> Result<u16, Usage> {
+pub fn task(arguments: &[String]) -> Result<Task, Usage> {
     match arguments {
-        [] => Ok(DEFAULT_PORT),
-        [port] => port.parse().ok().filter(|port| *port > 0).ok_or(Usage),
+        [] => Ok(Task::Echo(DEFAULT_PORT)),
+        [option] if option == "--measured" => Ok(Task::Measured),
+        [port] => port.parse().ok().filter(|port| *port > 0).map(Task::Echo).ok_or(Usage),
         _ => Err(Usage),
     }
 }
@@ -152,9 +166,10 @@ mod tests {
     #[test]
     fn arguments() {
         let parse = |words: &[&str]| {
-            port(&words.iter().map(|word| String::from(*word)).collect::<alloc::vec::Vec<_>>())
+            task(&words.iter().map(|word| String::from(*word)).collect::<alloc::vec::Vec<_>>())
         };
-        assert_eq!((parse(&[]), parse(&["80"])), (Ok(7), Ok(80)));
+        assert_eq!((parse(&[]), parse(&["80"])), (Ok(Task::Echo(7)), Ok(Task::Echo(80))));
+        assert_eq!(parse(&["--measured"]), Ok(Task::Measured));
         for wrong in [&["0"][..], &["x"], &["65536"], &["1", "2"]] {
             assert_eq!(parse(wrong), Err(Usage));
         }

@@ -7,7 +7,7 @@ use core::fmt;
 use libd3os::net::{Names, Network, NetworkError, SocketError};
 use libd3os::println;
 use libd3os::start::StartInfo;
-use serve::{Usage, port, serve};
+use serve::{Task, Usage, serve, serve_measured, task};
 
 libd3os::program! {
     main: run,
@@ -46,10 +46,15 @@ fn run(start: &'static StartInfo) -> i32 {
 
 /// Serves for ever. A network server that was started again is attached to anew.
 fn work(start: &StartInfo) -> Result<Infallible, Failure> {
-    let port = port(&start.args).map_err(Failure::Usage)?;
+    let task = task(&start.args).map_err(Failure::Usage)?;
     let network = Network::open(NAMES).map_err(Failure::Network)?;
     loop {
-        let Err(error) = network.run(serve(&network.stack, port, &|news| println!("{news}")));
+        let Err(error) = match task {
+            Task::Echo(port) => {
+                network.run(serve(&network.stack, port, &|news| println!("{news}")))
+            }
+            Task::Measured => network.run(serve_measured(&network.stack)),
+        };
         println!("{error}");
         if error != SocketError::Restarted {
             return Err(Failure::Network(NetworkError::Socket(error)));

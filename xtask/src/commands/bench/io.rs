@@ -22,6 +22,7 @@ use self::traffic::{Ports, Traffic};
 use super::counting::{self, Passed, grouped};
 use super::{BenchError, plugin};
 use crate::commands::build;
+use crate::commands::qemu::script::Module;
 use crate::compile::Profile;
 use crate::linux;
 use crate::process::{self, CommandError};
@@ -29,8 +30,8 @@ use crate::progress;
 use crate::vm::{Boot, EXIT_PORT, Machine, Network, NicChoice};
 use crate::workshop::Workshop;
 
-/// The image whose program `echo` is measured.
-const IMAGE: &str = "echo";
+/// What our shell is given to run: it does not end.
+const LINES: &str = "run serve --measured";
 /// How long a guest may take to end after the last mark.
 const LAST_MOMENTS: Duration = Duration::from_secs(20);
 
@@ -158,10 +159,12 @@ fn measure(workshop: &Workshop, system: System, card: Card) -> Result<Run, Bench
         Card::Virtio => NicChoice::Virtio,
         Card::E1000e => NicChoice::E1000e,
     };
+    // Removed when dropped: the machine reads it when it starts.
+    let (boot, _module) = boot(workshop, system, card)?;
     let machine = Machine {
         cores: 1,
         network: Network { nics, forwards: ports.forwards() },
-        ..Machine::new(boot(workshop, system, card)?)
+        ..Machine::new(boot)
     };
     let guest = Guest::start(workshop, &machine)?;
     let lost = drive(ports).map_err(network)?;
@@ -178,13 +181,19 @@ fn title(system: System, card: Card) -> String {
     format!("{system}, {card:?}").to_lowercase()
 }
 
-fn boot(workshop: &Workshop, system: System, card: Card) -> Result<Boot, BenchError> {
+/// What the system boots from, and the file that is only for this run.
+fn boot(
+    workshop: &Workshop,
+    system: System,
+    card: Card,
+) -> Result<(Boot, Option<Module>), BenchError> {
     match system {
         System::Ours => {
             let kernel = build::kernel(workshop, Profile::Release)?;
-            let module = build::image(workshop, IMAGE)?;
+            let module = Module::write(workshop, build::DEFAULT_IMAGE, LINES.to_owned())?;
             let command_line = format!("exit_port={EXIT_PORT:#x}");
-            Ok(Boot::Direct { kernel, module, command_line })
+            let boot = Boot::Direct { kernel, module: module.path().into(), command_line };
+            Ok((boot, Some(module)))
         }
         System::Linux => {
             let modules = match card {
@@ -193,7 +202,8 @@ fn boot(workshop: &Workshop, system: System, card: Card) -> Result<Boot, BenchEr
             };
             let guest = linux::guest(workshop, modules)?;
             let command_line = "console=ttyS0 panic=-1 quiet -- 10.0.2.15".to_owned();
-            Ok(Boot::Direct { kernel: guest.kernel, module: guest.initramfs, command_line })
+            let boot = Boot::Direct { kernel: guest.kernel, module: guest.initramfs, command_line };
+            Ok((boot, None))
         }
     }
 }
