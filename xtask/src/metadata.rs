@@ -96,7 +96,10 @@ impl Package {
     fn programs(&self) -> impl Iterator<Item = &str> {
         let is_binary = |target: &&Target| target.kind.iter().any(|kind| kind == "bin");
         let links_userland = self.dependencies.iter().any(|other| other.name == "libd3os");
-        let has_programs = links_userland && self.name != env!("CARGO_PKG_NAME");
+        // The tools use the library, too, and run on the host, or on Linux.
+        let is_tool =
+            self.dir().components().any(|part| part.as_os_str() == env!("CARGO_PKG_NAME"));
+        let has_programs = links_userland && !is_tool;
         let binaries = self.targets.iter().filter(is_binary).filter(move |_| has_programs);
         binaries.map(|target| target.name.as_str())
     }

@@ -122,7 +122,12 @@ fn report(platform: &PlatformClient) -> Result<(), Failure> {
             lost = Some(error);
         }
     };
-    let refused = evaluate(&main, &further?, machine, tell).map_err(Failure::Load)?;
+    // What the interpreter says of its own progress is nobody's news.
+    let level = log::max_level();
+    log::set_max_level(log::LevelFilter::Warn);
+    let evaluated = evaluate(&main, &further?, machine, tell);
+    log::set_max_level(level);
+    let refused = evaluated.map_err(Failure::Load)?;
     log::debug!(
         "kept from the bytecode: {} accesses to memory, {} to ports, {} writes to configuration space",
         refused.memory,

@@ -1,3 +1,5 @@
+//! The driver against the model of the 82574.
+
 use super::*;
 use crate::model::Chip;
 use crate::queue::RINGS_BYTES;

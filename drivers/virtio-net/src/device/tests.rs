@@ -1,3 +1,5 @@
+//! The driver against the model of a virtio card.
+
 use super::*;
 use crate::model::Model;
 use proptest::prelude::*;

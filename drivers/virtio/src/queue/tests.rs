@@ -1,3 +1,5 @@
+//! Virtqueues against the model of a device, and against hostile ones.
+
 use super::*;
 use crate::model::{Device, Part, scribble};
 use crate::regs::Status;

@@ -1,3 +1,5 @@
+//! The transport against the model of a device, and against hostile configurations.
+
 use super::*;
 use crate::model::Device;
 use crate::queue::{Layout, Queue};

@@ -1,7 +1,7 @@
 //! The IOMMU: Intel's remapping units (Virtualization Technology for Directed I/O, revisions 3 and
 //! 4, which number their chapters differently from 10 on), in legacy mode.
 //!
-//! [`dmar`] reads which units there are, [`unit`] drives one: [`tables`] say what devices reach,
+//! [`dmar`] reads which units there are, [`mod@unit`] drives one: [`tables`] say what devices reach,
 //! [`remapping`] how they interrupt, [`invalidation`] makes the unit forget, [`faults`] tells what
 //! it refused. [`units`] are all of them together, as a [`guard`].
 //! Registers and the tables' memory are behind traits; `model` is a unit for tests.

@@ -50,6 +50,7 @@ fn read_at(slate: &SharedMemory, offset: usize) -> Result<String, RegionError> {
 }
 
 #[cfg(test)]
+#[expect(unsafe_code, reason = "makes shared memory of an array")]
 mod tests {
     use super::*;
     use libd3os::region::{RegionId, Rights};
@@ -59,7 +60,6 @@ mod tests {
     struct Page([u8; 4096]);
 
     #[test]
-    #[expect(unsafe_code, reason = "makes shared memory of an array")]
     fn a_text_is_read_at_both_ends() {
         let mut page = Page([0; 4096]);
         let base = page.0.as_mut_ptr().expose_provenance() as u64;

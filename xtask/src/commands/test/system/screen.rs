@@ -69,7 +69,8 @@ impl Screen {
         self.line().strip_prefix(PROMPT) == Some(line)
     }
 
-    /// What was printed between the last two prompts: the output of the last line.
+    /// What was printed between the last two prompts: the output of the last line. Records of the
+    /// log are not, which may come at any time.
     pub(crate) fn last_output(&self) -> String {
         let text = self.text();
         let lines: Vec<&str> = text.lines().collect();
@@ -77,7 +78,8 @@ impl Screen {
             (0..lines.len()).rev().filter(|&n| lines[n].starts_with(PROMPT.trim_end()));
         let end = prompts.next().unwrap_or(lines.len());
         let start = prompts.next().map_or(0, |n| n + 1);
-        lines[start..end].join("\n")
+        let output = lines[start..end].iter().filter(|line| !is_record(line));
+        output.copied().collect::<Vec<_>>().join("\n")
     }
 
     /// The last rows, for messages.
@@ -86,6 +88,14 @@ impl Screen {
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
+}
+
+/// Whether a row is a record of the log: `[    1.234567] program: message`.
+fn is_record(row: &str) -> bool {
+    let time = row.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map(|(time, _)| time);
+    let parts = time.and_then(|time| time.trim_start().split_once('.'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    parts.is_some_and(|(seconds, rest)| is_number(seconds) && rest.len() == 6 && is_number(rest))
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
@@ -107,6 +117,13 @@ mod tests {
         screen.show(b"boot\r\nd3os> echo a\r\na\r\nd3os> ps\r\nPROGRAM\r\nuart\r\nd3os> ");
         assert!(screen.at_prompt());
         assert_eq!(screen.last_output(), "PROGRAM\nuart");
+    }
+
+    #[test]
+    fn records_are_no_output() {
+        let mut screen = Screen::new();
+        screen.show(b"d3os> echo [1.2] a\r\n[    0.420323] aml: done\r\n[1.2] a\r\nd3os> ");
+        assert_eq!(screen.last_output(), "[1.2] a");
     }
 
     #[test]
