@@ -71,15 +71,17 @@ fn add_one(word: &AtomicU64) -> u64 {
     sum
 }
 
-/// The program notes an event in one of its traces. If its supervisor wants it to end at this event,
-/// it ends here, by an illegal instruction.
+/// The program notes an event in one of its traces, or takes a request, a signal or an observer's
+/// question. If its supervisor wants it to end at this event, it ends here, by an illegal
+/// instruction.
 pub fn note_event() {
     if place::block().is_some_and(Block::note) {
         place::end();
     }
 }
 
-/// Events that the program has noted since it started, over all of its traces; none in a root task.
+/// Events of the program since it started: those that it noted in its traces, and requests, signals and
+/// observers' questions that it took; none in a root task.
 #[must_use]
 pub fn events() -> u64 {
     place::block().map_or(0, |block| block.read().events)

@@ -11,7 +11,7 @@
 //!
 //! # Writing a driver
 //!
-//! ```ignore
+//! ```text
 //! let (windows, openings) = Mapped::open(&device)?;
 //! let mut transport = Transport::find(&config, &openings, windows)?;
 //! transport.reset()?;                            // whatever a predecessor left

@@ -16,7 +16,7 @@
 //!
 //! Whoever may call a service may observe it; there is no right to the one without the other.
 //!
-//! ```ignore
+//! ```text
 //! let recorder = Recorder::<Event, 64>::default();
 //! let sent = recorder.counter("bytes sent");
 //! let mut server = Server::serving("uart")?;

@@ -7,6 +7,7 @@ use core::cell::Cell;
 use super::totals::of_program;
 use super::{COUNTERS_METHOD, Count, CountPage, Observable, TRACE_METHOD, TracePage, names};
 use crate::call::{Bytes, CallError, Transport, decode, encode};
+use crate::control::note_event;
 
 /// What one server tells of itself: the library's counters, and its recorder.
 #[derive(Default)]
@@ -22,11 +23,15 @@ impl Watch {
         self.recorder = Some(recorder);
     }
 
+    // What a server takes are events of its life, too: one that notes none of its own can be ended
+    // at them ([`crate::control`]).
     pub(crate) fn note_request(&self) {
+        note_event();
         self.requests.set(self.requests.get() + 1);
     }
 
     pub(crate) fn note_signal(&self) {
+        note_event();
         self.signals.set(self.signals.get() + 1);
     }
 
@@ -36,6 +41,7 @@ impl Watch {
     /// [`CallError::UnknownMethod`] where it is not one of those that there are,
     /// [`CallError::Malformed`] where the arguments are none.
     pub fn answer(&self, method: u16, arguments: &[u8]) -> Result<Bytes, CallError> {
+        note_event();
         match method {
             COUNTERS_METHOD => {
                 let (from,) = decode(arguments)?;

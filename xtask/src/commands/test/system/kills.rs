@@ -16,6 +16,7 @@ use super::screen::Screen;
 use super::session::Session;
 use super::{Failure, Outcome, Test, unexpected};
 use crate::progress;
+use crate::vm::{Machine, Network, NicChoice};
 
 pub(crate) const TESTS: [Test; 1] = [("kills::everything_is_started_again", everything)];
 
@@ -31,34 +32,34 @@ const LINES: u32 = 6;
 /// How often what was swallowed is asked for again.
 const TRIES: u32 = 12;
 /// Real time after which something counts as swallowed.
-const SHORT: Duration = Duration::from_secs(10);
+const SHORT: Duration = Duration::from_secs(3);
 /// Repeats a run.
 const SEED: &str = "D3OS_SEED";
 /// Throws away what was typed.
 const CANCEL: &str = "\x03";
 
 /// What makes a program do something, besides output and timers, where the shell has the command.
-const POKES: [(&str, &str); 8] = [
+const POKES: [(&str, &str); 6] = [
     ("platform", "lspci"),
     ("aml", "acpi"),
     ("net", "net"),
-    ("virtio-net", "ping 10.0.2.2"),
-    ("e1000e", "ping 10.0.2.2"),
+    ("virtio-net", "ping -n 1 10.0.2.2"),
+    ("e1000e", "ping -n 1 10.0.3.2"),
     ("rtc", "date"),
-    ("entropy", "random 8"),
-    ("nvdimm", "nvdimm"),
 ];
 
 /// Programs that run once when the machine has started; they are to have ended before anything is
 /// compared.
 const ONCE: [&str; 1] = ["aml"];
 /// Work that goes on all the time, where the shell has the command.
-const WORK: [&str; 2] = ["sleep 2", "ping 10.0.2.2"];
+const WORK: [&str; 2] = ["sleep 2", "ping -n 1 10.0.2.2"];
 
 fn everything(lab: &Lab<'_>) -> Outcome {
     let seed = seed();
     progress::step(&format!("kills: seed {seed} ({SEED} repeats it)"));
-    let person = Person { session: Session::at_prompt(&lab.machine())?, lines: 0 };
+    let network = Network { nics: NicChoice::Both, forwards: Vec::new() };
+    let machine = Machine { network, ..lab.machine() };
+    let person = Person { session: Session::at_prompt(&machine)?, lines: 0 };
     let mut course = Course::begin(person, seed)?;
     let outcome = course.run();
     let Course { at_events, at_rest, .. } = &course;
@@ -267,7 +268,8 @@ impl Course {
         let poke =
             POKES.iter().find(|(name, line)| *name == victim && offers(&self.commands, line));
         let poke = poke.map(|(_, line)| format!("{line}; ")).unwrap_or_default();
-        format!("echo tick; {}{poke}", self.work)
+        // Whoever observes a server gives it something to do, too.
+        format!("echo tick; {}{poke}trace -n 1 {victim}; ", self.work)
     }
 }
 
