@@ -118,11 +118,10 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &shared::TESTS,
         &iommu::TESTS,
         &storm::TESTS,
-        &kills::TESTS,
         &damage::TESTS,
     ];
     let fixed = groups.iter().copied().flatten().map(|(name, test)| Case::new(*name, test));
-    fixed.chain(net::cases()).chain(matrix::cases(scope))
+    fixed.chain(net::cases()).chain(kills::cases(scope)).chain(matrix::cases(scope))
 }
 
 /// Fails unless `text` has all of these in it.
