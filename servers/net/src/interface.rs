@@ -32,6 +32,8 @@ pub struct CardInfo {
     pub mtu: u16,
     /// How it is connected.
     pub link: LinkState,
+    /// Which instance of the driver it is, counted from 0: the same may be attached to again.
+    pub instance: u32,
 }
 
 impl CardInfo {
@@ -161,7 +163,7 @@ impl<C: Card> Interface<C> {
     pub fn renew(&mut self, card: C, info: CardInfo) {
         let mac = EthernetAddress(info.mac);
         self.device.renew(card, mac);
-        self.restarts += 1;
+        self.restarts += u32::from(info.instance != self.info.instance);
         // What it asked for may be lost with the driver.
         if let Some(dhcp) = self.own.dhcp.filter(|_| self.ipv4().is_none()) {
             self.sockets.get_mut::<dhcpv4::Socket<'_>>(dhcp).reset();

@@ -48,8 +48,8 @@ impl<W: Wake> Card for Link<'static, W> {
 
 /// What a driver says of its card.
 #[must_use]
-pub fn info(state: &CardState) -> CardInfo {
-    CardInfo { mac: state.mac, mtu: state.mtu, link: link_state(state.line) }
+pub fn info(state: &CardState, instance: u32) -> CardInfo {
+    CardInfo { mac: state.mac, mtu: state.mtu, link: link_state(state.line), instance }
 }
 
 /// The state of a card's line.

@@ -19,7 +19,7 @@ use libd3os::cap::Notification;
 use libd3os::connection::Connection;
 use libd3os::ends::Ends;
 use libd3os::ipc::MissingGrant;
-use libd3os::nic::{Consumer, Link, Memory};
+use libd3os::nic::{Consumer, Epoch, Link, Memory};
 use libd3os::program::{self, grant};
 use libd3os::ring::RingError;
 use libd3os::server::{Event, Server, ServerError};
@@ -157,6 +157,10 @@ struct Driver {
     /// Its regions, while no link has them.
     memory: Option<Memory<'static>>,
     ticket: u64,
+    /// Of the latest attachment.
+    epoch: Option<Epoch>,
+    /// Instances of the driver that were seen before this one.
+    instance: u32,
 }
 
 impl Process {
@@ -246,7 +250,7 @@ impl Driver {
         let memory = memory.map_err(|error| Failure::Region(names.transmit, error))?;
         let wake = grant(GrantKind::Signals, names.wake).map_err(Failure::Grant)?;
         let wake = Notification::new(wake);
-        Ok(Self { names, wake, memory: Some(memory), ticket: tsc() })
+        Ok(Self { names, wake, memory: Some(memory), ticket: tsc(), epoch: None, instance: 0 })
     }
 
     fn attach(&mut self, core: &mut Core<NicLink>, options: &Options) {
@@ -264,7 +268,13 @@ impl Driver {
             }
         };
         match Link::new(memory, self.wake, &attachment) {
-            Ok(link) => self.plug(core, link, options, info(&attachment.card)),
+            Ok(link) => {
+                // An instance numbers its attachments in a row.
+                let is_same = self.epoch.is_none_or(|epoch| epoch.next() == attachment.epoch);
+                self.instance += u32::from(!is_same);
+                self.epoch = Some(attachment.epoch);
+                self.plug(core, link, options, info(&attachment.card, self.instance));
+            }
             Err((error, memory)) => {
                 log::warn!("{}: {error}", self.names.driver);
                 self.memory = Some(memory);

@@ -18,7 +18,7 @@ fn machine() -> (Core<SimCard>, SimCard, Hub) {
     let card = hub.plug();
     let outside = card.again();
     let mut core = Core::new(1);
-    let info = CardInfo { mac: MAC, mtu: 1500, link: LinkState::Up };
+    let info = CardInfo { mac: MAC, mtu: 1500, link: LinkState::Up, instance: 0 };
     let address = Ipv4Addr::new(10, 0, 2, 15);
     let fixed = Addressing::Static { address, prefix: 24, router: None };
     core.attach_card("card", card, info, fixed, clock()).expect("a sound card");

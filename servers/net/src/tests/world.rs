@@ -35,6 +35,8 @@ pub(super) struct Machine {
     /// Whether a program has rung since the last turn.
     rung: Rc<Cell<bool>>,
     mac: [u8; 6],
+    /// How often a card was plugged in.
+    plugged: Rc<Cell<u32>>,
 }
 
 impl fmt::Debug for Machine {
@@ -56,18 +58,26 @@ impl Machine {
         let memory: &'static [Line] = memory.leak();
         let mac = [2, 0, 0, 0, 0, number];
         let server = start(number.into(), memory);
-        let machine =
-            Self { server: Rc::new(RefCell::new(server)), memory, rung: Rc::default(), mac };
+        let machine = Self {
+            server: Rc::new(RefCell::new(server)),
+            memory,
+            rung: Rc::default(),
+            mac,
+            plugged: Rc::default(),
+        };
         machine.plug(card);
         machine
     }
 
     pub(super) fn info(&self) -> CardInfo {
-        CardInfo { mac: self.mac, mtu: 1500, link: LinkState::Up }
+        CardInfo { mac: self.mac, mtu: 1500, link: LinkState::Up, instance: 0 }
     }
 
+    /// Each time by another instance of the driver.
     pub(super) fn plug(&self, card: SimCard) {
-        let info = self.info();
+        let instance = self.plugged.get();
+        self.plugged.set(instance + 1);
+        let info = CardInfo { instance, ..self.info() };
         let plugged =
             self.core(|core| core.attach_card(CARD, card, info, Addressing::Dhcp, clock()));
         plugged.expect("a sound card");
