@@ -30,8 +30,8 @@ use crate::progress;
 use crate::vm::{Boot, EXIT_PORT, Machine, Network, NicChoice};
 use crate::workshop::Workshop;
 
-/// What our shell is given to run: it does not end.
-const LINES: &str = "run serve --measured";
+/// What our shell is given to run, once the network answers: it does not end.
+const LINES: &str = "ping -n 1 10.0.2.2; run serve --measured";
 /// How long a guest may take to end after the last mark.
 const LAST_MOMENTS: Duration = Duration::from_secs(20);
 
