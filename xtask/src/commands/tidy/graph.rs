@@ -5,7 +5,7 @@ use crate::metadata::{Metadata, Package};
 use crate::workshop::Workshop;
 
 /// Which members a member may depend on. Whoever is not listed is a program.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("d3os-abi", &[]),
     ("kernel-core", &["d3os-abi"]),
     ("kernel-x86_64", &["d3os-abi", "kernel-core"]),
@@ -17,6 +17,8 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     // A witness that shares nothing with the library.
     ("kernel-bench-witness", &["d3os-abi"]),
     ("libd3os-macros", &[]),
+    // Its tests have its own simulator.
+    ("libd3os-object", &["libd3os-object"]),
     ("libd3os", &["d3os-abi", "libd3os-macros"]),
     // What drivers of network cards and of virtio devices share.
     ("nic", &["libd3os"]),
@@ -26,7 +28,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
 ];
 
 /// A program uses the libraries, never the kernel and never another program: it calls those.
-const PROGRAM_ALLOWED: &[&str] = &["libd3os", "nic", "virtio"];
+const PROGRAM_ALLOWED: &[&str] = &["libd3os", "libd3os-object", "nic", "virtio"];
 
 /// Compares the workspace's graph with the table.
 pub(crate) fn check(workshop: &Workshop) -> Result<Findings, TidyError> {
