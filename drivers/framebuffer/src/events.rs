@@ -2,10 +2,7 @@
 
 use core::fmt;
 
-use libd3os::observe::{Counter, Recorder};
-
-/// Events that are remembered.
-pub const TRACE_EVENTS: usize = 64;
+use libd3os::observe::Tally;
 
 /// What the driver did, one word an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,28 +24,22 @@ impl fmt::Display for Event {
     }
 }
 
-/// The last events, and totals that never forget.
-#[derive(Clone, Debug)]
-pub struct Journal {
-    recorder: Recorder<Event, TRACE_EVENTS>,
-    rectangles: Counter,
-    pixels: Counter,
-    refused: Counter,
-}
-
-impl Default for Journal {
-    fn default() -> Self {
-        let recorder = Recorder::default();
-        let rectangles = recorder.counter("rectangles shown");
-        let pixels = recorder.counter("pixels shown");
-        let refused = recorder.counter("rectangles outside of the screen");
-        Self { recorder, rectangles, pixels, refused }
+libd3os::counters! {
+    /// How often each thing happened, since the driver started.
+    pub struct Totals {
+        rectangles: "rectangles shown",
+        pixels: "pixels shown",
+        refused: "rectangles outside of the screen",
     }
 }
 
-impl Journal {
-    /// Notes and counts an event.
-    pub fn note(&self, event: Event) {
+/// The last events, and totals that never forget.
+pub type Journal = libd3os::observe::Journal<Totals>;
+
+impl Tally for Totals {
+    type Event = Event;
+
+    fn count(&self, event: Event) {
         match event {
             Event::Presented(rectangles, pixels) => {
                 self.rectangles.add(rectangles.into());
@@ -56,12 +47,5 @@ impl Journal {
             }
             Event::Refused => self.refused.increment(),
         }
-        self.recorder.note(event);
-    }
-
-    /// Events and totals, for the server to tell.
-    #[must_use]
-    pub const fn recorder(&self) -> &Recorder<Event, TRACE_EVENTS> {
-        &self.recorder
     }
 }

@@ -4,10 +4,7 @@
 
 use core::fmt;
 
-use libd3os::observe::{Counter, Recorder};
-
-/// Events that are remembered.
-pub const TRACE_EVENTS: usize = 64;
+use libd3os::observe::Tally;
 
 /// What the driver did, one word an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,66 +39,31 @@ impl fmt::Display for Event {
     }
 }
 
-/// How often each thing happened, since the driver started.
-#[derive(Clone, Debug)]
-pub struct Totals {
-    /// Scan codes fetched.
-    pub fetched: Counter,
-    /// Bytes that were not the keyboard's.
-    pub foreign: Counter,
-    /// Scan codes that no key has.
-    pub unknown: Counter,
-    /// Keys dropped since nobody read the earlier ones.
-    pub dropped: Counter,
-    /// Interrupts without a cause.
-    pub spurious: Counter,
+libd3os::counters! {
+    /// How often each thing happened, since the driver started.
+    pub struct Totals {
+        fetched: "scan codes",
+        foreign: "bytes not the keyboard's",
+        unknown: "unknown scan codes",
+        dropped: "keys dropped, nobody reads",
+        spurious: "interrupts without a cause",
+    }
 }
 
 /// The last events, and totals that never forget.
-#[derive(Clone, Debug)]
-pub struct Journal {
-    recorder: Recorder<Event, TRACE_EVENTS>,
-    totals: Totals,
-}
+pub type Journal = libd3os::observe::Journal<Totals>;
 
-impl Default for Journal {
-    fn default() -> Self {
-        let recorder = Recorder::default();
-        let totals = Totals {
-            fetched: recorder.counter("scan codes"),
-            foreign: recorder.counter("bytes not the keyboard's"),
-            unknown: recorder.counter("unknown scan codes"),
-            dropped: recorder.counter("keys dropped, nobody reads"),
-            spurious: recorder.counter("interrupts without a cause"),
-        };
-        Self { recorder, totals }
-    }
-}
+impl Tally for Totals {
+    type Event = Event;
 
-impl Journal {
-    /// Notes and counts an event.
-    pub fn note(&self, event: Event) {
-        let totals = &self.totals;
+    fn count(&self, event: Event) {
         match event {
-            Event::Fetched(codes) => totals.fetched.add(codes.into()),
-            Event::Foreign => totals.foreign.increment(),
-            Event::Unknown => totals.unknown.increment(),
-            Event::Dropped => totals.dropped.increment(),
-            Event::Spurious => totals.spurious.increment(),
+            Event::Fetched(codes) => self.fetched.add(codes.into()),
+            Event::Foreign => self.foreign.increment(),
+            Event::Unknown => self.unknown.increment(),
+            Event::Dropped => self.dropped.increment(),
+            Event::Spurious => self.spurious.increment(),
             Event::Interrupt | Event::Layout => {}
         }
-        self.recorder.note(event);
-    }
-
-    /// How often each thing happened.
-    #[must_use]
-    pub const fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
-    /// Events and totals, for the server to tell.
-    #[must_use]
-    pub const fn recorder(&self) -> &Recorder<Event, TRACE_EVENTS> {
-        &self.recorder
     }
 }

@@ -2,10 +2,7 @@
 
 use core::fmt;
 
-use libd3os::observe::{Counter, Recorder};
-
-/// Events that are remembered.
-pub const TRACE_EVENTS: usize = 32;
+use libd3os::observe::Tally;
 
 /// What the driver did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,39 +31,26 @@ impl fmt::Display for Event {
     }
 }
 
-/// The last events, and how often things happened.
-#[derive(Clone, Debug)]
-pub struct Journal {
-    recorder: Recorder<Event, TRACE_EVENTS>,
-    read: Counter,
-    again: Counter,
-    failed: Counter,
-}
-
-impl Default for Journal {
-    fn default() -> Self {
-        let recorder = Recorder::default();
-        let read = recorder.counter("times the clock was read");
-        let again = recorder.counter("readings given up, it was about to change");
-        let failed = recorder.counter("readings that failed");
-        Self { recorder, read, again, failed }
+libd3os::counters! {
+    /// How often each thing happened, since the driver started.
+    pub struct Totals {
+        read: "times the clock was read",
+        again: "readings given up, it was about to change",
+        failed: "readings that failed",
     }
 }
 
-impl Journal {
-    /// Notes and counts an event.
-    pub fn note(&self, event: Event) {
+/// The last events, and totals that never forget.
+pub type Journal = libd3os::observe::Journal<Totals>;
+
+impl Tally for Totals {
+    type Event = Event;
+
+    fn count(&self, event: Event) {
         match event {
             Event::Read(_) => self.read.increment(),
             Event::Changing => self.again.increment(),
             Event::NotResponding | Event::PowerLost | Event::NoDate => self.failed.increment(),
         }
-        self.recorder.note(event);
-    }
-
-    /// Events and totals, for the server to tell.
-    #[must_use]
-    pub const fn recorder(&self) -> &Recorder<Event, TRACE_EVENTS> {
-        &self.recorder
     }
 }

@@ -2,10 +2,7 @@
 
 use core::fmt;
 
-use libd3os::observe::{Counter, Recorder};
-
-/// Events that are remembered.
-pub const TRACE_EVENTS: usize = 64;
+use libd3os::observe::Tally;
 
 /// A deadline that is met later than this, in nanoseconds, is counted as late.
 pub const LATE_NS: u64 = 1_000_000;
@@ -46,73 +43,37 @@ impl fmt::Display for Event {
     }
 }
 
-/// How often each thing happened, since the driver started.
-#[derive(Clone, Debug)]
-pub struct Totals {
-    /// Deadlines that were set.
-    pub armed: Counter,
-    /// Deadlines that were met.
-    pub met: Counter,
-    /// Those of them that were met more than [`LATE_NS`] after their time.
-    pub late: Counter,
-    /// Times that the hardware was set.
-    pub set: Counter,
-    /// Interrupts with nothing due.
-    pub early: Counter,
-    /// Deadlines that were refused.
-    pub refused: Counter,
+libd3os::counters! {
+    /// How often each thing happened, since the driver started.
+    pub struct Totals {
+        armed: "deadlines set",
+        met: "deadlines met",
+        /// Late is more than [`LATE_NS`].
+        late: "met more than 1 ms late",
+        set: "times the hardware was set",
+        early: "interrupts with nothing due",
+        refused: "deadlines refused, no room",
+    }
 }
 
 /// The last events, and totals that never forget.
-#[derive(Clone, Debug)]
-pub struct Journal {
-    recorder: Recorder<Event, TRACE_EVENTS>,
-    totals: Totals,
-}
+pub type Journal = libd3os::observe::Journal<Totals>;
 
-impl Default for Journal {
-    fn default() -> Self {
-        let recorder = Recorder::default();
-        let totals = Totals {
-            armed: recorder.counter("deadlines set"),
-            met: recorder.counter("deadlines met"),
-            late: recorder.counter("met more than 1 ms late"),
-            set: recorder.counter("times the hardware was set"),
-            early: recorder.counter("interrupts with nothing due"),
-            refused: recorder.counter("deadlines refused, no room"),
-        };
-        Self { recorder, totals }
-    }
-}
+impl Tally for Totals {
+    type Event = Event;
 
-impl Journal {
-    /// Notes and counts an event.
-    pub fn note(&self, event: Event) {
-        let totals = &self.totals;
+    fn count(&self, event: Event) {
         match event {
-            Event::Armed(_) => totals.armed.increment(),
+            Event::Armed(_) => self.armed.increment(),
             Event::Met(ns) => {
-                totals.met.increment();
-                totals.late.add((ns > LATE_NS).into());
+                self.met.increment();
+                self.late.add((ns > LATE_NS).into());
             }
-            Event::Set(_) => totals.set.increment(),
-            Event::Early => totals.early.increment(),
-            Event::Full => totals.refused.increment(),
+            Event::Set(_) => self.set.increment(),
+            Event::Early => self.early.increment(),
+            Event::Full => self.refused.increment(),
             Event::Disarmed | Event::Passed | Event::Interrupt => {}
         }
-        self.recorder.note(event);
-    }
-
-    /// How often each thing happened.
-    #[must_use]
-    pub const fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
-    /// Events and totals, for the server to tell.
-    #[must_use]
-    pub const fn recorder(&self) -> &Recorder<Event, TRACE_EVENTS> {
-        &self.recorder
     }
 }
 

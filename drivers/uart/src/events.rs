@@ -4,10 +4,7 @@
 
 use core::fmt;
 
-use libd3os::observe::{Counter, Recorder};
-
-/// Events that are remembered.
-pub const TRACE_EVENTS: usize = 64;
+use libd3os::observe::Tally;
 
 /// What the driver did, one word an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,75 +42,36 @@ impl fmt::Display for Event {
     }
 }
 
-/// How often each thing happened, since the driver started.
-#[derive(Clone, Debug)]
-pub struct Totals {
-    /// Bytes given to the chip.
-    pub sent: Counter,
-    /// Bytes received and queued.
-    pub received: Counter,
-    /// Received bytes dropped since nobody fetched them from the queue in time.
-    pub dropped: Counter,
-    /// Times that the chip lost bytes.
-    pub overruns: Counter,
-    /// Parity and framing errors and breaks.
-    pub line_errors: Counter,
-    /// Interrupts without a cause.
-    pub spurious: Counter,
-    /// Times that a writer had to wait for room.
-    pub waits: Counter,
+libd3os::counters! {
+    /// How often each thing happened, since the driver started.
+    pub struct Totals {
+        sent: "bytes sent",
+        received: "bytes received",
+        dropped: "bytes dropped, nobody read",
+        overruns: "overruns of the chip",
+        line_errors: "line errors",
+        spurious: "interrupts without a cause",
+        waits: "waits for room",
+    }
 }
 
 /// The last events, and totals that never forget.
-#[derive(Clone, Debug)]
-pub struct Journal {
-    recorder: Recorder<Event, TRACE_EVENTS>,
-    totals: Totals,
-}
+pub type Journal = libd3os::observe::Journal<Totals>;
 
-impl Default for Journal {
-    fn default() -> Self {
-        let recorder = Recorder::default();
-        let totals = Totals {
-            sent: recorder.counter("bytes sent"),
-            received: recorder.counter("bytes received"),
-            dropped: recorder.counter("bytes dropped, nobody read"),
-            overruns: recorder.counter("overruns of the chip"),
-            line_errors: recorder.counter("line errors"),
-            spurious: recorder.counter("interrupts without a cause"),
-            waits: recorder.counter("waits for room"),
-        };
-        Self { recorder, totals }
-    }
-}
+impl Tally for Totals {
+    type Event = Event;
 
-impl Journal {
-    /// Notes and counts an event.
-    pub fn note(&self, event: Event) {
-        let totals = &self.totals;
+    fn count(&self, event: Event) {
         match event {
             Event::Interrupt => {}
-            Event::Spurious => totals.spurious.increment(),
-            Event::Received(bytes) => totals.received.add(bytes.into()),
-            Event::Sent(bytes) => totals.sent.add(bytes.into()),
-            Event::Dropped => totals.dropped.increment(),
-            Event::Overrun => totals.overruns.increment(),
-            Event::LineError(_) => totals.line_errors.increment(),
-            Event::WriterWaits => totals.waits.increment(),
+            Event::Spurious => self.spurious.increment(),
+            Event::Received(bytes) => self.received.add(bytes.into()),
+            Event::Sent(bytes) => self.sent.add(bytes.into()),
+            Event::Dropped => self.dropped.increment(),
+            Event::Overrun => self.overruns.increment(),
+            Event::LineError(_) => self.line_errors.increment(),
+            Event::WriterWaits => self.waits.increment(),
         }
-        self.recorder.note(event);
-    }
-
-    /// How often each thing happened.
-    #[must_use]
-    pub const fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
-    /// Events and totals, for the server to tell.
-    #[must_use]
-    pub const fn recorder(&self) -> &Recorder<Event, TRACE_EVENTS> {
-        &self.recorder
     }
 }
 

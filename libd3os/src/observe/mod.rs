@@ -1,7 +1,7 @@
 //! Observing: what every server tells of itself, in the same way.
 //!
-//! A server keeps a [`Recorder`]: named [`Counter`]s and its last events. It hands a clone to
-//! [`crate::server::Server::observe`], and from then on the server's loop answers two operations
+//! A server keeps a [`Recorder`]: named [`Counter`]s and its last events; mostly as a [`Journal`],
+//! whose events count themselves. It hands a clone to [`crate::server::Server::observe`], and from then on the server's loop answers two operations
 //! that no interface declares, on every service, over endpoints and rings alike:
 //!
 //! | method | arguments | answer |
@@ -29,6 +29,7 @@
 //! Counting is an addition and noting a store into a ring; words are made only when somebody asks.
 
 mod client;
+mod journal;
 mod recorder;
 mod totals;
 mod watch;
@@ -41,6 +42,7 @@ use serde::{Deserialize, Serialize};
 use crate::service::Page;
 
 pub use client::ObserveClient;
+pub use journal::{JOURNAL_EVENTS, Journal, Tally, Totals};
 pub use recorder::{Counter, Observable, Recorder};
 pub use totals::{events, names};
 pub(crate) use totals::{note_call, note_interrupt};

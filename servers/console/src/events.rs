@@ -2,10 +2,7 @@
 
 use core::fmt;
 
-use libd3os::observe::{Counter, Recorder};
-
-/// Events that are remembered.
-pub const TRACE_EVENTS: usize = 64;
+use libd3os::observe::Tally;
 
 /// What the console did. Programs are named by the badge of their capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,75 +46,36 @@ impl fmt::Display for Event {
     }
 }
 
-/// How often each thing happened, since the console started.
-#[derive(Clone, Debug)]
-pub struct Totals {
-    /// Bytes that programs wrote.
-    pub written: Counter,
-    /// Bytes that readers got.
-    pub read: Counter,
-    /// Input bytes that were dropped because nobody read.
-    pub dropped: Counter,
-    /// Times the interrupt key was passed on.
-    pub interrupts: Counter,
-    /// Log records shown.
-    pub records: Counter,
-    /// Readers that were forgotten since their programs had ended or read anew.
-    pub forgotten: Counter,
-    /// Times that something was drawn.
-    pub frames: Counter,
+libd3os::counters! {
+    /// How often each thing happened, since the console started.
+    pub struct Totals {
+        written: "bytes written",
+        read: "bytes read",
+        dropped: "bytes dropped, nobody read",
+        interrupts: "interrupt keys passed on",
+        records: "log records shown",
+        forgotten: "readers forgotten",
+        frames: "frames drawn",
+    }
 }
 
 /// The last events, and totals that never forget.
-#[derive(Clone, Debug)]
-pub struct Journal {
-    recorder: Recorder<Event, TRACE_EVENTS>,
-    totals: Totals,
-}
+pub type Journal = libd3os::observe::Journal<Totals>;
 
-impl Default for Journal {
-    fn default() -> Self {
-        let recorder = Recorder::default();
-        let totals = Totals {
-            written: recorder.counter("bytes written"),
-            read: recorder.counter("bytes read"),
-            dropped: recorder.counter("bytes dropped, nobody read"),
-            interrupts: recorder.counter("interrupt keys passed on"),
-            records: recorder.counter("log records shown"),
-            forgotten: recorder.counter("readers forgotten"),
-            frames: recorder.counter("frames drawn"),
-        };
-        Self { recorder, totals }
-    }
-}
+impl Tally for Totals {
+    type Event = Event;
 
-impl Journal {
-    /// Notes and counts an event.
-    pub fn note(&self, event: Event) {
-        let totals = &self.totals;
+    fn count(&self, event: Event) {
         match event {
-            Event::Wrote(bytes) => totals.written.add(bytes as u64),
-            Event::Answered(_, bytes) => totals.read.add(bytes as u64),
-            Event::Forgot(_) => totals.forgotten.increment(),
-            Event::Dropped => totals.dropped.increment(),
-            Event::Interrupt => totals.interrupts.increment(),
-            Event::Shown(records) => totals.records.add(records as u64),
-            Event::Drew(_) => totals.frames.increment(),
+            Event::Wrote(bytes) => self.written.add(bytes as u64),
+            Event::Answered(_, bytes) => self.read.add(bytes as u64),
+            Event::Forgot(_) => self.forgotten.increment(),
+            Event::Dropped => self.dropped.increment(),
+            Event::Interrupt => self.interrupts.increment(),
+            Event::Shown(records) => self.records.add(records as u64),
+            Event::Drew(_) => self.frames.increment(),
             Event::Reads(_) | Event::Redraw(_) | Event::Showed(_) => {}
         }
-        self.recorder.note(event);
-    }
-
-    /// How often each thing happened.
-    #[must_use]
-    pub const fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
-    /// Events and totals, for the server to tell.
-    #[must_use]
-    pub const fn recorder(&self) -> &Recorder<Event, TRACE_EVENTS> {
-        &self.recorder
     }
 }
 

@@ -2,10 +2,7 @@
 
 use core::fmt;
 
-use libd3os::observe::{Counter, Recorder};
-
-/// Events that are remembered.
-pub const TRACE_EVENTS: usize = 32;
+use libd3os::observe::Tally;
 
 /// What the server did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,37 +28,25 @@ impl fmt::Display for Event {
     }
 }
 
-/// The last events, and how often things happened.
-#[derive(Clone, Debug)]
-pub struct Journal {
-    recorder: Recorder<Event, TRACE_EVENTS>,
-    added: Counter,
-    refused: Counter,
-}
-
-impl Default for Journal {
-    fn default() -> Self {
-        let recorder = Recorder::default();
-        let added = recorder.counter("additions");
-        let refused = recorder.counter("calls refused");
-        Self { recorder, added, refused }
+libd3os::counters! {
+    /// How often each thing happened, since the server started.
+    pub struct Totals {
+        added: "additions",
+        refused: "calls refused",
     }
 }
 
-impl Journal {
-    /// Notes and counts an event.
-    pub fn note(&self, event: Event) {
+/// The last events, and totals that never forget.
+pub type Journal = libd3os::observe::Journal<Totals>;
+
+impl Tally for Totals {
+    type Event = Event;
+
+    fn count(&self, event: Event) {
         match event {
             Event::Added(_) => self.added.increment(),
             Event::Refused => self.refused.increment(),
             Event::Waits(_) | Event::Reached(_) => {}
         }
-        self.recorder.note(event);
-    }
-
-    /// Events and totals, for the server to tell.
-    #[must_use]
-    pub const fn recorder(&self) -> &Recorder<Event, TRACE_EVENTS> {
-        &self.recorder
     }
 }
