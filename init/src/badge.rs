@@ -4,6 +4,7 @@
 //! place only. A badge is `program << 8 | channel`; programs count from 1, so no badge is zero.
 //! Signals arrive at the same place with [`libd3os::start::SIGNAL_FLAG`] set.
 
+use libd3os::service::console::INTERRUPTS;
 use libd3os::start::{SIGNAL_FLAG, signal_badge};
 
 use crate::supervise::ProgramNumber;
@@ -29,18 +30,31 @@ const CHANNELS: [(u64, Channel); 4] =
 pub struct Signals {
     /// The ticker ticked: look at the clock.
     pub tick: bool,
-    /// The console saw the interrupt key.
-    pub interrupt: bool,
+    /// The console saw the interrupt key, at the terminals of these sessions.
+    pub interrupts: [bool; INTERRUPTS.len()],
     /// An init of another core rang.
     pub line: bool,
 }
 
 /// Badge of the ticker's signal.
 pub const TICK_BADGE: u64 = signal_badge(0);
-/// Badge of the console's signal that the interrupt key was pressed.
-pub const INTERRUPT_BADGE: u64 = signal_badge(1);
 /// Badge of the signals of other cores' inits.
-pub const LINE_BADGE: u64 = signal_badge(2);
+pub const LINE_BADGE: u64 = signal_badge(1);
+/// The first of the bits that stand for interrupt keys, one for each session.
+const FIRST_INTERRUPT: u32 = 2;
+
+/// Badge of the console's signal that the interrupt key was pressed at the terminal of a session.
+#[must_use]
+pub fn interrupt_badge(session: u8) -> u64 {
+    signal_badge(FIRST_INTERRUPT + u32::from(session))
+}
+
+impl Signals {
+    /// The sessions at whose terminals the interrupt key was pressed.
+    pub fn interrupted(self) -> impl Iterator<Item = u8> {
+        (0..).zip(self.interrupts).filter_map(|(session, pressed)| pressed.then_some(session))
+    }
+}
 
 /// Where a message to init came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +75,12 @@ pub fn badge(program: ProgramNumber, channel: Channel) -> u64 {
 /// Reads the badge of a signal.
 #[must_use]
 pub fn signals(bits: u64) -> Signals {
+    let has = |badge: u64| bits & badge & !SIGNAL_FLAG != 0;
+    let mut session = 0..;
     Signals {
-        tick: bits & TICK_BADGE & !SIGNAL_FLAG != 0,
-        interrupt: bits & INTERRUPT_BADGE & !SIGNAL_FLAG != 0,
-        line: bits & LINE_BADGE & !SIGNAL_FLAG != 0,
+        tick: has(TICK_BADGE),
+        interrupts: INTERRUPTS.map(|_| session.next().is_some_and(|at| has(interrupt_badge(at)))),
+        line: has(LINE_BADGE),
     }
 }
 
@@ -95,9 +111,10 @@ mod tests {
 
     #[test]
     fn signals_may_come_together() {
-        let none = Signals { tick: false, interrupt: false, line: false };
-        let both = Signals { tick: true, interrupt: true, ..none };
-        assert_eq!(signals(TICK_BADGE | INTERRUPT_BADGE), both);
+        let none = Signals { tick: false, interrupts: [false; 5], line: false };
+        let both = Signals { tick: true, interrupts: [true, false, false, true, false], ..none };
+        assert_eq!(signals(TICK_BADGE | interrupt_badge(0) | interrupt_badge(3)), both);
+        assert_eq!(both.interrupted().collect::<Vec<_>>(), [0, 3]);
         assert_eq!(signals(TICK_BADGE), Signals { tick: true, ..none });
         assert_eq!(signals(LINE_BADGE), Signals { line: true, ..none });
         assert_eq!(signals(SIGNAL_FLAG), none);

@@ -13,11 +13,12 @@ use libd3os::device::{DeviceGrant, DeviceIdentity, Screen};
 use libd3os::ends::tells_of_ends;
 use libd3os::image::{IrqLine, Manifest, PortRange, ProgramSpec};
 use libd3os::region::Rights;
+use libd3os::service::console::INTERRUPTS;
 use libd3os::service::supervisor::CapabilityInfo;
 use libd3os::start::layout::RING_PLACES;
 use libd3os::start::{Grant, GrantKind, Hardware, RegionGrant, RingGrant, signal_badge};
 
-use crate::badge::{Channel, INTERRUPT_BADGE, badge};
+use crate::badge::{Channel, badge, interrupt_badge};
 use crate::message::{Bell, Route};
 use crate::regions::{self, RegionUse};
 use crate::rings::Held;
@@ -28,8 +29,6 @@ pub const OWN_SERVICES: [(&str, Channel); 3] =
     [("supervisor", Channel::Supervisor), ("log", Channel::Log), (DEVICES, Channel::Devices)];
 /// The one of them that tells init what the devices are.
 pub const DEVICES: &str = "devices";
-/// The notification that init waits for: the console saw the interrupt key.
-pub const INTERRUPT: &str = "interrupt";
 /// The notification that init signals: the log has new records.
 pub const LOG_READY: &str = "log-ready";
 /// The notification that init signals: a program with devices has ended, and they are to be reset.
@@ -467,8 +466,8 @@ fn call_source(
 }
 
 fn signal_source(manifest: &Manifest, name: &str) -> Result<Source, GrantError> {
-    if name == INTERRUPT {
-        return Ok(Source::SignalInit { badge: INTERRUPT_BADGE });
+    if let Some((session, _)) = (0..).zip(INTERRUPTS).find(|(_, known)| *known == name) {
+        return Ok(Source::SignalInit { badge: interrupt_badge(session) });
     }
     let (waiter, badge) =
         waiter(manifest, name).ok_or_else(|| GrantError::NoWaiter(name.to_string()))?;

@@ -115,7 +115,7 @@ mod tests {
         };
         assert_eq!(unserved(&supervisor), [0, 1]);
         for name in ["uart", "console"] {
-            supervisor.spawn(name, RunMode::Background).expect("stopped");
+            supervisor.spawn(name, RunMode::Background, 0).expect("stopped");
         }
         assert_eq!(unserved(&supervisor), []);
         for index in 0..2 {

@@ -196,7 +196,8 @@ impl<W> Program<W> {
 #[derive(Debug)]
 pub struct Supervisor<W> {
     programs: Vec<Program<W>>,
-    foreground: Option<ProgramNumber>,
+    /// Of each session the program that its interrupt key ends, where there is one.
+    foreground: Vec<(u8, ProgramNumber)>,
     runs: u32,
 }
 
@@ -204,7 +205,7 @@ impl<W> Supervisor<W> {
     /// A supervisor of these programs (name, policy), none of which runs.
     pub fn new(programs: impl IntoIterator<Item = (String, RestartPolicy)>) -> Self {
         let programs = programs.into_iter().map(|(name, policy)| Program::new(name, policy));
-        Self { programs: programs.collect(), foreground: None, runs: 0 }
+        Self { programs: programs.collect(), foreground: Vec::new(), runs: 0 }
     }
 
     /// Every program with its number.
@@ -233,10 +234,10 @@ impl<W> Supervisor<W> {
             .ok_or_else(|| SupervisorError::NoSuchProgram(name.to_string()))
     }
 
-    /// The program that the interrupt key ends.
+    /// The program that the interrupt key of a session's terminal ends.
     #[must_use]
-    pub fn foreground(&self) -> Option<ProgramNumber> {
-        self.foreground
+    pub fn foreground(&self, session: u8) -> Option<ProgramNumber> {
+        self.foreground.iter().find(|(of, _)| *of == session).map(|(_, number)| *number)
     }
 
     /// When [`Self::tick`] has something to do, if ever.
@@ -253,6 +254,7 @@ impl<W> Supervisor<W> {
         &mut self,
         name: &str,
         mode: RunMode,
+        session: u8,
     ) -> Result<(ProgramId, Vec<Action<W>>), SupervisorError> {
         let number = self.find(name)?;
         let run = ProgramId(self.runs + 1);
@@ -266,7 +268,8 @@ impl<W> Supervisor<W> {
         program.due_us = None;
         program.state = ProgramState::Starting;
         if mode == RunMode::Foreground {
-            self.foreground = Some(number);
+            self.foreground.retain(|(of, _)| *of != session);
+            self.foreground.push((session, number));
         }
         Ok((run, alloc::vec![Action::Start(number)]))
     }
@@ -285,9 +288,7 @@ impl<W> Supervisor<W> {
         program.state = ProgramState::GivenUp;
         let exit = Exit::NotStarted(failure);
         program.last_exit = Some(exit.clone());
-        if self.foreground == Some(number) {
-            self.foreground = None;
-        }
+        self.foreground.retain(|(_, known)| *known != number);
         let waiters = core::mem::take(&mut program.waiters);
         let notice = Action::Notice(number, Level::Error, describe(&exit));
         let mut actions = alloc::vec![notice, Action::Advise(number)];
@@ -386,9 +387,9 @@ impl<W> Supervisor<W> {
         Err(SupervisorError::NotRunning(name.to_string()))
     }
 
-    /// The interrupt key was pressed.
-    pub fn interrupt(&mut self, now_us: u64) -> Vec<Action<W>> {
-        match self.foreground {
+    /// The interrupt key was pressed at the terminal of a session.
+    pub fn interrupt(&mut self, session: u8, now_us: u64) -> Vec<Action<W>> {
+        match self.foreground(session) {
             Some(number) => self.ended(number, Exit::Interrupted, now_us),
             None => Vec::new(),
         }
@@ -435,7 +436,8 @@ impl<W> Supervisor<W> {
             return Vec::new();
         };
         program.ends = program.ends.wrapping_add(1);
-        let was_foreground = self.foreground.take_if(|known| *known == number).is_some();
+        let was_foreground =
+            self.foreground.extract_if(.., |(_, known)| *known == number).count() > 0;
         let waiters = core::mem::take(&mut program.waiters);
         let audience = match was_foreground && !waiters.is_empty() {
             true => Audience::Waiter,
@@ -573,7 +575,7 @@ mod tests {
 
     fn run(sut: &mut Sut, index: usize, mode: RunMode) -> ProgramId {
         let name = sut.programs[index].name.clone();
-        let (id, actions) = sut.spawn(&name, mode).expect("can be started");
+        let (id, actions) = sut.spawn(&name, mode, 0).expect("can be started");
         assert_eq!(actions, [Action::Start(number(index))]);
         sut.started(number(index), 0);
         id
@@ -607,7 +609,7 @@ mod tests {
                 Action::Answer(7, Exit::Code(3)),
             ]
         );
-        assert_eq!((state(&sut, HELLO), sut.foreground()), (ProgramState::Stopped, None));
+        assert_eq!((state(&sut, HELLO), sut.foreground(0)), (ProgramState::Stopped, None));
         assert_eq!(sut.programs.iter().map(Program::ends).collect::<Vec<_>>(), [0, 1, 0]);
         let late = sut.wait(id, number(SHELL), 8);
         assert_eq!(late, Ok(Some(Action::Answer(8, Exit::Code(3)))));
@@ -621,7 +623,7 @@ mod tests {
     fn a_second_run_has_a_new_id_and_a_running_program_is_not_started_twice() {
         let mut sut = sut();
         let first = run(&mut sut, HELLO, RunMode::Background);
-        let again = sut.spawn("hello", RunMode::Background);
+        let again = sut.spawn("hello", RunMode::Background, 0);
         assert_eq!(again, Err(SupervisorError::AlreadyRunning("hello".to_string())));
         sut.exited(number(HELLO), 0, 1);
         let second = run(&mut sut, HELLO, RunMode::Background);
@@ -633,7 +635,7 @@ mod tests {
     fn init_is_neither_started_nor_ended() {
         let mut sut = sut();
         assert_eq!(sut.kill("init", 1), Err(SupervisorError::Indispensable));
-        let started = sut.spawn("init", RunMode::Background);
+        let started = sut.spawn("init", RunMode::Background, 0);
         assert_eq!(started, Err(SupervisorError::Indispensable));
     }
 
@@ -641,14 +643,15 @@ mod tests {
     fn the_interrupt_key_ends_the_foreground_program_only() {
         let mut sut = sut();
         run(&mut sut, UART, RunMode::Background);
-        assert_eq!(sut.interrupt(1), []);
+        assert_eq!(sut.interrupt(0, 1), []);
         run(&mut sut, HELLO, RunMode::Foreground);
-        assert_eq!(sut.interrupt(2)[0], Action::Destroy(number(HELLO)));
+        assert_eq!(sut.interrupt(1, 2), [], "another terminal's key");
+        assert_eq!(sut.interrupt(0, 2)[0], Action::Destroy(number(HELLO)));
         assert_eq!(
             (state(&sut, HELLO), state(&sut, UART)),
             (ProgramState::Stopped, ProgramState::Running)
         );
-        assert_eq!(sut.interrupt(3), []);
+        assert_eq!(sut.interrupt(0, 3), []);
     }
 
     #[test]
@@ -830,7 +833,7 @@ mod tests {
     #[test]
     fn a_program_whose_device_the_machine_lacks_is_stopped_without_fuss() {
         let mut sut = sut();
-        let (id, _) = sut.spawn("uart", RunMode::Background).expect("stopped");
+        let (id, _) = sut.spawn("uart", RunMode::Background, 0).expect("stopped");
         sut.hold(number(UART));
         sut.wait(id, number(SHELL), 4).expect("held");
         let failure = StartFailure::NoDevice("com1".to_string());
@@ -849,13 +852,13 @@ mod tests {
     #[test]
     fn a_failed_start_is_reported_and_ends_the_wait() {
         let mut sut = sut();
-        let (id, _) = sut.spawn("hello", RunMode::Foreground).expect("stopped");
+        let (id, _) = sut.spawn("hello", RunMode::Foreground, 0).expect("stopped");
         sut.wait(id, number(SHELL), 4).expect("starting");
         let failure = StartFailure::TooEarly;
         let actions = sut.start_failed(number(HELLO), failure.clone());
         assert!(actions.contains(&Action::Answer(4, Exit::NotStarted(failure.clone()))));
         assert_eq!(sut.programs[HELLO].start_failure(), Some(&failure));
-        assert_eq!((state(&sut, HELLO), sut.foreground()), (ProgramState::GivenUp, None));
+        assert_eq!((state(&sut, HELLO), sut.foreground(0)), (ProgramState::GivenUp, None));
     }
 
     proptest! {
@@ -869,13 +872,13 @@ mod tests {
             let mut now = 0;
             for (index, event) in steps {
                 now += 3_000;
-                let name = sut.programs[index].name.clone();
+                let (name, session) = (sut.programs[index].name.clone(), u8::from(index == HELLO));
                 let actions = match event {
-                    0 => sut.spawn(&name, RunMode::Foreground).map(|(_, actions)| actions).unwrap_or_default(),
+                    0 => sut.spawn(&name, RunMode::Foreground, session).map(|(_, actions)| actions).unwrap_or_default(),
                     1 => sut.exited(number(index), i32::from(event), now),
                     2 => sut.faulted(number(index), report(), now),
                     3 => sut.kill(&name, now).unwrap_or_default(),
-                    4 => sut.interrupt(now),
+                    4 => sut.interrupt(session, now),
                     5 => sut.tick(now),
                     6 => sut.killed_at(number(index), 1, now),
                     7 => sut.unresponsive(number(index), 1, now),

@@ -48,7 +48,7 @@ use libd3os::service::devices::Devices;
 use libd3os::service::log::Log;
 use libd3os::service::supervisor::Supervisor;
 
-use init::badge::{Channel, Origin, Signals, origin, signals as signals_in};
+use init::badge::{Channel, Origin, origin, signals as signals_in};
 
 use system::System;
 
@@ -88,14 +88,12 @@ fn dispatch(system: &mut System, request: Request<'_>) {
 }
 
 fn signals(system: &mut System, bits: u64) {
-    let Signals { tick, interrupt, line } = signals_in(bits);
-    if line {
+    let signals = signals_in(bits);
+    if signals.line {
         system.others.acknowledge();
     }
-    if interrupt {
-        system.interrupt();
-    }
-    if tick {
+    system.interrupt(signals.interrupted());
+    if signals.tick {
         system.tick();
     }
 }

@@ -247,6 +247,7 @@ impl System {
         let core =
             core.unwrap_or_else(|| spec.map_or(0, |spec| placed(spec, self.cores.count().into())));
         let own_session = spec.map(|spec| spec.session).filter(|own| *own != 0);
+        let session = own_session.unwrap_or(session);
         if core >= self.cores.count() {
             return Err(SupervisorError::NoSuchCore(core));
         }
@@ -254,14 +255,14 @@ impl System {
             return Err(SupervisorError::CoreDown(core));
         }
         self.site.check_arguments(number, &arguments)?;
-        let (run, actions) = self.supervisor.spawn(name, mode)?;
+        let (run, actions) = self.supervisor.spawn(name, mode, session)?;
         if core != self.core_of(number) {
             self.withdraw_expectation(number);
         }
         if let Some(known) = self.runs.get_mut(number.index()) {
             known.arguments = arguments;
             known.core = core;
-            known.session = own_session.unwrap_or(session);
+            known.session = session;
         }
         self.carry_out(actions);
         let started = self.supervisor.program(number);
@@ -290,10 +291,12 @@ impl System {
         self.set_clock();
     }
 
-    /// The interrupt key was pressed.
-    pub(super) fn interrupt(&mut self) {
-        let actions = self.supervisor.interrupt(self.site.platform.now_us());
-        self.carry_out(actions);
+    /// The interrupt key was pressed at the terminals of these sessions.
+    pub(super) fn interrupt(&mut self, sessions: impl IntoIterator<Item = u8>) {
+        for session in sessions {
+            let actions = self.supervisor.interrupt(session, self.site.platform.now_us());
+            self.carry_out(actions);
+        }
     }
 
     /// Time has passed.
@@ -316,9 +319,7 @@ impl System {
         if taken.line {
             self.others.acknowledge();
         }
-        if taken.interrupt {
-            self.interrupt();
-        }
+        self.interrupt(taken.interrupted());
         self.set_clock();
     }
 

@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Page;
 
+/// Names of the notifications by which the console tells init that the interrupt key was pressed, by
+/// the session of the terminal: the serial line, and the consoles of the screen.
+pub const INTERRUPTS: [&str; 5] =
+    ["interrupt", "interrupt-1", "interrupt-2", "interrupt-3", "interrupt-4"];
+
 /// The terminals of the machine, shared by the programs that may call it: the serial line, which is
 /// session 0, and the consoles of the screen, sessions 1 to 4. A program uses the terminal of its
 /// session, which is that of the program that started it.
@@ -26,7 +31,7 @@ pub trait Console {
     /// readers the newest gets it; a program that reads anew gives up its earlier call.
     ///
     /// While a reader waits in `Raw` mode, ^C comes as byte 3 like any other key. At every other
-    /// time ^C is not input: it ends the program in the foreground.
+    /// time ^C is not input: it ends the program in the foreground of this terminal.
     #[deferred]
     fn read(mode: InputMode) -> Result<InputEvent, ConsoleError>;
 

@@ -24,7 +24,7 @@ use libd3os::program::grant;
 use libd3os::server::{Event, Server, ServerError};
 use libd3os::service::Page;
 use libd3os::service::console::{
-    Console as Interface, ConsoleError, InputEvent, InputMode, ScreenStatus,
+    Console as Interface, ConsoleError, INTERRUPTS, InputEvent, InputMode, ScreenStatus,
 };
 use libd3os::service::log::LogClient;
 use libd3os::service::supervisor::SupervisorClient;
@@ -40,7 +40,7 @@ libd3os::program! {
     serves: ["console"],
     calls: ["log", "supervisor", "uart", "*"],
     regions: ["*"],
-    signals: ["interrupt"],
+    signals: ["interrupt", "*"],
     waits: ["console-input", "log-ready", "program-ended", "*"],
 }
 
@@ -119,13 +119,13 @@ struct Process {
     log: LogClient,
     supervisor: SupervisorClient,
     ends: Ends,
-    interrupt: Notification,
+    /// By session, as far as the manifest grants them.
+    interrupts: Vec<Notification>,
     next_record: u64,
 }
 
 impl Process {
     fn connect(options: Options) -> Result<Self, Failure> {
-        let interrupt = grant(GrantKind::Signals, "interrupt").map_err(Failure::Grant)?;
         Ok(Self {
             terminals: Terminals::new(options.shown),
             line: UartClient::connect().map_err(Failure::Grant)?,
@@ -133,7 +133,7 @@ impl Process {
             log: LogClient::connect().map_err(Failure::Grant)?,
             supervisor: SupervisorClient::connect().map_err(Failure::Grant)?,
             ends: Ends::default(),
-            interrupt: Notification::new(interrupt),
+            interrupts: interrupts().map_err(Failure::Grant)?,
             next_record: options.log_from,
         })
     }
@@ -221,7 +221,11 @@ impl Process {
             match effect {
                 Effect::Answer(reader, event) => reader.answer(&Ok(event)),
                 Effect::Forget(reader) => drop(reader),
-                Effect::Interrupt(_) => self.interrupt.signal(),
+                Effect::Interrupt(session) => {
+                    if let Some(interrupt) = self.interrupts.get(usize::from(session)) {
+                        interrupt.signal();
+                    }
+                }
                 Effect::Start(session) => self.desk.start_shell(session),
             }
         }
@@ -256,6 +260,15 @@ impl Process {
         }
         Ok(())
     }
+}
+
+/// The notifications by which init is told of the interrupt key, in the order of the sessions; an
+/// image without a screen has that of the serial line only.
+fn interrupts() -> Result<Vec<Notification>, MissingGrant<'static>> {
+    let [line, consoles @ ..] = INTERRUPTS;
+    let line = grant(GrantKind::Signals, line)?;
+    let granted = consoles.into_iter().map_while(|name| grant(GrantKind::Signals, name).ok());
+    Ok(core::iter::once(line).chain(granted).map(Notification::new).collect())
 }
 
 impl Interface for Process {

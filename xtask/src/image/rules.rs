@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use libd3os::ends::tells_of_ends;
 use libd3os::image::{DeviceSpec, Manifest, PortRange, ProgramSpec, Resource, StartPolicy};
+use libd3os::service::console::INTERRUPTS;
 use libd3os::start::GrantKind;
 
 use super::manifest::Found;
@@ -15,7 +16,7 @@ const INIT_SERVES: [&str; 3] = ["supervisor", "log", "devices"];
 /// The one of them that one program only may call: it tells what the devices are.
 const DEVICES: &str = "devices";
 /// Notifications that init waits for.
-const INIT_WAITS: [&str; 1] = ["interrupt"];
+const INIT_WAITS: [&str; 5] = INTERRUPTS;
 /// Notifications that init signals.
 const INIT_SIGNALS: [&str; 3] = ["log-ready", "program-ended", "device-ended"];
 

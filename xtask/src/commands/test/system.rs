@@ -25,6 +25,7 @@ mod script;
 mod session;
 mod shared;
 mod shell;
+mod sight;
 mod storm;
 
 use std::time::Instant;
