@@ -51,4 +51,26 @@ pub mod task;
 pub mod time;
 pub mod trace;
 
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// # pub enum CounterError { Overflow }
+/// # impl core::fmt::Display for CounterError {
+/// #     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result { f.write_str("overflow") }
+/// # }
+/// /// Keeps one number.
+/// #[libd3os::service(name = "counter", version = 1)]
+/// pub trait Counter {
+///     /// Adds to the number and tells the sum.
+///     fn add(amount: u32) -> Result<u32, CounterError>;
+///
+///     /// The number.
+///     #[retryable]
+///     fn value() -> Result<u32, CounterError>;
+///
+///     /// Waits until the number is at least `limit`.
+///     #[deferred]
+///     fn reached(limit: u32) -> Result<(), CounterError>;
+/// }
+/// ```
 pub use libd3os_macros::service;

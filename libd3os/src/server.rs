@@ -22,13 +22,18 @@
 //! Calls of the library's own methods ([`crate::observe`]) are answered here, for whatever service
 //! the server serves; [`Server::observe`] adds what the program itself counts and notes.
 //!
-//! ```ignore
-//! let mut server = Server::serving("uart")?;
-//! loop {
-//!     match server.next() {
-//!         Event::Request(request) => Uart::dispatch(&mut driver, request),
-//!         Event::Signal(bits) => driver.interrupt(bits),
-//!         Event::Message(message) => log::warn!("unexpected message {:#x}", message.label),
+//! ```no_run
+//! use libd3os::server::{Event, Server, ServerError};
+//! use libd3os::service::rtc::Rtc;
+//!
+//! fn serve(mut driver: impl Rtc, mut interrupt: impl FnMut(u64)) -> Result<(), ServerError> {
+//!     let mut server = Server::serving("rtc")?;
+//!     loop {
+//!         match server.next() {
+//!             Event::Request(request) => driver.dispatch(request),
+//!             Event::Signal(bits) => interrupt(bits),
+//!             Event::Message(message) => log::warn!("unexpected message {:#x}", message.label),
+//!         }
 //!     }
 //! }
 //! ```

@@ -8,24 +8,7 @@ mod interface;
 
 use proc_macro::TokenStream;
 
-/// Declares the interface of a service.
-///
-/// ```ignore
-/// /// Keeps one number.
-/// #[libd3os::service(name = "counter", version = 1)]
-/// pub trait Counter {
-///     /// Adds to the number and tells the sum.
-///     fn add(amount: u32) -> Result<u32, CounterError>;
-///
-///     /// The number.
-///     #[retryable]
-///     fn value() -> Result<u32, CounterError>;
-///
-///     /// Waits until the number is at least `limit`.
-///     #[deferred]
-///     fn reached(limit: u32) -> Result<(), CounterError>;
-/// }
-/// ```
+/// Declares the interface of a service, `Counter` for example (`libd3os` shows it above).
 ///
 /// Operations have no `self`: both sides get one of their own. From this declaration come
 ///

@@ -6,13 +6,18 @@
 //! [`crate::task`] runs. A program has one thread and one notification; whatever happens to one
 //! of its sockets signals that, and all futures look again.
 //!
-//! ```ignore
-//! let network = Network::open(NAMES)?;
-//! network.run(async {
-//!     let mut stream = network.stack.connect(address).await?;
-//!     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
-//!     stream.read(&mut buffer).await
-//! })
+//! ```no_run
+//! use libd3os::net::{Names, Network, NetworkError};
+//!
+//! fn fetch(names: Names, server: core::net::SocketAddr) -> Result<usize, NetworkError> {
+//!     let network = Network::open(names)?;
+//!     let fetched = network.run(async {
+//!         let mut stream = network.stack.connect(server).await?;
+//!         stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+//!         stream.read(&mut [0; 512]).await
+//!     });
+//!     fetched.map_err(NetworkError::Socket)
+//! }
 //! ```
 //!
 //! # Closing
