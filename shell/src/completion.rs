@@ -50,7 +50,7 @@ fn values(kind: Kind, system: &mut dyn System) -> Vec<String> {
             system.cores().unwrap_or_default().into_iter().map(|c| c.core.to_string()).collect()
         }
         Kind::Choice(words) => words.iter().map(|word| word.to_string()).collect(),
-        Kind::Count | Kind::Text => Vec::new(),
+        Kind::Count | Kind::Number | Kind::Text => Vec::new(),
     }
 }
 

@@ -15,6 +15,7 @@ use libd3os::service::net::{
     DropReason, InterfaceAddress, InterfaceStatus, LinkState, NetError, Origin, SocketKind,
     SocketStatus, Traffic,
 };
+use libd3os::service::nvdimm::{NvdimmError, RangeStatus};
 use libd3os::service::platform::{
     Bar, BarSpace, Claim, DeviceInfo, Interrupt, IommuUnit, MemoryInfo, MemoryKind, NodeInfo,
     PciAddress, PersistentRange, TableInfo,
@@ -54,6 +55,8 @@ pub(crate) struct Fake {
     pub(crate) no_screen: bool,
     /// Whether its image has no platform server.
     pub(crate) no_platform: bool,
+    /// Whether its machine has no persistent memory.
+    pub(crate) no_nvdimm: bool,
     /// Whether its machine has no IOMMU.
     pub(crate) no_iommu: bool,
     /// Whether its image has a network server.
@@ -79,6 +82,7 @@ impl Default for Fake {
             pool_bytes: 0,
             no_screen: false,
             no_platform: false,
+            no_nvdimm: false,
             no_iommu: false,
             network: false,
         }
@@ -392,6 +396,9 @@ impl System for Fake {
     }
 
     fn persistent(&mut self) -> Result<Vec<PersistentRange>, SystemError> {
+        if self.no_nvdimm {
+            return Ok(Vec::new());
+        }
         Ok(vec![PersistentRange {
             index: 2,
             start: 1 << 32,
@@ -400,6 +407,24 @@ impl System for Fake {
             unarmed: true,
             domain: Some(PersistenceDomain::MemoryControllers),
         }])
+    }
+
+    fn nvdimm(&mut self) -> Result<(Vec<RangeStatus>, Option<PersistenceDomain>), SystemError> {
+        let range = |index, armed| RangeStatus { index, bytes: 64 << 20, node: Some(1), armed };
+        Ok((vec![range(2, true), range(3, false)], Some(PersistenceDomain::Caches)))
+    }
+
+    fn nvdimm_read(&mut self, _: u16, offset: u64, bytes: u32) -> Result<Vec<u8>, SystemError> {
+        assert_eq!((offset, bytes), (0x1ffe, 64));
+        Ok(b"persistent\0".iter().copied().cycle().take(20).collect())
+    }
+
+    fn nvdimm_write(&mut self, range: u16, offset: u64, bytes: &[u8]) -> Result<(), SystemError> {
+        if range > 0 {
+            return Err(SystemError::Nvdimm(NvdimmError::Unarmed));
+        }
+        self.done.push(format!("{} bytes at {offset:#x}", bytes.len()));
+        Ok(())
     }
 
     fn iommu(&mut self) -> Result<Vec<IommuUnit>, SystemError> {

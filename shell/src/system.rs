@@ -11,12 +11,14 @@ use core::net::IpAddr;
 
 use libd3os::call::{CallError, Error, MAX_BYTES, Transport};
 use libd3os::connection::Connection;
+use libd3os::device::PersistenceDomain;
 use libd3os::observe::{Count, Happening, ObserveClient};
 use libd3os::service::Page;
 use libd3os::service::console::{ConsoleClient, ConsoleError, InputEvent, InputMode, ScreenStatus};
 use libd3os::service::keyboard::{KeyboardClient, KeyboardError, Layout};
 use libd3os::service::log::{LogClient, LogError, LogPage};
 use libd3os::service::net::{InterfaceStatus, NetClient, NetError, SocketStatus};
+use libd3os::service::nvdimm::{NvdimmClient, NvdimmError, RangeStatus};
 use libd3os::service::platform::{
     DeviceInfo, IommuUnit, NodeInfo, PersistentRange, PlatformClient, PlatformError, TableInfo,
 };
@@ -97,6 +99,12 @@ pub trait System {
     fn nodes(&mut self) -> Result<Vec<NodeInfo>, SystemError>;
     /// Ranges of persistent memory.
     fn persistent(&mut self) -> Result<Vec<PersistentRange>, SystemError>;
+    /// The driver's ranges of persistent memory, and what of a write is safe when power fails.
+    fn nvdimm(&mut self) -> Result<(Vec<RangeStatus>, Option<PersistenceDomain>), SystemError>;
+    /// Bytes of persistent memory.
+    fn nvdimm_read(&mut self, range: u16, offset: u64, bytes: u32) -> Result<Vec<u8>, SystemError>;
+    /// Writes bytes to persistent memory.
+    fn nvdimm_write(&mut self, range: u16, offset: u64, bytes: &[u8]) -> Result<(), SystemError>;
     /// The IOMMU's units.
     fn iommu(&mut self) -> Result<Vec<IommuUnit>, SystemError>;
     /// What the IOMMU kept devices from lately, in words.
@@ -150,6 +158,8 @@ pub enum SystemError {
     Net(NetError),
     /// The keyboard refused.
     Keyboard(KeyboardError),
+    /// The driver of persistent memory refused.
+    Nvdimm(NvdimmError),
     /// The platform server refused.
     Platform(PlatformError),
     /// The wall clock refused.
@@ -184,6 +194,7 @@ impl fmt::Display for SystemError {
             Self::Log(error) => error.fmt(f),
             Self::Net(error) => error.fmt(f),
             Self::Keyboard(error) => error.fmt(f),
+            Self::Nvdimm(error) => error.fmt(f),
             Self::Platform(error) => error.fmt(f),
             Self::Rtc(error) => error.fmt(f),
             Self::Timer(error) => error.fmt(f),
@@ -239,6 +250,15 @@ impl From<Error<KeyboardError>> for SystemError {
         match error {
             Error::Call(error) => Self::Call { service: "keyboard", error },
             Error::Service(error) => Self::Keyboard(error),
+        }
+    }
+}
+
+impl From<Error<NvdimmError>> for SystemError {
+    fn from(error: Error<NvdimmError>) -> Self {
+        match error {
+            Error::Call(error) => Self::Call { service: "nvdimm", error },
+            Error::Service(error) => Self::Nvdimm(error),
         }
     }
 }
@@ -338,6 +358,10 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
 
     fn net(&self) -> Result<NetClient<W::Transport>, SystemError> {
         self.way("net").map(NetClient::new)
+    }
+
+    fn persistent_memory(&self) -> Result<NvdimmClient<W::Transport>, SystemError> {
+        Ok(NvdimmClient::new(self.way("nvdimm")?))
     }
 
     fn keyboard(&self) -> Result<KeyboardClient<W::Transport>, SystemError> {
@@ -489,6 +513,20 @@ where
     fn persistent(&mut self) -> Result<Vec<PersistentRange>, SystemError> {
         let platform = self.platform()?;
         all_pages("platform", |from| platform.persistent(from))
+    }
+
+    fn nvdimm(&mut self) -> Result<(Vec<RangeStatus>, Option<PersistenceDomain>), SystemError> {
+        let driver = self.persistent_memory()?;
+        let ranges = all_pages("nvdimm", |from| driver.ranges(from))?;
+        Ok((ranges, driver.domain()?))
+    }
+
+    fn nvdimm_read(&mut self, range: u16, offset: u64, bytes: u32) -> Result<Vec<u8>, SystemError> {
+        Ok(self.persistent_memory()?.read(range, offset, bytes)?)
+    }
+
+    fn nvdimm_write(&mut self, range: u16, offset: u64, bytes: &[u8]) -> Result<(), SystemError> {
+        Ok(self.persistent_memory()?.write(range, offset, bytes.to_vec())?)
     }
 
     fn iommu(&mut self) -> Result<Vec<IommuUnit>, SystemError> {

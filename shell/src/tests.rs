@@ -609,6 +609,47 @@ PERSISTENT         FROM    SIZE  NODE  STATE      SAFE WHEN POWER FAILS
 }
 
 #[test]
+fn nvdimm_shows_ranges_and_their_bytes() {
+    assert_eq!(
+        output("nvdimm"),
+        "\
+RANGE    SIZE  NODE  STATE      SAFE WHEN POWER FAILS
+    0  64 MiB     1  armed      what is in the caches
+    1  64 MiB     1  not armed  nothing: it is read only
+"
+    );
+    assert_eq!(
+        output("nvdimm read 0 0x1ffe"),
+        "\
+001ffe  70 65 72 73 69 73 74 65 6e 74 00 70 65 72 73 69  persistent.persi
+00200e  73 74 65 6e                                      sten
+"
+    );
+    let mut fake = Fake::default();
+    run_on(&mut fake, Mode::Script, "nvdimm write 0 4096 'a text'");
+    assert_eq!(fake.done, ["6 bytes at 0x1000"]);
+    let mut fake = Fake { no_nvdimm: true, ..Fake::default() };
+    let (text, _) = run_on(&mut fake, Mode::Script, "nvdimm");
+    assert_eq!(text, "This machine has no persistent memory.\n");
+}
+
+#[test]
+fn nvdimm_says_what_it_misses() {
+    let refused = "nvdimm: the memory is not armed: what is written would be lost\n";
+    assert_eq!(complaint("nvdimm write 1 0 x"), refused);
+    for (line, problem) in [
+        ("nvdimm read", "RANGE is missing"),
+        ("nvdimm read 0", "AT is missing"),
+        ("nvdimm write 0 0", "TEXT is missing"),
+        ("nvdimm read 0 0 x", "`x` is one argument too many"),
+        ("nvdimm read 0 0xg", "`0xg` is not a number"),
+        ("nvdimm erase", "it is one of read, write"),
+    ] {
+        assert!(complaint(line).contains(problem), "{line}: {}", complaint(line));
+    }
+}
+
+#[test]
 fn iommu_shows_units_devices_and_faults() {
     assert_eq!(
         output("iommu"),

@@ -1,6 +1,7 @@
 //! The virtual machine: one description, from which the QEMU command line is made.
 
 mod network;
+mod pmem;
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -12,6 +13,7 @@ use clap::ValueEnum;
 use crate::tools::{self, Tool, ToolError};
 
 pub(crate) use network::{Forward, Network, NicChoice};
+pub(crate) use pmem::{Arming, Persistence, Pmem, PmemError, Store};
 
 /// I/O port of the device through which a guest ends QEMU with a status.
 pub(crate) const EXIT_PORT: u16 = 0xf4;
@@ -132,6 +134,8 @@ pub(crate) struct Machine {
     pub(crate) cores: u32,
     /// RAM in QEMU's notation, such as `512M`.
     pub(crate) memory: String,
+    /// Persistent memory; the RAM's notation leaves room for it.
+    pub(crate) pmem: Option<Pmem>,
     /// What executes.
     pub(crate) accel: Accel,
     /// One nanosecond of virtual time per instruction.
@@ -162,6 +166,7 @@ impl Machine {
             platform: Platform::Modern,
             cores: 2,
             memory: "512M".into(),
+            pmem: None,
             accel: Accel::Tcg,
             counted: false,
             display: Display::None,
@@ -175,6 +180,14 @@ impl Machine {
         }
     }
 
+    /// The machine with persistent memory.
+    ///
+    /// # Errors
+    /// If the size of its RAM cannot be read.
+    pub(crate) fn with_pmem(self, pmem: Pmem) -> Result<Self, PmemError> {
+        Ok(Self { memory: pmem.with_room(&self.memory)?, pmem: Some(pmem), ..self })
+    }
+
     /// QEMU's command line; serial line and monitor share standard input and output.
     ///
     /// # Errors
@@ -182,10 +195,10 @@ impl Machine {
     pub(crate) fn command(&self) -> Result<Command, ToolError> {
         let mut qemu = Command::new(tools::ensure(Tool::Qemu)?);
         let (chipset, processor) = self.platform.arguments();
-        let chipset = self
-            .chipset_options
-            .iter()
-            .fold(chipset.to_owned(), |options, option| format!("{options},{option}"));
+        let of_pmem = self.pmem.iter().flat_map(Pmem::chipset_options);
+        let options = self.chipset_options.iter().cloned().chain(of_pmem);
+        let chipset =
+            options.fold(chipset.to_owned(), |options, option| format!("{options},{option}"));
         qemu.args(["-machine", &chipset, "-cpu", processor, "-serial", "mon:stdio"]);
         qemu.args(["-smp", &self.cores.to_string(), "-m", &self.memory]);
         qemu.args(self.accel.arguments());
@@ -196,6 +209,7 @@ impl Machine {
             qemu.args(["-device", "intel-iommu,intremap=on"]);
         }
         qemu.args(self.network.arguments(self.iommu));
+        qemu.args(self.pmem.iter().flat_map(Pmem::arguments));
         self.add_boot(&mut qemu);
         qemu.args(&self.extra);
         Ok(qemu)

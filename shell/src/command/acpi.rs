@@ -105,16 +105,17 @@ fn show(session: &mut Session<'_>, number: u32, table: &TableInfo) -> Result<(),
     }
     if table.problem.is_none() {
         let bytes = session.system.table_bytes(number)?;
-        dump(session, &bytes);
+        dump(session, 0, &bytes);
     }
     Ok(())
 }
 
-fn dump(session: &mut Session<'_>, bytes: &[u8]) {
-    for (number, line) in bytes.chunks(LINE).enumerate() {
+/// Bytes from `start` on, as numbers and as characters.
+pub(super) fn dump(session: &mut Session<'_>, start: u64, bytes: &[u8]) {
+    for (address, line) in (start..).step_by(LINE).zip(bytes.chunks(LINE)) {
         let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
         let text: String = line.iter().map(|&byte| letter(byte)).collect();
-        session.line(format_args!("{:06x}  {:<47}  {text}", number * LINE, hex.join(" ")));
+        session.line(format_args!("{address:06x}  {:<47}  {text}", hex.join(" ")));
     }
 }
 

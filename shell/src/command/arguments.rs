@@ -33,6 +33,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A whole number above 0.
     Count,
+    /// A whole number, hexadecimal with `0x`.
+    Number,
     /// A core's number. Whether there is one the supervisor says.
     Core,
     /// Anything.
@@ -84,6 +86,7 @@ impl Argument {
         let fits = match self.kind {
             Kind::Choice(words) => words.contains(&word),
             Kind::Count => word.parse::<u64>().is_ok_and(|count| count > 0),
+            Kind::Number => number(word).is_some(),
             Kind::Core => word.parse::<u32>().is_ok(),
             Kind::Command => find(word).is_some(),
             Kind::Program | Kind::Service | Kind::Text => true,
@@ -138,12 +141,21 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A whole number, hexadecimal with `0x`.
+fn number(word: &str) -> Option<u64> {
+    match word.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => word.parse().ok(),
+    }
+}
+
 fn misfit(f: &mut fmt::Formatter<'_>, argument: &Argument, word: &str) -> fmt::Result {
     match argument.kind {
         Kind::Choice(words) => {
             write!(f, "`{word}` is no {}; it is one of {}", argument.name, words.join(", "))
         }
         Kind::Count => write!(f, "`{word}` is not a number above 0"),
+        Kind::Number => write!(f, "`{word}` is not a number"),
         Kind::Core => write!(f, "`{word}` is not a core's number"),
         Kind::Command => write!(f, "there is no command `{word}`"),
         Kind::Program | Kind::Service | Kind::Text => write!(f, "`{word}` does not fit"),
@@ -195,6 +207,11 @@ impl<'a> Arguments<'a> {
     /// The value of a [`Kind::Count`].
     pub fn count(&self, name: &str) -> Option<u64> {
         self.get(name).and_then(|word| word.parse().ok())
+    }
+
+    /// The value of a [`Kind::Number`].
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.get(name).and_then(number)
     }
 
     /// The value of a [`Kind::Core`].

@@ -163,6 +163,7 @@ fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String>
         }
         SystemError::Console(_)
         | SystemError::Keyboard(_)
+        | SystemError::Nvdimm(_)
         | SystemError::Rtc(_)
         | SystemError::Log(_)
         | SystemError::Timer(_) => None,

@@ -22,6 +22,7 @@ mod lspci;
 mod mem;
 mod net;
 mod numa;
+mod nvdimm;
 mod ping;
 mod plot;
 mod poweroff;
@@ -49,7 +50,7 @@ pub use error::CommandError;
 pub use help::explain;
 
 /// Every command, in the order in which `help` shows them.
-pub static COMMANDS: [&Command; 32] = [
+pub static COMMANDS: [&Command; 33] = [
     &help::HELP,
     &ps::PS,
     &mem::MEM,
@@ -69,6 +70,7 @@ pub static COMMANDS: [&Command; 32] = [
     &lspci::LSPCI,
     &acpi::ACPI,
     &numa::NUMA,
+    &nvdimm::NVDIMM,
     &iommu::IOMMU,
     &net::NET,
     &ping::PING,
@@ -182,6 +184,7 @@ mod tests {
                 "lspci [-v]",
                 "acpi [NAME]",
                 "numa",
+                "nvdimm [ACTION] [RANGE] [AT] [TEXT]",
                 "iommu",
                 "net",
                 "ping [-n N] HOST [&]",

@@ -133,7 +133,7 @@ fn ranges(session: &mut Session<'_>, persistent: &[PersistentRange]) {
     session.table(&table);
 }
 
-const fn safe(domain: Option<PersistenceDomain>) -> &'static str {
+pub(super) const fn safe(domain: Option<PersistenceDomain>) -> &'static str {
     match domain {
         None => "the firmware does not say",
         Some(PersistenceDomain::Caches) => "what is in the caches",

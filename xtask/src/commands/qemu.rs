@@ -19,6 +19,7 @@ use crate::progress;
 use crate::tools::ToolError;
 use crate::vm::{
     Accel, Boot, Display, EXIT_PORT, Forward, Iommu, Machine, Network, NicChoice, OnReset,
+    Persistence, PmemError, Store,
 };
 use crate::workshop::{Workshop, WorkshopError};
 
@@ -43,6 +44,14 @@ pub(crate) struct Args {
     /// Put an IOMMU (VT-d) between devices and memory.
     #[arg(long)]
     iommu: bool,
+    /// Persistent memory over this file, which is made, sparse, where it is not there and a size is
+    /// given.
+    #[arg(long, value_name = "FILE[:SIZE]")]
+    pmem: Option<Store>,
+    /// What of the persistent memory is saved when power fails: what has reached the memory
+    /// controllers (adr), or the processors' caches (eadr).
+    #[arg(long, value_enum, default_value_t, requires = "pmem")]
+    pmem_persistence: Persistence,
     /// Where the screen is shown.
     #[arg(long, value_enum, default_value_t)]
     display: Display,
@@ -82,6 +91,9 @@ pub(crate) enum QemuError {
     /// Nothing to boot.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// No persistent memory.
+    #[error(transparent)]
+    Pmem(#[from] PmemError),
     /// No QEMU.
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -125,27 +137,27 @@ impl Args {
                     module: module.path().into(),
                     command_line: format!("quiet exit_port={EXIT_PORT:#x}"),
                 };
-                let machine = Machine { control, ..self.machine(boot) };
+                let machine = Machine { control, ..self.machine(boot)? };
                 let seconds = self.timeout.unwrap_or(script::DEFAULT_TIMEOUT);
                 script::run(&machine, seconds, screenshot)
             }
             None => {
                 let module = build::image(&workshop, &self.image)?;
-                let machine = Machine { control, ..self.interactive_machine(kernel, module) };
+                let machine = Machine { control, ..self.interactive_machine(kernel, module)? };
                 interactive(&machine, self.timeout, screenshot)
             }
         }
     }
 
     /// The machine of a session. A system in it that cannot start, or dies, ends it with a status.
-    fn interactive_machine(&self, kernel: PathBuf, module: PathBuf) -> Machine {
+    fn interactive_machine(&self, kernel: PathBuf, module: PathBuf) -> Result<Machine, PmemError> {
         let command_line = format!("exit_port={EXIT_PORT:#x}");
         let boot = Boot::Direct { kernel, module, command_line };
-        Machine { on_reset: OnReset::Restart, ..self.machine(boot) }
+        Ok(Machine { on_reset: OnReset::Restart, ..self.machine(boot)? })
     }
 
-    fn machine(&self, boot: Boot) -> Machine {
-        Machine {
+    fn machine(&self, boot: Boot) -> Result<Machine, PmemError> {
+        let machine = Machine {
             cores: self.smp,
             memory: self.memory.clone(),
             accel: self.accel,
@@ -156,6 +168,10 @@ impl Args {
             debugger: self.gdb,
             extra: self.extra.clone(),
             ..Machine::new(boot)
+        };
+        match &self.pmem {
+            Some(store) => machine.with_pmem(store.open(self.pmem_persistence)?),
+            None => Ok(machine),
         }
     }
 }
@@ -242,6 +258,7 @@ mod tests {
     fn a_session_that_cannot_start_fails() {
         let Line { args } = Line::try_parse_from(["qemu", "--smp", "4"]).expect("a sound line");
         let machine = args.interactive_machine("kernel".into(), "module".into());
+        let machine = machine.expect("no persistent memory");
         let Boot::Direct { command_line, .. } = &machine.boot else { panic!("no CD") };
         assert_eq!((command_line.as_str(), machine.cores), ("exit_port=0xf4", 4));
         let end = |code: i32| end_of_session(ExitStatus::from_raw(code << 8));

@@ -17,6 +17,7 @@ mod lab;
 mod machines;
 mod matrix;
 mod net;
+mod nvdimm;
 mod picture;
 mod platform;
 mod restart;
@@ -36,6 +37,7 @@ use super::TestError;
 use super::tally::Tally;
 use crate::progress;
 use crate::qmp::QmpError;
+use crate::vm::PmemError;
 use crate::workshop::Workshop;
 
 /// Why a test failed.
@@ -47,6 +49,9 @@ pub(crate) enum Failure {
     /// A machine or an image could not be made.
     #[error(transparent)]
     Lab(#[from] LabError),
+    /// The machine's persistent memory could not be made.
+    #[error(transparent)]
+    Pmem(#[from] PmemError),
     /// The machine's monitor did not help.
     #[error(transparent)]
     Monitor(#[from] QmpError),
@@ -118,6 +123,7 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &cores::TESTS,
         &shared::TESTS,
         &iommu::TESTS,
+        &nvdimm::TESTS,
         &storm::TESTS,
         &damage::TESTS,
     ];
