@@ -34,7 +34,7 @@ const fn number(name: &'static str, about: &'static str) -> Argument {
 
 pub(super) static NVDIMM: Command = Command {
     name: "nvdimm",
-    summary: "shows persistent memory, reads and writes it",
+    summary: "shows, reads and writes persistent memory",
     arguments: &[
         Argument {
             name: "ACTION",
