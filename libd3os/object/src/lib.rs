@@ -6,6 +6,50 @@
 
 extern crate alloc;
 
+mod checksum;
+#[cfg(test)]
+#[expect(unsafe_code, reason = "promises what the medium within promises")]
+mod clumsy;
+pub mod control;
+#[expect(unsafe_code, reason = "makes references to a transaction's own copies")]
+pub mod editor;
+#[expect(unsafe_code, reason = "makes references into an object under its lock")]
+pub mod guard;
+pub mod heap;
+pub mod id;
+pub mod layout;
+pub mod log;
+#[expect(unsafe_code, reason = "takes memory for what its caller promises it to be")]
+pub mod mapping;
 pub mod medium;
+#[expect(unsafe_code, reason = "writes the bytes of a value")]
+pub mod object;
+pub mod persist;
+#[expect(unsafe_code, reason = "reads lines as words")]
+mod place;
+pub mod pointer;
+pub mod recovery;
+pub mod session;
+#[expect(unsafe_code, reason = "keeps copies of lines in memory of its own")]
+mod shadow;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+#[cfg(test)]
+#[expect(unsafe_code, reason = "maps objects that only tests use")]
+mod testing;
+pub mod tx;
+#[cfg(test)]
+mod tx_tests;
+#[expect(unsafe_code, reason = "makes references of what a view locates")]
+pub mod view;
+
+pub use editor::Editor;
+pub use guard::Guard;
+pub use id::ObjectId;
+pub use mapping::Mapping;
+pub use object::Object;
+pub use persist::Persist;
+pub use pointer::{PPtr, PointerError};
+pub use session::Session;
+pub use tx::{Tx, TxError};
+pub use view::View;

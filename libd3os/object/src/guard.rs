@@ -1,0 +1,73 @@
+//! An object that is being read.
+
+use core::ptr::NonNull;
+
+use crate::layout::HEADER;
+use crate::mapping::Mapping;
+use crate::medium::Medium;
+use crate::object::{self, Object};
+use crate::persist::Persist;
+use crate::pointer::{PPtr, PointerError};
+use crate::session::Session;
+use crate::view::{self, View};
+
+/// Reads an object: nobody changes it as long as the guard lives.
+#[must_use]
+pub struct Guard<'s, T, M: Medium> {
+    session: &'s Session<M>,
+    mapping: &'s Mapping<M>,
+    header: NonNull<u8>,
+    end: u64,
+    base: PPtr<T>,
+}
+
+impl<'s, T, M: Medium> Guard<'s, T, M> {
+    pub(crate) fn new(session: &'s Session<M>, mapping: &'s Mapping<M>) -> Self {
+        let (header, end) = (mapping.medium().base(), mapping.bytes());
+        Self { session, mapping, header, end, base: object::BASE.cast() }
+    }
+
+    /// The object's mapping.
+    #[must_use]
+    pub const fn mapping(&self) -> &'s Mapping<M> {
+        self.mapping
+    }
+
+    /// Whether this is a guard of this object.
+    #[must_use]
+    pub fn is_of<U>(&self, object: &Object<U, M>) -> bool {
+        core::ptr::eq(self.mapping, &raw const **object.mapping())
+    }
+}
+
+impl<T: Persist, M: Medium> Guard<'_, T, M> {
+    /// The object's base.
+    ///
+    /// # Errors
+    /// The object is too small to hold it, which it was not when it was opened.
+    pub fn base(&self) -> Result<&T, PointerError> {
+        self.get(self.base)
+    }
+}
+
+impl<T, M: Medium> Drop for Guard<'_, T, M> {
+    fn drop(&mut self) {
+        self.session.end_read(self.mapping);
+    }
+}
+
+// SAFETY: the bytes are within the object, which is mapped; the lock keeps everybody from changing it.
+unsafe impl<T, M: Medium> View for Guard<'_, T, M> {
+    #[inline]
+    fn locate(
+        &self,
+        pointer: PPtr<u8>,
+        bytes: u64,
+        align: u64,
+    ) -> Result<NonNull<u8>, PointerError> {
+        let at = view::check(pointer, bytes, align, self.end)?;
+        debug_assert!(at + HEADER + bytes <= self.end, "checked");
+        // SAFETY: within the medium, whose beginning is the header.
+        Ok(unsafe { self.header.add(usize::try_from(at).unwrap_or(0)) })
+    }
+}

@@ -1,0 +1,258 @@
+//! Where things lie in an object: version 1.
+//!
+//! Offsets count from the guard page, so that small numbers, the null pointer among them, are never
+//! inside. The guard page is not mapped and not stored: an object's medium begins at [`HEADER`].
+//!
+//! | offset | bytes | what | written |
+//! |---|---|---|---|
+//! | 0x0000 | 0x1000 | guard page | never |
+//! | 0x1000 | 64 | identity: magic with the layout's version, id, fingerprint of the base's type, length and checksum of its description, checksum | once |
+//! | 0x1040 | 64 | settled, twice 16 bytes: a version up to which everything is durable in place, checksum | by turns, when settling |
+//! | 0x1100 | 0x700 | description of the base's type, UTF-8 | once |
+//! | 0x1800 | 0x800 | state: heap and Foreign Object Table, in lines of seven words and a checksum | through the log |
+//! | 0x2000 | | pages of the heap, the base in the first of them | through the log |
+//! | …end | | Foreign Object Table, growing downwards from the end that the state tells | through the log |
+//!
+//! All numbers are little-endian. What is written through the log is found whole after a loss of
+//! power; the identity is written before anybody knows of the object.
+
+use core::fmt::{self, Write};
+use core::ops::Range;
+
+use crate::checksum;
+use crate::id::ObjectId;
+use crate::medium::{LINE_BYTES, Medium, WORD_BYTES};
+use crate::persist::Persist;
+
+/// A page, the unit of an object's size and of its heap.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// Where the header begins, and with it an object's medium.
+pub const HEADER: u64 = PAGE_BYTES;
+
+/// The largest object.
+pub const MAX_BYTES: u64 = 64 << 30;
+
+/// The smallest object: guard, header, two pages of heap.
+pub const MIN_BYTES: u64 = 4 * PAGE_BYTES;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"D3OSobj\x01");
+const SETTLED: u64 = 0x1040;
+const DESCRIPTION: Range<u64> = 0x1100..0x1800;
+
+/// Where the state begins: the first byte that records of a log may concern.
+pub(crate) const STATE: u64 = 0x1800;
+
+/// Where the pages of the heap begin.
+pub(crate) const PAGES: u64 = 0x2000;
+
+/// Seeds of checksums.
+const IDENTITY_SEED: u64 = 0x6964_656e_7469_7479;
+const SETTLED_SEED: u64 = 0x0073_6574_746c_6564;
+
+/// What an object says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its name.
+    pub id: ObjectId,
+    /// The fingerprint of its base's type.
+    pub fingerprint: u64,
+    description_bytes: u32,
+    description_checksum: u32,
+}
+
+/// An object cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayoutError {
+    /// Its size is not one that an object can have.
+    Size {
+        /// It has so many bytes, the guard page included.
+        bytes: u64,
+    },
+    /// It is none, or of a layout that this library does not know.
+    Magic,
+    /// Its identity is damaged.
+    Identity,
+    /// What it says of its settled version is damaged.
+    Settled,
+    /// The description of its type is damaged.
+    Description,
+}
+
+/// The size of the object on this medium, guard page included.
+///
+/// # Errors
+/// No object has this size.
+pub fn size(medium: &impl Medium) -> Result<u64, LayoutError> {
+    let bytes = medium.bytes() as u64 + HEADER;
+    let fits = (MIN_BYTES..=MAX_BYTES).contains(&bytes) && bytes.is_multiple_of(PAGE_BYTES);
+    if fits { Ok(bytes) } else { Err(LayoutError::Size { bytes }) }
+}
+
+/// Writes what is written once, settles version 0, and tells the object's size; durable after the next fence. The medium must
+/// be all zeros; whoever makes the object known does so afterwards.
+///
+/// # Errors
+/// The medium has no size for an object.
+pub fn format<T: Persist>(medium: &impl Medium, id: ObjectId) -> Result<u64, LayoutError> {
+    let size = size(medium)?;
+    let mut description = Text::default();
+    // What does not fit is left out.
+    let _ = T::describe(&mut description);
+    let identity = Identity {
+        id,
+        fingerprint: T::FINGERPRINT,
+        description_bytes: u32::try_from(description.length).unwrap_or(0),
+        description_checksum: short(checksum::of(description.bytes(), IDENTITY_SEED)),
+    };
+    store(medium, DESCRIPTION.start, description.bytes());
+    identity.store(medium);
+    settle(medium, 0);
+    Ok(size)
+}
+
+impl Identity {
+    fn words(self) -> [u64; 6] {
+        let [low, high] = self.id.words();
+        let description =
+            u64::from(self.description_bytes) | u64::from(self.description_checksum) << 32;
+        [MAGIC, low, high, self.fingerprint, description, 0]
+    }
+
+    fn store(self, medium: &impl Medium) {
+        let words = self.words();
+        let checksum = checksum::of_words(words, IDENTITY_SEED);
+        let bytes = words.map(u64::to_le_bytes);
+        store(medium, HEADER, bytes.as_flattened());
+        store(medium, HEADER + 48, &checksum.to_le_bytes());
+    }
+
+    /// Reads what an object says of itself.
+    ///
+    /// # Errors
+    /// It is none, or damaged.
+    pub fn read(medium: &impl Medium) -> Result<Self, LayoutError> {
+        size(medium)?;
+        let words: [u64; 7] = core::array::from_fn(|at| medium.load_word(at * WORD_BYTES));
+        let [magic, low, high, fingerprint, description, reserved, checksum] = words;
+        if magic != MAGIC {
+            return Err(LayoutError::Magic);
+        }
+        let covered = [magic, low, high, fingerprint, description, reserved];
+        if checksum != checksum::of_words(covered, IDENTITY_SEED) {
+            return Err(LayoutError::Identity);
+        }
+        Ok(Self {
+            id: ObjectId::from_words([low, high]),
+            fingerprint,
+            description_bytes: short(description),
+            description_checksum: short(description >> 32),
+        })
+    }
+
+    /// Reads what the base's type consists of, for tools and for messages.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn description(self, medium: &impl Medium) -> Result<alloc::string::String, LayoutError> {
+        let length = u64::from(self.description_bytes);
+        if length > DESCRIPTION.end - DESCRIPTION.start {
+            return Err(LayoutError::Description);
+        }
+        let mut bytes = alloc::vec![0; self.description_bytes as usize];
+        medium.read(place(DESCRIPTION.start), &mut bytes);
+        let right = short(checksum::of(&bytes, IDENTITY_SEED)) == self.description_checksum;
+        let text = alloc::string::String::from_utf8(bytes).ok();
+        text.filter(|_| right).ok_or(LayoutError::Description)
+    }
+}
+
+/// Says that everything up to this version is durable in place, which it must be; to be relied upon
+/// after the next fence. Only for whoever holds the object's lock.
+pub(crate) fn settle(medium: &impl Medium, version: u64) {
+    let turns = turns(medium);
+    // The one that says less, or nothing, is written.
+    let at = if turns[0] <= turns[1] { SETTLED } else { SETTLED + 16 };
+    medium.store_word(place(at), version);
+    medium.store_word(place(at + 8), checksum::of_words([version], SETTLED_SEED));
+    medium.flush(place(at));
+}
+
+/// Up to which version everything is durable in place.
+///
+/// # Errors
+/// It is damaged: no turn can be read.
+pub fn settled(medium: &impl Medium) -> Result<u64, LayoutError> {
+    turns(medium).into_iter().flatten().max().ok_or(LayoutError::Settled)
+}
+
+fn turns(medium: &impl Medium) -> [Option<u64>; 2] {
+    [SETTLED, SETTLED + 16].map(|at| {
+        let [version, checksum] = [at, at + 8].map(|at| medium.load_word(place(at)));
+        (checksum == checksum::of_words([version], SETTLED_SEED)).then_some(version)
+    })
+}
+
+/// Where an offset is on the object's medium.
+#[expect(clippy::cast_possible_truncation, reason = "64-bit addresses only")]
+pub(crate) const fn place(offset: u64) -> usize {
+    (offset - HEADER) as usize
+}
+
+fn store(medium: &impl Medium, offset: u64, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        medium.store(place(offset), bytes);
+        medium.flush_range(place(offset), bytes.len());
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+const fn short(word: u64) -> u32 {
+    word as u32
+}
+
+const DESCRIPTION_BYTES: usize = place(DESCRIPTION.end) - place(DESCRIPTION.start);
+
+/// As much of a text as there is room for.
+struct Text {
+    bytes: [u8; DESCRIPTION_BYTES],
+    length: usize,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self { bytes: [0; _], length: 0 }
+    }
+}
+
+impl Text {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.bytes.len() - self.length;
+        let fits = text.floor_char_boundary(room.min(text.len()));
+        self.bytes[self.length..self.length + fits].copy_from_slice(&text.as_bytes()[..fits]);
+        self.length += fits;
+        if fits == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+const _: () = assert!(SETTLED.is_multiple_of(LINE_BYTES as u64));
+
+impl fmt::Display for LayoutError {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Size { bytes } => write!(to, "no object has {bytes} bytes"),
+            Self::Magic => to.write_str("it is no object of a known layout"),
+            Self::Identity => to.write_str("the object's identity is damaged"),
+            Self::Settled => to.write_str("the object's settled version is damaged"),
+            Self::Description => to.write_str("the description of the object's type is damaged"),
+        }
+    }
+}
+
+impl core::error::Error for LayoutError {}

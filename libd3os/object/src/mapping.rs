@@ -1,0 +1,102 @@
+//! An object that is mapped into this address space.
+
+use core::ptr::NonNull;
+
+use crate::control::{Control, ControlRef};
+use crate::id::ObjectId;
+use crate::layout::{self, HEADER, Identity, LayoutError};
+use crate::medium::{LINE_BYTES, Medium};
+
+/// An object's memory together with what its users share about it.
+#[derive(Debug)]
+pub struct Mapping<M> {
+    medium: M,
+    control: ControlRef,
+    identity: Identity,
+}
+
+impl<M: Medium> Mapping<M> {
+    /// The object on this medium, which begins at the object's header: the guard page is not stored.
+    ///
+    /// # Errors
+    /// No object is there.
+    ///
+    /// # Safety
+    /// From now on, and as long as the mapping is used, the object's bytes are changed by this library
+    /// only, and every mapping of the object, in whichever program, has the same control. (A program
+    /// that may write the object and does not keep to that wrongs those who share it with that
+    /// program; the memory of others it cannot reach.)
+    pub unsafe fn new(medium: M, control: ControlRef) -> Result<Self, LayoutError> {
+        let identity = Identity::read(&medium)?;
+        Ok(Self { medium, control, identity })
+    }
+
+    /// The object's name.
+    #[must_use]
+    pub const fn id(&self) -> ObjectId {
+        self.identity.id
+    }
+
+    /// What the object says of itself.
+    #[must_use]
+    pub const fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// What its users share.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Its memory.
+    #[must_use]
+    pub const fn medium(&self) -> &M {
+        &self.medium
+    }
+
+    /// Its size in bytes, guard page included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.medium.bytes() as u64 + HEADER
+    }
+
+    /// Whether the object has such a line.
+    fn holds(&self, line: u32) -> bool {
+        (HEADER..self.bytes()).contains(&line_offset(line))
+    }
+
+    /// Where a line lies, which is within the object.
+    pub(crate) fn line(&self, line: u32) -> NonNull<u8> {
+        debug_assert!(self.holds(line), "line {line} is not in the object");
+        let at = layout::place(line_offset(line));
+        // SAFETY: callers ask for lines within the object, which its medium has.
+        unsafe { self.medium.base().add(at) }
+    }
+
+    /// Has everything written back that was changed and is not yet; durable after the next fence. Only
+    /// for whoever holds the lock.
+    pub(crate) fn write_back(&self) {
+        self.control.dirty().drain(|line| {
+            // Others can write the set, too.
+            if self.holds(line) {
+                self.medium.flush(layout::place(line_offset(line)));
+            }
+        });
+    }
+
+    /// Notes that a line was changed. Only for whoever holds the lock.
+    pub(crate) fn changed(&self, line: u32) {
+        if self.control.dirty().insert(line).is_err() {
+            self.write_back();
+            self.medium.fence();
+            // There is room now.
+            let _ = self.control.dirty().insert(line);
+        }
+    }
+}
+
+/// Where a line begins.
+pub(crate) const fn line_offset(line: u32) -> u64 {
+    line as u64 * LINE_BYTES as u64
+}

@@ -1,0 +1,355 @@
+//! A session: what one thread of a program reads and changes objects with.
+//!
+//! A session has a slot, by which locks know it, and a log of its own. It serves one thing at a time:
+//! any number of guards that read, or one transaction. A program with several threads opens several.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::fmt;
+
+use crate::control::{Control, Slot};
+use crate::guard::Guard;
+use crate::id::ObjectId;
+use crate::layout;
+use crate::log::record::{self, Builder};
+use crate::log::{Log, LogError};
+use crate::mapping::Mapping;
+use crate::medium::Medium;
+use crate::object::Object;
+use crate::place;
+use crate::shadow::{Key, Shadows};
+use crate::tx::{Tx, TxError};
+
+/// Somebody else holds an object's lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contest {
+    /// The object.
+    pub id: ObjectId,
+    /// Who writes it or waits to; none if others only read it.
+    pub writer: Option<Slot>,
+    /// How often this was asked before, in this wait.
+    pub round: u32,
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Look again. Whoever is asked has let some time go by.
+    Wait,
+    /// Give up: the caller gets [`Busy`].
+    GiveUp,
+}
+
+/// An object's lock was not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy {
+    /// The object.
+    pub id: ObjectId,
+}
+
+/// So many objects are remembered between transactions.
+const MANY: usize = 64;
+
+type Wait = Box<dyn FnMut(Contest) -> Patience + Send>;
+
+/// See the module.
+pub struct Session<M> {
+    slot: Slot,
+    log: Log<M>,
+    wait: RefCell<Wait>,
+    reading: RefCell<Vec<Reading>>,
+    pub(crate) shadows: Shadows,
+    pub(crate) record: Builder,
+    pub(crate) known: Vec<Known<M>>,
+    changes: Vec<Change>,
+}
+
+/// Words of a line that a transaction changes.
+struct Change {
+    key: Key,
+    mask: u8,
+    words: [u64; 8],
+}
+
+/// A lock that guards of this session hold.
+struct Reading {
+    id: ObjectId,
+    guards: usize,
+}
+
+/// An object that this session has changed, or is about to.
+pub(crate) struct Known<M> {
+    pub(crate) mapping: Arc<Mapping<M>>,
+    /// Whether the transaction in progress holds its lock.
+    pub(crate) is_held: bool,
+    /// Whether there may be records that concern it.
+    is_changed: bool,
+}
+
+impl<M: Medium> Session<M> {
+    /// A session with this slot and this log, which nobody else uses.
+    ///
+    /// # Errors
+    /// The log is none, or was not recovered.
+    pub fn open(slot: Slot, log: M) -> Result<Self, LogError> {
+        Ok(Self {
+            slot,
+            log: Log::open(log)?,
+            wait: RefCell::new(Box::new(|_| {
+                core::hint::spin_loop();
+                Patience::Wait
+            })),
+            reading: RefCell::default(),
+            shadows: Shadows::new(),
+            record: Builder::default(),
+            known: Vec::new(),
+            changes: Vec::new(),
+        })
+    }
+
+    /// Makes a medium an empty log; durable when this returns.
+    ///
+    /// # Errors
+    /// It is too short.
+    pub fn format_log(medium: &M) -> Result<(), LogError> {
+        Log::format(medium)
+    }
+
+    /// Says what to do while somebody else holds a lock, rather than to spin. A program lets others
+    /// run, and after a while tells the object server, which puts out who has died or stalls.
+    pub fn set_patience(&mut self, wait: impl FnMut(Contest) -> Patience + Send + 'static) {
+        self.wait = RefCell::new(Box::new(wait));
+    }
+
+    /// By which locks know the session.
+    #[must_use]
+    pub const fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Reads an object: as long as the guard lives, nobody changes it.
+    ///
+    /// Who holds guards already waits only for objects of greater ids, so that nobody waits in a circle;
+    /// several objects are best read in this order, or inside [`tx`](Self::tx).
+    ///
+    /// # Errors
+    /// The object is being changed, and waiting was given up or might be in a circle.
+    pub fn read<'s, T>(&'s self, object: &'s Object<T, M>) -> Result<Guard<'s, T, M>, Busy> {
+        let mapping = object.mapping();
+        let id = mapping.id();
+        let mut reading = self.reading.borrow_mut();
+        if let Some(reading) = reading.iter_mut().find(|reading| reading.id == id) {
+            reading.guards += 1;
+        } else {
+            let may_wait = reading.iter().all(|reading| reading.id < id);
+            self.wait_for(id, mapping.control(), may_wait, |control| {
+                control.lock().try_read(self.slot)
+            })?;
+            reading.push(Reading { id, guards: 1 });
+        }
+        Ok(Guard::new(self, mapping))
+    }
+
+    /// Ends a guard.
+    pub(crate) fn end_read(&self, mapping: &Mapping<M>) {
+        let mut reading = self.reading.borrow_mut();
+        let Some(at) = reading.iter().position(|reading| reading.id == mapping.id()) else {
+            return;
+        };
+        reading[at].guards -= 1;
+        if reading[at].guards == 0 {
+            reading.swap_remove(at);
+            mapping.control().lock().end_read(self.slot);
+        }
+    }
+
+    /// Carries out a transaction: all that `body` changes, in however many objects, becomes visible and
+    /// durable at once, or nothing of it does.
+    ///
+    /// `body` runs again from the start if it met somebody who holds a lock that waiting for might be
+    /// in a circle; so it should have no effects but those on the transaction. If it returns an error,
+    /// everything is as before.
+    ///
+    /// # Errors
+    /// What `body` returns; or the transaction cannot be committed.
+    pub fn tx<R, E: From<TxError>>(
+        &mut self,
+        mut body: impl FnMut(&mut Tx<'_, M>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let mut wanted = Vec::new();
+        self.make_room(self.log.capacity() / 2)?;
+        self.forget().map_err(TxError::from)?;
+        loop {
+            let mut tx = Tx::begin(self, &wanted)?;
+            let result = body(&mut tx);
+            if let Some(object) = tx.conflict() {
+                drop(tx);
+                wanted.push(object);
+                continue;
+            }
+            let result = result?;
+            match tx.commit() {
+                Ok(()) => return Ok(result),
+                Err(TxError::LogFull { lines }) => self.make_room(lines)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Has everything of this session's transactions written back to the objects, so that its log is
+    /// empty: recovery has nothing to do then. Transactions do this by themselves when the log fills.
+    ///
+    /// # Errors
+    /// An object that was changed is held by somebody else, and waiting was given up.
+    pub fn settle(&mut self) -> Result<(), Busy> {
+        let changed = self.known.iter().filter(|known| known.is_changed);
+        for known in changed {
+            self.write_lock(&known.mapping, true)?;
+            settle_held(&known.mapping);
+            known.mapping.control().lock().end_write(self.slot);
+        }
+        self.known.clear();
+        self.log.fence();
+        self.log.clear();
+        Ok(())
+    }
+
+    /// Keeps the list of objects short, which is searched for each one of a transaction.
+    fn forget(&mut self) -> Result<(), Busy> {
+        if self.known.len() > MANY {
+            self.known.retain(|known| known.is_changed);
+        }
+        if self.known.len() > MANY { self.settle() } else { Ok(()) }
+    }
+
+    fn make_room(&mut self, lines: u64) -> Result<(), TxError> {
+        if lines > self.log.capacity() {
+            return Err(TxError::TooLarge { lines, capacity: self.log.capacity() });
+        }
+        if self.log.free() < lines { Ok(self.settle()?) } else { Ok(()) }
+    }
+
+    /// Takes an object's lock to write. Without `may_wait`, only if that needs no waiting.
+    pub(crate) fn write_lock(&self, mapping: &Mapping<M>, may_wait: bool) -> Result<(), Busy> {
+        let (id, control, slot) = (mapping.id(), mapping.control(), self.slot);
+        if control.lock().try_write(slot) {
+            return Ok(());
+        }
+        self.wait_for(id, control, may_wait, |control| control.lock().claim(slot))?;
+        let gone = |control: &Control| control.lock().readers_are_gone();
+        self.wait_for(id, control, may_wait, gone).inspect_err(|_| control.lock().end_write(slot))
+    }
+
+    fn wait_for(
+        &self,
+        id: ObjectId,
+        control: &Control,
+        may_wait: bool,
+        mut have: impl FnMut(&Control) -> bool,
+    ) -> Result<(), Busy> {
+        let mut round = 0;
+        while !have(control) {
+            let contest = Contest { id, writer: control.lock().writer(), round };
+            if !may_wait || (self.wait.borrow_mut())(contest) == Patience::GiveUp {
+                return Err(Busy { id });
+            }
+            round = round.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// The number of this object in the session.
+    pub(crate) fn know(&mut self, mapping: &Arc<Mapping<M>>) -> usize {
+        let same = |known: &Known<M>| Arc::ptr_eq(&known.mapping, mapping);
+        self.known.iter().position(same).unwrap_or_else(|| {
+            let mapping = Arc::clone(mapping);
+            self.known.push(Known { mapping, is_held: false, is_changed: false });
+            self.known.len() - 1
+        })
+    }
+
+    /// Makes a record of all words of the transaction's copies that differ from the objects.
+    pub(crate) fn compare(&mut self) {
+        self.record.begin();
+        self.changes.clear();
+        let mut object = None;
+        for (key, copy) in self.shadows.sorted() {
+            let mapping = &self.known[key.object()].mapping;
+            let (words, mask) = place::differences(mapping.line(key.line()), copy);
+            if mask == 0 {
+                continue;
+            }
+            if object.replace(key.object()) != Some(key.object()) {
+                self.record.object(mapping.id(), mapping.control().version() + 1);
+            }
+            self.record.line(key.line(), mask, &words);
+            self.changes.push(Change { key, mask, words });
+        }
+    }
+
+    /// Writes the record.
+    pub(crate) fn make_durable(&mut self) -> Result<(), TxError> {
+        let words = self.record.end();
+        let lines = record::lines(words.len());
+        if lines > self.log.free() {
+            return Err(TxError::LogFull { lines });
+        }
+        self.log.append(words);
+        Ok(())
+    }
+
+    /// Changes the objects as the record says.
+    pub(crate) fn apply(&mut self) {
+        let mut object = None;
+        for Change { key, mask, words } in &self.changes {
+            let known = &mut self.known[key.object()];
+            place::store(&known.mapping, key.line(), *mask, words);
+            if object.replace(key.object()) != Some(key.object()) {
+                known.is_changed = true;
+            }
+        }
+        self.raise_versions();
+    }
+
+    /// Only now, as whoever completes this for a session that has ended goes by them.
+    fn raise_versions(&self) {
+        let objects = self.changes.chunk_by(|one, next| one.key.object() == next.key.object());
+        for change in objects.filter_map(|changes| changes.first()) {
+            let control = self.known[change.key.object()].mapping.control();
+            control.set_version(control.version() + 1);
+        }
+    }
+
+    /// Ends the transaction: its locks go, its copies are forgotten.
+    pub(crate) fn release(&mut self) {
+        for known in self.known.iter_mut().filter(|known| known.is_held) {
+            known.is_held = false;
+            known.mapping.control().lock().end_write(self.slot);
+        }
+        self.shadows.clear();
+    }
+}
+
+/// Makes everything durable in place that was committed to an object, and says so; the latter is durable
+/// after the next fence. Only for whoever holds its lock.
+pub(crate) fn settle_held<M: Medium>(mapping: &Mapping<M>) {
+    mapping.write_back();
+    mapping.medium().fence();
+    layout::settle(mapping.medium(), mapping.control().version());
+}
+
+impl<M> fmt::Debug for Session<M> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Session").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Busy {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "object {} is in use", self.id)
+    }
+}
+
+impl core::error::Error for Busy {}

@@ -1,0 +1,89 @@
+//! Reading what lies in an object.
+
+use core::ptr::NonNull;
+use core::slice;
+
+use crate::layout::HEADER;
+use crate::persist::Persist;
+use crate::pointer::{PPtr, PointerError};
+
+/// An object as it may be read at the moment: under a lock, or inside a transaction, which sees what it
+/// has changed itself.
+///
+/// # Safety
+/// What [`locate`](Self::locate) returns can be read, and does not change, while the view is borrowed.
+pub unsafe trait View {
+    /// The address of `bytes` bytes that a pointer leads to, aligned to `align`, a power of two.
+    ///
+    /// # Errors
+    /// It does not lead to so many bytes of this object.
+    fn locate(
+        &self,
+        pointer: PPtr<u8>,
+        bytes: u64,
+        align: u64,
+    ) -> Result<NonNull<u8>, PointerError>;
+
+    /// What a pointer points to.
+    ///
+    /// # Errors
+    /// It does not lead to a `T` in this object.
+    #[inline]
+    fn get<T: Persist>(&self, pointer: PPtr<T>) -> Result<&T, PointerError> {
+        const { T::CHECKED };
+        let found = self.locate(pointer.cast(), size_of::<T>() as u64, align_of::<T>() as u64)?;
+        // SAFETY: located with the size and the alignment of a `T`, of which every pattern is one;
+        // `View` promises that it does not change.
+        Ok(unsafe { found.cast().as_ref() })
+    }
+
+    /// The array of so many elements whose first one a pointer points to.
+    ///
+    /// # Errors
+    /// It does not lead to so many of them in this object.
+    #[inline]
+    fn slice<T: Persist>(&self, pointer: PPtr<T>, length: u64) -> Result<&[T], PointerError> {
+        const { T::CHECKED };
+        if length == 0 {
+            return Ok(&[]);
+        }
+        let offset = pointer.offset();
+        let bytes = length.checked_mul(size_of::<T>() as u64);
+        let bytes = bytes.ok_or(PointerError::Outside { offset })?;
+        let found = self.locate(pointer.cast(), bytes, align_of::<T>() as u64)?;
+        let length = usize::try_from(length).map_err(|_| PointerError::Outside { offset })?;
+        // SAFETY: located with the size and the alignment of so many; the rest as in `get`.
+        Ok(unsafe { slice::from_raw_parts(found.cast().as_ptr(), length) })
+    }
+}
+
+/// Whether a pointer leads to so many bytes of an object of `end` bytes: then it is their distance from
+/// the object's header.
+#[inline]
+pub(crate) fn check(
+    pointer: PPtr<u8>,
+    bytes: u64,
+    align: u64,
+    end: u64,
+) -> Result<u64, PointerError> {
+    // Null wraps around, and other objects' pointers have high bits: one comparison sees all of them.
+    let at = pointer.bits().wrapping_sub(HEADER);
+    let room = end - HEADER;
+    if bytes <= room && at <= room - bytes && pointer.bits() & (align - 1) == 0 {
+        Ok(at)
+    } else {
+        Err(reason(pointer, bytes, end))
+    }
+}
+
+#[cold]
+fn reason(pointer: PPtr<u8>, bytes: u64, end: u64) -> PointerError {
+    let offset = pointer.offset();
+    let within = offset >= HEADER && offset.checked_add(bytes).is_some_and(|to| to <= end);
+    match (pointer.is_null(), pointer.entry()) {
+        (true, _) => PointerError::Null,
+        (_, 0) if within => PointerError::Misaligned { offset },
+        (_, 0) => PointerError::Outside { offset },
+        (_, entry) => PointerError::Foreign { entry },
+    }
+}
