@@ -54,9 +54,11 @@ impl Screen {
         self.terminal.screen().contents_between(row, 0, row, column)
     }
 
-    /// The cursor's row, from 0 down.
-    pub(crate) fn row(&self) -> u16 {
-        self.terminal.screen().cursor_position().0
+    /// Lines after prompts above the cursor's row: they are being run, or were.
+    pub(crate) fn finished_lines(&self) -> usize {
+        let (row, _) = self.terminal.screen().cursor_position();
+        let above = self.terminal.screen().rows(0, COLUMNS.get()).take(row.into());
+        above.filter(|line| line.starts_with(PROMPT)).count()
     }
 
     /// Whether the shell waits for a line.
@@ -130,12 +132,21 @@ mod tests {
     fn redrawing_is_carried_out() {
         let mut screen = Screen::new();
         screen.show(b"d3os> eco\x08\x08\x1b[Kcho");
-        assert_eq!((screen.line().as_str(), screen.row()), ("d3os> echo", 0));
+        assert_eq!(screen.line(), "d3os> echo");
         assert!(!screen.at_prompt());
+    }
+
+    #[test]
+    fn a_line_is_finished_when_another_prompt_stands_below_it() {
+        let mut screen = Screen::new();
+        screen.show(b"d3os> echo one\r\none\r\nd3os> echo two");
+        assert_eq!(screen.finished_lines(), 1);
         screen.show(b"\r\x1b[Kd3os> ");
-        assert!(screen.at_prompt() && screen.row() == 0, "in the middle of a redrawing");
-        screen.show(b"echo\r\n\r\nd3os> ");
-        assert!(screen.at_prompt() && screen.row() == 2);
+        assert!(screen.at_prompt() && screen.finished_lines() == 1, "redrawn in its row");
+        screen.show(b"\r\x1b[K[    0.420323] aml: done\r\nd3os> ");
+        assert!(screen.at_prompt() && screen.finished_lines() == 1, "redrawn below a record");
+        screen.show(b"echo two\r\ntwo\r\nd3os> ");
+        assert!(screen.at_prompt() && screen.finished_lines() == 2);
     }
 
     #[test]

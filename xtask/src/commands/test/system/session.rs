@@ -89,13 +89,16 @@ impl Session {
         self.wait(&format!("the line {line:?}"), |screen| screen.shows_line(line))
     }
 
-    /// Presses Enter, waits for the next prompt and returns what was printed. The next prompt is on a
-    /// lower row: while an editor redraws its line, which it does where a search is accepted, the row
-    /// of the line looks like one for a moment.
+    /// Presses Enter, waits for the next prompt and returns what was printed. The line counts as run
+    /// when it stands finished above the prompt. A prompt alone says nothing: for a moment there is one
+    /// while a search is accepted, in the line's own row, and while a record of the log is shown above
+    /// the line, in the next.
     pub(crate) fn enter(&mut self) -> Result<String, SessionError> {
-        let row = self.screen.row();
+        let finished = self.screen.finished_lines();
         self.keys("\r")?;
-        self.wait("the next prompt", |screen| screen.row() > row && screen.at_prompt())?;
+        self.wait("the next prompt", |screen| {
+            screen.at_prompt() && screen.finished_lines() > finished
+        })?;
         Ok(self.screen.last_output())
     }
 
