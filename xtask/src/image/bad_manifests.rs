@@ -1,6 +1,7 @@
 //! A table of bad manifests: each is refused with the message that says where and why.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
 
 use libd3os::image::{AcpiDevice, BootDevice, PciId, StartPolicy};
 
@@ -126,6 +127,64 @@ fn the_default_image_is_good() {
 fn a_missing_file_is_named() {
     let error = read(Path::new("/nowhere/images/nosuch.toml")).expect_err("no such file");
     assert_eq!(error.to_string(), "images/nosuch.toml: cannot be read");
+}
+
+/// Manifests in files beside each other; gone with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        let folder = env::temp_dir().join(format!("d3os-{name}-{}", process::id())).join("images");
+        fs::create_dir_all(&folder).expect("a folder");
+        for (name, text) in files {
+            fs::write(folder.join(name), text).expect("a file");
+        }
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _left_behind = self.0.parent().map(fs::remove_dir_all);
+    }
+}
+
+const MORE: &str = r#"
+[image]
+name = "more"
+extends = "good"
+
+[region.more]
+size = "4K"
+
+[[program]]
+name = "shell"
+priority = 90
+budget = "5ms"
+period = "10ms"
+regions = ["more"]
+"#;
+
+#[test]
+fn an_image_extends_another() {
+    let again = MORE.replace("\"more\"", "\"again\"").replace("\"good\"", "\"more\"");
+    let twice = MORE.replace("region.more", "region.frames");
+    let files =
+        [("good.toml", GOOD), ("more.toml", MORE), ("again.toml", &again), ("twice.toml", &twice)];
+    let folder = Folder::new("extends", &files);
+    let manifest = read(&folder.0.join("more.toml")).expect("it is good");
+    check(&manifest, &PROGRAMS).expect("it holds");
+    assert_eq!((manifest.name.as_str(), manifest.regions.len()), ("more", 3));
+    let good = parse(GOOD).expect("it parses");
+    assert_eq!(manifest.programs[..good.programs.len()], good.programs);
+    assert_eq!(manifest.programs.last().map(|program| program.file()), Some("shell"));
+    let error = |name| read(&folder.0.join(name)).expect_err("a bad manifest").to_string();
+    assert_eq!(
+        error("twice.toml"),
+        "images/twice.toml: region `frames`: there are two of this name"
+    );
+    let expected = "image, key `extends`: `more` is not an image that extends none";
+    assert_eq!(error("again.toml"), format!("images/again.toml: {expected}"));
 }
 
 /// Change of the good manifest (from, to), and what is then said behind the file's name.

@@ -20,7 +20,7 @@ use super::{quantity, suggest};
 pub(crate) type Found<T> = Result<T, (Place, Problem)>;
 
 const TOP_KEYS: [&str; 5] = ["image", "resource", "region", "device", "program"];
-const IMAGE_KEYS: [&str; 1] = ["name"];
+const IMAGE_KEYS: [&str; 2] = ["name", "extends"];
 const RESOURCE_KEYS: [&str; 4] = ["ports", "irq", "level", "active_low"];
 const REGION_KEYS: [&str; 1] = ["size"];
 const DEVICE_KEYS: [&str; 3] = ["pci", "acpi", "boot"];
@@ -56,13 +56,55 @@ const REGIONS: RangeInclusive<u64> = 4096..=1 << 30;
 const DEFAULT_HEAP: u64 = 256 << 10;
 const DEFAULT_STACK: u64 = 64 << 10;
 
-/// Reads a manifest; what it says is not checked yet (see [`super::rules`]).
+/// Reads a manifest, and the one that it extends; what they say is not checked yet (see
+/// [`super::rules`]).
 pub(crate) fn read(path: &Path) -> Result<Manifest, ManifestError> {
-    let file = short_name(path);
-    let found = fs::read_to_string(path)
-        .map_err(|source| unreadable(path, source))
-        .and_then(|text| parse(&text));
-    found.map_err(|(place, problem)| ManifestError { file, place, problem })
+    let source = read_one(path)?;
+    let Some(base) = &source.extends else { return Ok(source.manifest) };
+    let below = read_one(&path.with_file_name(format!("{base}.toml")))?;
+    let joined = match below.extends {
+        None => extend(below.manifest, source.manifest),
+        Some(_) => {
+            let place = Place { table: "image".into(), key: Some("extends".into()) };
+            let found = format!("`{base}`");
+            Err((place, Problem::BadValue { found, expected: "an image that extends none" }))
+        }
+    };
+    joined.map_err(|problem| in_file(path, problem))
+}
+
+fn read_one(path: &Path) -> Result<Source, ManifestError> {
+    let text = fs::read_to_string(path).map_err(|source| unreadable(path, source));
+    text.and_then(|text| parse_source(&text)).map_err(|problem| in_file(path, problem))
+}
+
+fn in_file(path: &Path, (place, problem): (Place, Problem)) -> ManifestError {
+    ManifestError { file: short_name(path), place, problem }
+}
+
+/// What a manifest adds to the one that it extends: nothing is said twice.
+fn extend(below: Manifest, above: Manifest) -> Found<Manifest> {
+    Ok(Manifest {
+        name: above.name,
+        resources: join("resource", below.resources, above.resources, |known| &known.name)?,
+        regions: join("region", below.regions, above.regions, |known| &known.name)?,
+        devices: join("device", below.devices, above.devices, |known| &known.name)?,
+        programs: join("program", below.programs, above.programs, |known| &known.name)?,
+    })
+}
+
+fn join<T>(
+    kind: &str,
+    mut below: Vec<T>,
+    above: Vec<T>,
+    name: impl Fn(&T) -> &String,
+) -> Found<Vec<T>> {
+    let is_twice = |one: &&T| below.iter().any(|other| name(one) == name(other));
+    if let Some(twice) = above.iter().find(is_twice) {
+        return Err((Place::named(kind, name(twice)), Problem::Duplicate));
+    }
+    below.extend(above);
+    Ok(below)
 }
 
 /// How the file is called in messages: `images/NAME.toml`.
@@ -86,21 +128,35 @@ fn unreadable(path: &Path, source: std::io::Error) -> (Place, Problem) {
     (Place::default(), Problem::Unreadable { source, suggestion })
 }
 
-/// Reads a manifest from its text.
+/// A manifest's file.
+struct Source {
+    manifest: Manifest,
+    /// The image to whose manifest it adds.
+    extends: Option<String>,
+}
+
+/// Reads a manifest that extends none from its text.
+#[cfg(test)]
 pub(crate) fn parse(text: &str) -> Found<Manifest> {
+    parse_source(text).map(|source| source.manifest)
+}
+
+fn parse_source(text: &str) -> Found<Source> {
     let table: Table =
         text.parse().map_err(|error| (Place::default(), Problem::Syntax(Box::new(error))))?;
     let top = Keys::new(Place::default(), &table, &TOP_KEYS)?;
     let image = top.table("image")?;
     let image_place = Place { table: "image".into(), key: None };
     let image = Keys::new(image_place, image, &IMAGE_KEYS)?;
-    Ok(Manifest {
+    let manifest = Manifest {
         name: image.name("name")?,
         resources: named(&top, "resource", resource)?,
         regions: named(&top, "region", region)?,
         devices: named(&top, "device", device)?,
         programs: programs(&top)?,
-    })
+    };
+    let extends = image.has("extends").then(|| image.name("extends")).transpose()?;
+    Ok(Source { manifest, extends })
 }
 
 /// The tables `[KIND.NAME]`, in the order of the names.
