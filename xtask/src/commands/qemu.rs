@@ -163,7 +163,7 @@ impl Args {
             accel: self.accel,
             counted: self.icount,
             display: self.display,
-            network: Network { nics: self.nic, forwards: self.forward.clone() },
+            network: Network { forwards: self.forward.clone(), ..Network::new(self.nic) },
             iommu: if self.iommu { Iommu::Present } else { Iommu::Absent },
             debugger: self.gdb,
             extra: self.extra.clone(),

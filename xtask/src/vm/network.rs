@@ -67,23 +67,30 @@ impl fmt::Display for Forward {
     }
 }
 
-/// Network cards, and the ports that lead to the first of them.
+/// Network cards, and the ports that lead to them.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
     /// The cards.
     pub(crate) nics: NicChoice,
-    /// The ports.
+    /// The ports of the first.
     pub(crate) forwards: Vec<Forward>,
+    /// The ports of the second.
+    pub(crate) second: Vec<Forward>,
 }
 
 /// No card: tests say what they want.
 impl Default for Network {
     fn default() -> Self {
-        Self { nics: NicChoice::None, forwards: Vec::new() }
+        Self::new(NicChoice::None)
     }
 }
 
 impl Network {
+    /// These cards, and no ports that lead to them.
+    pub(crate) const fn new(nics: NicChoice) -> Self {
+        Self { nics, forwards: Vec::new(), second: Vec::new() }
+    }
+
     /// QEMU's arguments.
     pub(super) fn arguments(&self, iommu: Iommu) -> Vec<OsString> {
         let cards = self.nics.cards().iter().enumerate();
@@ -103,10 +110,11 @@ impl Network {
 
     fn user_network(&self, number: usize) -> String {
         let mut user = format!("user,id=net{number}");
-        match number {
-            0 => self.forwards.iter().for_each(|forward| user += &format!(",{forward}")),
-            _ => user += &format!(",net=10.0.{}.0/24", 2 + number),
+        if number > 0 {
+            user += &format!(",net=10.0.{}.0/24", 2 + number);
         }
+        let forwards = if number == 0 { &self.forwards } else { &self.second };
+        forwards.iter().for_each(|forward| user += &format!(",{forward}"));
         user
     }
 }
@@ -133,19 +141,20 @@ mod tests {
     #[test]
     fn cards_have_networks_of_their_own() {
         let forwards = vec![Forward { host: 7000, guest: 7 }];
-        let both = Network { nics: NicChoice::Both, forwards };
+        let second = vec![Forward { host: 7001, guest: 8 }];
+        let both = Network { nics: NicChoice::Both, forwards, second };
         assert_eq!(
             line(&both, Iommu::Absent),
             "-nic none -netdev user,id=net0,hostfwd=tcp:127.0.0.1:7000-:7,hostfwd=udp:127.0.0.1:7000-:7 \
-             -device virtio-net-pci,netdev=net0 -netdev user,id=net1,net=10.0.3.0/24 \
-             -device e1000e,netdev=net1"
+             -device virtio-net-pci,netdev=net0 -netdev user,id=net1,net=10.0.3.0/24,\
+             hostfwd=tcp:127.0.0.1:7001-:8,hostfwd=udp:127.0.0.1:7001-:8 -device e1000e,netdev=net1"
         );
         assert_eq!(line(&Network::default(), Iommu::Present), "-nic none");
     }
 
     #[test]
     fn virtio_obeys_the_iommu() {
-        let one = Network { nics: NicChoice::Virtio, forwards: Vec::new() };
+        let one = Network::new(NicChoice::Virtio);
         assert!(line(&one, Iommu::Present).ends_with("net0,iommu_platform=on,disable-legacy=on"));
     }
 }

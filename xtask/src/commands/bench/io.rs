@@ -163,7 +163,7 @@ fn measure(workshop: &Workshop, system: System, card: Card) -> Result<Run, Bench
     let (boot, _module) = boot(workshop, system, card)?;
     let machine = Machine {
         cores: 1,
-        network: Network { nics, forwards: ports.forwards() },
+        network: Network { forwards: ports.forwards(), ..Network::new(nics) },
         ..Machine::new(boot)
     };
     let guest = Guest::start(workshop, &machine)?;

@@ -99,7 +99,7 @@ impl Setting {
 
     fn machine(self, lab: &Lab<'_>) -> Machine {
         let firmware = if self.uefi { lab.uefi() } else { Firmware::Bios };
-        let network = Network { nics: NICS[self.nics].1, forwards: Vec::new() };
+        let network = Network::new(NICS[self.nics].1);
         let off = |is_on: bool, option: &str| (!is_on).then(|| option.to_owned());
         let on = |is_on: bool, option: &str| is_on.then(|| option.to_owned());
         let options = [off(self.hpet, "hpet=off"), on(self.nvdimm, "nvdimm=on")];

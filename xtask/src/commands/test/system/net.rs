@@ -30,7 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 fn machine(lab: &Lab<'_>, nic: NicChoice, forwards: Vec<Forward>) -> Machine {
     let mut machine = lab.machine();
-    machine.network = Network { nics: nic, forwards };
+    machine.network = Network { forwards, ..Network::new(nic) };
     machine
 }
 
@@ -100,6 +100,6 @@ fn datagrams(peer: SocketAddr) -> io::Result<()> {
 }
 
 /// A port of this host that nobody uses at present.
-fn free_port() -> io::Result<u16> {
+pub(super) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
