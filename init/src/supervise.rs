@@ -162,6 +162,12 @@ impl<W> Program<W> {
         self.ends
     }
 
+    /// How its latest run that ended did so.
+    #[must_use]
+    pub fn last_exit(&self) -> Option<&Exit> {
+        self.last_exit.as_ref()
+    }
+
     /// Why it could not be made, if that is how its latest run ended.
     #[must_use]
     pub fn start_failure(&self) -> Option<&StartFailure> {

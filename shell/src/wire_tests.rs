@@ -114,6 +114,10 @@ impl Supervisor for Server {
         panic!("the shell serves nobody");
     }
 
+    fn last_exit(&mut self, _: Caller, _: String) -> Result<Option<Exit>, SupervisorError> {
+        panic!("only whoever kills programs asks that");
+    }
+
     fn capabilities(
         &mut self,
         _: Caller,

@@ -12,7 +12,7 @@ use libd3os::image::ProgramSpec;
 use libd3os::service::Page;
 use libd3os::service::log::{Level, Log, LogError, LogPage};
 use libd3os::service::supervisor::{
-    CapabilityInfo, CoreStatus, Holding, MemoryReport, Moment, ProgramId, ProgramState,
+    CapabilityInfo, CoreStatus, Exit, Holding, MemoryReport, Moment, ProgramId, ProgramState,
     ProgramStatus, RunMode, ServiceStatus, Supervisor, SupervisorError, SystemInfo,
 };
 
@@ -82,6 +82,12 @@ impl Supervisor for System {
 
     fn ends(&mut self, _: Caller, from: u32) -> Result<Page<u32>, SupervisorError> {
         Ok(Page::fill(from, self.supervisor.programs().map(|(_, program)| program.ends())))
+    }
+
+    fn last_exit(&mut self, _: Caller, name: String) -> Result<Option<Exit>, SupervisorError> {
+        let number = self.supervisor.find(&name)?;
+        let program = self.supervisor.program(number);
+        Ok(program.and_then(supervise::Program::last_exit).cloned())
     }
 
     fn capabilities(

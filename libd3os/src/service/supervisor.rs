@@ -13,7 +13,7 @@ use crate::start::{GrantKind, StartInfoError};
 /// Starts, watches and ends programs, and tells what they hold.
 ///
 /// Init serves it: if it ever stopped, so would the system, hence no caller sees `Restarted`.
-#[crate::service(name = "supervisor", version = 5)]
+#[crate::service(name = "supervisor", version = 6)]
 pub trait Supervisor {
     /// Init's threads, then the programs of the image, and the state of each, from the `from`-th
     /// on.
@@ -47,6 +47,10 @@ pub trait Supervisor {
     /// `program-ended` asks this to learn whose calls it need not answer any more.
     #[retryable]
     fn ends(from: u32) -> Result<Page<u32>, SupervisorError>;
+
+    /// How a program ended last; nothing where it never has.
+    #[retryable]
+    fn last_exit(name: String) -> Result<Option<Exit>, SupervisorError>;
 
     /// What a program holds in its capability space, from the `from`-th on.
     #[retryable]
