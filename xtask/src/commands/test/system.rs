@@ -28,6 +28,7 @@ mod shared;
 mod shell;
 mod sight;
 mod storm;
+mod traffic;
 
 use std::time::Instant;
 
@@ -128,7 +129,7 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &damage::TESTS,
     ];
     let fixed = groups.iter().copied().flatten().map(|(name, test)| Case::new(*name, test));
-    fixed.chain(net::cases()).chain(kills::cases(scope)).chain(matrix::cases(scope))
+    fixed.chain(net::cases()).chain(kills::cases()).chain(matrix::cases(scope))
 }
 
 /// Fails unless `text` has all of these in it.

@@ -46,6 +46,7 @@ pub(crate) struct Lab<'w> {
     storm: OnceCell<PathBuf>,
     slate: OnceCell<PathBuf>,
     iommu: OnceCell<PathBuf>,
+    chaos: OnceCell<PathBuf>,
 }
 
 impl<'w> Lab<'w> {
@@ -59,8 +60,8 @@ impl<'w> Lab<'w> {
         build::write(&iso, &[])?;
         iso::write(workshop, &kernel, &module, &iso)?;
         let uefi = tools::ensure(Tool::Ovmf)?;
-        let [storm, slate, iommu] = [const { OnceCell::new() }; 3];
-        Ok(Self { workshop, kernel, module, iso, uefi, image, storm, slate, iommu })
+        let [storm, slate, iommu, chaos] = [const { OnceCell::new() }; 4];
+        Ok(Self { workshop, kernel, module, iso, uefi, image, storm, slate, iommu, chaos })
     }
 
     /// The machine of an ordinary session.
@@ -90,6 +91,11 @@ impl<'w> Lab<'w> {
     /// The boot module of the image `iommu`, built when it is first wanted.
     pub(crate) fn iommu(&self) -> Result<&Path, LabError> {
         self.other(&self.iommu, "iommu")
+    }
+
+    /// The boot module of the image `chaos`, built when it is first wanted.
+    pub(crate) fn chaos(&self) -> Result<&Path, LabError> {
+        self.other(&self.chaos, "chaos")
     }
 
     fn other<'m>(&self, module: &'m OnceCell<PathBuf>, name: &str) -> Result<&'m Path, LabError> {
