@@ -268,6 +268,8 @@ impl<W: Window> Server<W> {
         let Some(clients) = &mut self.clients else {
             return Some(receive(self.endpoint, &self.pool));
         };
+        // The look may take its time.
+        cap::Notification::send_kept();
         // Who was just answered at the endpoint needs this core, so it is given up at once.
         if !self.pool.has_staged() && clients.look() {
             return None;
@@ -350,6 +352,9 @@ fn for_the_program(bits: u64) -> Option<u64> {
 /// Sends the answer that is kept, and waits.
 fn receive(endpoint: cap::Endpoint, pool: &ReplyPool) -> Received {
     let reply = pool.current_object();
+    if !pool.has_staged() {
+        return endpoint.recv(reply);
+    }
     match pool.take_staged() {
         Some(info) => endpoint.reply_recv(info, reply),
         None => endpoint.recv(reply),

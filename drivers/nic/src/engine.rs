@@ -213,6 +213,7 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
             if !self.arm() {
                 return Ok(done);
             }
+            self.seats.iter().for_each(|seat| seat.station.wake.hurry());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use d3os_abi::MessageInfo;
 
-use super::{Capability, capabilities};
+use super::{Capability, capabilities, later};
 use crate::sys::{self, Received};
 
 capabilities! {
@@ -21,12 +21,14 @@ impl Endpoint {
     #[must_use]
     #[inline]
     pub fn call(self, info: MessageInfo) -> MessageInfo {
+        later::send();
         sys::call(self.cptr(), info)
     }
 
     /// Sends; waits until somebody takes it.
     #[inline]
     pub fn send(self, info: MessageInfo) {
+        later::send();
         sys::send(self.cptr(), info);
     }
 
@@ -40,7 +42,10 @@ impl Endpoint {
     #[must_use]
     #[inline]
     pub fn recv(self, reply: Reply) -> Received {
-        sys::recv(self.cptr(), reply.cptr())
+        match later::take() {
+            None => sys::recv(self.cptr(), reply.cptr()),
+            Some(kept) => sys::signal_recv(kept, self.cptr(), reply.cptr()),
+        }
     }
 
     /// Takes a message if one is there. Without one, badge and info are zero.
@@ -54,6 +59,7 @@ impl Endpoint {
     #[must_use]
     #[inline]
     pub fn reply_recv(self, info: MessageInfo, reply: Reply) -> Received {
+        later::send();
         sys::reply_recv(self.cptr(), info, reply.cptr())
     }
 }
@@ -65,11 +71,28 @@ impl Notification {
         sys::signal(self.cptr());
     }
 
+    /// Sets the bits of this capability's badge with the program's next system call that may wait:
+    /// the two are then one call. Whoever goes on working instead, and whose peer should not wait
+    /// for that, says so ([`Self::send_kept`]).
+    #[inline]
+    pub fn signal_later(self) {
+        later::keep(self.cptr());
+    }
+
+    /// Sends the signal that [`Self::signal_later`] has kept, if there is one.
+    #[inline]
+    pub fn send_kept() {
+        later::send();
+    }
+
     /// Waits until bits are set, takes and tells them.
     #[must_use]
     #[inline]
     pub fn wait(self) -> u64 {
-        sys::wait(self.cptr()).badge
+        match later::take() {
+            None => sys::wait(self.cptr()).badge,
+            Some(kept) => sys::signal_wait(kept, self.cptr()).badge,
+        }
     }
 
     /// Takes and tells the bits that are set; 0 if there are none.

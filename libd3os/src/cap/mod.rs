@@ -7,6 +7,7 @@
 mod device;
 mod error;
 mod ipc;
+mod later;
 mod memory;
 mod sched;
 mod slot;

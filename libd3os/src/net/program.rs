@@ -62,15 +62,25 @@ impl Network {
         let send = notification(GrantKind::Signals, names.send).map_err(NetworkError::Grant)?;
         let ready = notification(GrantKind::Waits, names.ready).map_err(NetworkError::Grant)?;
         let client = NetClient::connect().map_err(NetworkError::Grant)?;
-        let bell = Bell::new(move || send.signal());
+        let bell = Bell::new(move || send.signal_later());
         let stack = Stack::attach(client, names.region, mapping.lines(), bell, tsc());
         Ok(Self { stack: stack.map_err(NetworkError::Socket)?, ready })
     }
 
     /// Runs a future to its end, waiting for the server whenever it cannot go on.
+    ///
+    /// The server is woken once for all that was sent since: when the future waits, or has ended.
+    /// One that sends and then works for long calls [`Self::flush`] in between.
     pub fn run<F: Future>(&self, future: F) -> F::Output {
-        block_on(future, || {
+        let output = block_on(future, || {
             let _whatever_happened = self.ready.wait();
-        })
+        });
+        self.flush();
+        output
+    }
+
+    /// Wakes the server, if it sleeps and something was sent.
+    pub fn flush(&self) {
+        Notification::send_kept();
     }
 }

@@ -15,19 +15,31 @@ const REFUSALS_MOST: u64 = 4_096;
 
 /// Wakes the program at the other end.
 pub trait Wake {
-    /// Wakes it, or makes it look again before it next sleeps.
+    /// Wakes it, or makes it look again before it next sleeps: at the latest when this program
+    /// waits.
     fn wake(&self);
+
+    /// This program goes on working: those that were to be woken are woken now.
+    fn hurry(&self) {}
 }
 
 impl Wake for Notification {
     fn wake(&self) {
-        self.signal();
+        self.signal_later();
+    }
+
+    fn hurry(&self) {
+        Self::send_kept();
     }
 }
 
 impl<W: Wake + ?Sized> Wake for &W {
     fn wake(&self) {
         (**self).wake();
+    }
+
+    fn hurry(&self) {
+        (**self).hurry();
     }
 }
 

@@ -74,6 +74,13 @@ impl<M: Deref<Target = [Line]>> Ring<M> {
         self.ahead(cursor, 1)
     }
 
+    /// The message lines from this place to the end of the memory: those that follow on each other
+    /// within one round.
+    #[inline]
+    pub(super) fn run(&self, cursor: Cursor) -> &[Line] {
+        self.memory.get(CONTROL_LINES + cursor.index..).unwrap_or(&[])
+    }
+
     /// The place so many lines, fewer than the capacity, after this one.
     #[inline]
     pub(super) fn ahead(&self, cursor: Cursor, lines: usize) -> Cursor {

@@ -30,21 +30,32 @@ impl Line {
     /// word becomes 0, words behind it stay.
     #[inline]
     pub(super) fn store(&self, bytes: &[u8]) {
-        // The same twice, but of a known length the compiler makes a straight line: a core that
-        // runs through fewer instructions has more lines on their way at once.
         match <&[u8; PAYLOAD_BYTES]>::try_from(bytes) {
-            Ok(all) => self.store_words(all),
+            Ok(all) => self.store_all(all),
             Err(_) => self.store_words(bytes),
         }
+    }
+
+    /// Puts a whole line's bytes into the line. Of a known length the compiler makes a straight
+    /// line: a core that runs through fewer instructions has more lines on their way at once.
+    #[inline]
+    pub(super) fn store_all(&self, bytes: &[u8; PAYLOAD_BYTES]) {
+        self.store_words(bytes);
     }
 
     /// Takes up to [`PAYLOAD_BYTES`] bytes out of the line; what `bytes` has more stays.
     #[inline]
     pub(super) fn load(&self, bytes: &mut [u8]) {
         match <&mut [u8; PAYLOAD_BYTES]>::try_from(&mut *bytes) {
-            Ok(all) => self.load_words(all),
+            Ok(all) => self.load_all(all),
             Err(_) => self.load_words(bytes),
         }
+    }
+
+    /// Takes a whole line's bytes out of the line.
+    #[inline]
+    pub(super) fn load_all(&self, bytes: &mut [u8; PAYLOAD_BYTES]) {
+        self.load_words(bytes);
     }
 
     /// Makes it a line of zeros, as the lines of a fresh ring must be. No end of a ring may be
@@ -65,7 +76,7 @@ impl Line {
         self.header.store(word, Ordering::Release);
     }
 
-    #[inline]
+    #[inline(always)]
     fn store_words(&self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for (place, word) in self.payload.iter().zip(words) {
@@ -78,7 +89,7 @@ impl Line {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn load_words(&self, bytes: &mut [u8]) {
         let (words, rest) = bytes.as_chunks_mut::<8>();
         let last = words.len();

@@ -184,18 +184,27 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
         &self,
         mut cursor: Cursor,
         first: Header,
-        rest: &mut [u8],
+        mut rest: &mut [u8],
     ) -> Result<Cursor, ReceiveError> {
         let mut length = first.length;
-        for chunk in rest.chunks_mut(PAYLOAD_BYTES) {
-            length -= PAYLOAD_LENGTH;
-            let line = self.ring.line(cursor);
-            let expected = Header { lap: cursor.lap, length, ..first };
-            if Header::from_word(line.header.load(Ordering::Relaxed)) != expected {
-                return Err(ReceiveError::Corrupt);
+        while !rest.is_empty() {
+            let run = self.ring.run(cursor);
+            let lines = lines_for(rest.len()).min(run.len());
+            let (here, further) = rest.split_at_mut(rest.len().min(lines * PAYLOAD_BYTES));
+            let (chunks, last) = here.as_chunks_mut::<PAYLOAD_BYTES>();
+            let mut lines_here = run.iter();
+            for (chunk, line) in chunks.iter_mut().zip(&mut lines_here) {
+                length -= PAYLOAD_LENGTH;
+                expect(line, Header { lap: cursor.lap, length, ..first })?;
+                line.load_all(chunk);
             }
-            line.load(chunk);
-            cursor = self.ring.next(cursor);
+            if let Some(line) = lines_here.next().filter(|_| !last.is_empty()) {
+                length -= PAYLOAD_LENGTH;
+                expect(line, Header { lap: cursor.lap, length, ..first })?;
+                line.load(last);
+            }
+            cursor = self.ring.ahead(cursor, lines);
+            rest = further;
         }
         Ok(cursor)
     }
@@ -218,6 +227,13 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
             self.presence.rouse(self.ring.sender_state(), &self.bell);
         }
     }
+}
+
+/// A line after a message's first has this header, or the sender does not keep to the protocol.
+#[inline]
+fn expect(line: &Line, header: Header) -> Result<(), ReceiveError> {
+    let found = line.header.load(Ordering::Relaxed) == header.to_word();
+    if found { Ok(()) } else { Err(ReceiveError::Corrupt) }
 }
 
 /// A line's header. What was written before it is then there to be seen.

@@ -52,17 +52,42 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Sender<M, D> {
     /// [`SendError::TooLong`] beyond [`Self::longest`], [`SendError::Corrupt`].
     #[inline]
     pub fn try_send(&mut self, tag: u16, bytes: &[u8]) -> Result<(), SendError> {
-        let length = u16::try_from(bytes.len()).map_err(|_| SendError::TooLong)?;
-        if bytes.len() > self.ring.longest_bytes() {
+        let length = self.admit(bytes.len())?;
+        let (head, rest) = bytes.split_at(bytes.len().min(PAYLOAD_BYTES));
+        self.write(tag, length, head, rest);
+        Ok(())
+    }
+
+    /// As [`Self::try_send`], for a message whose bytes lie in two places: a head that fits in a
+    /// line, and what follows it.
+    ///
+    /// # Errors
+    /// As [`Self::try_send`]; [`SendError::TooLong`] also for a head of more than
+    /// [`PAYLOAD_BYTES`].
+    pub fn try_send_parts(&mut self, tag: u16, head: &[u8], body: &[u8]) -> Result<(), SendError> {
+        let mut first = [0; PAYLOAD_BYTES];
+        let (place, room) = first.split_at_mut_checked(head.len()).ok_or(SendError::TooLong)?;
+        let length = self.admit(head.len() + body.len())?;
+        let (begin, rest) = body.split_at(body.len().min(room.len()));
+        place.copy_from_slice(head);
+        room[..begin.len()].copy_from_slice(begin);
+        self.write(tag, length, &first[..head.len() + begin.len()], rest);
+        Ok(())
+    }
+
+    /// Takes the lines of a message of so many bytes, which is written next; its length.
+    #[inline]
+    fn admit(&mut self, bytes: usize) -> Result<u16, SendError> {
+        let length = u16::try_from(bytes).map_err(|_| SendError::TooLong)?;
+        if bytes > self.ring.longest_bytes() {
             return Err(SendError::TooLong);
         }
-        let lines = lines_for(bytes.len());
+        let lines = lines_for(bytes);
         if lines > self.room() && !self.sees_room(lines)? {
             return Err(SendError::Full);
         }
-        self.write(tag, length, bytes);
         self.sent += lines as u64;
-        Ok(())
+        Ok(length)
     }
 
     /// Wakes the receiver if it sleeps.
@@ -151,15 +176,14 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Sender<M, D> {
         Ok(())
     }
 
-    /// Writes a message. Its first line's header goes last and publishes all of its lines, so the
+    /// Writes a message: the bytes of its first line, and the rest. Its first line's header goes last and publishes all of its lines, so the
     /// receiver sees either nothing of a message or all of it.
     #[inline]
-    fn write(&mut self, tag: u16, length: u16, bytes: &[u8]) {
+    fn write(&mut self, tag: u16, length: u16, head: &[u8], rest: &[u8]) {
         let first = self.cursor;
         self.cursor = self.ring.next(first);
         let line = self.ring.line(first);
         let header = Header { lap: first.lap, tag, length };
-        let (head, rest) = bytes.split_at(bytes.len().min(PAYLOAD_BYTES));
         line.store(head);
         if !rest.is_empty() {
             self.cursor = self.write_rest(header, rest);
@@ -168,15 +192,29 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Sender<M, D> {
     }
 
     /// Writes the lines after the first; returns where the next message begins.
-    fn write_rest(&self, header: Header, rest: &[u8]) -> Cursor {
-        let (mut cursor, mut length) = (self.cursor, header.length);
-        for chunk in rest.chunks(PAYLOAD_BYTES) {
-            length -= PAYLOAD_LENGTH;
-            let header = Header { lap: cursor.lap, length, ..header };
-            let line = self.ring.line(cursor);
-            line.store(chunk);
-            line.header.store(header.to_word(), Ordering::Relaxed);
-            cursor = self.ring.next(cursor);
+    fn write_rest(&self, first: Header, mut rest: &[u8]) -> Cursor {
+        let (mut cursor, mut length) = (self.cursor, first.length);
+        while !rest.is_empty() {
+            let run = self.ring.run(cursor);
+            let lines = lines_for(rest.len()).min(run.len());
+            let (here, further) = rest.split_at(rest.len().min(lines * PAYLOAD_BYTES));
+            let (chunks, last) = here.as_chunks::<PAYLOAD_BYTES>();
+            let mut places = run.iter();
+            let mut head = |line: &Line| {
+                length -= PAYLOAD_LENGTH;
+                let header = Header { lap: cursor.lap, length, ..first };
+                line.header.store(header.to_word(), Ordering::Relaxed);
+            };
+            for (chunk, line) in chunks.iter().zip(&mut places) {
+                line.store_all(chunk);
+                head(line);
+            }
+            if let Some(line) = places.next().filter(|_| !last.is_empty()) {
+                line.store(last);
+                head(line);
+            }
+            cursor = self.ring.ahead(cursor, lines);
+            rest = further;
         }
         cursor
     }

@@ -190,6 +190,23 @@ pub fn nb_send_wait(destination: Cptr, info: MessageInfo, source: Cptr) -> Recei
     exchange(Syscall::NBSendWait, input)
 }
 
+/// Signals a notification, then waits for a message; `reply` will answer its sender.
+#[must_use]
+#[inline]
+pub fn signal_recv(notification: Cptr, source: Cptr, reply: Cptr) -> Received {
+    let input =
+        Registers { rdi: source.0, r12: reply.0, r13: notification.0, ..Registers::default() };
+    receive(Syscall::NBSendRecv, input)
+}
+
+/// Signals a notification, then waits for a signal, or a message that needs no answer.
+#[must_use]
+#[inline]
+pub fn signal_wait(notification: Cptr, source: Cptr) -> Received {
+    let input = Registers { rdi: source.0, r12: notification.0, ..Registers::default() };
+    receive(Syscall::NBSendWait, input)
+}
+
 /// Waits for a signal, or a message that needs no answer.
 #[must_use]
 #[inline]

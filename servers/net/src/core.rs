@@ -23,8 +23,8 @@ use libd3os::net::Phase;
 use libd3os::observe::{Counter, Recorder};
 use libd3os::ring::{Line, RingError};
 use libd3os::service::net::{
-    Accepted, EchoReply, EchoRequest, InterfaceStatus, LinkState, NetError, Opened, SocketKind,
-    SocketStatus,
+    Accepted, DropReason, EchoReply, EchoRequest, InterfaceStatus, LinkState, NetError, Opened,
+    SocketKind, SocketStatus,
 };
 
 use crate::device::Card;
@@ -33,7 +33,7 @@ use crate::interface::{Addressing, CardInfo, Interface, Pace};
 use crate::names::{self, Names};
 use crate::random::Random;
 use crate::region::{At, Kind, Region, Socket};
-use crate::streams::{self, Lingering, Turn};
+use crate::streams::{self, Desk, Turn};
 
 /// Rounds of moving before others get their turn.
 const ROUNDS: u32 = 32;
@@ -135,7 +135,14 @@ impl fmt::Display for Event {
 pub struct Core<C: Card> {
     interfaces: Vec<Interface<C>>,
     regions: Vec<Region>,
-    lingering: Lingering,
+    desk: Desk,
+    /// Where datagrams to a port go.
+    bound: Vec<Bound>,
+    /// The stack has something to do.
+    stirred: bool,
+    /// When the stack, or somebody who waits, has something to do even if nothing comes; `None` where
+    /// that is to be asked.
+    due: Option<Duration>,
     names: Names,
     echoes: Echoes,
     waiters: Vec<(Ticket, Duration)>,
@@ -143,9 +150,16 @@ pub struct Core<C: Card> {
     random: Random,
     instance: u64,
     next_ticket: u32,
-    scratch: Vec<u8>,
     trace: Recorder<Event, TRACE_EVENTS>,
     turns: Counter,
+}
+
+/// A port, and the UDP socket there.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    port: u16,
+    region: usize,
+    place: usize,
 }
 
 impl<C: Card> fmt::Debug for Core<C> {
@@ -168,7 +182,10 @@ impl<C: Card> Core<C> {
         Self {
             interfaces: Vec::new(),
             regions: Vec::new(),
-            lingering: Lingering::default(),
+            desk: Desk::default(),
+            bound: Vec::new(),
+            stirred: true,
+            due: None,
             names: Names::default(),
             echoes: Echoes::new(random.next_u16().max(1)),
             waiters: Vec::new(),
@@ -176,7 +193,6 @@ impl<C: Card> Core<C> {
             instance: random.next_u64().max(1),
             random,
             next_ticket: 0,
-            scratch: Vec::new(),
             trace,
             turns,
         }
@@ -206,6 +222,7 @@ impl<C: Card> Core<C> {
         if !info.is_sound() {
             return Err(card);
         }
+        self.stirred = true;
         if let Some((index, interface)) = self.interface(name) {
             interface.renew(card, info);
             self.trace.note(Event::Renewed(index));
@@ -220,6 +237,7 @@ impl<C: Card> Core<C> {
 
     /// Takes the card of an interface away: its driver is gone.
     pub fn lose_card(&mut self, name: &str) -> Option<C> {
+        self.stirred = true;
         let (index, interface) = self.interface(name)?;
         let card = interface.lose();
         if card.is_some() {
@@ -234,6 +252,7 @@ impl<C: Card> Core<C> {
             && interface.set_link(link)
         {
             self.trace.note(Event::Line(index, link));
+            self.stirred = true;
         }
     }
 
@@ -254,12 +273,24 @@ impl<C: Card> Core<C> {
 
     /// When [`Self::turn`] has to be called even if nothing comes; always after `now`.
     pub fn deadline(&mut self, now: Duration) -> Option<Duration> {
+        let due = match self.due {
+            Some(due) => due,
+            None => {
+                let due = self.next_due(now);
+                *self.due.insert(due)
+            }
+        };
+        (due < Duration::MAX).then(|| due.max(now + BREATH))
+    }
+
+    fn next_due(&mut self, now: Duration) -> Duration {
         let pace = if self.is_calm() { Pace::Calm } else { Pace::Brisk };
         let stacks = self.interfaces.iter_mut().map(|interface| interface.deadline(now, pace));
         let waiters = self.waiters.iter().map(|(_, deadline)| *deadline);
-        let others = [self.names.deadline(), self.echoes.deadline(), self.lingering.deadline()];
-        let earliest = stacks.chain(waiters).chain(others.into_iter().flatten()).min()?;
-        Some(earliest.max(now + BREATH))
+        let lingering = self.desk.lingering.deadline();
+        let others = [self.names.deadline(), self.echoes.deadline(), lingering];
+        let all = stacks.chain(waiters).chain(others.into_iter().flatten());
+        all.min().unwrap_or(Duration::MAX)
     }
 
     /// Answers that are owed since the last time.
@@ -398,7 +429,7 @@ impl<C: Card> Core<C> {
         let region = self.free_place(caller, place)?;
         let port = self.claim_port(SocketKind::Datagram, port)?;
         self.trace.note(Event::Bind(port));
-        let kind = Kind::Datagram { port, at: Vec::new() };
+        let kind = Kind::Datagram { port, at: Vec::new(), waiting: 0 };
         self.open(region, place, kind, Phase::Open, everywhere(port))
     }
 
@@ -411,6 +442,7 @@ impl<C: Card> Core<C> {
             return Err(NetError::TooMany);
         }
         let ticket = self.ticket();
+        self.stirred = true;
         self.waiters.push((ticket, now + timeout.min(LONGEST_WAIT)));
         Ok(ticket)
     }
@@ -422,6 +454,7 @@ impl<C: Card> Core<C> {
     /// [`NetError`].
     pub fn resolve(&mut self, name: String, now: Duration) -> Result<Ticket, NetError> {
         let ticket = self.ticket();
+        self.stirred = true;
         match names::parse(name)? {
             Ok(address) => {
                 self.effects.push(Effect::Resolved(ticket, Ok(alloc::vec![address])));
@@ -440,6 +473,7 @@ impl<C: Card> Core<C> {
     /// [`NetError`].
     pub fn ping(&mut self, request: EchoRequest, now: Duration) -> Result<Ticket, NetError> {
         let ticket = self.ticket();
+        self.stirred = true;
         self.echoes.send(request, &mut self.interfaces, ticket, now)?;
         self.trace.note(Event::Ping(request.destination));
         Ok(ticket)
@@ -461,7 +495,7 @@ impl<C: Card> Core<C> {
     /// Connections that their programs have left, and that have not ended.
     #[must_use]
     pub fn lingering(&self) -> usize {
-        self.lingering.len()
+        self.desk.lingering.len()
     }
 
     /// What is counted and noted.
@@ -475,32 +509,87 @@ impl<C: Card> Core<C> {
         let mut sockets = self.regions.iter().flat_map(|region| region.sockets.iter().flatten());
         let addressed = self.interfaces.iter().all(|interface| interface.ipv4().is_some());
         let questions = self.names.is_empty() && self.echoes.is_empty();
-        let quiet = questions && self.lingering.is_empty() && addressed;
+        let quiet = questions && self.desk.lingering.is_empty() && addressed;
         quiet && !sockets.any(|socket| matches!(socket.kind, Kind::Stream(_)))
     }
 
     /// One round of moving; tells whether anything was moved.
+    ///
+    /// Datagrams go past the stack where they can, and cost what they themselves cost. The stack, whose
+    /// every turn looks at all sockets, gets one when something came for it, a program has done
+    /// something that concerns it, or something is due.
     fn round(&mut self, now: Duration) -> bool {
-        let mut busy = false;
         self.turns.increment();
+        let mut busy = self.receive(now);
+        self.stirred |= self.due.is_some_and(|due| now >= due)
+            || self.interfaces.iter().any(Interface::is_stirred);
+        busy |= self.serve_sockets(now);
+        if core::mem::take(&mut self.stirred) {
+            busy |= self.turn_stack(now);
+        }
+        self.interfaces.iter().for_each(Interface::flush);
+        busy
+    }
+
+    /// Takes what has come in; tells whether there was any.
+    fn receive(&mut self, now: Duration) -> bool {
+        let Self { interfaces, regions, bound, desk, stirred, .. } = self;
+        let mut busy = false;
+        for interface in interfaces {
+            let mut lost = 0;
+            let intake = interface.receive(now, |datagram| {
+                let port = datagram.to.port();
+                let bound = bound.iter().find(|bound| bound.port == port);
+                let region = bound.and_then(|it| Some((regions.get_mut(it.region)?, it.place)));
+                let socket = region.and_then(|(region, place)| region.sockets.get_mut(place));
+                match socket.and_then(Option::as_mut) {
+                    None => false,
+                    Some(socket) => streams::offer(socket, datagram).unwrap_or_else(|_| {
+                        lost += 1;
+                        true
+                    }),
+                }
+            });
+            (0..lost).for_each(|_| interface.dropped(DropReason::ReceiverFull));
+            if interface.take_ways_changed() {
+                desk.ways.clear();
+            }
+            busy |= intake.any;
+            *stirred |= intake.stack;
+        }
+        busy
+    }
+
+    /// Lets the stack do what it has to, and whoever waits for it go on; tells whether anything was
+    /// sent.
+    fn turn_stack(&mut self, now: Duration) -> bool {
+        let mut busy = false;
         for index in 0..self.interfaces.len() {
             busy |= self.turn_interface(index, now);
         }
-        busy |= self.serve_sockets(now);
-        self.lingering.turn(&mut self.interfaces, now);
+        self.desk.lingering.turn(&mut self.interfaces, now);
         let resolved = self.names.turn(&mut self.interfaces, now);
         let echoed = self.echoes.turn(&mut self.interfaces, now);
         self.effects.extend(resolved.into_iter().map(|(ticket, it)| Effect::Resolved(ticket, it)));
         self.effects.extend(echoed.into_iter().map(|(ticket, it)| Effect::Echoed(ticket, it)));
         self.answer_waiters(now);
+        self.due = None;
+        // What was sent has made room that somebody may wait for.
+        self.stirred |= busy;
         busy
     }
 
     fn turn_interface(&mut self, index: usize, now: Duration) -> bool {
         let Some(interface) = self.interfaces.get_mut(index) else { return false };
         let before = interface.ipv4();
-        let busy = interface.turn(now);
+        let busy = interface.send(now);
         let after = interface.ipv4();
+        if interface.take_ways_changed() {
+            self.desk.ways.clear();
+        }
+        for seen in interface.take_seen() {
+            self.desk.ways.learn(index, seen, now);
+        }
         if before != after {
             self.trace.note(Event::Address(u8::try_from(index).unwrap_or(u8::MAX), after));
         }
@@ -508,19 +597,27 @@ impl<C: Card> Core<C> {
     }
 
     fn serve_sockets(&mut self, now: Duration) -> bool {
-        let Self { regions, interfaces, lingering, scratch, trace, .. } = self;
-        let mut busy = false;
+        let Self { regions, interfaces, desk, trace, stirred, .. } = self;
+        let (all, mut busy, mut over) = (*stirred, false, false);
         for entry in regions.iter_mut().flat_map(|region| &mut region.sockets) {
             let Some(socket) = entry else { continue };
-            match streams::serve(socket, interfaces, lingering, scratch, now) {
-                Turn::Idle => {}
-                Turn::Busy => busy = true,
+            if !all && !streams::has_news(socket) {
+                continue;
+            }
+            match streams::serve(socket, interfaces, desk, now) {
+                Turn::Idle => continue,
+                Turn::Aside => {}
+                Turn::Busy => *stirred = true,
                 Turn::Over => {
                     entry.take().into_iter().for_each(|socket| socket.place.release());
                     trace.note(Event::Closed);
-                    busy = true;
+                    (*stirred, over) = (true, true);
                 }
             }
+            busy = true;
+        }
+        if over {
+            self.find_bound();
         }
         busy
     }
@@ -539,9 +636,23 @@ impl<C: Card> Core<C> {
     fn clear(&mut self, index: usize) {
         let Some(region) = self.regions.get_mut(index) else { return };
         region.caller = None;
+        self.stirred = true;
         for mut kind in region.reset() {
             streams::abandon(&mut kind, &mut self.interfaces);
             self.trace.note(Event::Closed);
+        }
+        self.find_bound();
+    }
+
+    /// Notes the ports of all UDP sockets.
+    fn find_bound(&mut self) {
+        self.bound.clear();
+        for (region, sockets) in self.regions.iter().map(|region| &region.sockets).enumerate() {
+            let bound = sockets.iter().enumerate().filter_map(|(place, socket)| {
+                let Kind::Datagram { port, .. } = socket.as_ref()?.kind else { return None };
+                Some(Bound { port, region, place })
+            });
+            self.bound.extend(bound);
         }
     }
 
@@ -565,9 +676,14 @@ impl<C: Card> Core<C> {
             None => Err((NetError::NotAttached, kind)),
         };
         match opened {
-            Ok(generation) => Ok(Opened { generation, local }),
+            Ok(generation) => {
+                self.stirred = true;
+                self.find_bound();
+                Ok(Opened { generation, local })
+            }
             Err((error, mut kind)) => {
                 streams::abandon(&mut kind, &mut self.interfaces);
+                self.stirred = true;
                 Err(error)
             }
         }

@@ -1,6 +1,7 @@
 //! A card as the stack's device: frames are read and written where they lie, and counted.
 
 use alloc::vec;
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::ops::{Deref, DerefMut};
@@ -11,10 +12,15 @@ use smoltcp::phy::{self, Checksum, ChecksumCapabilities, DeviceCapabilities, Med
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
-use crate::inspect::inspect;
+use crate::inspect::{Content, Datagram, inspect};
+use crate::ways::Seen;
 
 /// Bytes of an Ethernet header.
 const HEADER: usize = 14;
+/// Ways that are noted at a time.
+const WAYS_AT_ONCE: usize = 8;
+/// Frames that are looked at for a way: a neighbour that does not answer keeps datagrams waiting.
+const FRAMES_LOOKED_AT: u8 = 32;
 
 /// A network card, or a simulated one. A link of [`libd3os::nic`] is one.
 pub trait Card {
@@ -64,12 +70,30 @@ impl Counts {
     }
 }
 
+/// What came from a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// A datagram, which was taken.
+    Datagram,
+    /// A frame for the stack, in which neighbours or routers tell of themselves.
+    Neighbours,
+    /// Another frame for the stack.
+    Frame,
+}
+
 /// A card under the stack. Without its driver it receives nothing and sends nothing.
 pub struct Device<C: Card> {
     card: RefCell<Option<C>>,
     /// Memory for the next frame, so that there is some when the stack was told so.
     spare: RefCell<Option<C::Buffer>>,
-    counts: Cell<Counts>,
+    /// A frame that waits for the stack.
+    waiting: RefCell<Option<C::Frame>>,
+    /// Something was not sent, or not received, because all memory for frames to send was under way.
+    short: Cell<bool>,
+    /// So many frames more that the stack sends are looked at for the ways of datagrams.
+    learning: Cell<u8>,
+    seen: RefCell<Vec<Seen>>,
+    counts: RefCell<Counts>,
     address: EthernetAddress,
     mtu: usize,
 }
@@ -91,7 +115,11 @@ impl<C: Card> Device<C> {
         Self {
             card: RefCell::new(Some(card)),
             spare: RefCell::new(None),
-            counts: Cell::default(),
+            waiting: RefCell::new(None),
+            short: Cell::new(false),
+            learning: Cell::new(0),
+            seen: RefCell::default(),
+            counts: RefCell::default(),
             address,
             mtu,
         }
@@ -99,9 +127,10 @@ impl<C: Card> Device<C> {
 
     /// Takes the card away: its driver is gone.
     pub fn lose(&mut self) -> Option<C> {
-        let spare = self.spare.take();
+        let (spare, waiting) = (self.spare.take(), self.waiting.take());
         let mut card = self.card.take()?;
         spare.into_iter().for_each(|buffer| card.give_up(buffer));
+        waiting.into_iter().for_each(|frame| card.give_back(frame));
         Some(card)
     }
 
@@ -119,12 +148,17 @@ impl<C: Card> Device<C> {
 
     /// What went through.
     pub fn counts(&self) -> Counts {
-        self.counts.get()
+        *self.counts.borrow()
     }
 
     /// Notes that something was dropped.
     pub fn dropped(&self, reason: DropReason) {
         self.count(|counts| counts.dropped(reason));
+    }
+
+    /// Bytes of the longest frame.
+    pub const fn longest(&self) -> usize {
+        self.mtu + HEADER
     }
 
     /// Bytes of the longest IP packet.
@@ -133,38 +167,95 @@ impl<C: Card> Device<C> {
     }
 
     fn count(&self, change: impl FnOnce(&mut Counts)) {
-        let mut counts = self.counts.get();
-        change(&mut counts);
-        self.counts.set(counts);
+        change(&mut self.counts.borrow_mut());
     }
 
-    /// The next frame that is worth looking at; others are counted and given back.
-    fn next(&self) -> Option<C::Frame> {
+    /// Takes the next frame that is worth looking at, unless one waits for the stack: a datagram is
+    /// offered to `take`, anything else, and what that does not want, waits for the stack. Others
+    /// are counted and given back.
+    pub fn next(&self, mut take: impl FnMut(&Datagram<'_>) -> bool) -> Option<Came> {
+        if self.waiting.borrow().is_some() {
+            return Some(Came::Frame);
+        }
         let mut card = self.card.borrow_mut();
         let card = card.as_mut()?;
         loop {
             let (frame, checks) = card.receive()?;
             self.count(|counts| add(&mut counts.received, frame.len()));
-            match inspect(&frame, self.address, checks) {
-                Ok(()) => return Some(frame),
-                Err(reason) => self.dropped(reason),
+            let came = match inspect(&frame, self.address, checks) {
+                Ok(Content::Datagram(datagram)) if take(&datagram) => Some(Came::Datagram),
+                Ok(Content::Neighbours) => Some(Came::Neighbours),
+                Ok(_) => Some(Came::Frame),
+                Err(reason) => {
+                    self.dropped(reason);
+                    None
+                }
+            };
+            match came {
+                Some(Came::Frame | Came::Neighbours) => *self.waiting.borrow_mut() = Some(frame),
+                Some(Came::Datagram) | None => card.give_back(frame),
             }
-            card.give_back(frame);
+            if came.is_some() {
+                return came;
+            }
+        }
+    }
+
+    /// Whether something waits because all memory for frames to send was under way, since the last
+    /// time.
+    pub fn take_short(&self) -> bool {
+        self.short.take()
+    }
+
+    /// Looks at the next frames that the stack sends for the ways of datagrams.
+    pub fn learn(&self) {
+        self.learning.set(FRAMES_LOOKED_AT);
+    }
+
+    /// What was seen of the ways of datagrams.
+    pub fn take_seen(&self) -> Vec<Seen> {
+        self.seen.take()
+    }
+
+    /// Memory for a frame, unless all of it is under way.
+    pub fn take_buffer(&self) -> Option<C::Buffer> {
+        let spare = self.spare.take();
+        let buffer = spare.or_else(|| self.with_card(C::take).flatten());
+        if buffer.is_none() {
+            self.short.set(true);
+        }
+        buffer
+    }
+
+    /// Keeps memory that was not needed.
+    pub fn keep_buffer(&self, buffer: C::Buffer) {
+        let before = self.spare.replace(Some(buffer));
+        if let Some(buffer) = before {
+            self.with_card(|card| card.give_up(buffer));
         }
     }
 
     /// Whether a frame can be sent.
     fn has_room(&self) -> bool {
-        let mut spare = self.spare.borrow_mut();
-        if spare.is_none() {
-            *spare = self.with_card(C::take).flatten();
-        }
-        spare.is_some()
+        let buffer = if self.spare.borrow().is_some() { return true } else { self.take_buffer() };
+        let has_room = buffer.is_some();
+        self.spare.replace(buffer);
+        has_room
     }
 
-    fn send(&self, buffer: C::Buffer, length: usize) {
+    /// Sends the first `length` bytes.
+    pub fn send(&self, buffer: C::Buffer, length: usize) {
         if self.with_card(|card| card.send(buffer, length)).is_some() {
             self.count(|counts| add(&mut counts.sent, length));
+        }
+    }
+
+    fn note_way(&self, frame: &[u8]) {
+        let Some(left) = self.learning.get().checked_sub(1) else { return };
+        self.learning.set(left);
+        let mut seen = self.seen.borrow_mut();
+        if seen.len() < WAYS_AT_ONCE {
+            seen.extend(Seen::in_frame(frame));
         }
     }
 }
@@ -189,7 +280,8 @@ impl<C: Card> phy::Device for Device<C> {
         if !self.has_room() {
             return None;
         }
-        let frame = self.next()?;
+        self.next(|_| false)?;
+        let frame = self.waiting.take()?;
         let device = &*self;
         Some((Received { device, frame }, Sending { device }))
     }
@@ -209,7 +301,7 @@ impl<C: Card> phy::Device for Device<C> {
         checksum.icmpv6 = Checksum::Tx;
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = self.mtu + HEADER;
+        capabilities.max_transmission_unit = self.longest();
         capabilities.checksum = checksum;
         capabilities
     }
@@ -236,11 +328,10 @@ pub struct Sending<'a, C: Card> {
 
 impl<C: Card> phy::TxToken for Sending<'_, C> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
-        let spare = self.device.spare.borrow_mut().take();
-        let buffer = spare.or_else(|| self.device.with_card(C::take).flatten());
-        match buffer {
+        match self.device.take_buffer() {
             Some(mut buffer) if length <= buffer.len() => {
                 let result = write(&mut buffer[..length]);
+                self.device.note_way(&buffer[..length]);
                 self.device.send(buffer, length);
                 result
             }

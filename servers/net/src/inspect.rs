@@ -8,6 +8,8 @@
 //! Ethernet II; ARP (RFC 826), IPv4 (RFC 791), IPv6 (RFC 8200) with a hop-by-hop header at most,
 //! ICMP (RFC 792), ICMPv6 (RFC 4443), UDP (RFC 768), TCP (RFC 9293), IGMP. Fragments are dropped.
 
+use core::net::{IpAddr, SocketAddr};
+
 use libd3os::nic::Checks;
 use libd3os::service::net::DropReason;
 use smoltcp::wire::{
@@ -15,11 +17,40 @@ use smoltcp::wire::{
     IgmpPacket, IpAddress, IpProtocol, Ipv4Packet, Ipv6ExtHeader, Ipv6Packet, TcpPacket, UdpPacket,
 };
 
-/// Whether the frame is worth the stack's time at a card with this address.
+use crate::checksum::Sum;
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// A datagram.
+    Datagram(Datagram<'a>),
+    /// Something that neighbours tell of themselves, or routers of the network: ARP, ICMPv6.
+    Neighbours,
+    /// Anything else.
+    Other,
+}
+
+/// A UDP datagram whose sum is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// Whom it is for.
+    pub to: SocketAddr,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// Looks whether the frame is worth the stack's time at a card with this address, and what it
+/// carries.
 ///
 /// # Errors
 /// Why it is not.
-pub fn inspect(frame: &[u8], own: EthernetAddress, checks: Checks) -> Result<(), DropReason> {
+pub fn inspect(
+    frame: &[u8],
+    own: EthernetAddress,
+    checks: Checks,
+) -> Result<Content<'_>, DropReason> {
     let frame = EthernetFrame::new_checked(frame).map_err(truncated)?;
     let to = frame.dst_addr();
     if to != own && !to.is_multicast() && !to.is_broadcast() {
@@ -27,7 +58,8 @@ pub fn inspect(frame: &[u8], own: EthernetAddress, checks: Checks) -> Result<(),
     }
     match frame.ethertype() {
         EthernetProtocol::Arp => {
-            ArpPacket::new_checked(frame.payload()).map(drop).map_err(truncated)
+            let packet = ArpPacket::new_checked(frame.payload());
+            packet.map(|_| Content::Neighbours).map_err(truncated)
         }
         EthernetProtocol::Ipv4 => ipv4(frame.payload(), checks),
         EthernetProtocol::Ipv6 => ipv6(frame.payload(), checks),
@@ -35,12 +67,13 @@ pub fn inspect(frame: &[u8], own: EthernetAddress, checks: Checks) -> Result<(),
     }
 }
 
-fn ipv4(bytes: &[u8], checks: Checks) -> Result<(), DropReason> {
+fn ipv4(bytes: &[u8], checks: Checks) -> Result<Content<'_>, DropReason> {
     let packet = Ipv4Packet::new_checked(bytes).map_err(truncated)?;
-    if packet.version() != 4 || packet.header_len() < 20 {
+    let header = bytes.get(..packet.header_len().into()).ok_or(DropReason::Truncated)?;
+    if packet.version() != 4 || header.len() < 20 {
         return Err(DropReason::Malformed);
     }
-    if !checks.ipv4 && !packet.verify_checksum() {
+    if !checks.ipv4 && !Sum::default().add(header).is_right() {
         return Err(DropReason::Checksum);
     }
     if packet.more_frags() || packet.frag_offset() != 0 {
@@ -50,7 +83,7 @@ fn ipv4(bytes: &[u8], checks: Checks) -> Result<(), DropReason> {
     transport(packet.next_header(), packet.payload(), ends, checks)
 }
 
-fn ipv6(bytes: &[u8], checks: Checks) -> Result<(), DropReason> {
+fn ipv6(bytes: &[u8], checks: Checks) -> Result<Content<'_>, DropReason> {
     let packet = Ipv6Packet::new_checked(bytes).map_err(truncated)?;
     if packet.version() != 6 {
         return Err(DropReason::Malformed);
@@ -73,22 +106,36 @@ fn transport(
     bytes: &[u8],
     [from, to]: [IpAddress; 2],
     checks: Checks,
-) -> Result<(), DropReason> {
+) -> Result<Content<'_>, DropReason> {
+    let is_right = |bytes: &[u8]| {
+        let [from, to] = [from, to].map(IpAddr::from);
+        let sum = Sum::of_pseudo_header(from, to, protocol.into(), bytes.len());
+        checks.transport || sum.add(bytes).is_right()
+    };
+    let mut content = Content::Other;
     let sound = match protocol {
         IpProtocol::Tcp => {
-            let segment = TcpPacket::new_checked(bytes).map_err(truncated)?;
-            checks.transport || segment.verify_checksum(&from, &to)
+            TcpPacket::new_checked(bytes).map_err(truncated)?;
+            is_right(bytes)
         }
         IpProtocol::Udp => {
             let datagram = UdpPacket::new_checked(bytes).map_err(truncated)?;
-            checks.transport || datagram.verify_checksum(&from, &to)
+            let bytes = bytes.get(..datagram.len().into()).ok_or(DropReason::Truncated)?;
+            let [from, to] = [(from, datagram.src_port()), (to, datagram.dst_port())]
+                .map(|(ip, port)| SocketAddr::new(ip.into(), port));
+            content = Content::Datagram(Datagram { from, to, bytes: datagram.payload() });
+            // One without a sum says 0.
+            datagram.checksum() == 0 || is_right(bytes)
         }
         IpProtocol::Icmp => Icmpv4Packet::new_checked(bytes).map_err(truncated)?.verify_checksum(),
-        IpProtocol::Icmpv6 => icmpv6(bytes, from, to)?,
+        IpProtocol::Icmpv6 => {
+            content = Content::Neighbours;
+            icmpv6(bytes, from, to)?
+        }
         IpProtocol::Igmp => IgmpPacket::new_checked(bytes).map_err(truncated)?.verify_checksum(),
         _ => return Err(DropReason::UnknownProtocol),
     };
-    sound.then_some(()).ok_or(DropReason::Checksum)
+    sound.then_some(content).ok_or(DropReason::Checksum)
 }
 
 fn icmpv6(bytes: &[u8], from: IpAddress, to: IpAddress) -> Result<bool, DropReason> {
@@ -163,7 +210,7 @@ mod tests {
     }
 
     fn look(frame: &[u8]) -> Result<(), DropReason> {
-        inspect(frame, OWN, Checks::default())
+        inspect(frame, OWN, Checks::default()).map(drop)
     }
 
     #[test]
@@ -186,7 +233,7 @@ mod tests {
         assert_eq!(look(&changed(HEADERS + 8, 1)), Err(DropReason::Checksum));
         assert_eq!(look(&changed(HEADERS + 30, 0xff)), Err(DropReason::Checksum));
         let card = Checks { ipv4: true, transport: true };
-        let trusted = |frame: &[u8]| inspect(frame, OWN, card);
+        let trusted = |frame: &[u8]| inspect(frame, OWN, card).map(drop);
         assert_eq!(trusted(&changed(HEADERS + 6, 0x20)), Err(DropReason::Fragment));
         assert_eq!(trusted(&changed(HEADERS, 0x65)), Err(DropReason::Malformed));
         assert_eq!(trusted(&changed(HEADERS + 9, 200)), Err(DropReason::UnknownProtocol));

@@ -14,7 +14,9 @@ use smoltcp::socket::{AnySocket, dhcpv4, dns, icmp};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, Ipv4Cidr, Ipv6Cidr};
 
-use crate::device::{Card, Device};
+use crate::device::{Came, Card, Device};
+use crate::inspect::Datagram;
+use crate::ways::Seen;
 
 /// Frames taken from a card before others get their turn.
 const FRAMES_IN_A_ROW: u32 = 32;
@@ -92,6 +94,19 @@ pub struct Interface<C: Card> {
     info: CardInfo,
     name_servers: Vec<IpAddr>,
     restarts: u32,
+    /// When the stack has something to do even if nothing comes; `None` where that must be asked anew.
+    due: Option<Duration>,
+    /// Something has changed by which datagrams find their ways.
+    ways_changed: bool,
+}
+
+/// What came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Intake {
+    /// Anything.
+    pub any: bool,
+    /// Something that the stack was given.
+    pub stack: bool,
 }
 
 /// The interface's own sockets.
@@ -146,6 +161,8 @@ impl<C: Card> Interface<C> {
             info,
             name_servers: Vec::new(),
             restarts: 0,
+            due: None,
+            ways_changed: false,
         };
         interface.configure_link_local();
         interface.configure_statically();
@@ -163,6 +180,7 @@ impl<C: Card> Interface<C> {
     pub fn renew(&mut self, card: C, info: CardInfo) {
         let mac = EthernetAddress(info.mac);
         self.device.renew(card, mac);
+        self.ways_changed = true;
         self.restarts += u32::from(info.instance != self.info.instance);
         // What it asked for may be lost with the driver.
         if let Some(dhcp) = self.own.dhcp.filter(|_| self.ipv4().is_none()) {
@@ -178,6 +196,7 @@ impl<C: Card> Interface<C> {
     /// The driver is gone.
     pub fn lose(&mut self) -> Option<C> {
         self.info.link = LinkState::NoDriver;
+        self.ways_changed = true;
         self.device.lose()
     }
 
@@ -186,6 +205,7 @@ impl<C: Card> Interface<C> {
         let before = self.info.link;
         let came_up = link == LinkState::Up && self.info.link != LinkState::Up;
         self.info.link = link;
+        self.ways_changed |= link != before;
         if let Some(dhcp) = self.own.dhcp.filter(|_| came_up && self.ipv4().is_none()) {
             self.sockets.get_mut::<dhcpv4::Socket<'_>>(dhcp).reset();
         }
@@ -203,25 +223,83 @@ impl<C: Card> Interface<C> {
         self.device.with_card(work)
     }
 
-    /// Receives and sends what there is, up to a bound. Tells whether anything was done.
-    pub fn turn(&mut self, now: Duration) -> bool {
-        let now = instant(now);
-        self.stack.poll_maintenance(now);
+    /// Receives what there is, up to a bound. Datagrams for this machine are offered to `take`; the
+    /// stack gets everything else, and what that does not want.
+    pub fn receive(
+        &mut self,
+        now: Duration,
+        mut take: impl FnMut(&Datagram<'_>) -> bool,
+    ) -> Intake {
+        let mut intake = Intake::default();
+        for _ in 0..FRAMES_IN_A_ROW {
+            let Self { device, stack, .. } = self;
+            let came = device.next(|datagram| is_plain(stack, datagram) && take(datagram));
+            match came {
+                None => break,
+                Some(Came::Datagram) => {
+                    intake.any = true;
+                    continue;
+                }
+                Some(Came::Neighbours) => self.ways_changed = true,
+                Some(Came::Frame) => {}
+            }
+            if !self.feed_stack(now) {
+                break;
+            }
+            intake = Intake { any: true, stack: true };
+        }
+        intake
+    }
+
+    /// Gives the stack the frame that waits; `false` where it waits for room to be answered.
+    fn feed_stack(&mut self, now: Duration) -> bool {
+        let Self { stack, device, sockets, .. } = self;
+        stack.poll_ingress_single(instant(now), device, sockets) != PollIngressSingleResult::None
+    }
+
+    /// Lets the stack send what it has to, up to a bound, and do what is due. Tells whether anything
+    /// was sent.
+    pub fn send(&mut self, now: Duration) -> bool {
+        let at = instant(now);
+        self.stack.poll_maintenance(at);
         let mut busy = false;
         for _ in 0..FRAMES_IN_A_ROW {
-            let ingress = self.stack.poll_ingress_single(now, &mut self.device, &mut self.sockets);
-            if ingress == PollIngressSingleResult::None {
+            let egress = self.stack.poll_egress(at, &mut self.device, &mut self.sockets);
+            if egress == PollResult::None {
                 break;
             }
             busy = true;
         }
-        busy |= self.stack.poll_egress(now, &mut self.device, &mut self.sockets)
-            == PollResult::SocketStateChanged;
         let retired = core::mem::take(&mut self.retired);
         retired.into_iter().for_each(|handle| drop(self.sockets.remove(handle)));
         self.follow_dhcp();
-        self.device.with_card(C::flush);
+        self.due = None;
         busy
+    }
+
+    /// Hands over to the driver what was sent and given back.
+    pub fn flush(&self) {
+        self.device.with_card(C::flush);
+    }
+
+    /// Whether [`Self::send`] has something to do that nobody else tells of.
+    pub fn is_stirred(&self) -> bool {
+        self.device.take_short() || !self.retired.is_empty()
+    }
+
+    /// Whether ways may have changed, since the last time.
+    pub fn take_ways_changed(&mut self) -> bool {
+        core::mem::take(&mut self.ways_changed)
+    }
+
+    /// Ways that the stack has found for datagrams.
+    pub fn take_seen(&self) -> Vec<Seen> {
+        self.device.take_seen()
+    }
+
+    /// The card under the stack.
+    pub(crate) const fn device(&self) -> &Device<C> {
+        &self.device
     }
 
     /// Forgets an aborted connection after the next turn, in which its reset is sent.
@@ -236,10 +314,13 @@ impl<C: Card> Interface<C> {
     /// an advertisement had nothing in it, it names none at all. It is then looked at in the pace
     /// that is asked for.
     pub fn deadline(&mut self, now: Duration, pace: Pace) -> Duration {
+        if let Some(due) = self.due.filter(|due| now < *due) {
+            return due;
+        }
         let at = self.stack.poll_at(instant(now), &self.sockets);
         let told = at.and_then(|at| u64::try_from(at.total_micros()).ok());
         let told = told.map(Duration::from_micros).filter(|at| *at > now);
-        told.unwrap_or(now + pace.interval())
+        *self.due.insert(told.unwrap_or(now + pace.interval()))
     }
 
     /// How much of this address's network the interface knows: bits of the longest prefix that it
@@ -384,6 +465,7 @@ impl<C: Card> Interface<C> {
     }
 
     fn configure_ipv4(&mut self, address: Option<Ipv4Cidr>, router: Option<Ipv4Addr>) {
+        self.ways_changed = true;
         self.stack.update_ip_addrs(|addresses| {
             addresses.retain(|cidr| matches!(cidr, IpCidr::Ipv6(_)));
             if let Some(address) = address {
@@ -425,6 +507,24 @@ impl Own {
 fn echo_buffer() -> icmp::PacketBuffer<'static> {
     let packets = vec![icmp::PacketMetadata::EMPTY; ECHO_PACKETS];
     icmp::PacketBuffer::new(packets, vec![0; ECHO_PACKETS * ECHO_BYTES])
+}
+
+/// Whether a datagram goes from one machine to this one: the stack judges what does not.
+fn is_plain(stack: &iface::Interface, datagram: &Datagram<'_>) -> bool {
+    let Datagram { from, to, .. } = datagram;
+    let (from, to) = (from.ip(), to.ip());
+    let mut ours = false;
+    for cidr in stack.ip_addrs() {
+        ours |= IpAddr::from(cidr.address()) == to;
+        if let IpCidr::Ipv4(cidr) = cidr
+            && cidr.broadcast().map(IpAddr::V4) == Some(from)
+        {
+            return false;
+        }
+    }
+    ours && !from.is_unspecified()
+        && !from.is_multicast()
+        && from != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// An address that a machine can have. What a DHCP server says is foreign.

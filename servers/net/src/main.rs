@@ -193,13 +193,14 @@ impl Process {
             let progress = self.service.core.turn(now());
             self.service.answer();
             for region in self.service.core.rung() {
-                self.programs.get(region).into_iter().for_each(|program| program.signal());
+                self.programs.get(region).into_iter().for_each(|program| program.signal_later());
             }
             if progress == Progress::Quiet && !self.service.core.arm() {
                 let deadline = self.service.core.deadline(now());
                 return self.arm_timer(deadline);
             }
             self.service.core.disarm();
+            Notification::send_kept();
         }
         // Others first; the timer brings it back at once.
         self.arm_timer(Some(now()));

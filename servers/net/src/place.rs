@@ -43,6 +43,30 @@ pub struct Place {
     told: Status,
     /// The program's next message waits for room in the stack, not the other way round.
     blocked: bool,
+    /// Something for the program waits until it has made room.
+    starved: bool,
+}
+
+/// What became of a datagram for the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// It is in the ring.
+    Yes,
+    /// There is no room at present.
+    Later,
+    /// There is nobody to take it, or it is too long.
+    Never,
+}
+
+/// What the program sends next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing.
+    Nothing,
+    /// A message of so many bytes, which was taken.
+    Message(usize),
+    /// A message for which there is no room where it should go.
+    TooLong,
 }
 
 impl fmt::Debug for Place {
@@ -79,6 +103,7 @@ impl Place {
             bell: bell.clone(),
             told: Status { generation, waiting: 0, phase: Phase::Free },
             blocked: false,
+            starved: false,
         };
         place.tell(phase, 0);
         Ok(place)
@@ -126,6 +151,14 @@ impl Place {
     /// Gives the place free.
     pub fn release(mut self) {
         self.tell(Phase::Free, 0);
+    }
+
+    /// Whether the program has sent something or left its sending side, or may have made room that
+    /// something waits for.
+    #[inline]
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.starved || !self.blocked && (self.from.is_ready() || self.from.is_closed())
     }
 
     /// Asks to be woken when the program sends. `true` where there is something to do already.
@@ -208,8 +241,9 @@ impl Place {
     /// [`Broken`].
     pub fn receive_stream(&mut self, stream: &mut tcp::Socket<'_>) -> Result<Moved, Broken> {
         let Some(to) = &mut self.to else { return Ok(Moved::Nothing) };
-        let mut moved = Moved::Nothing;
+        let (mut moved, mut asked) = (Moved::Nothing, false);
         to.disarm();
+        self.starved = false;
         while stream.can_recv() {
             let sent = stream.recv(|bytes| {
                 let count = bytes.len().min(STREAM_CHUNK);
@@ -217,14 +251,36 @@ impl Place {
                 (if sent.is_ok() { count } else { 0 }, sent)
             });
             match sent {
-                Ok(Ok(())) => moved = Moved::Something,
-                Ok(Err(SendError::Full)) if to.arm(STREAM_CHUNK) => to.disarm(),
-                Ok(Err(SendError::Full)) | Err(_) => break,
+                Ok(Ok(())) => (moved, asked) = (Moved::Something, false),
+                // A ring that was left asks for nothing, however full it is.
+                Ok(Err(SendError::Full)) if !asked && to.arm(STREAM_CHUNK) => {
+                    to.disarm();
+                    asked = true;
+                }
+                Ok(Err(SendError::Full)) => {
+                    self.starved = true;
+                    break;
+                }
+                Err(_) => break,
                 Ok(Err(_)) => return Err(Broken),
             }
         }
         flush(to, moved);
         Ok(moved)
+    }
+
+    /// Takes the next message that the program sends into `buffer`.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    #[inline]
+    pub fn next_message(&mut self, buffer: &mut [u8]) -> Result<Next, Broken> {
+        match self.from.try_receive(buffer) {
+            Ok(None) => Ok(Next::Nothing),
+            Ok(Some(received)) => Ok(Next::Message(received.length)),
+            Err(ReceiveError::TooLong { .. }) => Ok(Next::TooLong),
+            Err(_) => Err(Broken),
+        }
     }
 
     /// The next datagram that the program sends, with its destination; `None` where there is none.
@@ -242,42 +298,67 @@ impl Place {
         decode_sender(buffer.get(..received.length).unwrap_or(&[])).map(Some).ok_or(Broken)
     }
 
+    /// Whether the program has sent something that was not yet taken.
+    #[inline]
+    #[must_use]
+    pub fn has_message(&self) -> bool {
+        self.from.is_ready()
+    }
+
     /// Whether the stack can take no datagram at present.
     pub fn set_blocked(&mut self, blocked: bool) {
         self.blocked = blocked;
     }
 
-    /// Whether the program has left its sending side, and everything was taken.
-    #[must_use]
-    pub fn is_drained(&self) -> bool {
-        self.from.is_closed()
+    /// Moves a datagram to the program, if it has room.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn deliver(&mut self, from: SocketAddr, bytes: &[u8]) -> Result<Delivered, Broken> {
+        let Some(to) = &mut self.to else { return Ok(Delivered::Never) };
+        if core::mem::take(&mut self.starved) {
+            to.disarm();
+        }
+        let header = encode_header(from);
+        let mut sent = to.try_send_parts(0, &header, bytes);
+        if sent == Err(SendError::Full) {
+            if to.arm(header.len() + bytes.len()) {
+                to.disarm();
+                sent = to.try_send_parts(0, &header, bytes);
+            }
+            self.starved = sent == Err(SendError::Full);
+        }
+        match sent {
+            Ok(()) => {
+                flush(to, Moved::Something);
+                Ok(Delivered::Yes)
+            }
+            Err(SendError::Full) => Ok(Delivered::Later),
+            Err(SendError::TooLong) => Ok(Delivered::Never),
+            Err(SendError::Corrupt | SendError::Closed) => Err(Broken),
+        }
     }
 
-    /// Moves datagrams to the program. Those for which it has no room are dropped; tells how many
-    /// of which.
+    /// Moves datagrams from the stack to the program, as long as it has room. Tells how many, and how
+    /// many it can never have.
     ///
     /// # Errors
     /// [`Broken`].
     pub fn receive_datagrams(
         &mut self,
         socket: &mut udp::Socket<'_>,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(Moved, u32), Broken> {
-        let Some(to) = &mut self.to else { return Ok((Moved::Nothing, 0)) };
-        let (mut moved, mut dropped) = (Moved::Nothing, 0);
-        while let Ok((bytes, metadata)) = socket.recv() {
-            let endpoint = metadata.endpoint;
-            buffer.clear();
-            buffer.extend(encode_header(SocketAddr::new(endpoint.addr.into(), endpoint.port)));
-            buffer.extend(bytes);
-            match to.try_send(0, buffer) {
-                Ok(()) => moved = Moved::Something,
-                Err(SendError::Full | SendError::TooLong) => dropped += 1,
-                Err(_) => return Err(Broken),
+    ) -> Result<(u16, u16), Broken> {
+        let (mut taken, mut dropped) = (0, 0);
+        while let Ok((bytes, metadata)) = socket.peek() {
+            let from = SocketAddr::new(metadata.endpoint.addr.into(), metadata.endpoint.port);
+            match self.deliver(from, bytes)? {
+                Delivered::Yes => taken += 1,
+                Delivered::Never => dropped += 1,
+                Delivered::Later => break,
             }
+            let _taken = socket.recv();
         }
-        flush(to, moved);
-        Ok((moved, dropped))
+        Ok((taken, dropped))
     }
 }
 

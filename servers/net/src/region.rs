@@ -62,8 +62,10 @@ pub enum Kind {
     Datagram {
         /// At this port.
         port: u16,
-        /// A socket at each interface.
+        /// A socket at each interface, for what does not go past the stack.
         at: Vec<At>,
+        /// Datagrams that wait there because the program did not take those before.
+        waiting: u16,
     },
 }
 

@@ -6,15 +6,17 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use libd3os::net::{Phase, SocketError};
+use libd3os::net::{Phase, SocketError, decode_sender};
 use libd3os::service::net::{DropReason, NetError};
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
 
 use crate::device::Card;
+use crate::inspect::Datagram;
 use crate::interface::{Interface, route};
-use crate::place::{Broken, Moved, Place};
+use crate::place::{Broken, Delivered, Moved, Next, Place};
 use crate::region::{At, Kind, Socket, Stream};
+use crate::ways::Ways;
 
 /// Bytes of a stream's buffer in each direction, which bound what is under way.
 const STREAM_BYTES: usize = 32 << 10;
@@ -27,9 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LINGER: Duration = Duration::from_secs(60);
 /// Connections that end in the background at most; the oldest is cut off.
 const LINGERING: usize = 32;
-/// Datagrams that the stack keeps in each direction, and bytes of one at most.
-const DATAGRAMS: usize = 16;
-const DATAGRAM_BYTES: usize = 4608;
+/// Datagrams that the stack keeps for a socket in each direction, and their bytes in all.
+const DATAGRAMS: u16 = 64;
+const DATAGRAM_BYTES: usize = 72 << 10;
 
 /// A stream's socket for the stack.
 #[must_use]
@@ -96,27 +98,68 @@ impl Lingering {
 pub enum Turn {
     /// Nothing was done.
     Idle,
+    /// Something was, past the stack.
+    Aside,
     /// Something was.
     Busy,
     /// The program has left the socket, and so has the stack.
     Over,
 }
 
+/// What sockets are served with beside the interfaces.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// Connections that their programs have left.
+    pub lingering: Lingering,
+    /// Ways of datagrams.
+    pub ways: Ways,
+    scratch: Vec<u8>,
+}
+
+/// Whether a socket's program has done something since it was served.
+#[must_use]
+pub fn has_news(socket: &Socket) -> bool {
+    match socket.kind {
+        Kind::Listener { .. } => socket.place.is_left(),
+        Kind::Stream(_) | Kind::Datagram { .. } => socket.place.has_news(),
+    }
+}
+
+/// Offers a datagram to the socket that it is for. `false` where the stack is to have it: because
+/// datagrams from before wait there.
+pub fn offer(socket: &mut Socket, datagram: &Datagram<'_>) -> Result<bool, DropReason> {
+    let Socket { place, kind: Kind::Datagram { waiting, .. } } = socket else { return Ok(false) };
+    if *waiting == 0 {
+        match place.deliver(datagram.from, datagram.bytes) {
+            Ok(Delivered::Yes) => return Ok(true),
+            Ok(Delivered::Later) => {}
+            Ok(Delivered::Never) | Err(Broken) => return Err(DropReason::ReceiverFull),
+        }
+    }
+    if *waiting >= DATAGRAMS {
+        return Err(DropReason::ReceiverFull);
+    }
+    *waiting += 1;
+    Ok(false)
+}
+
 /// Lets a socket go on.
 pub fn serve<C: Card>(
     socket: &mut Socket,
     interfaces: &mut [Interface<C>],
-    lingering: &mut Lingering,
-    scratch: &mut Vec<u8>,
+    desk: &mut Desk,
     now: Duration,
 ) -> Turn {
     let Socket { place, kind } = socket;
     let served = match kind {
-        Kind::Stream(stream) => serve_stream(place, stream, interfaces, lingering, now),
+        Kind::Stream(stream) => serve_stream(place, stream, interfaces, &mut desk.lingering, now),
         Kind::Listener { port, backlog, listening, waiting } => {
             Ok(serve_listener(place, (*port, *backlog), listening, waiting, interfaces))
         }
-        Kind::Datagram { port, at } => serve_datagrams(place, *port, at, interfaces, scratch),
+        Kind::Datagram { port, at, waiting } => {
+            let mut sockets = Datagrams { port: *port, at, waiting, interfaces };
+            sockets.serve(place, desk, now)
+        }
     };
     served.unwrap_or_else(|Broken| {
         place.fail(SocketError::Protocol);
@@ -175,7 +218,7 @@ fn move_stream(
         // A program that leaves before it is connected wants no connection.
         if place.is_left() {
             socket.abort();
-            stream.finished = true;
+            return Ok(!core::mem::replace(&mut stream.finished, true));
         }
         return Ok(false);
     }
@@ -295,90 +338,175 @@ fn listen<C: Card>(interface: &mut Interface<C>, index: usize, port: u16) -> Opt
     Some(At { interface: index, handle: interface.sockets.add(socket) })
 }
 
-fn serve_datagrams<C: Card>(
-    place: &mut Place,
+/// A UDP socket of a program: the stack's sockets for it, one at each interface.
+struct Datagrams<'a, C: Card> {
     port: u16,
-    at: &mut Vec<At>,
-    interfaces: &mut [Interface<C>],
-    scratch: &mut Vec<u8>,
-) -> Result<Turn, Broken> {
-    if place.is_left() && pending(at, interfaces) == 0 {
-        at.drain(..).for_each(|at| remove(interfaces, at));
-        return Ok(Turn::Over);
+    at: &'a mut Vec<At>,
+    waiting: &'a mut u16,
+    interfaces: &'a mut [Interface<C>],
+}
+
+/// What became of a datagram that was to go past the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    /// It was sent.
+    Sent,
+    /// The stack has it.
+    Given,
+    /// It waits for memory to be sent from.
+    NoRoom,
+    /// It was not taken: its way is not known.
+    NoWay,
+}
+
+impl<C: Card> Datagrams<'_, C> {
+    fn serve(&mut self, place: &mut Place, desk: &mut Desk, now: Duration) -> Result<Turn, Broken> {
+        if place.is_left() && self.pending() == 0 {
+            self.at.drain(..).for_each(|at| remove(self.interfaces, at));
+            return Ok(Turn::Over);
+        }
+        let new = self.interfaces.iter_mut().enumerate().skip(self.at.len());
+        self.at.extend(new.filter_map(|(index, interface)| bind(interface, index, self.port)));
+        let received = self.receive(place)?;
+        let sent = self.send(place, desk, now)?;
+        Ok(if received && sent == Turn::Idle { Turn::Aside } else { sent })
     }
-    let known = at.len();
-    let new = interfaces.iter_mut().enumerate().skip(known);
-    at.extend(new.filter_map(|(index, interface)| bind(interface, index, port)));
-    let mut busy = false;
-    for at in at.iter() {
-        let Some(interface) = interfaces.get_mut(at.interface) else { continue };
+
+    /// Moves what waits in the stack to the program; tells whether there was any.
+    fn receive(&mut self, place: &mut Place) -> Result<bool, Broken> {
+        let mut any = false;
+        for at in self.at.iter() {
+            let Some(interface) = self.interfaces.get_mut(at.interface) else { continue };
+            let socket = interface.sockets.get_mut::<udp::Socket<'_>>(at.handle);
+            if !socket.can_recv() {
+                continue;
+            }
+            let (taken, mut dropped) = place.receive_datagrams(socket)?;
+            *self.waiting = self.waiting.saturating_sub(taken + dropped);
+            if !socket.can_recv() {
+                // What the stack had no room for.
+                dropped += core::mem::take(self.waiting);
+            }
+            any |= taken > 0;
+            (0..dropped).for_each(|_| interface.dropped(DropReason::ReceiverFull));
+        }
+        Ok(any)
+    }
+
+    /// Bytes of datagrams that wait in the stack to be sent.
+    fn pending(&self) -> usize {
+        let sockets = self.at.iter().filter_map(|at| self.socket(at));
+        sockets.map(udp::Socket::send_queue).sum()
+    }
+
+    fn socket(&self, at: &At) -> Option<&udp::Socket<'static>> {
+        let interface = self.interfaces.get(at.interface)?;
+        Some(interface.sockets.get::<udp::Socket<'static>>(at.handle))
+    }
+
+    /// Sends what the program sends, as long as there is room for it everywhere.
+    fn send(&mut self, place: &mut Place, desk: &mut Desk, now: Duration) -> Result<Turn, Broken> {
+        let mut turn = Turn::Idle;
+        place.set_blocked(false);
+        while place.has_message() {
+            if !self.at.iter().all(|at| self.socket(at).is_some_and(udp::Socket::can_send)) {
+                place.set_blocked(true);
+                break;
+            }
+            match self.pass(place, &desk.ways, now)? {
+                Passed::Sent => turn = if turn == Turn::Idle { Turn::Aside } else { turn },
+                Passed::Given => turn = Turn::Busy,
+                Passed::NoRoom => {
+                    place.set_blocked(true);
+                    break;
+                }
+                Passed::NoWay => {
+                    let Some((to, bytes)) = place.next_datagram(&mut desk.scratch)? else { break };
+                    self.give(to, bytes);
+                    turn = Turn::Busy;
+                }
+            }
+        }
+        Ok(turn)
+    }
+
+    /// Sends the program's next datagram past the stack: by the way that was found last, which most
+    /// likely is its own, and straight into the memory that is sent from.
+    fn pass(&mut self, place: &mut Place, ways: &Ways, now: Duration) -> Result<Passed, Broken> {
+        let Some(way) = ways.latest(now) else { return Ok(Passed::NoWay) };
+        let Some(interface) = self.interfaces.get(way.interface) else { return Ok(Passed::NoWay) };
+        let device = interface.device();
+        let Some(mut frame) = device.take_buffer() else { return Ok(Passed::NoRoom) };
+        let room = frame.get_mut(way.message()..).unwrap_or_default();
+        let Next::Message(length) = place.next_message(room)? else {
+            device.keep_buffer(frame);
+            return Ok(Passed::NoWay);
+        };
+        let message = room.get(..length).unwrap_or_default();
+        let Some((to, bytes)) = decode_sender(message) else {
+            device.keep_buffer(frame);
+            return Err(Broken);
+        };
+        let length = way.headers() + bytes.len();
+        let known = ways
+            .find(to, now)
+            .filter(|known| known.interface == way.interface && known.headers() == way.headers());
+        // Behind those that wait for their way it would be too early.
+        match known.filter(|_| length <= device.longest() && self.is_idle(way.interface)) {
+            Some(known) => {
+                known.write_headers(
+                    frame.get_mut(..length).unwrap_or_default(),
+                    self.port,
+                    to.port(),
+                );
+                device.send(frame, length);
+                Ok(Passed::Sent)
+            }
+            None => {
+                self.give(to, bytes);
+                if let Some(interface) = self.interfaces.get(way.interface) {
+                    interface.device().keep_buffer(frame);
+                }
+                Ok(Passed::Given)
+            }
+        }
+    }
+
+    /// Whether nothing of this socket waits in the stack at this interface.
+    fn is_idle(&self, interface: usize) -> bool {
+        let here = self.at.iter().find(|at| at.interface == interface);
+        here.and_then(|at| self.socket(at)).is_some_and(|socket| socket.send_queue() == 0)
+    }
+
+    /// Lets the stack send a datagram, for which it has room.
+    fn give(&mut self, to: SocketAddr, bytes: &[u8]) {
+        if self.try_give(to, bytes).is_err()
+            && let Some(interface) = self.interfaces.first()
+        {
+            interface.dropped(DropReason::Unsendable);
+        }
+    }
+
+    fn try_give(&mut self, to: SocketAddr, bytes: &[u8]) -> Result<(), NetError> {
+        let index = route(self.interfaces, to.ip()).ok_or(NetError::NoRoute)?;
+        let at = self.at.iter().find(|at| at.interface == index).ok_or(NetError::NoRoute)?;
+        let interface = self.interfaces.get_mut(index).ok_or(NetError::NoRoute)?;
+        interface.source(to.ip()).ok_or(NetError::NoRoute)?;
+        interface.device().learn();
         let socket = interface.sockets.get_mut::<udp::Socket<'_>>(at.handle);
-        let (moved, dropped) = place.receive_datagrams(socket, scratch)?;
-        busy |= moved == Moved::Something;
-        (0..dropped).for_each(|_| interface.dropped(DropReason::ReceiverFull));
+        socket.send_slice(bytes, endpoint(to)).map_err(|_| NetError::BadAddress)
     }
-    busy |= send_datagrams(place, at, interfaces, scratch)?;
-    Ok(if busy { Turn::Busy } else { Turn::Idle })
 }
 
 /// A UDP socket at this interface.
 fn bind<C: Card>(interface: &mut Interface<C>, index: usize, port: u16) -> Option<At> {
     let buffer = || {
-        let packets = vec![udp::PacketMetadata::EMPTY; DATAGRAMS];
-        udp::PacketBuffer::new(packets, vec![0; DATAGRAMS * DATAGRAM_BYTES])
+        let packets = vec![udp::PacketMetadata::EMPTY; DATAGRAMS.into()];
+        udp::PacketBuffer::new(packets, vec![0; DATAGRAM_BYTES])
     };
     let mut socket = udp::Socket::new(buffer(), buffer());
     socket.bind(IpListenEndpoint { addr: None, port }).ok()?;
     Some(At { interface: index, handle: interface.sockets.add(socket) })
-}
-
-/// Bytes of datagrams that wait to be sent.
-fn pending<C: Card>(at: &[At], interfaces: &mut [Interface<C>]) -> usize {
-    let queued = |at: &At| {
-        let interface = interfaces.get(at.interface)?;
-        Some(interface.sockets.get::<udp::Socket<'_>>(at.handle).send_queue())
-    };
-    at.iter().filter_map(queued).sum()
-}
-
-fn send_datagrams<C: Card>(
-    place: &mut Place,
-    at: &[At],
-    interfaces: &mut [Interface<C>],
-    scratch: &mut Vec<u8>,
-) -> Result<bool, Broken> {
-    let mut busy = false;
-    loop {
-        let has_room = at.iter().all(|at| {
-            let interface = interfaces.get(at.interface);
-            interface.is_some_and(|it| it.sockets.get::<udp::Socket<'_>>(at.handle).can_send())
-        });
-        place.set_blocked(!has_room);
-        if !has_room {
-            return Ok(busy);
-        }
-        let Some((to, bytes)) = place.next_datagram(scratch)? else { return Ok(busy) };
-        busy = true;
-        if send_datagram(at, interfaces, to, bytes).is_err()
-            && let Some(interface) = interfaces.first()
-        {
-            interface.dropped(DropReason::Unsendable);
-        }
-    }
-}
-
-fn send_datagram<C: Card>(
-    at: &[At],
-    interfaces: &mut [Interface<C>],
-    to: SocketAddr,
-    bytes: &[u8],
-) -> Result<(), NetError> {
-    let index = route(interfaces, to.ip()).ok_or(NetError::NoRoute)?;
-    let at = at.iter().find(|at| at.interface == index).ok_or(NetError::NoRoute)?;
-    let interface = interfaces.get_mut(index).ok_or(NetError::NoRoute)?;
-    interface.source(to.ip()).ok_or(NetError::NoRoute)?;
-    let socket = interface.sockets.get_mut::<udp::Socket<'_>>(at.handle);
-    socket.send_slice(bytes, endpoint(to)).map_err(|_| NetError::BadAddress)
 }
 
 /// Begins a connection from this port.
