@@ -16,19 +16,19 @@ impl Sum {
     pub fn of_pseudo_header(from: IpAddr, to: IpAddr, protocol: u8, length: usize) -> Self {
         let sum = match (from, to) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
-                Self::default().add(&from.octets()).add(&to.octets())
+                Self::default().with(&from.octets()).with(&to.octets())
             }
-            (from, to) => Self::default().add(&v6(from)).add(&v6(to)),
+            (from, to) => Self::default().with(&v6(from)).with(&v6(to)),
         };
         // The length has 32 bits over version 6, of which a packet uses 16.
         let length = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
-        sum.add(&[0, protocol]).add(&length)
+        sum.with(&[0, protocol]).with(&length)
     }
 
     /// With these bytes, which begin at an even place.
     #[must_use]
     #[inline]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn with(self, bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<8>();
         let sum = words.iter().fold(self.0, |sum, word| carried(sum, u64::from_ne_bytes(*word)));
         if rest.is_empty() {
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn the_example_of_the_specification() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
-        assert_eq!(Sum::default().add(&bytes).finish(), !0xddf2);
+        assert_eq!(Sum::default().with(&bytes).finish(), !0xddf2);
     }
 
     proptest! {
@@ -108,7 +108,7 @@ mod tests {
             let sum = slow(&bytes);
             let cut = cut.index(bytes.len() + 1) & !1;
             let (head, rest) = bytes.split_at(cut);
-            for ours in [Sum::default().add(&bytes), Sum::default().add(head).add(rest)] {
+            for ours in [Sum::default().with(&bytes), Sum::default().with(head).with(rest)] {
                 // Both zeros are zero: which one comes out depends on the order.
                 prop_assert!(ours.finish() == !sum || [sum, !ours.finish()] == [0, 0xffff] || [sum, !ours.finish()] == [0xffff, 0]);
             }
@@ -117,9 +117,9 @@ mod tests {
         #[test]
         fn what_carries_its_own_sum_is_right(mut bytes in prop::collection::vec(any::<u8>(), 2..200)) {
             bytes[..2].fill(0);
-            let sum = Sum::default().add(&bytes).finish();
+            let sum = Sum::default().with(&bytes).finish();
             bytes[..2].copy_from_slice(&sum.to_be_bytes());
-            prop_assert!(Sum::default().add(&bytes).is_right());
+            prop_assert!(Sum::default().with(&bytes).is_right());
         }
     }
 }

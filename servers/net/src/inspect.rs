@@ -73,7 +73,7 @@ fn ipv4(bytes: &[u8], checks: Checks) -> Result<Content<'_>, DropReason> {
     if packet.version() != 4 || header.len() < 20 {
         return Err(DropReason::Malformed);
     }
-    if !checks.ipv4 && !Sum::default().add(header).is_right() {
+    if !checks.ipv4 && !Sum::default().with(header).is_right() {
         return Err(DropReason::Checksum);
     }
     if packet.more_frags() || packet.frag_offset() != 0 {
@@ -110,7 +110,7 @@ fn transport(
     let is_right = |bytes: &[u8]| {
         let [from, to] = [from, to].map(IpAddr::from);
         let sum = Sum::of_pseudo_header(from, to, protocol.into(), bytes.len());
-        checks.transport || sum.add(bytes).is_right()
+        checks.transport || sum.with(bytes).is_right()
     };
     let mut content = Content::Other;
     let sound = match protocol {

@@ -111,7 +111,7 @@ impl Way {
         header[4..6].copy_from_slice(&number(length));
         header[6..].fill(0);
         let Seen { from, to, .. } = self.seen;
-        let sum = Sum::of_pseudo_header(from, to, UDP_NUMBER, length).add(datagram).finish();
+        let sum = Sum::of_pseudo_header(from, to, UDP_NUMBER, length).with(datagram).finish();
         // 0 would say that there is none.
         let sum = if sum == 0 { u16::MAX } else { sum };
         datagram[6..UDP].copy_from_slice(&sum.to_be_bytes());
@@ -127,7 +127,7 @@ fn ipv4(payload: usize, from: [u8; 4], to: [u8; 4]) -> [u8; IPV4] {
     (header[8], header[9]) = (HOPS, UDP_NUMBER);
     header[12..16].copy_from_slice(&from);
     header[16..].copy_from_slice(&to);
-    let sum = Sum::default().add(&header).finish();
+    let sum = Sum::default().with(&header).finish();
     header[10..12].copy_from_slice(&sum.to_be_bytes());
     header
 }
