@@ -18,7 +18,7 @@
 //! mostly changes two words of one line; a large one takes a look at a list for each power of two.
 
 mod census;
-mod line;
+pub(crate) mod line;
 mod span;
 
 use core::fmt;
@@ -142,7 +142,7 @@ impl<T> Editor<'_, T> {
         }
         let index = slab.take().ok_or(damaged)?;
         if slab.free == 0 {
-            self.unlink(list, page, &mut slab)?;
+            self.delist(list, page, &mut slab)?;
         }
         slab.store(self, page)?;
         Ok(PPtr::local(offset_of(page) + SPAN_HEADER + index * SIZES[class]))
@@ -151,7 +151,7 @@ impl<T> Editor<'_, T> {
     fn new_slab(&mut self, class: usize) -> Result<(u32, Span), TxError> {
         let (page, before) = self.take_span(1, SIZES[class])?;
         let mut slab = Span::slab(class, before);
-        self.link(List::slabs(class), page, &mut slab)?;
+        self.enlist(List::slabs(class), page, &mut slab)?;
         Ok((page, slab))
     }
 
@@ -164,12 +164,12 @@ impl<T> Editor<'_, T> {
         }
         let list = List::slabs(slab.class);
         if slab.free == 1 {
-            self.link(list, page, &mut slab)?;
+            self.enlist(list, page, &mut slab)?;
         }
         // The one that is taken from next is kept, or the same page would come and go.
         let is_spare = slab.is_unused() && list.head(self)? != page;
         if is_spare {
-            self.unlink(list, page, &mut slab)?;
+            self.delist(list, page, &mut slab)?;
             return self.give_span(page, slab);
         }
         slab.store(self, page)?;
@@ -194,13 +194,13 @@ impl<T> Editor<'_, T> {
         if span.kind != Kind::Free || span.pages < pages {
             return Err(HeapError::Damaged { offset: offset_of(page) }.into());
         }
-        self.unlink(List::spans(span.pages), page, &mut span)?;
+        self.delist(List::spans(span.pages), page, &mut span)?;
         let rest = span.pages - pages;
         if rest == 0 {
             return Ok((page, span.before));
         }
         let mut free = Span { kind: Kind::Free, pages: rest, before: pages, ..Span::default() };
-        self.link(List::spans(rest), page + pages, &mut free)?;
+        self.enlist(List::spans(rest), page + pages, &mut free)?;
         free.store(self, page + pages)?;
         self.set_before(page + pages + rest, rest)?;
         Ok((page, span.before))
@@ -236,7 +236,7 @@ impl<T> Editor<'_, T> {
         if next < bounds.end {
             let mut after = Span::load(self, next)?;
             if after.kind == Kind::Free {
-                self.unlink(List::spans(after.pages), next, &mut after)?;
+                self.delist(List::spans(after.pages), next, &mut after)?;
                 Span::erase(self, next)?;
                 span.pages += after.pages;
             }
@@ -247,7 +247,7 @@ impl<T> Editor<'_, T> {
             let previous = previous.ok_or(damaged)?;
             let mut ahead = Span::load(self, previous)?;
             if ahead.kind == Kind::Free {
-                self.unlink(List::spans(ahead.pages), previous, &mut ahead)?;
+                self.delist(List::spans(ahead.pages), previous, &mut ahead)?;
                 Span::erase(self, page)?;
                 (page, ahead.pages) = (previous, ahead.pages + span.pages);
                 span = ahead;
@@ -263,7 +263,7 @@ impl<T> Editor<'_, T> {
             return Ok(Bounds { end: page, last: before, ..bounds }.store(self)?);
         }
         let mut free = Span { kind: Kind::Free, pages, before, ..Span::default() };
-        self.link(List::spans(pages), page, &mut free)?;
+        self.enlist(List::spans(pages), page, &mut free)?;
         free.store(self, page)?;
         self.set_before(page + pages, pages)
     }
@@ -279,7 +279,7 @@ impl<T> Editor<'_, T> {
     }
 
     /// Puts a span at the head of a list; the caller stores it.
-    fn link(&mut self, list: List, page: u32, span: &mut Span) -> Result<(), TxError> {
+    fn enlist(&mut self, list: List, page: u32, span: &mut Span) -> Result<(), TxError> {
         let head = list.head(self)?;
         (span.next, span.previous) = (head, 0);
         if head != 0 {
@@ -290,7 +290,7 @@ impl<T> Editor<'_, T> {
     }
 
     /// Takes a span out of a list; the caller stores it.
-    fn unlink(&mut self, list: List, page: u32, span: &mut Span) -> Result<(), TxError> {
+    fn delist(&mut self, list: List, page: u32, span: &mut Span) -> Result<(), TxError> {
         let Span { next, previous, .. } = *span;
         if next != 0 {
             let after = Span::load(self, next)?;

@@ -13,6 +13,9 @@ mod clumsy;
 pub mod control;
 #[expect(unsafe_code, reason = "makes references to a transaction's own copies")]
 pub mod editor;
+pub mod fot;
+#[cfg(test)]
+mod fot_tests;
 #[expect(unsafe_code, reason = "makes references into an object under its lock")]
 pub mod guard;
 pub mod heap;
@@ -42,6 +45,8 @@ pub mod tx;
 mod tx_tests;
 #[expect(unsafe_code, reason = "makes references of what a view locates")]
 pub mod view;
+#[expect(unsafe_code, reason = "keeps what its objects lead to by address")]
+pub mod web;
 
 pub use editor::Editor;
 pub use guard::Guard;

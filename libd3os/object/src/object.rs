@@ -7,6 +7,7 @@ use core::{ptr, slice};
 use alloc::string::String;
 use alloc::sync::Arc;
 
+use crate::fot;
 use crate::heap;
 use crate::id::ObjectId;
 use crate::layout::{self, LayoutError, PAGES};
@@ -33,6 +34,7 @@ pub fn create<T: Persist>(medium: &impl Medium, id: ObjectId, base: &T) -> Resul
     const { T::CHECKED };
     let size = layout::format::<T>(medium, id)?;
     heap::format(medium, size, size_of::<T>() as u64).ok_or(OpenError::Short)?;
+    fot::format(medium, size);
     let at = layout::place(BASE.offset());
     medium.store(at, bytes_of(base));
     medium.flush_range(at, size_of::<T>());

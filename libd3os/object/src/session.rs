@@ -137,7 +137,11 @@ impl<M: Medium> Session<M> {
     /// # Errors
     /// The object is being changed, and waiting was given up or might be in a circle.
     pub fn read<'s, T>(&'s self, object: &'s Object<T, M>) -> Result<Guard<'s, T, M>, Busy> {
-        let mapping = object.mapping();
+        self.begin_read(object.mapping())?;
+        Ok(Guard::new(self, object.mapping()))
+    }
+
+    pub(crate) fn begin_read(&self, mapping: &Mapping<M>) -> Result<(), Busy> {
         let id = mapping.id();
         let mut reading = self.reading.borrow_mut();
         if let Some(reading) = reading.iter_mut().find(|reading| reading.id == id) {
@@ -149,7 +153,7 @@ impl<M: Medium> Session<M> {
             })?;
             reading.push(Reading { id, guards: 1 });
         }
-        Ok(Guard::new(self, mapping))
+        Ok(())
     }
 
     /// Ends a guard.

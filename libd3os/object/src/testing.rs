@@ -136,11 +136,15 @@ impl Machine {
     /// The object as this session's thread has it mapped.
     pub(crate) fn object<T: Persist>(&self, object: usize, thread: usize) -> Object<T, TestMedium> {
         let control = self.controls[object].clone();
-        // SAFETY: all mappings of the object share its control, and nothing else stores to it while
-        // sessions run.
-        let mapping = unsafe { Mapping::new(self.object_medium(object, thread), control) };
-        Object::open(Arc::new(mapping.expect("an object"))).expect("of this type")
+        let mapping = map(self.object_medium(object, thread), control);
+        Object::open(Arc::new(mapping)).expect("of this type")
     }
+}
+
+pub(crate) fn map<M: Medium>(medium: M, control: ControlRef) -> Mapping<M> {
+    // SAFETY: in tests, all mappings of an object that are used at a time share its control, and
+    // nothing else stores to it while sessions run.
+    unsafe { Mapping::new(medium, control) }.expect("an object")
 }
 
 impl Objects for &Machine {

@@ -21,6 +21,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::editor::{Editor, Place};
+use crate::fot::FotError;
 use crate::heap::HeapError;
 use crate::mapping::Mapping;
 use crate::medium::Medium;
@@ -35,6 +36,8 @@ pub enum TxError {
     Pointer(PointerError),
     /// A block cannot be taken or given back.
     Heap(HeapError),
+    /// An entry for another object cannot be used.
+    Fot(FotError),
     /// An object's lock was not to be had.
     Busy(Busy),
     /// An object is held by somebody for whom to wait might be to wait in a circle. The transaction
@@ -151,6 +154,7 @@ impl fmt::Display for TxError {
         match self {
             Self::Pointer(error) => error.fmt(to),
             Self::Heap(error) => error.fmt(to),
+            Self::Fot(error) => error.fmt(to),
             Self::Busy(busy) | Self::Conflict(busy) => busy.fmt(to),
             Self::LogFull { .. } => to.write_str("the log has to be emptied first"),
             Self::TooLarge { lines, capacity } => {

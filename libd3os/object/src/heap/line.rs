@@ -9,12 +9,12 @@ use crate::view::View;
 
 use super::{HeapError, damaged};
 
-pub(super) type Words = [u64; 8];
+pub(crate) type Words = [u64; 8];
 
 const SEED: u64 = 0x6865_6170;
 
 /// Where the bounds are.
-pub(super) const BOUNDS: u64 = STATE;
+pub(crate) const BOUNDS: u64 = STATE;
 
 /// Where the heads of the lists are, fourteen in a line.
 const LISTS: u64 = STATE + LINE_BYTES as u64;
@@ -27,7 +27,7 @@ const SPAN_LISTS: u32 = 24;
 const POWERS: u32 = 25;
 
 /// These words with the checksum that belongs to this place.
-pub(super) fn sealed(words: [u64; 7], offset: u64) -> Words {
+pub(crate) fn sealed(words: [u64; 7], offset: u64) -> Words {
     let mut line = [0; 8];
     line[..7].copy_from_slice(&words);
     line[7] = checksum::of_words(words, SEED ^ offset);
@@ -35,14 +35,14 @@ pub(super) fn sealed(words: [u64; 7], offset: u64) -> Words {
 }
 
 /// The words of a line, if they are what was stored there.
-pub(super) fn load(view: &impl View, offset: u64) -> Result<[u64; 7], HeapError> {
+pub(crate) fn load(view: &impl View, offset: u64) -> Result<[u64; 7], HeapError> {
     let line = view.get::<Words>(PPtr::local(offset)).map_err(damaged)?;
     let [words @ .., checksum] = *line;
     let right = checksum == checksum::of_words(words, SEED ^ offset);
     if right { Ok(words) } else { Err(HeapError::Damaged { offset }) }
 }
 
-pub(super) fn store<T>(
+pub(crate) fn store<T>(
     editor: &mut Editor<'_, T>,
     offset: u64,
     words: Words,
@@ -53,59 +53,59 @@ pub(super) fn store<T>(
 
 /// Which pages the heap has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// The first page behind the last span.
-    pub(super) end: u32,
+    pub(crate) end: u32,
     /// How many pages the last span has.
-    pub(super) last: u32,
+    pub(crate) last: u32,
     /// The first page that is not the heap's.
-    pub(super) limit: u32,
+    pub(crate) limit: u32,
 }
 
 impl Bounds {
-    pub(super) fn line(self) -> Words {
+    pub(crate) fn line(self) -> Words {
         let Self { end, last, limit } = self;
         sealed([pair(end, last), u64::from(limit), 0, 0, 0, 0, 0], BOUNDS)
     }
 
-    pub(super) fn load(view: &impl View) -> Result<Self, HeapError> {
+    pub(crate) fn load(view: &impl View) -> Result<Self, HeapError> {
         let [first, limit, ..] = load(view, BOUNDS)?;
         let [end, last] = halves(first);
         Ok(Self { end, last, limit: halves(limit)[0] })
     }
 
-    pub(super) fn store<T>(self, editor: &mut Editor<'_, T>) -> Result<(), HeapError> {
+    pub(crate) fn store<T>(self, editor: &mut Editor<'_, T>) -> Result<(), HeapError> {
         store(editor, BOUNDS, self.line())
     }
 }
 
 /// A list of spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct List(u32);
+pub(crate) struct List(u32);
 
 impl List {
     /// Slabs of a size that have free blocks.
     #[expect(clippy::cast_possible_truncation, reason = "there are few sizes")]
-    pub(super) const fn slabs(class: usize) -> Self {
+    pub(crate) const fn slabs(class: usize) -> Self {
         Self(class as u32)
     }
 
     /// Free spans of about so many pages, of which there is one at least.
-    pub(super) const fn spans(pages: u32) -> Self {
+    pub(crate) const fn spans(pages: u32) -> Self {
         let power = pages.ilog2();
         Self(SPAN_LISTS + if power < POWERS { power } else { POWERS - 1 })
     }
 
     /// Free spans that have more pages in any case.
-    pub(super) fn longer_spans(pages: u32) -> impl Iterator<Item = Self> {
+    pub(crate) fn longer_spans(pages: u32) -> impl Iterator<Item = Self> {
         (Self::spans(pages).0 + 1..SPAN_LISTS + POWERS).map(Self)
     }
 
-    pub(super) fn all() -> impl Iterator<Item = Self> {
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..SPAN_LISTS + POWERS).map(Self)
     }
 
-    pub(super) fn empty_lines() -> impl Iterator<Item = (u64, Words)> {
+    pub(crate) fn empty_lines() -> impl Iterator<Item = (u64, Words)> {
         let offsets = (0..LIST_LINES).map(|line| LISTS + line * LINE_BYTES as u64);
         offsets.map(|offset| (offset, sealed([0; 7], offset)))
     }
@@ -121,12 +121,12 @@ impl List {
     }
 
     /// The first page of the first span; 0 if there is none.
-    pub(super) fn head(self, view: &impl View) -> Result<u32, HeapError> {
+    pub(crate) fn head(self, view: &impl View) -> Result<u32, HeapError> {
         let (word, half) = self.place();
         Ok(halves(load(view, self.line())?[word])[half])
     }
 
-    pub(super) fn set_head<T>(
+    pub(crate) fn set_head<T>(
         self,
         editor: &mut Editor<'_, T>,
         page: u32,
@@ -140,12 +140,12 @@ impl List {
     }
 }
 
-pub(super) const fn pair(low: u32, high: u32) -> u64 {
+pub(crate) const fn pair(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "takes it apart")]
-pub(super) const fn halves(word: u64) -> [u32; 2] {
+pub(crate) const fn halves(word: u64) -> [u32; 2] {
     [word as u32, (word >> 32) as u32]
 }
 
