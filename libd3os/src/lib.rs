@@ -42,6 +42,7 @@ pub mod ring;
 pub mod rt;
 pub mod server;
 pub mod service;
+pub mod share;
 #[expect(unsafe_code, reason = "reads and writes memory that others write, too")]
 pub mod shared;
 pub mod start;

@@ -16,6 +16,7 @@ pub mod nvdimm;
 mod page;
 pub mod platform;
 pub mod rtc;
+pub mod share;
 pub mod supervisor;
 pub mod timer;
 pub mod uart;
@@ -25,7 +26,7 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 14] = [
+pub static INTERFACES: [&InterfaceDoc; 15] = [
     &console::CONSOLE,
     &devices::DEVICES,
     &entropy::ENTROPY,
@@ -37,6 +38,7 @@ pub static INTERFACES: [&InterfaceDoc; 14] = [
     &nvdimm::NVDIMM,
     &platform::PLATFORM,
     &rtc::RTC,
+    &share::SHARE,
     &supervisor::SUPERVISOR,
     &timer::TIMER,
     &uart::UART,
