@@ -1,10 +1,13 @@
 //! What Tab offers: names of commands, options and arguments, from the commands' declarations.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use libd3os::service::supervisor::ProgramState;
+
 use crate::command::arguments::Walk;
-use crate::command::{COMMANDS, Kind, find};
+use crate::command::{COMMANDS, Kind, SHARE_SERVICE, find};
 use crate::editor::Offer;
 use crate::parser::{AtCursor, at_cursor, escape, open_quote};
 use crate::system::System;
@@ -28,7 +31,7 @@ fn candidates(cursor: &AtCursor, system: &mut dyn System) -> Vec<String> {
     let Some(command) = find(name) else { return Vec::new() };
     let expected = Walk::new(command).over(words);
     let mut candidates = match expected.value {
-        Some(argument) => values(argument.kind, system),
+        Some(argument) => values(argument.kind, &cursor.prefix, system),
         None => Vec::new(),
     };
     if cursor.prefix.starts_with('-') || candidates.is_empty() {
@@ -37,7 +40,7 @@ fn candidates(cursor: &AtCursor, system: &mut dyn System) -> Vec<String> {
     candidates
 }
 
-fn values(kind: Kind, system: &mut dyn System) -> Vec<String> {
+fn values(kind: Kind, prefix: &str, system: &mut dyn System) -> Vec<String> {
     match kind {
         Kind::Command => command_names(),
         Kind::Program => {
@@ -49,9 +52,22 @@ fn values(kind: Kind, system: &mut dyn System) -> Vec<String> {
         Kind::Core => {
             system.cores().unwrap_or_default().into_iter().map(|c| c.core.to_string()).collect()
         }
+        Kind::Shared => shared_paths(prefix, system),
         Kind::Choice(words) => words.iter().map(|word| word.to_string()).collect(),
         Kind::Count | Kind::Number | Kind::Text => Vec::new(),
     }
+}
+
+/// What is in the directory that a path begins with. A machine without a share is not asked.
+fn shared_paths(prefix: &str, system: &mut dyn System) -> Vec<String> {
+    let services = system.services().unwrap_or_default();
+    let mut services = services.iter().filter(|service| service.name == SHARE_SERVICE);
+    if services.all(|service| service.state != ProgramState::Running) {
+        return Vec::new();
+    }
+    let directory = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
+    let entries = system.host_files(directory).unwrap_or_default();
+    entries.into_iter().map(|entry| format!("{directory}{}", entry.name)).collect()
 }
 
 fn command_names() -> Vec<String> {
@@ -125,6 +141,15 @@ mod tests {
         assert_eq!(offered("fault st").0, "fault stack ");
         assert_eq!(offered("ps u").1, Vec::<String>::new());
         assert_eq!(offered("echo u").1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn paths_of_the_host() {
+        let offered = |before: &str| complete(before, &mut Fake::with_share()).candidates;
+        assert_eq!(offered("share ls s"), ["sub"]);
+        assert_eq!(offered("share get sub/"), ["sub/a", "sub/b"]);
+        assert_eq!(offered("fetch -o sub/b"), ["sub/b"]);
+        assert_eq!(complete("share ls s", &mut Fake::default()).candidates, Vec::<String>::new());
     }
 
     #[test]

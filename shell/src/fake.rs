@@ -1,7 +1,7 @@
 //! A made-up machine for tests: it answers from lists, notes what it was told to do, and reads
 //! keys that the test typed before.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use libd3os::call::CallError;
@@ -21,6 +21,7 @@ use libd3os::service::platform::{
     PciAddress, PersistentRange, TableInfo,
 };
 use libd3os::service::rtc::WallTime;
+use libd3os::service::share::{Entry, Errno, FileKind, FileStatus, ShareError};
 use libd3os::service::supervisor::{
     CapabilityInfo, CoreState, CoreStatus, Exit, FaultKind, FaultReport, Holding, MemoryReport,
     Moment, ProgramId, ProgramState, ProgramStatus, RunMode, ServiceStatus, SupervisorError,
@@ -61,6 +62,10 @@ pub(crate) struct Fake {
     pub(crate) no_iommu: bool,
     /// Whether its image has a network server.
     pub(crate) network: bool,
+    /// Whether its image has the driver of a share, and its host shares nothing.
+    pub(crate) no_share: bool,
+    /// Files of its host's share, if it has one: no bytes for a directory.
+    pub(crate) share: Option<BTreeMap<String, Option<Vec<u8>>>>,
 }
 
 impl Default for Fake {
@@ -85,6 +90,8 @@ impl Default for Fake {
             no_nvdimm: false,
             no_iommu: false,
             network: false,
+            no_share: false,
+            share: None,
         }
     }
 }
@@ -139,6 +146,22 @@ impl Fake {
     /// The output as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.output.clone()).unwrap()
+    }
+
+    /// A machine with a share of its host.
+    pub(crate) fn with_share() -> Self {
+        let files = [
+            ("note.txt", Some(b"hello\n\x1b[2Jworld\n".to_vec())),
+            ("sub", None),
+            ("sub/a", Some(vec![0; 2000])),
+            ("sub/b", Some(vec![])),
+        ];
+        let files = files.map(|(path, bytes)| (path.to_string(), bytes));
+        Self { share: Some(BTreeMap::from(files)), ..Self::default() }
+    }
+
+    fn host(&mut self) -> &mut BTreeMap<String, Option<Vec<u8>>> {
+        self.share.as_mut().expect("asked only where there is one")
     }
 
     fn known(&self, name: &str) -> Result<&ProgramStatus, SystemError> {
@@ -262,6 +285,10 @@ impl System for Fake {
         }
         if self.network {
             services.push(service("net", "net", ProgramState::Running));
+        }
+        if self.share.is_some() || self.no_share {
+            let stopped = if self.no_share { ProgramState::Stopped } else { ProgramState::Running };
+            services.push(service("share", "share", stopped));
         }
         Ok(services)
     }
@@ -511,6 +538,45 @@ impl System for Fake {
             "d3os.example" => Ok(vec!["192.0.2.1".parse().expect("an address")]),
             _ => Err(SystemError::Net(NetError::NoSuchName)),
         }
+    }
+
+    fn host_files(&mut self, directory: &str) -> Result<Vec<Entry>, SystemError> {
+        let directory = directory.trim_end_matches('/');
+        let start = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let inside =
+            |path: &&String| path.starts_with(&start) && !path[start.len()..].contains('/');
+        let entry = |(path, bytes): (&String, &Option<Vec<u8>>)| Entry {
+            name: path[start.len()..].into(),
+            status: FileStatus {
+                kind: if bytes.is_some() { FileKind::File } else { FileKind::Directory },
+                bytes: bytes.as_ref().map_or(4096, |bytes| bytes.len() as u64),
+                modified: 1_795_452_631,
+            },
+        };
+        Ok(self.host().iter().filter(|(path, _)| inside(path)).map(entry).collect())
+    }
+
+    fn read_host(&mut self, path: &str, offset: u64) -> Result<Vec<u8>, SystemError> {
+        let refused = |errno| SystemError::Share(ShareError::Host(errno));
+        let bytes = self.host().get(path).ok_or(refused(Errno::ENOENT))?;
+        let bytes = bytes.as_ref().ok_or(refused(Errno::EISDIR))?;
+        let rest = bytes.get(usize::try_from(offset).expect("short")..).unwrap_or_default();
+        Ok(rest[..rest.len().min(7)].to_vec())
+    }
+
+    fn write_host(&mut self, path: &str, bytes: &[u8]) -> Result<(), SystemError> {
+        self.host().insert(path.into(), Some(bytes.to_vec()));
+        Ok(())
+    }
+
+    fn remove_host(&mut self, path: &str) -> Result<(), SystemError> {
+        let refused = SystemError::Share(ShareError::Host(Errno::ENOENT));
+        self.host().remove(path).map(|_| ()).ok_or(refused)
+    }
+
+    fn make_host_directory(&mut self, path: &str) -> Result<(), SystemError> {
+        self.host().insert(path.into(), None);
+        Ok(())
     }
 
     fn screen(&mut self) -> Result<(ScreenStatus, Vec<String>), SystemError> {

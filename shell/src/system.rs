@@ -23,6 +23,7 @@ use libd3os::service::platform::{
     DeviceInfo, IommuUnit, NodeInfo, PersistentRange, PlatformClient, PlatformError, TableInfo,
 };
 use libd3os::service::rtc::{RtcClient, RtcError, WallTime};
+use libd3os::service::share::{self, Entry, ShareClient, ShareError};
 use libd3os::service::supervisor::{
     CapabilityInfo, CoreStatus, Exit, Holding, MemoryReport, Moment, ProgramId, ProgramStatus,
     RunMode, ServiceStatus, SupervisorClient, SupervisorError, SystemInfo,
@@ -117,6 +118,16 @@ pub trait System {
     fn sockets(&mut self) -> Result<Vec<SocketStatus>, SystemError>;
     /// The addresses of a name.
     fn resolve(&mut self, name: &str) -> Result<Vec<IpAddr>, SystemError>;
+    /// What is in a directory of the host's share.
+    fn host_files(&mut self, directory: &str) -> Result<Vec<Entry>, SystemError>;
+    /// A part of a file of the host's share; nothing at its end.
+    fn read_host(&mut self, path: &str, offset: u64) -> Result<Vec<u8>, SystemError>;
+    /// A file of the host's share becomes this; it is made where it is not there.
+    fn write_host(&mut self, path: &str, bytes: &[u8]) -> Result<(), SystemError>;
+    /// Removes a file or an empty directory of the host's share.
+    fn remove_host(&mut self, path: &str) -> Result<(), SystemError>;
+    /// Makes a directory in the host's share.
+    fn make_host_directory(&mut self, path: &str) -> Result<(), SystemError>;
     /// The screen, and the lines of text that it shows.
     fn screen(&mut self) -> Result<(ScreenStatus, Vec<String>), SystemError>;
     /// The keyboard's layout.
@@ -166,6 +177,8 @@ pub enum SystemError {
     Rtc(RtcError),
     /// The timer refused.
     Timer(TimerError),
+    /// The host's share refused.
+    Share(ShareError),
     /// A server could not be observed.
     Observed {
         /// The service that it serves.
@@ -198,6 +211,7 @@ impl fmt::Display for SystemError {
             Self::Platform(error) => error.fmt(f),
             Self::Rtc(error) => error.fmt(f),
             Self::Timer(error) => error.fmt(f),
+            Self::Share(error) => error.fmt(f),
             Self::Observed { service, error } => write!(f, "observing `{service}`: {error}"),
             Self::NotGranted { service } => {
                 write!(f, "the shell may not call `{service}`")
@@ -290,6 +304,15 @@ impl From<Error<TimerError>> for SystemError {
     }
 }
 
+impl From<Error<ShareError>> for SystemError {
+    fn from(error: Error<ShareError>) -> Self {
+        match error {
+            Error::Call(error) => Self::Call { service: "share", error },
+            Error::Service(error) => Self::Share(error),
+        }
+    }
+}
+
 /// The ways to the services that the shell may call, by their names.
 pub trait Ways {
     /// What carries the calls.
@@ -366,6 +389,10 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
 
     fn keyboard(&self) -> Result<KeyboardClient<W::Transport>, SystemError> {
         Ok(KeyboardClient::new(self.way("keyboard")?))
+    }
+
+    fn share(&self) -> Result<ShareClient<W::Transport>, SystemError> {
+        self.way("share").map(ShareClient::new)
     }
 
     fn platform(&self) -> Result<PlatformClient<W::Transport>, SystemError> {
@@ -557,6 +584,47 @@ where
     fn resolve(&mut self, name: &str) -> Result<Vec<IpAddr>, SystemError> {
         let net = self.net()?;
         Ok(insist(self.hooks.pause, || net.resolve(name.to_string()))?)
+    }
+
+    fn host_files(&mut self, directory: &str) -> Result<Vec<Entry>, SystemError> {
+        let (share, mut entries, mut from) = (self.share()?, Vec::new(), 0);
+        loop {
+            let part = share.list(directory.to_string(), from)?;
+            match part.next {
+                // A host that shows nothing and goes on would do so for ever.
+                Some(_) if part.entries.is_empty() => {
+                    return Err(SystemError::EndlessList { service: "share" });
+                }
+                Some(next) => from = next,
+                None => {
+                    entries.extend(part.entries);
+                    return Ok(entries);
+                }
+            }
+            entries.extend(part.entries);
+        }
+    }
+
+    fn read_host(&mut self, path: &str, offset: u64) -> Result<Vec<u8>, SystemError> {
+        Ok(self.share()?.read(path.to_string(), offset, share::MOST_BYTES)?)
+    }
+
+    fn write_host(&mut self, path: &str, bytes: &[u8]) -> Result<(), SystemError> {
+        let (share, mut offset) = (self.share()?, 0);
+        share.create(path.to_string())?;
+        for piece in bytes.chunks(share::MOST_BYTES as usize) {
+            share.write(path.to_string(), offset, piece.to_vec())?;
+            offset += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn remove_host(&mut self, path: &str) -> Result<(), SystemError> {
+        Ok(self.share()?.remove(path.to_string())?)
+    }
+
+    fn make_host_directory(&mut self, path: &str) -> Result<(), SystemError> {
+        Ok(self.share()?.make_directory(path.to_string())?)
     }
 
     fn screen(&mut self) -> Result<(ScreenStatus, Vec<String>), SystemError> {

@@ -680,7 +680,7 @@ fn a_machine_whose_platform_server_does_not_run_says_so() {
 
 /// A machine with a network, and the programs that the shell starts for it.
 fn networked() -> Fake {
-    let mut fake = Fake { network: true, ..Fake::default() };
+    let mut fake = Fake { network: true, ..Fake::with_share() };
     for name in ["ping", "fetch", "serve"] {
         let mut program = fake.programs[3].clone();
         program.name = name.into();
@@ -738,6 +738,52 @@ fn network_programs_get_their_arguments() {
     let fetched = r#"spawn fetch ["--count", "--limit", "99", "http://a/"] Foreground"#;
     assert_eq!(spawned("fetch --limit 99 http://a/ count"), fetched);
     assert_eq!(spawned("fetch http://a/"), r#"spawn fetch ["http://a/"] Foreground"#);
+    let kept = r#"spawn fetch ["-o", "d/f", "http://a/"] Foreground"#;
+    assert_eq!(spawned("fetch -o d/f http://a/"), kept);
+}
+
+#[test]
+fn files_of_the_host_are_listed_shown_and_changed() {
+    let mut fake = Fake::with_share();
+    let mut run = |line: &str| {
+        fake.output.clear();
+        run_on(&mut fake, Mode::Script, line)
+    };
+    let listed = "\
+\x20  SIZE  CHANGED (UTC)        KIND  NAME
+1.9 KiB  2026-11-23 16:50:31  file  a
+    0 B  2026-11-23 16:50:31  file  b
+";
+    assert_eq!(run("share ls sub").0, listed);
+    assert!(run("share ls").0.contains("directory  sub"));
+    assert_eq!(run("share get note.txt").0, "hello\n [2Jworld\n");
+    assert_eq!(run("share put new 'two  words' more; share get new").0, "two  words more\n");
+    assert_eq!(
+        run("share mkdir d; share ls d"),
+        ("SIZE  CHANGED (UTC)  KIND  NAME\n".into(), Outcome::Success)
+    );
+    assert_eq!(run("share rm new").1, Outcome::Success);
+    let missing = "share: no such file or directory (ENOENT)\n  `share ls` shows what is there\n";
+    assert_eq!(run("share rm new"), (missing.into(), Outcome::Failure));
+    assert!(run("share get sub").0.contains("EISDIR"));
+}
+
+#[test]
+fn what_shares_need_is_said() {
+    let said = |line: &str| {
+        let mut fake = Fake { no_share: true, ..networked() };
+        let (text, outcome) = run_on(&mut fake, Mode::Script, line);
+        assert_eq!(outcome, Outcome::Failure, "{line}");
+        text
+    };
+    for line in ["share ls", "fetch -o a http://a/"] {
+        assert!(said(line).contains("the host shares no directory with this machine"), "{line}");
+        assert!(said(line).contains("cargo xtask qemu --share DIR"), "{line}");
+    }
+    assert!(said("share rm a b").contains("`b` is one argument too many"));
+    let mut fake = Fake::with_share();
+    let (text, _) = run_on(&mut fake, Mode::Script, "share get");
+    assert!(text.contains("PATH is missing"), "{text}");
 }
 
 #[test]

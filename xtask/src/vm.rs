@@ -2,6 +2,7 @@
 
 mod network;
 mod pmem;
+mod share;
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -14,6 +15,7 @@ use crate::tools::{self, Tool, ToolError};
 
 pub(crate) use network::{Forward, Network, NicChoice};
 pub(crate) use pmem::{Arming, Persistence, Pmem, PmemError, Store};
+pub(crate) use share::Share;
 
 /// I/O port of the device through which a guest ends QEMU with a status.
 pub(crate) const EXIT_PORT: u16 = 0xf4;
@@ -144,6 +146,8 @@ pub(crate) struct Machine {
     pub(crate) display: Display,
     /// Network cards, and where they lead.
     pub(crate) network: Network,
+    /// A directory of this host that it sees.
+    pub(crate) share: Option<Share>,
     /// Before the devices.
     pub(crate) iommu: Iommu,
     /// From outside.
@@ -171,6 +175,7 @@ impl Machine {
             counted: false,
             display: Display::None,
             network: Network::default(),
+            share: None,
             iommu: Iommu::Absent,
             control: None,
             chipset_options: Vec::new(),
@@ -210,6 +215,7 @@ impl Machine {
         }
         qemu.args(self.network.arguments(self.iommu));
         qemu.args(self.pmem.iter().flat_map(Pmem::arguments));
+        qemu.args(self.share.iter().flat_map(|share| share.arguments(self.iommu)));
         self.add_boot(&mut qemu);
         qemu.args(&self.extra);
         Ok(qemu)

@@ -37,6 +37,8 @@ pub enum Kind {
     Number,
     /// A core's number. Whether there is one the supervisor says.
     Core,
+    /// A path in the host's share. Whether it leads somewhere the host says.
+    Shared,
     /// Anything.
     Text,
 }
@@ -89,7 +91,7 @@ impl Argument {
             Kind::Number => number(word).is_some(),
             Kind::Core => word.parse::<u32>().is_ok(),
             Kind::Command => find(word).is_some(),
-            Kind::Program | Kind::Service | Kind::Text => true,
+            Kind::Program | Kind::Service | Kind::Shared | Kind::Text => true,
         };
         if fits { Ok(()) } else { Err(Problem::Misfit { argument: *self, word: word.to_string() }) }
     }
@@ -158,7 +160,9 @@ fn misfit(f: &mut fmt::Formatter<'_>, argument: &Argument, word: &str) -> fmt::R
         Kind::Number => write!(f, "`{word}` is not a number"),
         Kind::Core => write!(f, "`{word}` is not a core's number"),
         Kind::Command => write!(f, "there is no command `{word}`"),
-        Kind::Program | Kind::Service | Kind::Text => write!(f, "`{word}` does not fit"),
+        Kind::Program | Kind::Service | Kind::Shared | Kind::Text => {
+            write!(f, "`{word}` does not fit")
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use core::fmt;
 
 use libd3os::call::CallError;
 use libd3os::service::net::NetError;
+use libd3os::service::share::{Errno, ShareError};
 use libd3os::service::supervisor::{Exit, FaultReport, ProgramState, SupervisorError};
 
 use super::arguments::{Kind, Problem};
@@ -61,6 +62,8 @@ pub enum CommandError {
         /// What it does instead.
         state: ProgramState,
     },
+    /// The machine has no share of its host.
+    NoShare,
     /// A program that the shell waited for did not succeed.
     Ended {
         /// The program.
@@ -97,6 +100,7 @@ impl fmt::Display for CommandError {
             Self::NotServed { program, state } => {
                 write!(f, "`{program}` does not run: it is {state}")
             }
+            Self::NoShare => f.write_str("the host shares no directory with this machine"),
             Self::Ended { program, exit } => f.write_str(&ending(program, exit)),
             Self::Survived { program, code } => {
                 write!(f, "`{program}` survived what should have ended it (exit code {code})")
@@ -124,6 +128,7 @@ impl CommandError {
             Self::NotServed { program, .. } => {
                 Some(format!("`run {program}` starts it, `ps` shows how the programs are doing"))
             }
+            Self::NoShare => Some("`cargo xtask qemu --share DIR` shares one".to_string()),
             Self::Ended { exit: Exit::Faulted(_), .. } => {
                 Some("the system goes on; `log` has the details".to_string())
             }
@@ -170,6 +175,10 @@ fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String>
         SystemError::Net(NetError::NoNameServer | NetError::NoRoute) => {
             Some("`net` shows the interfaces".to_string())
         }
+        SystemError::Share(ShareError::Host(Errno::ENOENT)) => {
+            Some("`share ls` shows what is there".to_string())
+        }
+        SystemError::Share(_) => None,
         SystemError::Net(_) | SystemError::Platform(_) | SystemError::EndlessList { .. } => None,
     }
 }

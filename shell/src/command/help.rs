@@ -31,10 +31,14 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
     Ok(())
 }
 
+/// Columns that the longest words on what a command does take, with the gap before them.
+const SUMMARY: usize = 45;
+
 fn list(session: &mut Session<'_>) {
     let mut table = Table::new([Column::left("COMMAND"), Column::elastic("WHAT IT DOES")]);
+    let most = session.width().map_or(usize::MAX, |width| width.saturating_sub(SUMMARY));
     for command in COMMANDS {
-        table.row([Cell::new(Role::Name, command.usage()), command.summary.into()]);
+        table.row([Cell::new(Role::Name, command.usage_within(most)), command.summary.into()]);
     }
     session.table(&table);
     session.line("");

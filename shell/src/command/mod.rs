@@ -32,6 +32,7 @@ mod resolve;
 mod run;
 mod screenshot;
 mod serve;
+mod share;
 mod sleep;
 mod svc;
 mod top;
@@ -42,15 +43,17 @@ mod version;
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use crate::editor::columns;
 use crate::parser::Place;
 use crate::session::Session;
 
 pub use arguments::{Argument, Arguments, Flag, Kind, Presence};
 pub use error::CommandError;
 pub use help::explain;
+pub use share::SHARE_SERVICE;
 
 /// Every command, in the order in which `help` shows them.
-pub static COMMANDS: [&Command; 33] = [
+pub static COMMANDS: [&Command; 34] = [
     &help::HELP,
     &ps::PS,
     &mem::MEM,
@@ -77,6 +80,7 @@ pub static COMMANDS: [&Command; 33] = [
     &resolve::RESOLVE,
     &fetch::FETCH,
     &serve::SERVE,
+    &share::SHARE,
     &keyboard::KEYBOARD,
     &screenshot::SCREENSHOT,
     &echo::ECHO,
@@ -117,10 +121,17 @@ pub enum Background {
 impl Command {
     /// How it is called: `log [-n N] [--level LEVEL]`.
     pub fn usage(&self) -> String {
-        let mut usage = self.name.to_string();
-        for flag in self.flags {
-            usage += &format!(" [{}]", flag.usage());
-        }
+        self.usage_with(self.flags.iter().map(|flag| format!(" [{}]", flag.usage())).collect())
+    }
+
+    /// The same for a list: without its options where it would be longer than `most` columns.
+    pub fn usage_within(&self, most: usize) -> String {
+        let usage = self.usage();
+        if columns(&usage) <= most { usage } else { self.usage_with(" [OPTION…]".to_string()) }
+    }
+
+    fn usage_with(&self, options: String) -> String {
+        let mut usage = self.name.to_string() + &options;
         for argument in self.arguments {
             usage += &format!(" {}", argument.usage());
         }
@@ -160,6 +171,12 @@ mod tests {
     }
 
     #[test]
+    fn long_usage_lines_are_listed_without_their_options() {
+        assert_eq!(fetch::FETCH.usage_within(35), "fetch [OPTION…] URL [count] [&]");
+        assert_eq!(log::LOG.usage_within(35), log::LOG.usage());
+    }
+
+    #[test]
     fn usage_lines_come_from_the_declaration() {
         let usages: Vec<_> = COMMANDS.iter().map(|command| command.usage()).collect();
         assert_eq!(
@@ -189,8 +206,9 @@ mod tests {
                 "net",
                 "ping [-n N] HOST [&]",
                 "resolve NAME",
-                "fetch [--limit N] URL [count] [&]",
+                "fetch [--limit N] [-o PATH] URL [count] [&]",
                 "serve [PORT] [&]",
+                "share ACTION [PATH] [TEXT…]",
                 "keyboard [LAYOUT]",
                 "screenshot",
                 "echo [TEXT…]",

@@ -19,7 +19,7 @@ use crate::progress;
 use crate::tools::ToolError;
 use crate::vm::{
     Accel, Boot, Display, EXIT_PORT, Forward, Iommu, Machine, Network, NicChoice, OnReset,
-    Persistence, PmemError, Store,
+    Persistence, PmemError, Share, Store,
 };
 use crate::workshop::{Workshop, WorkshopError};
 
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Let a port of this host (on 127.0.0.1) lead to one of the guest, by TCP and UDP.
     #[arg(long, value_name = "HOST:GUEST")]
     forward: Vec<Forward>,
+    /// Share a directory of this host with the machine, to read and write (`share` in its shell).
+    #[arg(long, value_name = "DIR")]
+    share: Option<Share>,
     /// Put an IOMMU (VT-d) between devices and memory.
     #[arg(long)]
     iommu: bool,
@@ -164,6 +167,7 @@ impl Args {
             counted: self.icount,
             display: self.display,
             network: Network { forwards: self.forward.clone(), ..Network::new(self.nic) },
+            share: self.share.clone(),
             iommu: if self.iommu { Iommu::Present } else { Iommu::Absent },
             debugger: self.gdb,
             extra: self.extra.clone(),

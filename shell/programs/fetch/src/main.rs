@@ -1,8 +1,9 @@
-//! Fetches a document and shows it.
+//! Fetches a document and shows it, or keeps it in the host's share.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
@@ -15,13 +16,15 @@ use libd3os::net::{Names, Network, NetworkError, SocketError, TcpStream};
 use libd3os::println;
 use libd3os::service::console::ConsoleClient;
 use libd3os::service::net::NetError;
+use libd3os::service::share::ShareError;
+use libd3os::share::{Transfer, TransferError};
 use libd3os::start::StartInfo;
 use libd3os::stdio::Writer;
 
 libd3os::program! {
     main: run,
-    calls: ["console", "log", "net", "supervisor"],
-    regions: ["net-fetch"],
+    calls: ["console", "log", "net", "share", "supervisor"],
+    regions: ["net-fetch", "share-fetch"],
     signals: ["net-fetch-send"],
     waits: ["net-fetch-ready"],
 }
@@ -34,6 +37,10 @@ const READY_MS: u32 = 20_000;
 const STEP: u64 = 256 << 10;
 /// Bytes that are read at a time.
 const CHUNK: usize = 4096;
+/// Region for files of the host.
+const REGION: &str = "share-fetch";
+/// Bytes that are written to the host at once.
+const PIECE: usize = 32 << 10;
 
 enum Failure {
     Arguments(BadArguments),
@@ -43,6 +50,8 @@ enum Failure {
     Answer(Malformed),
     Status(u16),
     Limit(u64),
+    Transfer(TransferError),
+    Share(Error<ShareError>),
 }
 
 impl fmt::Display for Failure {
@@ -57,6 +66,8 @@ impl fmt::Display for Failure {
             Self::Limit(limit) => {
                 write!(f, "the document has more than {limit} bytes (`--limit` allows more)")
             }
+            Self::Transfer(error) => error.fmt(f),
+            Self::Share(error) => write!(f, "the host's share: {error}"),
         }
     }
 }
@@ -75,7 +86,8 @@ fn fetch(start: &StartInfo) -> Result<(), Failure> {
     let options = Options::parse(&start.args).map_err(Failure::Arguments)?;
     let network = Network::open(NAMES).map_err(Failure::Network)?;
     let addresses = find(&network, &options.url)?;
-    let mut document = Document { output: options.output, limit: options.limit, bytes: 0, told: 0 };
+    let sink = Sink::open(options.output)?;
+    let mut document = Document { sink, limit: options.limit, bytes: 0, told: 0 };
     network.run(async {
         let mut stream = connect(&network, &addresses).await.map_err(Failure::Socket)?;
         let request = request(&options.url);
@@ -117,22 +129,76 @@ async fn read(stream: &mut TcpStream, document: &mut Document) -> Result<(), Fai
         let bytes = answer.push(&buffer[..count]).map_err(Failure::Answer)?;
         document.take(&bytes)?;
     }
-    document.end();
     match answer.head() {
         Some(head) if head.status != 200 => {
+            document.tell();
             println!("{} {}", head.status, head.reason);
             if let Some(location) = &head.location {
                 println!("it is at {location}");
             }
             Err(Failure::Status(head.status))
         }
-        _ => Ok(()),
+        _ => document.end(),
+    }
+}
+
+/// Where a document goes.
+enum Sink {
+    Show,
+    Count,
+    Keep(File),
+}
+
+impl Sink {
+    fn open(output: Output) -> Result<Self, Failure> {
+        Ok(match output {
+            Output::Show => Self::Show,
+            Output::Count => Self::Count,
+            Output::Keep(path) => Self::Keep(File::create(path)?),
+        })
+    }
+}
+
+/// A file of the host's that is being written.
+struct File {
+    transfer: Transfer,
+    path: String,
+    /// Bytes that the host has.
+    written: u64,
+    /// Bytes that follow them.
+    waiting: Vec<u8>,
+}
+
+impl File {
+    fn create(path: String) -> Result<Self, Failure> {
+        let transfer = Transfer::open(REGION).map_err(Failure::Transfer)?;
+        transfer.client().create(path.clone()).map_err(Failure::Share)?;
+        Ok(Self { transfer, path, written: 0, waiting: Vec::with_capacity(PIECE + CHUNK) })
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() < PIECE { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let written = self.transfer.write(&self.path, self.written, &self.waiting);
+        written.map_err(Failure::Share)?;
+        self.written += self.waiting.len() as u64;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// The host has all of it.
+    fn end(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        self.transfer.client().sync(self.path.clone()).map_err(Failure::Share)
     }
 }
 
 /// The document, as far as it has come.
 struct Document {
-    output: Output,
+    sink: Sink,
     limit: u64,
     bytes: u64,
     /// Bytes of which was told.
@@ -145,20 +211,34 @@ impl Document {
         if self.bytes > self.limit {
             return Err(Failure::Limit(self.limit));
         }
-        match self.output {
-            Output::Show => show(bytes),
-            Output::Count if self.bytes - self.told >= STEP => {
-                self.told = self.bytes;
-                println!("{} KiB", self.bytes >> 10);
+        match &mut self.sink {
+            Sink::Show => {
+                show(bytes);
+                return Ok(());
             }
-            Output::Count => {}
+            Sink::Count => {}
+            Sink::Keep(file) => file.take(bytes)?,
+        }
+        if self.bytes - self.told >= STEP {
+            self.told = self.bytes;
+            println!("{} KiB", self.bytes >> 10);
         }
         Ok(())
     }
 
-    fn end(&self) {
-        if self.output == Output::Count {
-            println!("{} bytes", self.bytes);
+    fn end(&mut self) -> Result<(), Failure> {
+        if let Sink::Keep(file) = &mut self.sink {
+            file.end()?;
+        }
+        self.tell();
+        Ok(())
+    }
+
+    fn tell(&self) {
+        match &self.sink {
+            Sink::Show => {}
+            Sink::Count => println!("{} bytes", self.bytes),
+            Sink::Keep(file) => println!("{} bytes, in {}", self.bytes, file.path),
         }
     }
 }
