@@ -24,6 +24,7 @@ mod restart;
 mod screen;
 mod script;
 mod session;
+mod share;
 mod shared;
 mod shell;
 mod sight;
@@ -122,6 +123,7 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &clock::TESTS,
         &console::TESTS,
         &cores::TESTS,
+        &share::TESTS,
         &shared::TESTS,
         &iommu::TESTS,
         &nvdimm::TESTS,
