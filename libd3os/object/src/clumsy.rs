@@ -17,6 +17,8 @@ pub(crate) enum Mistake {
     NoFence,
     /// Lines past the cache are stored when the fence has passed already.
     LateLines,
+    /// After so many operations, the thread stops for good.
+    StallsAfter(u64),
 }
 
 /// Passes on what it is asked to do, mostly.
@@ -25,12 +27,28 @@ pub(crate) struct Clumsy {
     medium: SimMedium,
     mistake: Mistake,
     late: Arc<std::sync::Mutex<Vec<(usize, Line)>>>,
-    fences: Arc<AtomicU64>,
+    counts: Arc<Counters>,
+}
+
+/// What was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) fences: AtomicU64,
+    pub(crate) operations: AtomicU64,
 }
 
 impl Clumsy {
-    pub(crate) fn new(medium: SimMedium, mistake: Mistake, fences: Arc<AtomicU64>) -> Self {
-        Self { medium, mistake, late: Arc::default(), fences }
+    pub(crate) fn new(medium: SimMedium, mistake: Mistake, counts: Arc<Counters>) -> Self {
+        Self { medium, mistake, late: Arc::default(), counts }
+    }
+
+    fn operate(&self) {
+        let count = self.counts.operations.fetch_add(1, Ordering::Relaxed);
+        if self.mistake == Mistake::StallsAfter(count) {
+            loop {
+                std::thread::park();
+            }
+        }
     }
 }
 
@@ -53,14 +71,17 @@ unsafe impl Medium for Clumsy {
     }
 
     fn store(&self, at: usize, from: &[u8]) {
+        self.operate();
         self.medium.store(at, from);
     }
 
     fn store_word(&self, at: usize, word: u64) {
+        self.operate();
         self.medium.store_word(at, word);
     }
 
     fn store_line(&self, at: usize, line: &Line) {
+        self.operate();
         if self.mistake == Mistake::LateLines {
             self.late.lock().expect("no panic").push((at, *line));
         } else {
@@ -69,13 +90,15 @@ unsafe impl Medium for Clumsy {
     }
 
     fn flush(&self, at: usize) {
+        self.operate();
         if self.mistake != Mistake::NoFlush {
             self.medium.flush(at);
         }
     }
 
     fn fence(&self) {
-        self.fences.fetch_add(1, Ordering::Relaxed);
+        self.operate();
+        self.counts.fences.fetch_add(1, Ordering::Relaxed);
         if self.mistake == Mistake::NoFence {
             self.medium.sim().examine();
         } else {

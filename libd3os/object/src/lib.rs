@@ -32,6 +32,8 @@ pub mod persist;
 mod place;
 pub mod pointer;
 pub mod recovery;
+#[cfg(test)]
+mod recovery_tests;
 pub mod session;
 #[expect(unsafe_code, reason = "keeps copies of lines in memory of its own")]
 mod shadow;

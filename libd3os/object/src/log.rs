@@ -101,11 +101,6 @@ impl<M: Medium> Log<M> {
         self.medium.fence();
     }
 
-    /// Waits until all that was flushed is durable.
-    pub(crate) fn fence(&self) {
-        self.medium.fence();
-    }
-
     /// Forgets all records, of which none is needed any more; durable when this returns.
     pub(crate) fn clear(&mut self) {
         if self.tail != self.head {

@@ -74,22 +74,21 @@ impl<M: Medium> Mapping<M> {
         unsafe { self.medium.base().add(at) }
     }
 
-    /// Has everything written back that was changed and is not yet; durable after the next fence. Only
-    /// for whoever holds the lock.
+    /// Makes everything durable in place that was changed. Only for whoever holds the lock.
+    ///
+    /// The lines are forgotten last: whoever dies in between leaves them to be written back again.
     pub(crate) fn write_back(&self) {
-        self.control.dirty().drain(|line| {
-            // Others can write the set, too.
-            if self.holds(line) {
-                self.medium.flush(layout::place(line_offset(line)));
-            }
-        });
+        // Others can write the set, too.
+        let lines = self.control.dirty().lines().filter(|line| self.holds(*line));
+        lines.for_each(|line| self.medium.flush(layout::place(line_offset(line))));
+        self.medium.fence();
+        self.control.dirty().clear();
     }
 
-    /// Notes that a line was changed. Only for whoever holds the lock.
+    /// Notes that a line is about to be changed. Only for whoever holds the lock.
     pub(crate) fn changed(&self, line: u32) {
         if self.control.dirty().insert(line).is_err() {
             self.write_back();
-            self.medium.fence();
             // There is room now.
             let _ = self.control.dirty().insert(line);
         }

@@ -21,8 +21,8 @@ pub(crate) fn differences(home: NonNull<u8>, copy: NonNull<u8>) -> (Words, u8) {
 
 /// Stores words of a line. Only for whoever holds the lock.
 pub(crate) fn store<M: Medium>(mapping: &Mapping<M>, line: u32, mask: u8, words: &Words) {
-    store_words(mapping.medium(), line, mask, words);
     mapping.changed(line);
+    store_words(mapping.medium(), line, mask, words);
 }
 
 /// Stores words of a line.

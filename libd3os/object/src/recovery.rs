@@ -12,16 +12,18 @@
 //! ends recovery, and nothing of it is applied.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::control::Slot;
 use crate::id::ObjectId;
 use crate::layout::{self, LayoutError, STATE};
-use crate::log::record::{self, Change};
+use crate::log::record::{self, Change, LineChange};
 use crate::log::{LogError, Reader};
-use crate::mapping::line_offset;
+use crate::mapping::{Mapping, line_offset};
 use crate::medium::Medium;
 use crate::place;
+use crate::session::{Busy, Session};
 
 /// What recovery asks of whoever keeps the objects.
 pub trait Objects {
@@ -161,7 +163,7 @@ impl<M: Medium> Recovery<M> {
         };
         for words in &mut reader {
             self.report.records += 1;
-            match allowed(owner, &words, objects) {
+            match allowed(owner, &words, |id| objects.access(owner, id), end_of) {
                 Ok(changes) => changes.into_iter().for_each(|change| self.add(owner, change)),
                 Err(finding) => self.report.findings.push(finding),
             }
@@ -221,18 +223,88 @@ impl<M: Medium> Recovery<M> {
     }
 }
 
+/// Ends what a session has left that will not go on: its program has died, or stalls while others wait.
+/// What it had committed is completed, what it had not is forgotten, its locks are free, its log is empty.
+///
+/// `objects` finds the mappings of the objects that its records concern, with the dead session's rights;
+/// `mapped` are all objects of which it might hold the lock. The dead session's program must not be able
+/// to write any of them, nor its log, any more.
+///
+/// # Errors
+/// An object that it had changed is held by somebody else, and waiting was given up: its log is as it was,
+/// and this can be done again.
+pub fn evict<L: Medium, M: Medium>(
+    dead: (Slot, &L),
+    by: &mut Session<M>,
+    mut objects: impl FnMut(ObjectId) -> Access<Arc<Mapping<M>>>,
+    mapped: &[Arc<Mapping<M>>],
+) -> Result<Report, Busy> {
+    let (owner, log) = dead;
+    let mut report = Report::default();
+    let mut changed = BTreeMap::new();
+    let reader = match Reader::new(log) {
+        Ok(mut reader) => {
+            for words in &mut reader {
+                report.records += 1;
+                match allowed(owner, &words, &mut objects, |mapping| mapping.bytes()) {
+                    Ok(changes) => complete(owner, &changes, &mut report, &mut changed),
+                    Err(finding) => report.findings.push(finding),
+                }
+            }
+            Some(reader)
+        }
+        Err(error) => {
+            report.findings.push(Finding::Log { owner, error });
+            None
+        }
+    };
+    mapped.iter().for_each(|mapping| mapping.control().lock().put_out(owner));
+    changed.values().try_for_each(|mapping| by.settle_object(mapping))?;
+    if let Some(reader) = reader {
+        reader.clear();
+        log.fence();
+    }
+    Ok(report)
+}
+
+/// Does what is left of a transaction: what it holds a lock on and has not made a version of.
+fn complete<M: Medium>(
+    owner: Slot,
+    changes: &[(Arc<Mapping<M>>, Change)],
+    report: &mut Report,
+    changed: &mut BTreeMap<ObjectId, Arc<Mapping<M>>>,
+) {
+    let is_left = |mapping: &Mapping<M>, change: &Change| {
+        let control = mapping.control();
+        control.lock().writer() == Some(owner) && change.version == control.version() + 1
+    };
+    let (left, done): (Vec<_>, Vec<_>) =
+        changes.iter().partition(|(mapping, change)| is_left(mapping, change));
+    report.settled += done.len() as u64;
+    report.applied += left.len() as u64;
+    for (mapping, change) in &left {
+        let store = |line: &LineChange| place::store(mapping, line.line, line.mask, &line.words);
+        change.lines.iter().for_each(store);
+    }
+    left.iter().for_each(|(mapping, change)| mapping.control().set_version(change.version));
+    changed.extend(changes.iter().map(|(mapping, change)| (change.id, Arc::clone(mapping))));
+}
+
 /// What a record changes, if all of it may be changed by the log's owner.
-fn allowed<O: Objects>(
+fn allowed<M>(
     owner: Slot,
     words: &[u64],
-    objects: &mut O,
-) -> Result<Vec<(O::Medium, Change)>, Finding> {
+    mut access: impl FnMut(ObjectId) -> Access<M>,
+    end: impl Fn(&M) -> u64,
+) -> Result<Vec<(M, Change)>, Finding> {
     let changes = record::parse(words).map_err(|_| Finding::Malformed { owner })?;
     let mut kept = Vec::with_capacity(changes.len());
     for change in changes {
         let id = change.id;
-        match objects.access(owner, id) {
-            Access::Write(medium) if is_within(&medium, &change) => kept.push((medium, change)),
+        match access(id) {
+            Access::Write(medium) if is_within(end(&medium), &change) => {
+                kept.push((medium, change))
+            }
             Access::Write(_) => return Err(Finding::Outside { owner, id }),
             Access::Deleted => {}
             Access::Forbidden => return Err(Finding::Forbidden { owner, id }),
@@ -241,10 +313,13 @@ fn allowed<O: Objects>(
     Ok(kept)
 }
 
-/// Whether a transaction can change these bytes.
-fn is_within(medium: &impl Medium, change: &Change) -> bool {
-    let end = layout::size(medium).unwrap_or(0);
+/// Whether a transaction can change these bytes of an object that ends there.
+fn is_within(end: u64, change: &Change) -> bool {
     change.lines.iter().all(|line| (STATE..end).contains(&line_offset(line.line)))
+}
+
+fn end_of(medium: &impl Medium) -> u64 {
+    layout::size(medium).unwrap_or(0)
 }
 
 /// Puts a change in place; durable after the next fence.

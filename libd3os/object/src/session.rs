@@ -209,14 +209,27 @@ impl<M: Medium> Session<M> {
     /// An object that was changed is held by somebody else, and waiting was given up.
     pub fn settle(&mut self) -> Result<(), Busy> {
         let changed = self.known.iter().filter(|known| known.is_changed);
-        for known in changed {
-            self.write_lock(&known.mapping, true)?;
-            settle_held(&known.mapping);
-            known.mapping.control().lock().end_write(self.slot);
-        }
+        changed.map(|known| &known.mapping).try_for_each(|mapping| self.settle_one(mapping))?;
         self.known.clear();
-        self.log.fence();
         self.log.clear();
+        Ok(())
+    }
+
+    /// Makes everything durable in place that anybody has committed to an object, and says so: what logs
+    /// say of it is not needed any more.
+    ///
+    /// # Errors
+    /// It is held by somebody else, and waiting was given up.
+    pub fn settle_object(&mut self, mapping: &Mapping<M>) -> Result<(), Busy> {
+        self.settle_one(mapping)
+    }
+
+    fn settle_one(&self, mapping: &Mapping<M>) -> Result<(), Busy> {
+        self.write_lock(mapping, true)?;
+        mapping.write_back();
+        layout::settle(mapping.medium(), mapping.control().version());
+        mapping.medium().fence();
+        mapping.control().lock().end_write(self.slot);
         Ok(())
     }
 
@@ -334,14 +347,6 @@ impl<M: Medium> Session<M> {
         }
         self.shadows.clear();
     }
-}
-
-/// Makes everything durable in place that was committed to an object, and says so; the latter is durable
-/// after the next fence. Only for whoever holds its lock.
-pub(crate) fn settle_held<M: Medium>(mapping: &Mapping<M>) {
-    mapping.write_back();
-    mapping.medium().fence();
-    layout::settle(mapping.medium(), mapping.control().version());
 }
 
 impl<M> fmt::Debug for Session<M> {

@@ -1,11 +1,11 @@
 //! What crash tests share: a machine with a few objects and logs, and what may be found on it.
 
 use core::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ObjectId;
-use crate::clumsy::{Clumsy, Mistake};
+use crate::clumsy::{Clumsy, Counters, Mistake};
 use crate::control::{ControlRef, Slot};
 use crate::layout;
 use crate::mapping::Mapping;
@@ -34,7 +34,7 @@ pub(crate) struct Machine {
     pub(crate) sim: Sim,
     /// What is done wrong from now on.
     pub(crate) mistake: Mistake,
-    fences: Arc<AtomicU64>,
+    counts: Arc<Counters>,
     controls: Vec<ControlRef>,
 }
 
@@ -84,17 +84,22 @@ impl Machine {
     }
 
     fn over(plan: Plan, sim: Sim) -> Self {
-        let (mistake, fences) = (Mistake::None, Arc::default());
-        Self { plan, sim, mistake, fences, controls: Vec::new() }
+        let (mistake, counts) = (Mistake::None, Arc::default());
+        Self { plan, sim, mistake, counts, controls: Vec::new() }
     }
 
     /// How many fences there were.
     pub(crate) fn fences(&self) -> u64 {
-        self.fences.load(Ordering::Relaxed)
+        self.counts.fences.load(Ordering::Relaxed)
+    }
+
+    /// How many operations on media.
+    pub(crate) fn operations(&self) -> u64 {
+        self.counts.operations.load(Ordering::Relaxed)
     }
 
     fn medium(&self, thread: usize) -> Clumsy {
-        Clumsy::new(self.sim.medium(thread), self.mistake, Arc::clone(&self.fences))
+        Clumsy::new(self.sim.medium(thread), self.mistake, Arc::clone(&self.counts))
     }
 
     /// The machine at its next start, recovered; unless something is wrong with it.

@@ -62,18 +62,14 @@ impl Dirty {
         from.iter().chain(before)
     }
 
-    /// Empties the set.
-    pub(crate) fn drain(&self, mut line: impl FnMut(u32)) {
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        for place in &self.places {
-            let entry = place.load(Ordering::Relaxed);
-            if let Some(number) = entry.checked_sub(1) {
-                place.store(0, Ordering::Relaxed);
-                line(number);
-            }
-        }
+    /// The lines in the set.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = u32> {
+        self.places.iter().filter_map(|place| place.load(Ordering::Relaxed).checked_sub(1))
+    }
+
+    /// Empties the set: its lines are durable.
+    pub(crate) fn clear(&self) {
+        self.places.iter().for_each(|place| place.store(0, Ordering::Relaxed));
         self.count.store(0, Ordering::Relaxed);
     }
 }
@@ -83,8 +79,8 @@ mod tests {
     use super::*;
 
     fn drained(dirty: &Dirty) -> std::vec::Vec<u32> {
-        let mut lines = std::vec::Vec::new();
-        dirty.drain(|line| lines.push(line));
+        let mut lines: std::vec::Vec<u32> = dirty.lines().collect();
+        dirty.clear();
         lines.sort_unstable();
         lines
     }
