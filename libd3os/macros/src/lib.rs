@@ -1,10 +1,13 @@
-//! The service attribute: client, dispatch and documentation from one trait.
+//! The service attribute: client, dispatch and documentation from one trait. And the derive of
+//! `Persist`, for what may live in a persistent object.
 //!
-//! `libd3os` re-exports it and documents how an interface is declared; `interface` reads the
-//! declaration and refuses what cannot be one, `emit` writes the code.
+//! `libd3os` re-exports the attribute and documents how an interface is declared; `interface` reads the
+//! declaration and refuses what cannot be one, `emit` writes the code. `libd3os-object` re-exports the
+//! derive; `persist` is all of it.
 
 mod emit;
 mod interface;
+mod persist;
 
 use proc_macro::TokenStream;
 
@@ -29,4 +32,11 @@ pub fn service(attribute: TokenStream, item: TokenStream) -> TokenStream {
     interface::Interface::parse(attribute.into(), item.into())
         .map_or_else(|error| error.into_compile_error(), |interface| emit::all(&interface))
         .into()
+}
+
+/// Derives `libd3os_object::persist::Persist` for a `#[repr(C)]` or `#[repr(transparent)]` structure
+/// whose fields are `Persist`. Type parameters get the bound.
+#[proc_macro_derive(Persist)]
+pub fn persist(item: TokenStream) -> TokenStream {
+    persist::derive(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -8,7 +8,7 @@
 //! | 0x0000 | 0x1000 | guard page | never |
 //! | 0x1000 | 64 | identity: magic with the layout's version, id, fingerprint of the base's type, length and checksum of its description, checksum | once |
 //! | 0x1040 | 64 | settled, twice 16 bytes: a version up to which everything is durable in place, checksum | by turns, when settling |
-//! | 0x1100 | 0x700 | description of the base's type, UTF-8 | once |
+//! | 0x1100 | 0x700 | [description](crate::persist::Description) of the base's type, if there is room for it | once |
 //! | 0x1800 | 0x800 | state: heap and Foreign Object Table, in lines of seven words and a checksum | through the log |
 //! | 0x2000 | | pages of the heap, the base in the first of them | through the log |
 //! | …end | | Foreign Object Table, growing downwards from the end that the state tells | through the log |
@@ -16,13 +16,13 @@
 //! All numbers are little-endian. What is written through the log is found whole after a loss of
 //! power; the identity is written before anybody knows of the object.
 
-use core::fmt::{self, Write};
+use core::fmt;
 use core::ops::Range;
 
 use crate::checksum;
 use crate::id::ObjectId;
 use crate::medium::{LINE_BYTES, Medium, WORD_BYTES};
-use crate::persist::Persist;
+use crate::persist::{Description, Fingerprint, Persist};
 
 /// A page, the unit of an object's size and of its heap.
 pub const PAGE_BYTES: u64 = 4096;
@@ -46,6 +46,9 @@ pub(crate) const STATE: u64 = 0x1800;
 /// Where the pages of the heap begin.
 pub(crate) const PAGES: u64 = 0x2000;
 
+/// The longest description that is kept.
+const ROOM: u64 = DESCRIPTION.end - DESCRIPTION.start;
+
 /// Seeds of checksums.
 const IDENTITY_SEED: u64 = 0x6964_656e_7469_7479;
 const SETTLED_SEED: u64 = 0x0073_6574_746c_6564;
@@ -56,7 +59,7 @@ pub struct Identity {
     /// Its name.
     pub id: ObjectId,
     /// The fingerprint of its base's type.
-    pub fingerprint: u64,
+    pub fingerprint: Fingerprint,
     description_bytes: u32,
     description_checksum: u32,
 }
@@ -96,16 +99,16 @@ pub fn size(medium: &impl Medium) -> Result<u64, LayoutError> {
 /// The medium has no size for an object.
 pub fn format<T: Persist>(medium: &impl Medium, id: ObjectId) -> Result<u64, LayoutError> {
     let size = size(medium)?;
-    let mut description = Text::default();
-    // What does not fit is left out.
-    let _ = T::describe(&mut description);
+    let description = Description::of::<T>();
+    let kept = description.encode();
+    let kept = if kept.len() as u64 <= ROOM { &*kept } else { &[] };
     let identity = Identity {
         id,
-        fingerprint: T::FINGERPRINT,
-        description_bytes: u32::try_from(description.length).unwrap_or(0),
-        description_checksum: short(checksum::of(description.bytes(), IDENTITY_SEED)),
+        fingerprint: description.fingerprint(),
+        description_bytes: short(kept.len() as u64),
+        description_checksum: short(checksum::of(kept, IDENTITY_SEED)),
     };
-    store(medium, DESCRIPTION.start, description.bytes());
+    store(medium, DESCRIPTION.start, kept);
     identity.store(medium);
     settle(medium, 0);
     Ok(size)
@@ -116,7 +119,7 @@ impl Identity {
         let [low, high] = self.id.words();
         let description =
             u64::from(self.description_bytes) | u64::from(self.description_checksum) << 32;
-        [MAGIC, low, high, self.fingerprint, description, 0]
+        [MAGIC, low, high, self.fingerprint.0, description, 0]
     }
 
     fn store(self, medium: &impl Medium) {
@@ -144,26 +147,31 @@ impl Identity {
         }
         Ok(Self {
             id: ObjectId::from_words([low, high]),
-            fingerprint,
+            fingerprint: Fingerprint(fingerprint),
             description_bytes: short(description),
             description_checksum: short(description >> 32),
         })
     }
 
-    /// Reads what the base's type consists of, for tools and for messages.
+    /// Reads what the base's type consists of, for tools and for messages; nothing if it was too long
+    /// to be kept.
     ///
     /// # Errors
     /// It is damaged.
-    pub fn description(self, medium: &impl Medium) -> Result<alloc::string::String, LayoutError> {
+    pub fn description(self, medium: &impl Medium) -> Result<Option<Description>, LayoutError> {
         let length = u64::from(self.description_bytes);
-        if length > DESCRIPTION.end - DESCRIPTION.start {
+        if length == 0 {
+            return Ok(None);
+        }
+        if length > ROOM {
             return Err(LayoutError::Description);
         }
         let mut bytes = alloc::vec![0; self.description_bytes as usize];
         medium.read(place(DESCRIPTION.start), &mut bytes);
         let right = short(checksum::of(&bytes, IDENTITY_SEED)) == self.description_checksum;
-        let text = alloc::string::String::from_utf8(bytes).ok();
-        text.filter(|_| right).ok_or(LayoutError::Description)
+        let description = Description::decode(&bytes).ok();
+        let found = description.filter(|found| right && found.fingerprint() == self.fingerprint);
+        found.map(Some).ok_or(LayoutError::Description)
     }
 }
 
@@ -209,36 +217,6 @@ fn store(medium: &impl Medium, offset: u64, bytes: &[u8]) {
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
 const fn short(word: u64) -> u32 {
     word as u32
-}
-
-const DESCRIPTION_BYTES: usize = place(DESCRIPTION.end) - place(DESCRIPTION.start);
-
-/// As much of a text as there is room for.
-struct Text {
-    bytes: [u8; DESCRIPTION_BYTES],
-    length: usize,
-}
-
-impl Default for Text {
-    fn default() -> Self {
-        Self { bytes: [0; _], length: 0 }
-    }
-}
-
-impl Text {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.bytes.len() - self.length;
-        let fits = text.floor_char_boundary(room.min(text.len()));
-        self.bytes[self.length..self.length + fits].copy_from_slice(&text.as_bytes()[..fits]);
-        self.length += fits;
-        if fits == text.len() { Ok(()) } else { Err(fmt::Error) }
-    }
 }
 
 const _: () = assert!(SETTLED.is_multiple_of(LINE_BYTES as u64));

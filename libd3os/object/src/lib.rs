@@ -5,6 +5,8 @@
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 
 extern crate alloc;
+// So that what the derive writes is also right in here.
+extern crate self as libd3os_object;
 
 mod checksum;
 #[cfg(test)]
@@ -25,7 +27,6 @@ pub mod log;
 #[expect(unsafe_code, reason = "takes memory for what its caller promises it to be")]
 pub mod mapping;
 pub mod medium;
-#[expect(unsafe_code, reason = "writes the bytes of a value")]
 pub mod object;
 pub mod persist;
 #[expect(unsafe_code, reason = "reads lines as words")]

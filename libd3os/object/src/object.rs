@@ -2,9 +2,8 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::{ptr, slice};
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 use crate::fot;
@@ -13,7 +12,7 @@ use crate::id::ObjectId;
 use crate::layout::{self, LayoutError, PAGES};
 use crate::mapping::Mapping;
 use crate::medium::{LINE_BYTES, Medium};
-use crate::persist::Persist;
+use crate::persist::{Description, Persist, bytes_of};
 use crate::pointer::PPtr;
 
 /// Where every object's base is: behind the header of the first pages of the heap.
@@ -41,11 +40,6 @@ pub fn create<T: Persist>(medium: &impl Medium, id: ObjectId, base: &T) -> Resul
     Ok(())
 }
 
-fn bytes_of<T: Persist>(value: &T) -> &[u8] {
-    // SAFETY: a persistent type has no padding, so that all its bytes are initialised.
-    unsafe { slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
-}
-
 /// An object cannot be opened as what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenError {
@@ -69,11 +63,13 @@ impl<T: Persist, M: Medium> Object<T, M> {
     /// It is not, or the object is damaged.
     pub fn open(mapping: Arc<Mapping<M>>) -> Result<Self, OpenError> {
         let identity = mapping.identity();
-        if identity.fingerprint != T::FINGERPRINT {
-            let mut expected = String::new();
-            // A string has room.
-            let _ = T::describe(&mut expected);
-            let found = identity.description(mapping.medium())?;
+        let expected = Description::of::<T>();
+        if identity.fingerprint != expected.fingerprint() {
+            let expected = expected.to_string();
+            let found = match identity.description(mapping.medium())? {
+                Some(found) => found.to_string(),
+                None => identity.fingerprint.to_string(),
+            };
             return Err(OpenError::Type { expected, found });
         }
         if BASE.offset() + size_of::<T>() as u64 > mapping.bytes() {

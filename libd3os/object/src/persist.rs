@@ -1,100 +1,83 @@
-//! What may live in an object.
+//! What may live in an object, and how its bytes are described.
+//!
+//! The bytes of an object come from another program, another time or a damaged memory: they are
+//! foreign. So a type may live there only if *every* bit pattern is one of its values, and if all its
+//! bytes are data. Then nothing has to be believed to read it, and what an honest program did not
+//! write is a wrong number at worst, never undefined behaviour. [`Persist`] is the proof; its derive
+//! refuses the rest. Meaning is checked by whoever reads: an offset against the object's end, a code
+//! against its enumeration.
+//!
+//! [`Description`] says of a type what its bytes mean, for programs that have never seen it, and
+//! [`Fingerprint`] names it.
 
-use core::fmt::{self, Write};
+#[expect(unsafe_code, reason = "looks at values as bytes and at bytes as values")]
+mod bytes;
+mod description;
+mod layout;
+#[expect(unsafe_code, reason = "says of the language's own types what is known of them")]
+mod plain;
+mod show;
+
+pub use bytes::{bytes_of, value_at, value_of};
+pub use description::{
+    Described, Description, DescriptionError, Fingerprint, Kind, Member, TypeNumber,
+};
+pub use layout::{Field, Shape, Type};
+pub use libd3os_macros::Persist;
+pub use show::Shown;
 
 /// A type whose values may live in an object.
 ///
-/// Derive it: `#[derive(Persist)]` on a `#[repr(C)]` struct of fields that may. What points into a
-/// program's own memory (a reference, a `Box`, a `Vec`, a function), and what only a program's own
-/// capability space gives a meaning, does not implement it, so that a struct with such a field does
-/// not compile.
+/// Derive it, for a `#[repr(C)]` or `#[repr(transparent)]` structure of fields that are `Persist`
+/// themselves:
+///
+/// ```
+/// use libd3os_object::Persist;
+///
+/// #[derive(Persist)]
+/// #[repr(C)]
+/// struct Point {
+///     x: f64,
+///     y: f64,
+/// }
+/// ```
+///
+/// What does not compile, and why:
+///
+/// | in an object | because |
+/// |---|---|
+/// | references, `Box`, `String`, `Vec`, raw and function pointers | they lead into the memory of one program, which ends |
+/// | capabilities | they are numbers in the table of one program |
+/// | `bool`, `char`, enumerations, `Option`, `NonZero` | some bit patterns are no value of theirs |
+/// | `usize`, `isize` | the width would be the processor's |
+/// | unions | which member is meant is not written down |
+/// | Rust's own layout, tuples | the compiler may arrange it otherwise tomorrow |
+/// | padding | its bytes are undefined, and would be logged, summed up and shown |
+/// | packed structures | their fields cannot be borrowed |
+/// | `Cell`, atomics, locks | they change outside a transaction |
+/// | `Drop` | nobody runs it when an object's memory is freed |
+/// | more than 64 bytes' alignment | allocators and extents promise no more |
 ///
 /// # Safety
-/// Objects are written by other programs, and outlive what wrote them, so whatever bytes are found
-/// there must be a value:
-///
-/// - every bit pattern is a value of the type;
-/// - it has no padding, or what is compared and logged would not be initialised;
-/// - no interior mutability: what is not logged cannot be written;
-/// - dropping it does nothing;
-/// - its size is not zero, its alignment at most [`LINE_BYTES`](crate::medium::LINE_BYTES).
-#[expect(unsafe_code, reason = "whoever makes references into objects relies upon it")]
+/// Every bit pattern of the type's size is a value; there is no padding, no interior mutability and
+/// nothing to drop; the alignment is at most that of a [line](crate::medium::LINE_BYTES);
+/// [`TYPE`](Self::TYPE) describes this type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot live in an object",
+    label = "not data that any program could read",
+    note = "numbers, arrays, persistent pointers and `#[repr(C)]` structures of them can: \
+            `#[derive(Persist)]`"
+)]
+#[expect(unsafe_code, reason = "foreign bytes are taken for values of such types")]
 pub unsafe trait Persist: Sized + Send + Sync + 'static {
-    /// A hash of the type's name.
-    const NAME: u64;
+    /// What this type consists of. Evaluating it also proves what the derive can prove only about a
+    /// type without parameters: that there is no padding and nothing to drop.
+    const TYPE: Type;
 
-    /// A hash of the type's name and all that it consists of. An object's base is found under this
-    /// fingerprint or not at all. Of what is pointed to it has the name only.
-    const FINGERPRINT: u64;
-
-    /// Writes the type's name.
-    ///
-    /// # Errors
-    /// `out` has no room.
-    fn name(out: &mut dyn Write) -> fmt::Result;
-
-    /// Writes what the type consists of, for tools: `Point { x: u32 @0, y: u32 @4 }`.
-    ///
-    /// # Errors
-    /// `out` has no room.
-    fn describe(out: &mut dyn Write) -> fmt::Result {
-        Self::name(out)
-    }
-
-    /// Fails to compile for a type that breaks those rules that a constant can check.
-    const CHECKED: () = {
-        assert!(size_of::<Self>() > 0, "a persistent type has a size");
-        assert!(align_of::<Self>() <= crate::medium::LINE_BYTES, "aligned to a line at most");
-        assert!(!core::mem::needs_drop::<Self>(), "nothing is dropped in an object");
-    };
+    /// Evaluates [`TYPE`](Self::TYPE), and refuses types without bytes, which have no place of their
+    /// own. Whoever takes bytes for a value, or a value for bytes, names it in a constant.
+    const CHECKED: () = assert!(Self::TYPE.bytes > 0, "what lives in an object has a size");
 }
 
-/// A hash of text, for fingerprints (FNV-1a).
-#[must_use]
-pub const fn hash(text: &str) -> u64 {
-    let bytes = text.as_bytes();
-    let mut hash = 0xcbf2_9ce4_8422_2325;
-    let mut at = 0;
-    while at < bytes.len() {
-        hash = mix(hash, bytes[at] as u64);
-        at += 1;
-    }
-    hash
-}
-
-/// The fingerprint of something of which `next` is the next part.
-#[must_use]
-pub const fn mix(hash: u64, next: u64) -> u64 {
-    let hash = (hash ^ next).wrapping_mul(0x0000_0100_0000_01b3);
-    hash ^ hash.rotate_right(29)
-}
-
-macro_rules! numbers {
-    ($($number:ident)*) => {$(
-        // SAFETY: every pattern is a number, which has neither padding nor insides.
-        #[expect(unsafe_code, reason = "a number is what the trait asks for")]
-        unsafe impl Persist for $number {
-            const NAME: u64 = hash(stringify!($number));
-            const FINGERPRINT: u64 = Self::NAME;
-
-            fn name(out: &mut dyn Write) -> fmt::Result {
-                out.write_str(stringify!($number))
-            }
-        }
-    )*};
-}
-
-numbers!(u8 u16 u32 u64 u128 i8 i16 i32 i64 i128 f32 f64);
-
-// SAFETY: an array is its elements, without anything between them; `CHECKED` refuses the empty one.
-#[expect(unsafe_code, reason = "an array of what the trait asks for is that, too")]
-unsafe impl<T: Persist, const N: usize> Persist for [T; N] {
-    const NAME: u64 = mix(mix(hash("array"), N as u64), T::NAME);
-    const FINGERPRINT: u64 = mix(mix(hash("array"), N as u64), T::FINGERPRINT);
-
-    fn name(out: &mut dyn Write) -> fmt::Result {
-        out.write_str("[")?;
-        T::name(out)?;
-        write!(out, "; {N}]")
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,10 @@
 //! Persistent pointers: 8 bytes that mean the same in every program and after every start.
 
-use core::fmt::{self, Write};
+use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
 
-use crate::persist::{Persist, hash, mix};
+use crate::persist::{Persist, Type};
 
 /// Bits of a pointer that say where in the object; the others say which object.
 const OFFSET_BITS: u32 = 40;
@@ -175,14 +175,7 @@ impl<T> fmt::Debug for PPtr<T> {
 // SAFETY: it is a number, which is checked before it is followed.
 #[expect(unsafe_code, reason = "a number is what the trait asks for")]
 unsafe impl<T: Persist> Persist for PPtr<T> {
-    const NAME: u64 = mix(hash("PPtr"), T::NAME);
-    const FINGERPRINT: u64 = Self::NAME;
-
-    fn name(out: &mut dyn Write) -> fmt::Result {
-        out.write_str("PPtr<")?;
-        T::name(out)?;
-        out.write_str(">")
-    }
+    const TYPE: Type = Type::pointer::<Self, T>("PPtr");
 }
 
 impl fmt::Display for PointerError {
