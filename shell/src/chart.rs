@@ -1,7 +1,6 @@
 //! Numbers as pictures of block characters: sparklines, bars and charts.
 //!
-//! Everything here is text from numbers. A terminal without graphics and the framebuffer's console
-//! show the same.
+//! Everything here is text from numbers: a terminal without graphics shows it.
 
 use alloc::format;
 use alloc::string::String;
@@ -12,6 +11,8 @@ const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'
 /// Blocks by eighths of their width.
 const WIDTHS: [char; 9] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 const EIGHTHS: u128 = 8;
+/// Columns of a chart's edge, between amounts and values.
+const EDGE: usize = 2;
 
 /// The last `width` values as a line of blocks, the newest at the right. A value of `most` fills a
 /// block, and what is above 0 shows.
@@ -27,15 +28,19 @@ pub fn bar(part: u64, whole: u64, width: usize) -> String {
     (0..width).map(|cell| WIDTHS[eighths_in(filled, cell)]).collect()
 }
 
-/// The last `width` values as a chart of `height` lines, from the top, the newest at the right.
-/// Lines begin with the amount that they stand for at the top, in the middle and at the bottom; what
-/// is above 0 shows. `words` says an amount.
-pub fn chart(
-    values: &[u64],
-    width: usize,
-    height: usize,
-    words: impl Fn(u64) -> String,
-) -> Vec<String> {
+/// A chart as text, and where in it its values begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chart {
+    /// Its lines, from the top.
+    pub lines: Vec<String>,
+    /// Columns before the values.
+    pub margin: usize,
+}
+
+/// The last `width` values as a chart of `height` lines, the newest at the right. Lines begin with
+/// the amount that they stand for at the top, in the middle and at the bottom; what is above 0
+/// shows. `words` says an amount.
+pub fn chart(values: &[u64], width: usize, height: usize, words: impl Fn(u64) -> String) -> Chart {
     let shown = values.get(values.len().saturating_sub(width)..).unwrap_or(values);
     let most = shown.iter().copied().max().unwrap_or(0).max(1);
     let labels: Vec<String> = (0..height).map(|row| label(row, height, most, &words)).collect();
@@ -47,7 +52,16 @@ pub fn chart(
         let blank = width - shown.len();
         format!("{label:>margin$} ┤{:blank$}{blocks}", "")
     };
-    labels.iter().enumerate().map(line).collect()
+    let lines = labels.iter().enumerate().map(line).collect();
+    Chart { lines, margin: margin + EDGE }
+}
+
+/// The last `width` values as shares of the largest, which is `u16::MAX`.
+pub fn shares(values: &[u64], width: usize) -> Vec<u16> {
+    let shown = values.get(values.len().saturating_sub(width)..).unwrap_or(values);
+    let most = u128::from(shown.iter().copied().max().unwrap_or(0).max(1));
+    let share = |value: &u64| u128::from(*value) * u128::from(u16::MAX) / most;
+    shown.iter().map(|value| u16::try_from(share(value)).unwrap_or(u16::MAX)).collect()
 }
 
 /// What stands before a line of a chart: it is of the amount at the line's upper edge, and 0 at
@@ -100,9 +114,17 @@ mod tests {
 
     #[test]
     fn a_chart_has_its_amounts_at_its_side() {
-        let lines = chart(&[0, 4, 8, 16], 6, 4, |amount| format!("{amount}"));
+        let Chart { lines, margin } = chart(&[0, 4, 8, 16], 6, 4, |amount| format!("{amount}"));
+        assert_eq!(margin, 4);
         assert_eq!(lines, ["16 ┤     █", "   ┤     █", " 8 ┤    ██", " 0 ┤   ███"]);
-        assert_eq!(chart(&[], 2, 2, |amount| format!("{amount}")), ["1 ┤  ", "0 ┤  "]);
+        assert_eq!(chart(&[], 2, 2, |amount| format!("{amount}")).lines, ["1 ┤  ", "0 ┤  "]);
+    }
+
+    #[test]
+    fn shares_are_of_the_largest_that_is_shown() {
+        assert_eq!(shares(&[100, 0, 5, 10], 3), [0, u16::MAX / 2, u16::MAX]);
+        assert_eq!(shares(&[0, 0], 9), [0, 0]);
+        assert_eq!(shares(&[u64::MAX, 1], 2), [u16::MAX, 0]);
     }
 
     proptest! {
@@ -115,7 +137,7 @@ mod tests {
         ) {
             prop_assert_eq!(sparkline(&values, most, width).chars().count(), width);
             prop_assert_eq!(bar(values.len() as u64, most, width).chars().count(), width);
-            let lines = chart(&values, width, height, |amount| format!("{amount}"));
+            let lines = chart(&values, width, height, |amount| format!("{amount}")).lines;
             prop_assert_eq!(lines.len(), height);
             let first = lines[0].chars().count();
             prop_assert!(lines.iter().all(|line| line.chars().count() == first));

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use libd3os::call::CallError;
 use libd3os::device::PersistenceDomain;
 use libd3os::observe::{Count, Happening};
-use libd3os::service::console::{ConsoleError, InputEvent, ScreenStatus};
+use libd3os::service::console::{ConsoleError, Graph, InputEvent, ScreenStatus};
 use libd3os::service::devices::DeviceState;
 use libd3os::service::keyboard::{KeyboardError, Layout};
 use libd3os::service::log::{Level, LogPage, LogRecord};
@@ -592,6 +592,14 @@ impl System for Fake {
             return Err(SystemError::Console(ConsoleError::NoScreen));
         }
         Ok((status, ["d3os> ps", "", "", " d3os  1  2 "].map(String::from).to_vec()))
+    }
+
+    fn draw_graph(&mut self, graph: Graph) -> Result<(), SystemError> {
+        if self.no_screen {
+            return Err(SystemError::Console(ConsoleError::NoScreen));
+        }
+        self.done.push(format!("graph of {} values", graph.values.len()));
+        Ok(())
     }
 
     fn layout(&mut self) -> Result<Layout, SystemError> {

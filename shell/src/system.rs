@@ -14,7 +14,9 @@ use libd3os::connection::Connection;
 use libd3os::device::PersistenceDomain;
 use libd3os::observe::{Count, Happening, ObserveClient};
 use libd3os::service::Page;
-use libd3os::service::console::{ConsoleClient, ConsoleError, InputEvent, InputMode, ScreenStatus};
+use libd3os::service::console::{
+    ConsoleClient, ConsoleError, Graph, InputEvent, InputMode, ScreenStatus,
+};
 use libd3os::service::keyboard::{KeyboardClient, KeyboardError, Layout};
 use libd3os::service::log::{LogClient, LogError, LogPage};
 use libd3os::service::net::{InterfaceStatus, NetClient, NetError, SocketStatus};
@@ -130,6 +132,8 @@ pub trait System {
     fn make_host_directory(&mut self, path: &str) -> Result<(), SystemError>;
     /// The screen, and the lines of text that it shows.
     fn screen(&mut self) -> Result<(ScreenStatus, Vec<String>), SystemError>;
+    /// Draws a graph over cells of the terminal, if that has graphics; without values, takes it away.
+    fn draw_graph(&mut self, graph: Graph) -> Result<(), SystemError>;
     /// The keyboard's layout.
     fn layout(&mut self) -> Result<Layout, SystemError>;
     /// Chooses the keyboard's layout.
@@ -630,6 +634,10 @@ where
     fn screen(&mut self) -> Result<(ScreenStatus, Vec<String>), SystemError> {
         let status = insist(self.hooks.pause, || self.console.screen())?;
         Ok((status, all_pages("console", |from| self.console.text(from))?))
+    }
+
+    fn draw_graph(&mut self, graph: Graph) -> Result<(), SystemError> {
+        Ok(insist(self.hooks.pause, || self.console.draw_graph(graph.clone()))?)
     }
 
     fn layout(&mut self) -> Result<Layout, SystemError> {

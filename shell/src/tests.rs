@@ -218,6 +218,17 @@ fn top_gives_a_script_one_frame() {
 }
 
 #[test]
+fn plot_draws_a_graph_over_its_text_and_takes_it_away() {
+    let mut fake = Fake::default();
+    run_on(&mut fake, Mode::Interactive { width: 80 }, "plot log -n 2");
+    let graphs = fake.done.iter().filter(|done| done.starts_with("graph")).cloned();
+    assert_eq!(graphs.collect::<Vec<_>>(), [0, 1, 2, 0].map(|n| format!("graph of {n} values")));
+    let mut fake = Fake { no_screen: true, ..Fake::default() };
+    run_on(&mut fake, Mode::Interactive { width: 80 }, "plot log -n 1");
+    assert!(fake.text().contains("log: requests in a second"), "{}", fake.text());
+}
+
+#[test]
 fn plot_draws_a_counter() {
     let text = output("plot log");
     assert!(text.starts_with("log: requests in a second, 500 ms a column; now 0\n"), "{text}");

@@ -6,7 +6,7 @@ use libd3os::call::{CallError, Caller, Later, Loopback, Request};
 use libd3os::observe::{Count, Recorder, Watch};
 use libd3os::service::Page;
 use libd3os::service::console::{
-    Console, ConsoleClient, ConsoleError, InputEvent, InputMode, ScreenStatus,
+    Console, ConsoleClient, ConsoleError, Graph, InputEvent, InputMode, ScreenStatus,
 };
 use libd3os::service::log::{Level, Log, LogClient, LogError, LogPage};
 use libd3os::service::supervisor::{
@@ -61,6 +61,10 @@ impl Console for Server {
 
     fn poll(&mut self, _: Caller) -> Result<Vec<u8>, ConsoleError> {
         Ok(self.machine.keys().unwrap())
+    }
+
+    fn draw_graph(&mut self, _: Caller, _: Graph) -> Result<(), ConsoleError> {
+        Err(ConsoleError::NoScreen)
     }
 
     fn screen(&mut self, _: Caller) -> Result<ScreenStatus, ConsoleError> {

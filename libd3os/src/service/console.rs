@@ -20,7 +20,7 @@ pub const INTERRUPTS: [&str; 5] =
 /// Output of several programs is not mixed within one write. Control of the terminal (colours,
 /// cursor, clearing) is by ANSI escape sequences in the written bytes. After a restart of the
 /// console, callers get `Restarted`; output may then be lost or be shown in part.
-#[crate::service(name = "console", version = 2)]
+#[crate::service(name = "console", version = 3)]
 pub trait Console {
     /// Shows bytes (UTF-8 text and ANSI escape sequences); a line feed also returns the carriage.
     /// Answers when the bytes are taken over.
@@ -39,6 +39,12 @@ pub trait Console {
     /// on, until some program reads, ^C is a byte like any other.
     fn poll() -> Result<Vec<u8>, ConsoleError>;
 
+    /// Draws a graph over cells of the caller's console, in place of its last one: it hides the text
+    /// there until one without values comes, or the caller ends. A terminal that is no console of the
+    /// screen has no graphics ([`ConsoleError::NoScreen`]).
+    #[retryable]
+    fn draw_graph(graph: Graph) -> Result<(), ConsoleError>;
+
     /// Sees to it that all that was written is shown, and tells what the screen is and what stands
     /// on the console that is shown.
     #[retryable]
@@ -49,6 +55,26 @@ pub trait Console {
     #[retryable]
     fn text(from: u32) -> Result<Page<String>, ConsoleError>;
 }
+
+/// Values over time, and the cells over which they are drawn. What lies outside of the console is
+/// left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Graph {
+    /// Its uppermost line of cells, from 0.
+    pub row: u16,
+    /// Its first column, from 0.
+    pub column: u16,
+    /// Lines.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+    /// One for each column, [`GRAPH_VALUES`] at most, the newest last and at the right edge;
+    /// `u16::MAX` is at the upper edge.
+    pub values: Vec<u16>,
+}
+
+/// Values of a graph at most: so many fit in a message.
+pub const GRAPH_VALUES: usize = 256;
 
 /// The screen, and what is shown on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

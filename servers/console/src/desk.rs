@@ -9,6 +9,7 @@ use libd3os::call::Error;
 use libd3os::program;
 use libd3os::service::framebuffer::{FramebufferClient, MAX_RECTANGLES, Rectangle};
 use libd3os::service::keyboard::{Input, KeyboardClient};
+use libd3os::service::rtc::{RtcClient, WallTime};
 use libd3os::service::supervisor::{CoreState, RunMode, SupervisorClient, SupervisorError};
 use libd3os::service::timer::TimerClient;
 use libd3os::shared::SharedMemory;
@@ -24,6 +25,8 @@ use console::terminals::{Session, Terminals};
 const FRAME_SIGNAL: &str = "console-frame";
 /// Seconds between looks at cores and memory.
 const LOOK_SECONDS: u64 = 5;
+/// Nanoseconds for which the processor's counter goes on from what the clock said: it drifts.
+const CLOCK_NS: u64 = 600_000_000_000;
 /// Pixels that are written in one piece at most.
 const SPAN: usize = 64;
 /// Bytes of a pixel.
@@ -32,6 +35,9 @@ const PIXEL: usize = 4;
 /// What a person sits at. What the image does not have is `None`.
 pub(crate) struct Desk {
     keyboard: Option<KeyboardClient>,
+    clock: Option<RtcClient>,
+    /// What the clock said last.
+    time: Option<WallTime>,
     screen: Option<(FramebufferClient, Region)>,
     supervisor: SupervisorClient,
     timer: Option<TimerClient>,
@@ -49,6 +55,8 @@ impl Desk {
         let region = region.map(|memory| Region { memory, width: 0, height: 0 });
         Self {
             keyboard: KeyboardClient::connect().ok(),
+            clock: RtcClient::connect().ok(),
+            time: None,
             screen: FramebufferClient::connect().ok().zip(region),
             supervisor,
             timer: TimerClient::connect().ok(),
@@ -150,11 +158,21 @@ impl Desk {
 
     /// Looks at what the status line tells.
     fn look(&mut self) {
-        let now = now_ns() / 1_000_000_000;
-        self.status.uptime = now;
+        let now_ns = now_ns();
+        let now = now_ns / 1_000_000_000;
         if self.looked.is_none_or(|looked| now >= looked + LOOK_SECONDS) {
             self.looked = Some(now);
             self.look_at_machine();
+            self.look_at_clock(now_ns);
+        }
+        self.status.uptime = now;
+        self.status.clock = self.time.map(|time| time.at(now_ns));
+    }
+
+    /// Asks the clock, if what it said is old. One that cannot tell is asked again.
+    fn look_at_clock(&mut self, now_ns: u64) {
+        if self.time.is_none_or(|time| now_ns.saturating_sub(time.uptime_ns) >= CLOCK_NS) {
+            self.time = self.clock.as_ref().and_then(|clock| clock.now().ok());
         }
     }
 

@@ -24,7 +24,7 @@ use libd3os::program::grant;
 use libd3os::server::{Event, Server, ServerError};
 use libd3os::service::Page;
 use libd3os::service::console::{
-    Console as Interface, ConsoleError, INTERRUPTS, InputEvent, InputMode, ScreenStatus,
+    Console as Interface, ConsoleError, Graph, INTERRUPTS, InputEvent, InputMode, ScreenStatus,
 };
 use libd3os::service::log::LogClient;
 use libd3os::service::supervisor::SupervisorClient;
@@ -216,11 +216,26 @@ impl Process {
         }
     }
 
-    fn carry_out(&self, effects: impl IntoIterator<Item = Effect<Reader>>) {
+    /// Shows the log up to where the serial line has shown it on the screen's first console.
+    fn recall_log(&mut self) {
+        let mut from = 0;
+        while from < self.next_record
+            && let Ok(mut page) = self.log.read(from)
+            && page.next > from
+        {
+            from = page.next;
+            page.records.retain(|record| record.seq < self.next_record);
+            let effects = self.terminals.recall(&page.records, page.lost);
+            self.carry_out(effects);
+        }
+    }
+
+    fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect<Reader>>) {
         for effect in effects {
             match effect {
                 Effect::Answer(reader, event) => reader.answer(&Ok(event)),
                 Effect::Forget(reader) => drop(reader),
+                Effect::Recall => self.recall_log(),
                 Effect::Interrupt(session) => {
                     if let Some(interrupt) = self.interrupts.get(usize::from(session)) {
                         interrupt.signal();
@@ -289,6 +304,11 @@ impl Interface for Process {
             Ok(effects) => self.carry_out(effects),
             Err((later, error)) => later.answer(&Err(error)),
         }
+    }
+
+    fn draw_graph(&mut self, caller: Caller, graph: Graph) -> Result<(), ConsoleError> {
+        self.desk.note_change();
+        self.terminals.draw_graph(caller.session(), caller.program().into(), graph)
     }
 
     fn screen(&mut self, _: Caller) -> Result<ScreenStatus, ConsoleError> {

@@ -7,15 +7,18 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::convert::Infallible;
+use core::ops::Range;
 
 use embedded_graphics::draw_target::DrawTarget;
 use embedded_graphics::geometry::{Dimensions, OriginDimensions, Point, Size};
 use embedded_graphics::pixelcolor::{IntoStorage, Rgb888};
 use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::{Pixel, prelude::PointsIter};
+use libd3os::service::console::Graph;
 
 use crate::cell::{Cell, Part, Style};
 use crate::font::{Font, HEIGHT, WIDTH};
+use crate::graph;
 use crate::palette::{CURSOR, GROUND, colours};
 
 /// Pixels between the screen's edge and the cells, at least.
@@ -118,6 +121,8 @@ pub struct Screen {
     drawn: Vec<Option<Drawn>>,
     /// Whether the margins are painted.
     margins: bool,
+    /// The graph that is drawn over cells.
+    graph: Option<Graph>,
 }
 
 impl Screen {
@@ -125,7 +130,13 @@ impl Screen {
     #[must_use]
     pub fn new(layout: Layout) -> Self {
         let cells = (layout.rows + 1) * layout.columns;
-        Self { layout, font: Font::spleen(), drawn: alloc::vec![None; cells], margins: false }
+        Self {
+            layout,
+            font: Font::spleen(),
+            drawn: alloc::vec![None; cells],
+            margins: false,
+            graph: None,
+        }
     }
 
     /// How it is divided.
@@ -139,8 +150,8 @@ impl Screen {
     pub fn text(&self, row: usize) -> String {
         let first = row * self.layout.columns;
         let line = self.drawn.get(first..first + self.layout.columns).unwrap_or_default();
-        let shown = line.iter().flatten().filter(|cell| !cell.right);
-        let text: String = shown.map(|cell| cell.character).collect();
+        let shown = line.iter().filter(|cell| !cell.is_some_and(|cell| cell.right));
+        let text: String = shown.map(|cell| cell.map_or(' ', |cell| cell.character)).collect();
         String::from(text.trim_end())
     }
 
@@ -148,20 +159,25 @@ impl Screen {
     pub fn forget(&mut self) {
         self.drawn.fill(None);
         self.margins = false;
+        self.graph = None;
     }
 
     /// Draws what has changed. `cell` tells the cells, line `layout.rows` being the status line,
-    /// and whether the cursor is on them.
+    /// and whether the cursor is on them; `graph` lies over some of them.
     pub fn draw(
         &mut self,
         pixels: &mut impl Pixels,
         cell: impl Fn(usize, usize) -> (Cell, bool),
+        graph: Option<&Graph>,
         band: Rgb888,
     ) -> Vec<Damage> {
+        let is_new = self.graph.as_ref() != graph;
+        self.graph = graph.cloned();
         let mut canvas = Canvas { pixels, layout: self.layout };
         if !core::mem::replace(&mut self.margins, true) {
             self.paint_margins(&mut canvas, band);
             (0..=self.layout.rows).for_each(|row| _ = self.draw_row(&mut canvas, row, &cell));
+            self.draw_graph(&mut canvas);
             return alloc::vec![canvas.all()];
         }
         let mut damage = Vec::new();
@@ -170,7 +186,32 @@ impl Screen {
                 add(&mut damage, self.damage(row, columns));
             }
         }
+        if is_new {
+            damage.extend(self.draw_graph(&mut canvas));
+        }
         damage
+    }
+
+    /// Draws the graph, if there is one, and tells where.
+    fn draw_graph(&self, canvas: &mut Canvas<'_, impl Pixels>) -> Option<Damage> {
+        let (rows, columns) = self.covered();
+        let values = self.graph.as_ref().filter(|_| !rows.is_empty())?.values.as_slice();
+        let (x, y) = (self.layout.left() + columns.start * WIDTH, self.layout.upper(rows.start));
+        let (width, height) = (columns.len() * WIDTH, rows.len() * HEIGHT);
+        let Ok(()) = graph::draw(values, rectangle(x, y, width, height), canvas);
+        (width > 0).then(|| damage(x, y, width, height))
+    }
+
+    /// Lines and columns of the cells that the graph hides.
+    fn covered(&self) -> (Range<usize>, Range<usize>) {
+        let part = |first: u16, count: u16, all: usize| {
+            let first = usize::from(first).min(all);
+            first..(first + usize::from(count)).min(all)
+        };
+        let Some(Graph { row, column, rows, columns, .. }) = self.graph else {
+            return (0..0, 0..0);
+        };
+        (part(row, rows, self.layout.rows), part(column, columns, self.layout.columns))
     }
 
     /// Draws what has changed of a line, and tells the first changed column and the one behind the
@@ -182,7 +223,12 @@ impl Screen {
         cell: impl Fn(usize, usize) -> (Cell, bool),
     ) -> Option<(usize, usize)> {
         let mut changed: Option<(usize, usize)> = None;
+        let (rows, columns) = self.covered();
         for column in 0..self.layout.columns {
+            if rows.contains(&row) && columns.contains(&column) {
+                *self.drawn.get_mut(row * self.layout.columns + column)? = None;
+                continue;
+            }
             let (cell, cursor) = cell(row, column);
             let wanted = Drawn::of(cell, cursor);
             let place = self.drawn.get_mut(row * self.layout.columns + column)?;

@@ -10,7 +10,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use libd3os::service::console::{ConsoleError, InputEvent, InputMode, ScreenStatus};
+use libd3os::service::console::{ConsoleError, Graph, InputEvent, InputMode, ScreenStatus};
 use libd3os::service::keyboard::Input;
 use libd3os::service::log::LogRecord;
 
@@ -36,6 +36,8 @@ pub enum Effect<R> {
     Forget(R),
     /// Tell init that the interrupt key was pressed at this terminal.
     Interrupt(Session),
+    /// Fetch the records of the log that have been shown already, for [`Terminals::recall`].
+    Recall,
     /// Start the shell of this console, which is shown for the first time.
     Start(Session),
 }
@@ -45,6 +47,8 @@ pub enum Effect<R> {
 struct Virtual<R> {
     console: Console<R>,
     terminal: Terminal,
+    /// What lies over the cells, and the program that drew it.
+    graph: Option<(u64, Graph)>,
     /// Whether it was shown before.
     seen: bool,
 }
@@ -52,7 +56,8 @@ struct Virtual<R> {
 impl<R> Virtual<R> {
     fn new(shown: Shown, journal: &Journal, layout: Layout) -> Self {
         let console = Console::new(shown, journal.clone());
-        Self { console, terminal: Terminal::new(layout.rows, layout.columns), seen: false }
+        let terminal = Terminal::new(layout.rows, layout.columns);
+        Self { console, terminal, graph: None, seen: false }
     }
 
     /// Shows what was written; what the terminal answers to that is input.
@@ -105,7 +110,9 @@ impl<R> Terminals<R> {
             }
             _ => {
                 self.desk = Some(self.new_desk(layout));
-                self.show(0)
+                let mut effects = alloc::vec![Effect::Recall];
+                effects.extend(self.show(0));
+                effects
             }
         }
     }
@@ -158,8 +165,28 @@ impl<R> Terminals<R> {
         taken
     }
 
-    /// A program has ended: input is not for it any more.
+    /// A program draws a graph over cells of its console, or takes it away.
+    ///
+    /// # Errors
+    /// [`ConsoleError::NoScreen`] where its terminal is the serial line.
+    pub fn draw_graph(
+        &mut self,
+        session: Session,
+        caller: u64,
+        graph: Graph,
+    ) -> Result<(), ConsoleError> {
+        let place = usize::from(session).checked_sub(1).ok_or(ConsoleError::NoScreen)?;
+        let desk = self.desk.as_mut().ok_or(ConsoleError::NoScreen)?;
+        let console = desk.consoles.get_mut(place).ok_or(ConsoleError::NoScreen)?;
+        console.graph = (!graph.values.is_empty()).then_some((caller, graph));
+        Ok(())
+    }
+
+    /// A program has ended: input is not for it any more, and its graphs are gone.
     pub fn ended(&mut self, caller: u64) -> Vec<Effect<R>> {
+        for console in self.desk.iter_mut().flat_map(|desk| &mut desk.consoles) {
+            console.graph.take_if(|(drawer, _)| *drawer == caller);
+        }
         let sessions = self.sessions();
         sessions.flat_map(|session| self.at(session, |console| console.ended(caller))).collect()
     }
@@ -195,6 +222,14 @@ impl<R> Terminals<R> {
         places.flat_map(|session| self.at(session, log)).collect()
     }
 
+    /// Records that the serial line has shown, for the first console, which came later.
+    pub fn recall(&mut self, records: &[LogRecord], lost: u64) -> Vec<Effect<R>> {
+        if self.desk.is_none() {
+            return Vec::new();
+        }
+        self.at(1, |console| console.log(records, lost).into_iter().collect())
+    }
+
     /// Draws what has changed of the console that is shown, with this status below; tells what has
     /// changed. Nothing does without a screen.
     pub fn draw(&mut self, pixels: &mut impl Pixels, status: &Status) -> Vec<Damage> {
@@ -211,7 +246,9 @@ impl<R> Terminals<R> {
             let here = cursor.is_some_and(|at| (at.row, at.column) == (row, column));
             (terminal.cell(row, column), here)
         };
-        desk.screen.draw(pixels, cell, BAND)
+        // It lies over the end of what was written, not over what has left the screen.
+        let graph = shown.graph.as_ref().filter(|_| view == 0).map(|(_, graph)| graph);
+        desk.screen.draw(pixels, cell, graph, BAND)
     }
 
     /// The screen and what is shown on it.
@@ -329,7 +366,7 @@ mod tests {
 
     fn with_screen() -> Sut {
         let mut sut = Sut::new(Shown::UpTo(Level::Info));
-        assert_eq!(sut.screen(layout()), [Effect::Start(1)]);
+        assert_eq!(sut.screen(layout()), [Effect::Recall, Effect::Start(1)]);
         sut
     }
 
@@ -339,6 +376,17 @@ mod tests {
 
     fn answer(reply: u32, text: &str) -> Effect<u32> {
         Effect::Answer(reply, InputEvent::Bytes(text.as_bytes().to_vec()))
+    }
+
+    fn record(message: &str) -> LogRecord {
+        LogRecord {
+            seq: 0,
+            time_us: 0,
+            program: String::from("p"),
+            level: Level::Info,
+            target: String::new(),
+            message: String::from(message),
+        }
     }
 
     fn line(sut: &mut Sut) -> String {
@@ -412,21 +460,49 @@ mod tests {
         let mut sut = with_screen();
         sut.typed(&Input::Console(2));
         sut.read(1, 2, InputMode::Raw, 20).expect("room");
-        let record = LogRecord {
-            seq: 0,
-            time_us: 0,
-            program: String::from("p"),
-            level: Level::Info,
-            target: String::new(),
-            message: String::from("news"),
-        };
-        assert_eq!(sut.log(&[record], 0), [Effect::Answer(20, InputEvent::Redraw)]);
+        assert_eq!(sut.log(&[record("news")], 0), [Effect::Answer(20, InputEvent::Redraw)]);
         let news = "[    0.000000] p: news";
         assert_eq!(line(&mut sut), alloc::format!("{news}\r\n"));
         assert_eq!(
             (shown(&sut, 1), shown(&sut, 2)),
             (news[..].chars().take(23).collect(), "".into())
         );
+    }
+
+    #[test]
+    fn the_log_from_before_the_screen_is_on_the_first_console_only() {
+        let mut sut = Sut::new(Shown::UpTo(Level::Info));
+        assert_eq!(sut.recall(&[record("early")], 0), []);
+        sut.screen(layout());
+        assert_eq!(sut.recall(&[record("early")], 0), []);
+        assert_eq!((line(&mut sut).as_str(), shown(&sut, 2).as_str()), ("", ""));
+        assert_eq!(shown(&sut, 1), "[    0.000000] p: early");
+    }
+
+    #[test]
+    fn graphs_are_drawn_on_the_callers_console_until_it_ends() {
+        let graph = Graph { row: 0, column: 0, rows: 1, columns: 3, values: alloc::vec![1] };
+        let mut sut = Sut::new(Shown::Nothing);
+        assert_eq!(sut.draw_graph(1, 7, graph.clone()), Err(ConsoleError::NoScreen));
+        sut.screen(layout());
+        sut.write(1, b"text");
+        for session in [0, 9] {
+            let refused = sut.draw_graph(session, 7, graph.clone());
+            assert_eq!(refused, Err(ConsoleError::NoScreen));
+        }
+        assert_eq!(sut.draw_graph(1, 7, graph.clone()), Ok(()));
+        let drawn = |sut: &mut Sut| {
+            sut.draw(&mut Nowhere, &Status::default());
+            sut.text().expect("a screen").next()
+        };
+        assert_eq!(drawn(&mut sut).as_deref(), Some("   t"));
+        sut.ended(8);
+        assert_eq!(drawn(&mut sut).as_deref(), Some("   t"));
+        sut.ended(7);
+        assert_eq!(drawn(&mut sut).as_deref(), Some("text"));
+        assert_eq!(sut.draw_graph(1, 7, graph), Ok(()));
+        assert_eq!(sut.draw_graph(1, 8, Graph::default()), Ok(()), "no values: none");
+        assert_eq!(drawn(&mut sut).as_deref(), Some("text"));
     }
 
     #[test]
@@ -473,7 +549,7 @@ mod tests {
         assert_eq!(sut.draw(&mut Nowhere, &status).len(), 1);
         assert_eq!(shown(&sut, 1), "kept");
         let larger = Layout::of(300, 200).expect("large enough");
-        assert_eq!(sut.screen(larger), [Effect::Start(1)]);
+        assert_eq!(sut.screen(larger), [Effect::Recall, Effect::Start(1)]);
         assert_eq!(sut.draw(&mut Nowhere, &status)[0].width, 300);
     }
 

@@ -1,15 +1,17 @@
-//! `plot`: a counter of a server over time, as a chart.
+//! `plot`: a counter of a server over time, as a chart: of block characters, over which a terminal
+//! with graphics draws a line.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use libd3os::observe::{Count, names};
+use libd3os::service::console::{GRAPH_VALUES, Graph};
 
 use super::top::INTERVAL;
 use super::trace::{SERVICE, observable};
 use super::{Argument, Arguments, Background, Command, CommandError, Flag, Kind, Presence};
-use crate::chart::chart;
+use crate::chart::{Chart, chart, shares};
 use crate::live::{Pace, show};
 use crate::parser::Place;
 use crate::sample::{rate, remember};
@@ -51,6 +53,7 @@ pub(super) static PLOT: Command = Command {
     background: Background::Refused,
     help: "How much the counter grows in a second, a column for each value, the newest at the \
            right. `trace NAME` lists the counters of a server; names with blanks go between quotes. \
+           On the screen it is drawn as a line, elsewhere of block characters. \
            A script gets the chart of its last value: of 10, or of as many as -n says.",
     run,
 };
@@ -77,10 +80,18 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
             session.print(format_args!("{last}"));
             Ok(())
         }
-        Mode::Interactive { .. } => show(session, Pace { interval_ms, frames }, |system| {
-            let now_us = system.info()?.uptime_us;
-            Ok(plot.add(now_us, &system.counters(service)?))
-        }),
+        Mode::Interactive { .. } => {
+            let shown = show(session, Pace { interval_ms, frames }, |system| {
+                let now_us = system.info()?.uptime_us;
+                let text = plot.add(now_us, &system.counters(service)?);
+                // Without graphics there is the text.
+                let _ = system.draw_graph(plot.graph());
+                Ok(text)
+            });
+            // The text stays, and moves up with what follows.
+            let _ = session.system.draw_graph(Graph::default());
+            shown
+        }
     }
 }
 
@@ -126,10 +137,27 @@ impl Plot {
         self.draw()
     }
 
+    fn chart(&self) -> Chart {
+        chart(&self.rates, self.width, HEIGHT, |amount| amount.to_string())
+    }
+
+    /// What is drawn over the chart's values, in its place below the title.
+    fn graph(&self) -> Graph {
+        let columns = self.width.min(GRAPH_VALUES);
+        let number = |value: usize| u16::try_from(value).unwrap_or(u16::MAX);
+        Graph {
+            row: 1,
+            column: number(self.chart().margin + self.width - columns),
+            rows: number(HEIGHT),
+            columns: number(columns),
+            values: shares(&self.rates, columns),
+        }
+    }
+
     fn draw(&self) -> String {
         let now = self.rates.last().copied().unwrap_or(0);
         let mut text = format!("{}; now {now}\n", self.title);
-        for line in chart(&self.rates, self.width, HEIGHT, |amount| amount.to_string()) {
+        for line in self.chart().lines {
             text.push_str(line.trim_end());
             text.push('\n');
         }
@@ -161,5 +189,8 @@ mod tests {
         assert_eq!(lines[0], "uart: bytes sent in a second, 500 ms a column; now 20");
         assert_eq!((lines[1], lines[10]), ("20 ┤   █", " 0 ┤ █ █"));
         assert_eq!(lines.len(), 1 + HEIGHT);
+        let graph = plot.graph();
+        assert_eq!((graph.row, graph.column, graph.columns), (1, 4, 4));
+        assert_eq!(graph.values, [u16::MAX / 2, 0, u16::MAX]);
     }
 }

@@ -3,6 +3,7 @@
 use console::render::{Damage, Layout, Pixels, Screen};
 use console::status::{BAND, Status};
 use console::terminal::Terminal;
+use libd3os::service::console::Graph;
 
 /// Pixels in memory.
 pub(crate) struct Picture {
@@ -37,6 +38,16 @@ pub(crate) fn draw(screen: &mut Screen, terminal: &Terminal, to: &mut Picture) -
 
 /// Draws a terminal with a status line, and tells what changed.
 pub(crate) fn damage(screen: &mut Screen, terminal: &Terminal, to: &mut Picture) -> Vec<Damage> {
+    damage_with(screen, terminal, None, to)
+}
+
+/// Draws a terminal with a graph over its cells, and tells what changed.
+pub(crate) fn damage_with(
+    screen: &mut Screen,
+    terminal: &Terminal,
+    graph: Option<&Graph>,
+    to: &mut Picture,
+) -> Vec<Damage> {
     let layout = screen.layout();
     let status = Status {
         node: "d3os".into(),
@@ -56,7 +67,7 @@ pub(crate) fn damage(screen: &mut Screen, terminal: &Terminal, to: &mut Picture)
         let here = cursor.is_some_and(|at| (at.row, at.column) == (row, column));
         (terminal.cell(row, column), here)
     };
-    screen.draw(to, cell, BAND)
+    screen.draw(to, cell, graph, BAND)
 }
 
 /// The sample session on a small screen.
