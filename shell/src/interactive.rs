@@ -40,7 +40,7 @@ struct Terminal {
 
 impl Terminal {
     fn greet(&mut self, system: &mut dyn System) {
-        self.editor.ask_width(&mut self.out);
+        self.editor.ask_size(&mut self.out);
         let version = system.info().map(|info| info.version).unwrap_or_default();
         let name = if version.is_empty() { "D3OS" } else { "D3OS " };
         for part in [name, &version, ". `help` lists the commands, `poweroff` leaves.\r\n"] {
@@ -87,7 +87,8 @@ impl Terminal {
 
     fn run(&mut self, line: &str, system: &mut dyn System) -> Result<Course, SystemError> {
         self.send(system)?;
-        let mut session = Session::new(system, Mode::Interactive { width: self.editor.width() });
+        let (width, height) = (self.editor.width(), self.editor.height());
+        let mut session = Session::new(system, Mode::Interactive { width, height });
         run_line(&mut session, line);
         let course = session.course();
         if course == Course::Continue {

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_key_draws_and_q_leaves() {
         let mut fake = Fake::typing("xq");
-        let (text, count) = shown(&mut fake, Mode::Interactive { width: 80 }, None);
+        let (text, count) = shown(&mut fake, Mode::Interactive { width: 80, height: 24 }, None);
         assert_eq!(count, 2);
         assert!(text.contains("\x1b[Hframe 2\x1b[K\nend\x1b[K\nq leaves"), "{text:?}");
         assert!(text.starts_with(BEGIN) && text.ends_with(END), "{text:?}");
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn without_a_key_time_passes_in_slices() {
         let mut fake = Fake::default();
-        let (_, count) = shown(&mut fake, Mode::Interactive { width: 80 }, Some(1));
+        let (_, count) = shown(&mut fake, Mode::Interactive { width: 80, height: 24 }, Some(1));
         assert_eq!((count, fake.done.len()), (2, 3), "250 ms are three slices");
     }
 }

@@ -15,10 +15,12 @@ const WIDEST_TEXT: usize = 100;
 /// Who reads the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// A person at a terminal of this many columns.
+    /// A person at a terminal of this size.
     Interactive {
         /// The terminal's width.
         width: usize,
+        /// The terminal's height.
+        height: usize,
     },
     /// A program: no escape sequences, nothing cut.
     Script,
@@ -65,7 +67,15 @@ impl<'a> Session<'a> {
     /// The columns a table may take; nothing if there is no limit.
     pub fn width(&self) -> Option<usize> {
         match self.mode {
-            Mode::Interactive { width } => Some(width),
+            Mode::Interactive { width, .. } => Some(width),
+            Mode::Script => None,
+        }
+    }
+
+    /// The lines that a view may take; nothing if there is no limit.
+    pub fn height(&self) -> Option<usize> {
+        match self.mode {
+            Mode::Interactive { height, .. } => Some(height),
             Mode::Script => None,
         }
     }

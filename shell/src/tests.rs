@@ -220,11 +220,11 @@ fn top_gives_a_script_one_frame() {
 #[test]
 fn plot_draws_a_graph_over_its_text_and_takes_it_away() {
     let mut fake = Fake::default();
-    run_on(&mut fake, Mode::Interactive { width: 80 }, "plot log -n 2");
+    run_on(&mut fake, Mode::Interactive { width: 80, height: 24 }, "plot log -n 2");
     let graphs = fake.done.iter().filter(|done| done.starts_with("graph")).cloned();
     assert_eq!(graphs.collect::<Vec<_>>(), [0, 1, 2, 0].map(|n| format!("graph of {n} values")));
     let mut fake = Fake { no_screen: true, ..Fake::default() };
-    run_on(&mut fake, Mode::Interactive { width: 80 }, "plot log -n 1");
+    run_on(&mut fake, Mode::Interactive { width: 80, height: 24 }, "plot log -n 1");
     assert!(fake.text().contains("log: requests in a second"), "{}", fake.text());
 }
 
@@ -429,7 +429,7 @@ fn lost_output_is_a_failure() {
 #[test]
 fn interactive_tables_fit_and_have_colours() {
     for line in ["help", "ps", "mem", "caps shell", "svc", "svc log", "trace log", "help run"] {
-        let mode = Mode::Interactive { width: 80 };
+        let mode = Mode::Interactive { width: 80, height: 24 };
         let (text, outcome) = run_on(&mut Fake::default(), mode, line);
         assert_eq!(outcome, Outcome::Success);
         assert!(text.contains("\x1b[1m"), "{text}");
@@ -448,7 +448,7 @@ fn without_colours(text: &str) -> String {
 
 #[test]
 fn help_is_not_cut_on_an_ordinary_terminal() {
-    let mode = Mode::Interactive { width: 80 };
+    let mode = Mode::Interactive { width: 80, height: 24 };
     let (list, _) = run_on(&mut Fake::default(), mode, "help");
     for command in COMMANDS {
         assert!(list.contains(command.summary), "{}", command.name);

@@ -20,6 +20,8 @@ const PARTS: i32 = 4;
 const STEP: i32 = 8;
 /// Pixels of a strip, which is drawn in one piece.
 const STRIP: u32 = 8;
+/// Pixels between the area's edges and the places of values.
+const INSET: i32 = 4;
 /// Pixels of the line's width, and of the newest value's point.
 const STROKE: u32 = 2;
 const POINT: u32 = 7;
@@ -34,22 +36,31 @@ pub fn draw<D: DrawTarget<Color = Rgb888>>(
     area: Rectangle,
     target: &mut D,
 ) -> Result<(), D::Error> {
-    let Some(corner) = area.bottom_right() else { return Ok(()) };
     let target = &mut target.clipped(&area);
-    let points = points(values, &area, corner);
-    ground(&points, &area, corner, target)?;
+    let points = points(values, &area);
+    ground(&points, &area, target)?;
     let stroke = PrimitiveStyle::with_stroke(LINE, STROKE);
     Polyline::new(&points).into_styled(stroke).draw(target)?;
     let Some(newest) = points.last() else { return Ok(()) };
     Circle::with_center(*newest, POINT).into_styled(PrimitiveStyle::with_fill(NEWEST)).draw(target)
 }
 
+/// Lines of pixels of the largest and of no value: the line and the newest value's point are not cut
+/// off by the edges.
+fn edges(area: &Rectangle) -> (i32, i32) {
+    let height = i32::try_from(area.size.height).unwrap_or(0);
+    let upper = area.top_left.y + INSET;
+    (upper, (area.top_left.y + height - 1 - INSET).max(upper))
+}
+
 /// Where the values are, from left to right.
-fn points(values: &[u16], area: &Rectangle, corner: Point) -> Vec<Point> {
-    let height = i64::from(area.size.height.saturating_sub(1));
+fn points(values: &[u16], area: &Rectangle) -> Vec<Point> {
+    let (upper, lower) = edges(area);
+    let right = area.top_left.x + i32::try_from(area.size.width).unwrap_or(0) - 1 - INSET;
+    let height = i64::from(lower - upper);
     let place = |(steps, value): (i32, &u16)| {
         let above = i64::from(*value) * height / i64::from(u16::MAX);
-        Point::new(corner.x - steps * STEP, corner.y - i32::try_from(above).unwrap_or(0))
+        Point::new(right - steps * STEP, lower - i32::try_from(above).unwrap_or(0))
     };
     let inside = |point: &Point| point.x >= area.top_left.x;
     let mut points: Vec<_> = (0..).zip(values.iter().rev()).map(place).take_while(inside).collect();
@@ -61,17 +72,16 @@ fn points(values: &[u16], area: &Rectangle, corner: Point) -> Vec<Point> {
 fn ground<D: DrawTarget<Color = Rgb888>>(
     points: &[Point],
     area: &Rectangle,
-    corner: Point,
     target: &mut D,
 ) -> Result<(), D::Error> {
-    let height = corner.y - area.top_left.y;
-    let on_grid = |y: i32| (0..=PARTS).any(|part| corner.y - height * part / PARTS == y);
-    let upper: Vec<i32> = (area.top_left.x..=corner.x).map(|x| line_at(points, x)).collect();
+    let (upper, lower) = edges(area);
+    let on_grid = |y: i32| (0..=PARTS).any(|part| lower - (lower - upper) * part / PARTS == y);
+    let lines: Vec<i32> = area.columns().map(|x| line_at(points, x)).collect();
     let colour = |Point { x, y }: Point| {
         let column = usize::try_from(x - area.top_left.x).ok();
-        let line = column.and_then(|column| upper.get(column)).copied().unwrap_or(i32::MAX);
+        let line = column.and_then(|column| lines.get(column)).copied().unwrap_or(i32::MAX);
         match y {
-            _ if y >= line => SURFACE,
+            _ if line <= y && y <= lower => SURFACE,
             _ if on_grid(y) => GRID,
             _ => PANEL,
         }
@@ -149,10 +159,10 @@ mod tests {
     fn a_line_stands_over_its_surface_and_ends_at_the_right() {
         let area = Rectangle::new(Point::new(10, 5), Size::new(100, 60));
         let canvas = drawn(&[0, u16::MAX / 2, u16::MAX / 2, u16::MAX / 2], area);
-        assert_eq!(canvas.at(109, 35), Some(NEWEST));
-        assert_eq!((canvas.at(98, 35), canvas.at(98, 50)), (Some(LINE), Some(SURFACE)));
-        assert_eq!((canvas.at(98, 12), canvas.at(98, 5)), (Some(PANEL), Some(GRID)));
-        assert_eq!(canvas.at(50, 60), Some(PANEL), "before the first value");
+        assert_eq!(canvas.at(105, 35), Some(NEWEST));
+        assert_eq!((canvas.at(94, 35), canvas.at(94, 50)), (Some(LINE), Some(SURFACE)));
+        assert_eq!((canvas.at(94, 15), canvas.at(94, 9)), (Some(PANEL), Some(GRID)));
+        assert_eq!(canvas.at(50, 58), Some(PANEL), "before the first value");
         assert_eq!((canvas.at(9, 35), canvas.at(110, 35)), (None, None));
     }
 

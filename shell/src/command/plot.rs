@@ -4,6 +4,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use libd3os::observe::{Count, names};
 use libd3os::service::console::{GRAPH_VALUES, Graph};
@@ -17,8 +18,10 @@ use crate::parser::Place;
 use crate::sample::{rate, remember};
 use crate::session::{Mode, Session};
 
-/// Lines of a chart.
-const HEIGHT: usize = 10;
+/// Lines of a chart at least, and at most.
+const LINES: RangeInclusive<usize> = 10..=24;
+/// Lines of the terminal that title and hint take, and the frame's end.
+const BESIDE: usize = 4;
 /// Columns that its numbers and its edge take at most.
 const MARGIN: usize = 24;
 /// Columns of a chart in a script, and so the values that one is made of.
@@ -65,7 +68,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
     let counters = session.system.counters(service)?;
     let counter = choose(&counters, wanted).ok_or_else(|| no_such(wanted, &counters))?;
     let interval_ms = arguments.count("MS").unwrap_or(500);
-    let mut plot = Plot::new(service, counter, interval_ms, session.width());
+    let mut plot = Plot::new(service, counter, interval_ms, (session.width(), session.height()));
     let frames = arguments.count("N");
     match session.mode {
         Mode::Script => {
@@ -109,21 +112,27 @@ fn no_such(wanted: &str, counters: &[Count]) -> CommandError {
     }
 }
 
+/// Columns and lines of a terminal, where there is one.
+type Size = (Option<usize>, Option<usize>);
+
 /// A counter's growth so far.
 #[derive(Debug)]
 struct Plot {
     title: String,
     counter: String,
     width: usize,
+    lines: usize,
     last: Option<(u64, u64)>,
     rates: Vec<u64>,
 }
 
 impl Plot {
-    fn new(service: &str, counter: &str, interval_ms: u64, width: Option<usize>) -> Self {
+    fn new(service: &str, counter: &str, interval_ms: u64, (width, height): Size) -> Self {
         let title = format!("{service}: {counter} in a second, {interval_ms} ms a column");
         let width = width.map_or(SCRIPT_WIDTH, |width| width.saturating_sub(MARGIN).max(1));
-        Self { title, counter: counter.to_string(), width, last: None, rates: Vec::new() }
+        let lines = height.map_or(0, |height| height.saturating_sub(BESIDE));
+        let lines = lines.clamp(*LINES.start(), *LINES.end());
+        Self { title, counter: counter.to_string(), width, lines, last: None, rates: Vec::new() }
     }
 
     /// Takes in what the counters say at an uptime in microseconds, and draws.
@@ -138,7 +147,7 @@ impl Plot {
     }
 
     fn chart(&self) -> Chart {
-        chart(&self.rates, self.width, HEIGHT, |amount| amount.to_string())
+        chart(&self.rates, self.width, self.lines, |amount| amount.to_string())
     }
 
     /// What is drawn over the chart's values, in its place below the title.
@@ -148,7 +157,7 @@ impl Plot {
         Graph {
             row: 1,
             column: number(self.chart().margin + self.width - columns),
-            rows: number(HEIGHT),
+            rows: number(self.lines),
             columns: number(columns),
             values: shares(&self.rates, columns),
         }
@@ -179,7 +188,7 @@ mod tests {
 
     #[test]
     fn growth_is_drawn_and_a_restart_is_no_growth() {
-        let mut plot = Plot::new("uart", "bytes sent", 500, Some(28));
+        let mut plot = Plot::new("uart", "bytes sent", 500, (Some(28), None));
         let mut add = |us, value| plot.add(us, &[Count::new("bytes sent", value)]);
         add(0, 100);
         add(1_000_000, 110);
@@ -188,7 +197,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "uart: bytes sent in a second, 500 ms a column; now 20");
         assert_eq!((lines[1], lines[10]), ("20 ┤   █", " 0 ┤ █ █"));
-        assert_eq!(lines.len(), 1 + HEIGHT);
+        assert_eq!(lines.len(), 11);
         let graph = plot.graph();
         assert_eq!((graph.row, graph.column, graph.columns), (1, 4, 4));
         assert_eq!(graph.values, [u16::MAX / 2, 0, u16::MAX]);

@@ -12,7 +12,7 @@ use crate::chart::{bar, sparkline};
 use crate::live::{Pace, show};
 use crate::parser::Place;
 use crate::sample::{History, Sample, Series};
-use crate::session::{Mode, Session};
+use crate::session::Session;
 use crate::style::{Role, Style};
 use crate::table::{Cell, Column, Table};
 use crate::units::{bytes, counted, microseconds};
@@ -21,8 +21,8 @@ use crate::units::{bytes, counted, microseconds};
 const PICTURE: usize = 20;
 /// Thousandths of a second that a processor has in a second.
 const WHOLE: u64 = 1000;
-/// Lines that every terminal has, those of the frame's end and of the hint taken off.
-const LINES: usize = 22;
+/// Lines of the terminal that the frame leaves to its end and to the hint.
+const BELOW: usize = 2;
 
 pub(super) static TOP: Command = Command {
     name: "top",
@@ -64,7 +64,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
     let interval_ms = arguments.count("MS").unwrap_or(1000);
     let pace = Pace { interval_ms, frames: arguments.count("N") };
     let (style, width) = (session.style(), session.width());
-    let lines = if session.mode == Mode::Script { usize::MAX } else { LINES };
+    let lines = session.height().map_or(usize::MAX, |height| height.saturating_sub(BELOW));
     let mut history = History::default();
     show(session, pace, |system| {
         let sample = Sample::take(system)?;
@@ -73,7 +73,8 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
     })
 }
 
-/// The frame of a sample, of at most so many lines: programs that use least are left out first.
+/// The frame of a sample, of at most so many lines. Half of what the head leaves belongs to the
+/// programs, or more where there are few services; what does least is left out first.
 fn frame(
     sample: &Sample,
     history: &History,
@@ -82,10 +83,10 @@ fn frame(
     lines: usize,
 ) -> String {
     let head = format!("{}\n\n{}\n", title(sample), cores(sample, history).render(width, style));
-    let services = format!("\n{}", services(sample, history).render(width, style));
-    let room = lines.saturating_sub(head.lines().count() + services.lines().count() + 1);
-    let programs = programs(sample, history, room).render(width, style);
-    head + &programs + &services
+    let room = lines.saturating_sub(head.lines().count() + 1);
+    let table = services(sample, history, room / 2).render(width, style);
+    let programs = programs(sample, history, room - table.lines().count()).render(width, style);
+    format!("{head}{programs}\n{table}")
 }
 
 fn title(sample: &Sample) -> String {
@@ -160,7 +161,7 @@ fn programs(sample: &Sample, history: &History, room: usize) -> Table<7> {
     table
 }
 
-fn services(sample: &Sample, history: &History) -> Table<5> {
+fn services(sample: &Sample, history: &History, room: usize) -> Table<5> {
     let mut table = Table::new([
         Column::left("SERVICE"),
         Column::right("MESSAGES/S"),
@@ -168,10 +169,10 @@ fn services(sample: &Sample, history: &History) -> Table<5> {
         Column::right("INTERRUPTS/S"),
         Column::left(""),
     ]);
-    for (service, counts) in &sample.services {
-        if counts.is_empty() {
-            continue;
-        }
+    let observed = sample.services.iter().filter(|(_, counts)| !counts.is_empty());
+    let mut shown: Vec<_> = observed.map(|(service, _)| service).collect();
+    shown.sort_by_key(|service| Reverse(history.rate(&Series::Messages(service.name.clone()))));
+    for service in shown.into_iter().take(room.saturating_sub(1)) {
         let rates = |series| history.rates(&series);
         let messages = rates(Series::Messages(service.name.clone()));
         let interrupts = rates(Series::Interrupts(service.name.clone()));
@@ -232,5 +233,6 @@ mod tests {
         let text = second_frame(12);
         assert!(text.lines().count() <= 12, "{text}");
         assert!(text.contains("shell") && !text.contains("hello"), "{text}");
+        assert!(text.contains("SERVICE"), "{text}");
     }
 }

@@ -42,6 +42,8 @@ pub(super) enum Key {
     WordRight,
     /// The terminal's answer to "where is the cursor".
     CursorReport {
+        /// Line, counted from 1.
+        row: u16,
         /// Column, counted from 1.
         column: u16,
     },
@@ -179,7 +181,7 @@ impl Parameters {
         }
         match last {
             b'~' => editing_key(self.number(0)),
-            b'R' => Some(Key::CursorReport { column: self.number(1) }),
+            b'R' => Some(Key::CursorReport { row: self.number(0), column: self.number(1) }),
             _ => cursor_key(last, self.number(1)),
         }
     }
@@ -276,7 +278,7 @@ mod tests {
         assert_eq!(keys(b"\x1b[F\x1b[4~\x1b[8~\x1bOF"), [Key::End; 4]);
         assert_eq!(keys(b"\x1b[3~"), [Key::Delete]);
         assert_eq!(keys(b"\x1bb\x1b\x7f"), [Key::Alt('b'), Key::AltBackspace]);
-        assert_eq!(keys(b"\x1b[24;132R"), [Key::CursorReport { column: 132 }]);
+        assert_eq!(keys(b"\x1b[24;132R"), [Key::CursorReport { row: 24, column: 132 }]);
     }
 
     #[test]

@@ -34,8 +34,12 @@ pub const MAX_TYPED_AHEAD: usize = 64 * 1024;
 
 const BELL: u8 = 0x07;
 /// Saves the cursor, runs it against the right edge, asks where it is, restores it.
-const ASK_WIDTH: &[u8] = b"\x1b7\x1b[999C\x1b[6n\x1b8";
+const ASK_SIZE: &[u8] = b"\x1b7\x1b[999B\x1b[999C\x1b[6n\x1b8";
 const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
+/// Lines that a terminal is taken to have until it tells, and those that are believed.
+const DEFAULT_HEIGHT: usize = 24;
+const LOWEST: u16 = 12;
+const HIGHEST: u16 = 1000;
 
 /// What the editor's owner has to act on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub struct Editor {
     killed: String,
     search: Option<Search>,
     last: LastKey,
+    /// Lines of the terminal.
+    height: usize,
 }
 
 /// What the key before this one did, where that matters.
@@ -105,6 +111,7 @@ impl Editor {
             killed: String::new(),
             search: None,
             last: LastKey::Other,
+            height: DEFAULT_HEIGHT,
         }
     }
 
@@ -113,14 +120,19 @@ impl Editor {
         self.view.width()
     }
 
+    /// The terminal's height in lines, as far as known.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
     /// The text being edited.
     pub fn text(&self) -> &str {
         self.line.text()
     }
 
-    /// Asks the terminal for its width; the answer, if it gives one, comes with the input.
-    pub fn ask_width(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(ASK_WIDTH);
+    /// Asks the terminal for its size; the answer, if it gives one, comes with the input.
+    pub fn ask_size(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(ASK_SIZE);
     }
 
     /// Begins an empty line: shows the prompt. The cursor must be at the start of a row.
@@ -185,8 +197,9 @@ impl Editor {
     }
 
     fn key(&mut self, key: Key, out: &mut Vec<u8>) -> Option<Event> {
-        if let Key::CursorReport { column } = key {
+        if let Key::CursorReport { row, column } = key {
             self.view.set_width(column);
+            self.height = usize::from(row.clamp(LOWEST, HIGHEST));
             return None;
         }
         let last = core::mem::replace(&mut self.last, LastKey::Other);
@@ -313,7 +326,7 @@ impl Editor {
 
     fn clear(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(CLEAR);
-        self.ask_width(out);
+        self.ask_size(out);
         self.view.forget();
     }
 

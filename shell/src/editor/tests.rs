@@ -67,6 +67,7 @@ impl Screen {
 
     fn control(&mut self, last: char, number: Option<usize>) {
         match (last, number) {
+            ('B', Some(count)) => self.row = (self.row + count).min(self.rows.len() - 1),
             ('C', Some(count)) => self.column = (self.column + count).min(self.width - 1),
             ('K', None) => self.rows[self.row][self.column..].fill(" ".into()),
             ('H', None) => (self.row, self.column) = (0, 0),
@@ -283,8 +284,10 @@ fn redraw_and_clear_restore_the_line() {
     desk.type_keys("\x0c");
     assert_eq!((desk.screen.rows.len(), desk.shown()), (1, ("d3os> hello".into(), 10)));
     assert_eq!(desk.screen.reports, 1);
-    desk.type_keys("\x1b[1;132R");
-    assert_eq!(desk.editor.width(), 132);
+    desk.type_keys("\x1b[45;132R");
+    assert_eq!((desk.editor.width(), desk.editor.height()), (132, 45));
+    desk.type_keys("\x1b[0;132R");
+    assert_eq!(desk.editor.height(), 12, "within reason");
 }
 
 /// What the line is, done the slow way: a vector of clusters.
