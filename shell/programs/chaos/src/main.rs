@@ -24,8 +24,10 @@ use libd3os::service::entropy::EntropyClient;
 use libd3os::service::framebuffer::FramebufferClient;
 use libd3os::service::keyboard::KeyboardClient;
 use libd3os::service::net::{EchoRequest, NetClient};
+use libd3os::service::nvdimm::NvdimmClient;
 use libd3os::service::platform::PlatformClient;
 use libd3os::service::rtc::RtcClient;
+use libd3os::service::share::ShareClient;
 use libd3os::service::supervisor::{Exit, Moment, ProgramState, SupervisorClient};
 use libd3os::service::timer::TimerClient;
 use libd3os::start::StartInfo;
@@ -201,8 +203,13 @@ impl Process {
             "framebuffer" => answered(FramebufferClient::connect().map_err(Failure::Grant)?.mode()),
             "keyboard" => answered(KeyboardClient::connect().map_err(Failure::Grant)?.layout()),
             "net" => answered(self.net.interfaces(0)),
+            "nvdimm" => answered(NvdimmClient::connect().map_err(Failure::Grant)?.read(0, 0, 64)),
             "platform" => answered(self.platform.devices(0)),
             "rtc" => answered(RtcClient::connect().map_err(Failure::Grant)?.now()),
+            "share" => {
+                let root = String::new();
+                answered(ShareClient::connect().map_err(Failure::Grant)?.list(root, 0))
+            }
             _ => Ok(()),
         };
         self.settle(victim, outcome)?;
@@ -212,7 +219,7 @@ impl Process {
 
     /// Asks a server for what it has counted: it takes that at the same place as calls.
     fn observe(&mut self, server: &str) -> Result<(), Failure> {
-        let Ok(client) = ObserveClient::connect(server) else { return Ok(()) };
+        let client = ObserveClient::connect(server).map_err(|error| failed(server, &error))?;
         self.settle(server, client.counters().map(drop))
     }
 

@@ -59,7 +59,10 @@ fn work(start: &StartInfo) -> Result<Infallible, Failure> {
         if error != SocketError::Restarted {
             return Err(Failure::Network(NetworkError::Socket(error)));
         }
-        let again = network.stack.attach_again();
-        again.map_err(|error| Failure::Network(NetworkError::Socket(error)))?;
+        match network.stack.attach_again() {
+            // One that ended meanwhile has a successor, too.
+            Ok(()) | Err(SocketError::Restarted) => {}
+            Err(error) => return Err(Failure::Network(NetworkError::Socket(error))),
+        }
     }
 }

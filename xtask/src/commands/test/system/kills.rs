@@ -10,7 +10,7 @@
 
 use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -20,20 +20,22 @@ use serde_json::json;
 
 use super::lab::Lab;
 use super::net::free_port;
+use super::nvdimm::fresh;
 use super::screen::Screen;
 use super::session::{Session, SessionError};
+use super::share::empty;
 use super::traffic::Traffic;
 use super::{Case, Failure, Outcome, contains, unexpected};
 use crate::progress;
 use crate::qmp::{Monitor, QmpError};
-use crate::vm::{Forward, Iommu, Machine, Network, NicChoice};
+use crate::vm::{Forward, Iommu, Machine, Network, NicChoice, Persistence, Share};
 
 /// Programs killed on each machine.
 const KILLS: usize = 100;
 /// So many of them at an event, at least.
 const FEWEST_AT_EVENTS: usize = 80;
 /// Victims that there are at least: fewer would mean that drivers are missing.
-const VICTIMS: usize = 11;
+const VICTIMS: usize = 13;
 /// Network cards; an IOMMU's tables have a row for each of them, and one for the unit.
 const CARDS: usize = 2;
 /// The echo server's port in the machine.
@@ -98,6 +100,25 @@ fn check(end: &str) -> Outcome {
     }
 }
 
+/// A machine with a device for every driver. The ports of this host lead to its network cards.
+fn machine(
+    lab: &Lab<'_>,
+    iommu: Iommu,
+    ports: (u16, u16),
+    monitor: &Path,
+) -> Result<Machine, Failure> {
+    let forward = |host| vec![Forward { host, guest: ECHO }];
+    let (nics, forwards, second) = (NicChoice::Both, forward(ports.0), forward(ports.1));
+    let network = Network { nics, forwards, second };
+    let monitor = format!("unix:{},server=on,wait=off", monitor.display());
+    let extra = vec!["-qmp".into(), monitor.into()];
+    let directory = empty(&lab.place("kills-share")).map_err(SessionError::from)?;
+    let share = Share::new(&directory).map_err(|error| unexpected(error.to_string(), ""))?;
+    let plain = lab.machine_with(lab.chaos()?);
+    let machine = Machine { network, iommu, extra, share: Some(share), ..plain };
+    Ok(machine.with_pmem(fresh(lab, "kills.pmem", Persistence::Adr)?)?)
+}
+
 /// The machine, and everybody who keeps it busy.
 struct Scene {
     person: Person,
@@ -107,21 +128,14 @@ struct Scene {
 
 impl Scene {
     fn begin(lab: &Lab<'_>, iommu: Iommu) -> Result<Self, Failure> {
-        let [first, second] =
-            [free_port(), free_port()].map(|port| port.map_err(SessionError::from));
-        let (first, second) = (first?, second?);
-        let forward = |host| vec![Forward { host, guest: ECHO }];
-        let network =
-            Network { nics: NicChoice::Both, forwards: forward(first), second: forward(second) };
+        let ports =
+            (free_port().map_err(SessionError::from)?, free_port().map_err(SessionError::from)?);
         let socket = lab.place("kills.qmp");
-        let monitor = format!("unix:{},server=on,wait=off", socket.display());
-        let extra = vec!["-qmp".into(), monitor.into()];
-        let machine = Machine { network, iommu, extra, ..lab.machine_with(lab.chaos()?) };
-        let mut session = Session::at_prompt(&machine)?;
+        let mut session = Session::at_prompt(&machine(lab, iommu, ports, &socket)?)?;
         session.keys(&format!("serve {ECHO} &\r"))?;
         session.text(&format!("serving at port {ECHO}"))?;
         let mut traffic = Traffic::new();
-        for (card, host) in [("virtio-net", first), ("e1000e", second)] {
+        for (card, host) in [("virtio-net", ports.0), ("e1000e", ports.1)] {
             let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, host));
             traffic.datagrams(card, peer);
             traffic.stream(card, peer);

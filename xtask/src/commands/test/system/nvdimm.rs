@@ -16,7 +16,7 @@ pub(crate) const TESTS: [Test; 4] = [
 ];
 
 /// A module of 128 MiB that holds zeros.
-fn fresh(lab: &Lab<'_>, name: &str, persistence: Persistence) -> Result<Pmem, Failure> {
+pub(super) fn fresh(lab: &Lab<'_>, name: &str, persistence: Persistence) -> Result<Pmem, Failure> {
     let file = lab.place(name);
     match fs::remove_file(&file) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

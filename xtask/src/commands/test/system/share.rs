@@ -30,7 +30,7 @@ fn machine(lab: &Lab<'_>, name: &str) -> Result<(Machine, PathBuf), Failure> {
     Ok((Machine { share: Some(share), ..lab.machine() }, directory))
 }
 
-fn empty(directory: &Path) -> io::Result<PathBuf> {
+pub(super) fn empty(directory: &Path) -> io::Result<PathBuf> {
     if directory.exists() {
         fs::remove_dir_all(directory)?;
     }
