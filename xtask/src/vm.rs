@@ -105,6 +105,16 @@ pub(crate) enum Iommu {
     Present,
 }
 
+/// The serial line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SerialLine {
+    /// QEMU's standard input and output, which its monitor shares.
+    #[default]
+    Terminal,
+    /// There is no serial port.
+    Absent,
+}
+
 /// Where the screen is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Display {
@@ -142,6 +152,8 @@ pub(crate) struct Machine {
     pub(crate) accel: Accel,
     /// One nanosecond of virtual time per instruction.
     pub(crate) counted: bool,
+    /// The serial line.
+    pub(crate) serial: SerialLine,
     /// Where the screen is shown.
     pub(crate) display: Display,
     /// Network cards, and where they lead.
@@ -173,6 +185,7 @@ impl Machine {
             pmem: None,
             accel: Accel::Tcg,
             counted: false,
+            serial: SerialLine::Terminal,
             display: Display::None,
             network: Network::default(),
             share: None,
@@ -193,7 +206,7 @@ impl Machine {
         Ok(Self { memory: pmem.with_room(&self.memory)?, pmem: Some(pmem), ..self })
     }
 
-    /// QEMU's command line; serial line and monitor share standard input and output.
+    /// QEMU's command line.
     ///
     /// # Errors
     /// If there is no QEMU and it cannot be installed.
@@ -204,7 +217,8 @@ impl Machine {
         let options = self.chipset_options.iter().cloned().chain(of_pmem);
         let chipset =
             options.fold(chipset.to_owned(), |options, option| format!("{options},{option}"));
-        qemu.args(["-machine", &chipset, "-cpu", processor, "-serial", "mon:stdio"]);
+        qemu.args(["-machine", &chipset, "-cpu", processor]);
+        qemu.args(self.serial.arguments());
         qemu.args(["-smp", &self.cores.to_string(), "-m", &self.memory]);
         qemu.args(self.accel.arguments());
         self.add_control(&mut qemu);
@@ -284,6 +298,15 @@ impl Medium {
                 .arg(drive("disk"))
                 .args(["-device", "virtio-blk-pci,drive=medium,bootindex=0"]),
         };
+    }
+}
+
+impl SerialLine {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Terminal => &["-serial", "mon:stdio"],
+            Self::Absent => &["-serial", "none", "-monitor", "none"],
+        }
     }
 }
 

@@ -6,8 +6,9 @@
 use super::covering::{Row, covering};
 use super::lab::Lab;
 use super::session::Session;
+use super::sight::{Sight, has_line};
 use super::{Case, Outcome, Scope, contains};
-use crate::vm::{Firmware, Machine, Medium, Network, NicChoice, Platform};
+use crate::vm::{Firmware, Machine, Medium, Network, NicChoice, Platform, SerialLine};
 
 /// Machines that are started without `--all`.
 const REPRESENTATIVE: usize = 12;
@@ -27,7 +28,10 @@ const PLATFORMS: [(&str, Platform); 2] = [("q35", Platform::Modern), ("pc", Plat
 const NVDIMM_MIB: u32 = 128;
 
 /// Levels of the factors, in the order in which [`Setting::from_row`] reads them.
-const LEVELS: [usize; 10] = [2, 3, 3, 3, 2, 4, 2, 2, 2, 2];
+const LEVELS: [usize; 11] = [2, 3, 3, 3, 2, 4, 2, 2, 2, 2, 2];
+/// The factors whose level 1 is that there is none. A machine with neither of them cannot be seen.
+const SCREEN: usize = 7;
+const SERIAL: usize = 10;
 
 /// What differs between machines.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +46,7 @@ struct Setting {
     screen: bool,
     nvdimm: bool,
     platform: usize,
+    serial: bool,
 }
 
 /// The machines, each a test.
@@ -50,11 +55,14 @@ pub(super) fn cases(scope: Scope) -> impl Iterator<Item = Case> {
         Scope::Representative => (2, REPRESENTATIVE),
         Scope::All => (3, usize::MAX),
     };
-    let rows = covering(&LEVELS, strength, |_| true);
-    rows.into_iter().take(most).map(|row| {
+    covering(&LEVELS, strength, can_be_seen).into_iter().take(most).map(|row| {
         let setting = Setting::from_row(&row);
         Case::new(setting.name(), move |lab| setting.boots(lab))
     })
+}
+
+fn can_be_seen(row: &[Option<usize>]) -> bool {
+    (row[SCREEN], row[SERIAL]) != (Some(1), Some(1))
 }
 
 impl Setting {
@@ -67,9 +75,10 @@ impl Setting {
             two_nodes: row[4] == 1,
             nics: row[5],
             hpet: row[6] == 0,
-            screen: row[7] == 0,
+            screen: row[SCREEN] == 0,
             nvdimm: row[8] == 1,
             platform: row[9],
+            serial: row[SERIAL] == 0,
         }
     }
 
@@ -85,16 +94,43 @@ impl Setting {
             if self.hpet { "hpet" } else { "no-hpet" }.to_owned(),
             if self.screen { "screen" } else { "no-screen" }.to_owned(),
             if self.nvdimm { "nvdimm" } else { "no-nvdimm" }.to_owned(),
+            if self.serial { "serial" } else { "no-serial" }.to_owned(),
         ];
         format!("matrix::{}", parts.join("_"))
     }
 
     fn boots(self, lab: &Lab<'_>) -> Outcome {
+        match self.serial {
+            true => self.answers_on_the_line(lab),
+            false => self.answers_on_the_screen(lab),
+        }
+    }
+
+    fn answers_on_the_line(self, lab: &Lab<'_>) -> Outcome {
         let mut session = Session::at_prompt(&self.machine(lab))?;
-        let cores = CORES[self.cores];
-        let plural = if cores == 1 { "core," } else { "cores," };
-        contains(&session.run("version")?, &["D3OS", &format!("{cores} {plural}")])?;
+        contains(&session.run("version")?, &["D3OS", &self.cores()])?;
         contains(&session.run("run hello")?, &["Hello from hello"])
+    }
+
+    /// Without a serial line: keys are pressed, and the answers are read off the screen.
+    fn answers_on_the_screen(self, lab: &Lab<'_>) -> Outcome {
+        let mut machine = self.machine(lab);
+        Sight::prepare(lab, "matrix", &mut machine);
+        let _running = Session::start(&machine)?;
+        let mut screen = Sight::of(lab, "matrix")?;
+        let text = screen.wait("the prompt", |text| has_line(text, "d3os>"))?;
+        contains(&text, &["there is no serial port"])?;
+        screen.enter("version")?;
+        screen.wait("the version", |text| text.contains(&self.cores()))?;
+        screen.enter("run hello")?;
+        screen.wait("a program's output", |text| text.contains("Hello from hello"))?;
+        Ok(())
+    }
+
+    /// What `version` says of them.
+    fn cores(self) -> String {
+        let cores = CORES[self.cores];
+        format!("{cores} {},", if cores == 1 { "core" } else { "cores" })
     }
 
     fn machine(self, lab: &Lab<'_>) -> Machine {
@@ -108,6 +144,7 @@ impl Setting {
             cores: CORES[self.cores],
             memory: self.memory(),
             network,
+            serial: if self.serial { SerialLine::Terminal } else { SerialLine::Absent },
             chipset_options: options.into_iter().flatten().collect(),
             extra: self.extra().into_iter().map(Into::into).collect(),
             ..lab.iso_machine(firmware, MEDIA[self.medium].1)
@@ -160,10 +197,11 @@ mod tests {
     #[test]
     fn the_dozen_has_every_level() {
         let rows: Vec<Row> =
-            covering(&LEVELS, 2, |_| true).into_iter().take(REPRESENTATIVE).collect();
+            covering(&LEVELS, 2, can_be_seen).into_iter().take(REPRESENTATIVE).collect();
         for (factor, levels) in LEVELS.into_iter().enumerate() {
             let seen: BTreeSet<_> = rows.iter().map(|row| row[factor]).collect();
             assert_eq!(seen.len(), levels, "factor {factor}");
         }
+        assert!(rows.iter().all(|row| (row[SCREEN], row[SERIAL]) != (1, 1)), "it cannot be seen");
     }
 }
