@@ -3,6 +3,9 @@
 //! It waits at one place for callers and for its interrupt. The interrupt is acknowledged before
 //! the chip is looked at: what the chip reports after that look raises a new edge, which must not
 //! find the line masked.
+//!
+//! Without a chip it says so once, and answers that there is no line: a machine with a screen is in
+//! order without one.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -42,7 +45,6 @@ const READ_BYTES: usize = 512;
 enum Failure {
     Grant(MissingGrant<'static>),
     Server(ServerError),
-    Chip(u16),
     Interrupt(cap::Error),
 }
 
@@ -51,7 +53,6 @@ impl fmt::Display for Failure {
         match self {
             Self::Grant(error) => error.fmt(f),
             Self::Server(error) => error.fmt(f),
-            Self::Chip(port) => write!(f, "there is no 16550 at port {port:#x}"),
             Self::Interrupt(error) => write!(f, "the interrupt cannot be had: {error}"),
         }
     }
@@ -59,12 +60,23 @@ impl fmt::Display for Failure {
 
 fn run(_: &'static StartInfo) -> Result<Infallible, Failure> {
     let mut server = Server::serving("uart").map_err(Failure::Server)?;
-    let mut driver = Driver::take()?;
+    let Some(mut driver) = Driver::take()? else { refuse(server) };
     server.observe(driver.device.journal().recorder());
     loop {
         match server.next() {
             Event::Request(request) => Uart::dispatch(&mut driver, request),
             Event::Signal(_) => driver.interrupt(),
+            Event::Message(message) => log::warn!("a message with label {}", message.label),
+        }
+    }
+}
+
+/// Serves on a machine without the chip.
+fn refuse(mut server: Server) -> ! {
+    loop {
+        match server.next() {
+            Event::Request(request) => Uart::dispatch(&mut NoLine, request),
+            Event::Signal(_) => {}
             Event::Message(message) => log::warn!("a message with label {}", message.label),
         }
     }
@@ -82,19 +94,26 @@ struct Driver {
 }
 
 impl Driver {
-    fn take() -> Result<Self, Failure> {
+    /// The driver of the chip, if there is one.
+    fn take() -> Result<Option<Self>, Failure> {
         let ports = program::ports("com1").map_err(Failure::Grant)?;
         let handler = grant(GrantKind::Interrupts, "com1").map_err(Failure::Grant)?;
         let waits = grant(GrantKind::Waits, "com1-irq").map_err(Failure::Grant)?;
         let input = grant(GrantKind::Signals, "console-input").map_err(Failure::Grant)?;
         let interrupt = IrqHandler::new(handler);
         interrupt.set_notification(Notification::new(waits)).map_err(Failure::Interrupt)?;
-        let device = Device::new(Com1(ports)).map_err(|NoChip| Failure::Chip(ports.base()))?;
+        let device = match Device::new(Com1(ports)) {
+            Ok(device) => device,
+            Err(NoChip) => {
+                log::warn!("there is no serial port at {:#x}", ports.base());
+                return Ok(None);
+            }
+        };
         let input = Notification::new(input);
         let mut driver = Self { device, interrupt, input, writers: VecDeque::new() };
         // A predecessor may have ended between an interrupt and its acknowledgement.
         driver.interrupt();
-        Ok(driver)
+        Ok(Some(driver))
     }
 
     fn interrupt(&mut self) {
@@ -135,6 +154,19 @@ impl Uart for Driver {
 
     fn read(&mut self, _: Caller) -> Result<Vec<u8>, UartError> {
         Ok(self.device.receive(READ_BYTES))
+    }
+}
+
+/// What stands in the driver's place without a chip.
+struct NoLine;
+
+impl Uart for NoLine {
+    fn write(&mut self, _: Caller, _: Vec<u8>, later: Later<Result<u32, UartError>>) {
+        later.answer(&Err(UartError::Absent));
+    }
+
+    fn read(&mut self, _: Caller) -> Result<Vec<u8>, UartError> {
+        Err(UartError::Absent)
     }
 }
 

@@ -266,9 +266,9 @@ impl Process {
                 Ok(accepted) => rest = rest.get(accepted as usize..).unwrap_or(&[]),
                 Err(Error::Call(CallError::Restarted)) => return Ok(()),
                 Err(Error::Call(CallError::Busy)) => {}
-                Err(
-                    Error::Call(_) | Error::Service(UartError::NotResponding | UartError::Empty),
-                ) => {
+                // Nobody sits there. Whoever writes goes on, as on a line to which nothing is plugged.
+                Err(Error::Service(UartError::Absent)) => return Ok(()),
+                Err(Error::Call(_) | Error::Service(UartError::Empty)) => {
                     return Err(ConsoleError::Disconnected);
                 }
             }
