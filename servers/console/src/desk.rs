@@ -74,7 +74,10 @@ impl Desk {
         let mode = driver.mode().ok();
         let size = mode.map(|mode| (mode.width as usize, mode.height as usize));
         let bytes = region.memory.bytes();
-        let fits = size.filter(|(width, height)| width * height * PIXEL <= bytes);
+        let needed = |width: usize, height| width.checked_mul(height)?.checked_mul(PIXEL);
+        let fits = size.filter(|(width, height)| {
+            needed(*width, *height).is_some_and(|needed| needed <= bytes)
+        });
         self.layout = fits.and_then(|(width, height)| Layout::of(width, height));
         if let Some(layout) = self.layout {
             (region.width, region.height) = (layout.width, layout.height);
