@@ -455,7 +455,9 @@ mod tests {
     use crate::call::{Later, decode, encode};
     use crate::observe::{COUNTERS_METHOD, RESERVED_METHODS, Recorder};
     use crate::service::Page;
-    use crate::service::console::{Console, ConsoleError, InputEvent, InputMode, ScreenStatus};
+    use crate::service::console::{
+        Console, ConsoleError, Graph, InputEvent, InputMode, ScreenStatus,
+    };
     use crate::sys::Registers;
     use crate::sys::host::with_kernel;
     use alloc::collections::VecDeque;
@@ -531,6 +533,10 @@ mod tests {
             later: Later<Result<InputEvent, ConsoleError>>,
         ) {
             self.readers.push(later);
+        }
+
+        fn draw_graph(&mut self, _: Caller, _: Graph) -> Result<(), ConsoleError> {
+            Err(ConsoleError::NoScreen)
         }
 
         fn poll(&mut self, _: Caller) -> Result<Vec<u8>, ConsoleError> {

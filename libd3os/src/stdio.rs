@@ -110,7 +110,9 @@ mod tests {
     use super::*;
     use crate::call::{Caller, Later, Loopback};
     use crate::service::Page;
-    use crate::service::console::{Console, ConsoleError, InputEvent, InputMode, ScreenStatus};
+    use crate::service::console::{
+        Console, ConsoleError, Graph, InputEvent, InputMode, ScreenStatus,
+    };
     use alloc::string::String;
     use alloc::vec::Vec;
 
@@ -130,6 +132,10 @@ mod tests {
             later: Later<Result<InputEvent, ConsoleError>>,
         ) {
             later.answer(&Err(ConsoleError::Disconnected));
+        }
+
+        fn draw_graph(&mut self, _: Caller, _: Graph) -> Result<(), ConsoleError> {
+            Err(ConsoleError::NoScreen)
         }
 
         fn poll(&mut self, _: Caller) -> Result<Vec<u8>, ConsoleError> {
