@@ -144,3 +144,6 @@ impl<T: Transport> Transfer<T> {
         Window { region: self.region.into(), ticket: self.ticket, at: WINDOW_OFFSET, bytes }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,6 +263,18 @@ impl fmt::Debug for SharedMemory {
     }
 }
 
+/// Memory that two see, for as long as the test runs.
+#[cfg(test)]
+pub(crate) fn twins(bytes: usize) -> [SharedMemory; 2] {
+    let lines = alloc::vec![[0u8; LINE_BYTES]; bytes / LINE_BYTES + 1].leak();
+    let first = lines.as_mut_ptr().expose_provenance().next_multiple_of(LINE_BYTES);
+    let (base, bytes, rights) = (first as u64, bytes as u64, Rights::READ_WRITE);
+    let grant = RegionGrant { id: RegionId(4), base, bytes, rights, bus: None };
+    // SAFETY: there are so many bytes from there on, for good, and they are reached by these two only,
+    // whose safe ways are copies and atomic words.
+    [(); 2].map(|()| unsafe { SharedMemory::new(grant) }.expect("fits"))
+}
+
 /// How many of `length` bytes from `offset` on stand before the first whole word.
 fn unaligned(offset: usize, length: usize) -> usize {
     (offset.next_multiple_of(WORD) - offset).min(length)
