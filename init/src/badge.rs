@@ -20,10 +20,17 @@ pub enum Channel {
     Fault,
     /// A call of the interface through which devices are told of.
     Devices,
+    /// A call of the interface that maps persistent memory.
+    Persistent,
 }
 
-const CHANNELS: [(u64, Channel); 4] =
-    [(1, Channel::Supervisor), (2, Channel::Log), (3, Channel::Fault), (4, Channel::Devices)];
+const CHANNELS: [(u64, Channel); 5] = [
+    (1, Channel::Supervisor),
+    (2, Channel::Log),
+    (3, Channel::Fault),
+    (4, Channel::Devices),
+    (5, Channel::Persistent),
+];
 
 /// The signals that reach init, as they stand in one badge: any of them at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 //!
 //! The library's pools hand out any block; here the address decides which one is split. A frame that
 //! was made is kept, since device memory can be made into a frame once only; whoever maps it needs a
-//! capability of his own.
+//! capability of his own. Of memory that is too large for a frame everywhere, persistent memory, a
+//! frame is given up when nobody maps it any more, and the halves that were split for it become one
+//! again: what is in it stays, for the kernel clears no device memory.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -40,6 +42,23 @@ impl Piece {
         let half = |slot, paddr| Self { slot, paddr, bits };
         Ok([half(first, self.paddr), half(first + 1, self.paddr + (1 << bits))])
     }
+
+    /// Whether this is what was split into that piece and its neighbour.
+    fn is_parent_of(&self, half: &Self) -> bool {
+        self.bits == half.bits + 1 && self.contains(half.paddr)
+    }
+
+    /// Whether both would be halves of one piece.
+    fn is_neighbour_of(&self, other: &Self) -> bool {
+        self.bits == other.bits && self.paddr ^ other.paddr == 1 << self.bits
+    }
+}
+
+/// A frame, and the piece that it was made of.
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    frame: DeviceFrame,
+    piece: Piece,
 }
 
 /// A frame over device memory.
@@ -62,8 +81,11 @@ impl DeviceFrame {
 /// Device memory that the kernel handed out.
 #[derive(Debug, Default)]
 pub struct DeviceMemory {
+    /// Nothing is made of these.
     pieces: Vec<Piece>,
-    frames: BTreeMap<u64, DeviceFrame>,
+    /// These are in halves.
+    split: Vec<Piece>,
+    made: BTreeMap<u64, Made>,
     /// The largest frames that the processor can map.
     largest: LargestFrames,
 }
@@ -93,7 +115,7 @@ impl DeviceMemory {
     /// Frames that were made.
     #[must_use]
     pub fn frames(&self) -> usize {
-        self.frames.len()
+        self.made.len()
     }
 
     /// A frame of this size at `paddr`; `None` where the kernel handed out nothing there, or what is
@@ -108,8 +130,8 @@ impl DeviceMemory {
         paddr: u64,
         size: FrameSize,
     ) -> Result<Option<DeviceFrame>, MemoryError> {
-        if let Some(frame) = self.frames.get(&paddr).filter(|frame| frame.size == size) {
-            return Ok(Some(*frame));
+        if let Some(made) = self.made.get(&paddr).filter(|made| made.frame.size == size) {
+            return Ok(Some(made.frame));
         }
         let found = self.pieces.iter().position(|piece| piece.contains(paddr));
         let Some(index) = found.filter(|&index| self.pieces[index].bits >= size.bits()) else {
@@ -123,8 +145,52 @@ impl DeviceMemory {
         }
         self.pieces.retain(|known| known.slot != piece.slot);
         let frame = DeviceFrame { slot, size, paddr };
-        self.frames.insert(paddr, frame);
+        self.made.insert(paddr, Made { frame, piece });
         Ok(Some(frame))
+    }
+
+    /// Gives up the frame at `paddr`, if there is one, and with it every capability to it: another
+    /// may be made of its memory, which keeps its contents.
+    ///
+    /// # Errors
+    /// [`MemoryError`] where the kernel refuses; what was given up until then stays so.
+    pub fn give_up(
+        &mut self,
+        kernel: &mut impl Kernel,
+        slots: &mut SlotPool,
+        paddr: u64,
+    ) -> Result<(), MemoryError> {
+        let Some(Made { frame, piece }) = self.made.get(&paddr).copied() else { return Ok(()) };
+        kernel.revoke(piece.slot)?;
+        self.made.remove(&paddr);
+        slots.give_back(frame.slot, 1);
+        self.pieces.push(piece);
+        self.join(kernel, slots, piece)
+    }
+
+    /// Makes one piece of a piece and its neighbour, and so on, as far as they were one.
+    fn join(
+        &mut self,
+        kernel: &mut impl Kernel,
+        slots: &mut SlotPool,
+        mut piece: Piece,
+    ) -> Result<(), MemoryError> {
+        while let Some((neighbour, parent)) = self.family(&piece) {
+            kernel.revoke(parent.slot)?;
+            self.pieces.retain(|known| ![piece.slot, neighbour.slot].contains(&known.slot));
+            self.split.retain(|known| known.slot != parent.slot);
+            slots.give_back(piece.slot.min(neighbour.slot), 2);
+            self.pieces.push(parent);
+            piece = parent;
+        }
+        Ok(())
+    }
+
+    /// The other half of what a piece was a half of, if nothing is made of that, and the whole.
+    fn family(&self, piece: &Piece) -> Option<(Piece, Piece)> {
+        let neighbour = self.pieces.iter().find(|known| known.is_neighbour_of(piece))?;
+        let parent = self.split.iter().find(|known| known.is_parent_of(piece))?;
+        Some((*neighbour, *parent))
     }
 
     /// Whether all of these pages are device memory, in frames or not yet.
@@ -187,8 +253,8 @@ impl DeviceMemory {
     }
 
     fn frame_over(&self, paddr: u64) -> Option<DeviceFrame> {
-        let (_, frame) = self.frames.range(..=paddr).next_back()?;
-        (paddr < frame.end()).then_some(*frame)
+        let (_, made) = self.made.range(..=paddr).next_back()?;
+        (paddr < made.frame.end()).then_some(made.frame)
     }
 
     /// Splits the piece of this index until one is left that is the wanted frame's.
@@ -204,6 +270,7 @@ impl DeviceMemory {
             let [low, high] = piece.halves(kernel, slots)?;
             self.pieces.retain(|known| known.slot != piece.slot);
             self.pieces.extend([low, high]);
+            self.split.push(piece);
             piece = if high.contains(paddr) { high } else { low };
         }
         Ok(piece)
@@ -248,8 +315,15 @@ mod tests {
             Ok(())
         }
 
-        fn revoke(&mut self, _: u64) -> Result<(), Error> {
-            Err(Error::IllegalOperation)
+        fn revoke(&mut self, untyped: u64) -> Result<(), Error> {
+            let (paddr, whole, used) = self.0[&untyped];
+            assert!(used, "nothing is made of {untyped}");
+            let inside = |paddr_made: u64| paddr_made.wrapping_sub(paddr) >> whole == 0;
+            self.0.retain(|slot, (made, bits, _)| {
+                *slot == untyped || *bits > whole || !inside(*made) || *slot < 100
+            });
+            self.0.insert(untyped, (paddr, whole, false));
+            Ok(())
         }
 
         fn map_table(&mut self, _: u64, _: Table, _: VSpace) -> Result<(), Error> {
@@ -331,7 +405,55 @@ mod tests {
         assert_eq!(sizes(LargestFrames::Huge, (1 << 40) + (2 << 20)), [0, 513, 1]);
     }
 
+    #[test]
+    fn what_is_given_up_is_whole_again() {
+        let (mut kernel, mut slots, mut memory) = memory();
+        let (capabilities, free) = (kernel.0.clone(), slots.available());
+        let places = [0, 5 << 21, (1 << 21) + (1 << 30), 1 << 21].map(|offset| GIB_PIECE + offset);
+        for paddr in places {
+            let frame = memory.frame(&mut kernel, &mut slots, paddr, FrameSize::Large);
+            assert_eq!(frame.expect("memory").map(|frame| frame.paddr), Some(paddr));
+        }
+        for paddr in places {
+            assert!(kernel.0.len() > capabilities.len());
+            memory.give_up(&mut kernel, &mut slots, paddr).expect("the kernel agrees");
+            memory.give_up(&mut kernel, &mut slots, paddr).expect("there is nothing");
+        }
+        assert_eq!((&kernel.0, slots.available()), (&capabilities, free));
+        let huge = memory.frame(&mut kernel, &mut slots, GIB_PIECE, FrameSize::Huge);
+        assert!(huge.expect("memory").is_some(), "of other sizes, too");
+    }
+
     proptest! {
+        /// However frames come and go, those that are there are the model's, and in the end everything
+        /// is as it was.
+        #[test]
+        fn frames_come_and_go(
+            steps in prop::collection::vec((0u64..1024, any::<bool>(), any::<bool>()), 1..60),
+        ) {
+            let (mut kernel, mut slots, mut memory) = memory();
+            let (capabilities, free) = (kernel.0.clone(), slots.available());
+            let mut there = BTreeMap::new();
+            for (number, is_made, is_small) in steps {
+                let size = if is_small { FrameSize::Small } else { FrameSize::Large };
+                let paddr = GIB_PIECE + number * (2 << 20);
+                if is_made {
+                    let frame = memory.frame(&mut kernel, &mut slots, paddr, size).expect("memory");
+                    let first = *there.entry(paddr).or_insert(size);
+                    prop_assert_eq!(frame.map(|frame| frame.size), (first == size).then_some(size));
+                } else {
+                    memory.give_up(&mut kernel, &mut slots, paddr).expect("the kernel agrees");
+                    there.remove(&paddr);
+                }
+                prop_assert_eq!(memory.frames(), there.len());
+                prop_assert_eq!(memory.check(&(GIB_PIECE..GIB_PIECE + (1 << 31))), Ok(()));
+            }
+            for paddr in there.into_keys() {
+                memory.give_up(&mut kernel, &mut slots, paddr).expect("the kernel agrees");
+            }
+            prop_assert_eq!((&kernel.0, slots.available()), (&capabilities, free));
+        }
+
         /// Whatever is covered is covered exactly, in a row, by frames that can be mapped there.
         #[test]
         fn pages_are_covered_without_gaps(

@@ -11,13 +11,17 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use libd3os::abi::MAX_IRQ_VECTOR;
-use libd3os::device::{Caching, ColourField, DeviceGrant, DeviceIdentity, DeviceWindow, Screen};
+use libd3os::device::{
+    Caching, ColourField, DeviceGrant, DeviceIdentity, DeviceWindow, NvdimmRange, Screen,
+};
 use libd3os::image::{BootDevice, DeviceSpec, Manifest, ProgramSpec, StartPolicy};
+use libd3os::region::Rights;
 use libd3os::service::devices::{
     DeviceState, DevicesError, MAX_WINDOWS, Provided, ProvidedInterrupt, ProvidedWindow,
     WantedDevice,
 };
-use libd3os::start::layout::{DEVICE_WINDOW, PAGE_SIZE, WINDOW_ALIGNMENT};
+use libd3os::service::persistent::PersistentError;
+use libd3os::start::layout::{DEVICE_WINDOW, PAGE_SIZE, PERSISTENT_BYTES, WINDOW_ALIGNMENT};
 
 use crate::supervise::ProgramNumber;
 
@@ -166,7 +170,7 @@ impl Devices {
             }
             self.check_apart(index, &pages)?;
         }
-        let windows = layout(entry.place, &provided.windows)?;
+        let windows = layout(entry.place, mapped(provided))?;
         let grant = DeviceGrant { identity: provided.identity.clone(), windows, interrupts: true };
         match postcard::experimental::serialized_size(&grant) {
             Ok(bytes) if bytes <= GRANT_BYTES => Ok(Told::New(index)),
@@ -265,23 +269,44 @@ impl Devices {
     pub fn grant(&self, index: usize) -> Option<DeviceGrant> {
         let entry = self.entries.get(index)?;
         let provided = entry.held()?;
-        let windows = layout(entry.place, &provided.windows).ok()?;
+        let windows = layout(entry.place, mapped(provided)).ok()?;
         let interrupts = provided.interrupt != ProvidedInterrupt::None;
         Some(DeviceGrant { identity: provided.identity.clone(), windows, interrupts })
     }
 
-    /// The windows of a device that is held: where they are mapped, and their physical addresses.
+    /// The windows of a device that is held and mapped as a whole: where they are mapped, and their
+    /// physical addresses.
     #[must_use]
     pub fn windows(&self, index: usize) -> Vec<(DeviceWindow, u64)> {
         let Some(entry) = self.entries.get(index) else { return Vec::new() };
         let Some(provided) = entry.held() else { return Vec::new() };
-        let places = layout(entry.place, &provided.windows).unwrap_or_default();
+        let places = layout(entry.place, mapped(provided)).unwrap_or_default();
         let paddr = |window: &DeviceWindow| {
             let same =
                 |known: &&ProvidedWindow| (known.bar, known.offset) == (window.bar, window.offset);
             provided.windows.iter().find(same).map_or(0, |known| known.paddr)
         };
         places.into_iter().map(|window| (window, paddr(&window))).collect()
+    }
+
+    /// Where the piece of a range of persistent memory is that begins at `offset`, and what a program
+    /// may do with it.
+    ///
+    /// # Errors
+    /// [`PersistentError`] where there is no such piece.
+    pub fn persistent(&self, range: u16, offset: u64) -> Result<(u64, Rights), PersistentError> {
+        let none = PersistentError::NoSuchRange(range);
+        let mut held = self.entries.iter().filter_map(Entry::held);
+        let (window, facts) = held.find_map(|known| persistent_range(known, range)).ok_or(none)?;
+        if !offset.is_multiple_of(PERSISTENT_BYTES) {
+            return Err(PersistentError::Misaligned(offset));
+        }
+        let end = offset.checked_add(PERSISTENT_BYTES).filter(|end| *end <= window.bytes);
+        let paddr = end.and_then(|_| window.paddr.checked_add(offset));
+        // A range that begins elsewhere has no pieces that are large frames.
+        let paddr = paddr.filter(|paddr| paddr.is_multiple_of(PERSISTENT_BYTES));
+        let paddr = paddr.ok_or(PersistentError::Outside(offset))?;
+        Ok((paddr, if facts.unarmed { Rights::READ } else { Rights::READ_WRITE }))
     }
 
     /// How a device that is held interrupts.
@@ -315,6 +340,23 @@ impl Devices {
         }
         Ok(())
     }
+}
+
+/// The windows of a device that are mapped in its driver: all, but for persistent memory, of which
+/// pieces are mapped when they are asked for.
+fn mapped(provided: &Provided) -> &[ProvidedWindow] {
+    match provided.identity {
+        DeviceIdentity::Nvdimm { .. } => &[],
+        _ => &provided.windows,
+    }
+}
+
+/// A range of a device that is persistent memory.
+fn persistent_range(provided: &Provided, range: u16) -> Option<(ProvidedWindow, NvdimmRange)> {
+    let DeviceIdentity::Nvdimm { ranges, .. } = &provided.identity else { return None };
+    let facts = ranges.get(usize::from(range))?;
+    let window = provided.windows.iter().find(|window| u16::from(window.bar) == range)?;
+    Some((*window, *facts))
 }
 
 /// The program that drives a device, and which of its devices it is.

@@ -25,10 +25,16 @@ use crate::rings::Held;
 use crate::supervise::ProgramNumber;
 
 /// Services that init serves itself.
-pub const OWN_SERVICES: [(&str, Channel); 3] =
-    [("supervisor", Channel::Supervisor), ("log", Channel::Log), (DEVICES, Channel::Devices)];
+pub const OWN_SERVICES: [(&str, Channel); 4] = [
+    ("supervisor", Channel::Supervisor),
+    ("log", Channel::Log),
+    (DEVICES, Channel::Devices),
+    (PERSISTENT, Channel::Persistent),
+];
 /// The one of them that tells init what the devices are.
 pub const DEVICES: &str = "devices";
+/// The one of them that maps persistent memory.
+pub const PERSISTENT: &str = "persistent";
 /// The notification that init signals: the log has new records.
 pub const LOG_READY: &str = "log-ready";
 /// The notification that init signals: a program with devices has ended, and they are to be reset.
@@ -200,7 +206,8 @@ pub fn tie(
 ) -> Option<(GrantKind, String)> {
     let hardware = GrantKind::NAMED.into_iter().filter(|kind| kind.is_of_core_0());
     let hardware = hardware.flat_map(|kind| spec.names(kind).iter().map(move |n| (kind, n)));
-    let finder = spec.calls.iter().filter(|name| *name == DEVICES);
+    let mapped = |name: &&String| [DEVICES, PERSISTENT].contains(&name.as_str());
+    let finder = spec.calls.iter().filter(mapped);
     let finder = finder.map(|name| (GrantKind::Calls, name));
     let hardware = hardware.chain(finder).filter(|_| core != 0);
     let signals = spec.signals.iter().filter(|name| match waiter(manifest, name) {
@@ -352,7 +359,11 @@ fn describe_device(name: &str, hardware: Option<&Hardware>) -> String {
             format!("framebuffer {width}x{height}x{bits}")
         }
     };
-    let kib = device.windows.iter().map(|window| window.bytes).sum::<u64>() >> 10;
+    let own = device.windows.iter().map(|window| window.bytes).sum::<u64>();
+    let kib = match &device.identity {
+        DeviceIdentity::Nvdimm { ranges, .. } => ranges.iter().map(|range| range.bytes).sum(),
+        _ => own,
+    } >> 10;
     let interrupt = if device.interrupts { ", its interrupt" } else { "" };
     format!("{name}, {which}, {kib} KiB{interrupt}")
 }

@@ -13,8 +13,9 @@ use core::ops::Range;
 use libd3os::abi::{FrameSize, ObjectType, RETYPE_FAN_OUT};
 use libd3os::image::ProgramSpec;
 use libd3os::start::layout::{
-    HEAP_BASE, IPC_BUFFER, PAGE_SIZE, PLATFORM_PLACES, PLATFORM_WINDOW, RING_DIRECTORY,
-    RING_PLACES, RING_SPAN, RING_WINDOW, STACK_TOP, START_INFO,
+    HEAP_BASE, IPC_BUFFER, PAGE_SIZE, PERSISTENT_BYTES, PERSISTENT_PLACES, PERSISTENT_WINDOW,
+    PLATFORM_PLACES, PLATFORM_WINDOW, RING_DIRECTORY, RING_PLACES, RING_SPAN, RING_WINDOW,
+    STACK_TOP, START_INFO,
 };
 
 use crate::regions::{self, RegionUse};
@@ -139,6 +140,14 @@ impl Regions {
     pub fn finding_devices(mut self) -> Self {
         let bytes = u64::from(PLATFORM_PLACES) * PAGE_SIZE;
         self.platform_window = PLATFORM_WINDOW..PLATFORM_WINDOW + bytes;
+        self
+    }
+
+    /// With a window for pieces of persistent memory; behind all that is shared.
+    #[must_use]
+    pub fn seeing_persistent_memory(mut self) -> Self {
+        let bytes = u64::from(PERSISTENT_PLACES) * PERSISTENT_BYTES;
+        self.shared.push((PERSISTENT_WINDOW..PERSISTENT_WINDOW + bytes, FrameSize::Large));
         self
     }
 

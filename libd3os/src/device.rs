@@ -51,7 +51,8 @@ pub enum DeviceIdentity {
         /// interrupt is the driver's; `None` where the device has no interrupt.
         input: Option<u32>,
     },
-    /// Persistent memory. Window `i` is range `i`.
+    /// Persistent memory. It has no windows: who may, has pieces of it mapped by the service
+    /// `persistent`.
     Nvdimm {
         /// Its ranges.
         ranges: Vec<NvdimmRange>,
@@ -69,6 +70,8 @@ pub struct NvdimmRange {
     pub index: u16,
     /// Handle of the module behind it, the first where there are several.
     pub handle: u32,
+    /// Its bytes that can be mapped: whole pieces of [`PERSISTENT_BYTES`](crate::start::layout).
+    pub bytes: u64,
     /// Its proximity domain, where told.
     pub node: Option<u32>,
     /// A module behind it has failed to save, restore or flush, or is not armed: what is written may

@@ -35,6 +35,8 @@ pub mod mmio;
 pub mod net;
 pub mod nic;
 pub mod observe;
+#[expect(unsafe_code, reason = "makes memory of what init has mapped")]
+pub mod persistent;
 pub mod port;
 pub mod program;
 pub mod region;

@@ -52,6 +52,13 @@ pub mod layout {
     pub const PLATFORM_WINDOW: u64 = 0x5f00_0000_0000;
     /// Places in the platform window.
     pub const PLATFORM_PLACES: u16 = 256;
+    /// The *persistent window*: pieces of persistent memory that the program has asked the service
+    /// `persistent` for, at one of [`PERSISTENT_PLACES`] places each.
+    pub const PERSISTENT_WINDOW: u64 = 0x5e00_0000_0000;
+    /// Places in the persistent window: as many as one page directory has entries.
+    pub const PERSISTENT_PLACES: u16 = 512;
+    /// Bytes of each of them: a large frame.
+    pub const PERSISTENT_BYTES: u64 = 2 << 20;
     /// What starts in a window of its own starts at a multiple of this: a page table's span, so that
     /// large frames fit and two such things share no page table.
     pub const WINDOW_ALIGNMENT: u64 = 2 << 20;

@@ -44,6 +44,10 @@ fn made_of(windows: Vec<ProvidedWindow>) -> Provided {
     Provided { identity, windows, interrupt: ProvidedInterrupt::Message }
 }
 
+fn nvdimm_range(index: u16, unarmed: bool) -> NvdimmRange {
+    NvdimmRange { index, handle: 1, bytes: 64 << 20, node: None, unarmed }
+}
+
 fn nic() -> Provided {
     made_of(vec![window(1, 0, 0xfebf_0000, 0x1000), window(4, 0, 0xfe00_0000, 0x4000)])
 }
@@ -143,7 +147,7 @@ fn senseless_windows_are_refused() {
     assert_eq!(refused(twice.to_vec()), Some(DevicesError::BadWindow(1)));
     let shared = [window(1, 0, 0xfe00_0000, 0x2000), window(2, 0, 0xfe00_1000, 0x1000)];
     assert_eq!(refused(shared.to_vec()), Some(DevicesError::BadWindow(2)));
-    let ranges = (0..300).map(|index| NvdimmRange { index, handle: 1, node: None, unarmed: false });
+    let ranges = (0..300).map(|index| nvdimm_range(index, false));
     let identity = DeviceIdentity::Nvdimm { ranges: ranges.collect(), domain: None };
     let large = Provided { identity, ..nic() };
     assert_eq!(devices().check("nic", &large), Err(DevicesError::TooManyWindows));
@@ -153,6 +157,33 @@ fn senseless_windows_are_refused() {
         refused(vec![window(0, 0, POOL.start - 0x1000, 0x2000)]),
         Some(DevicesError::SharedPool(POOL.start))
     );
+}
+
+#[test]
+fn persistent_memory_is_mapped_in_pieces() {
+    const PIECE: u64 = PERSISTENT_BYTES;
+    let mut devices = devices();
+    assert_eq!(devices.persistent(0, 0), Err(PersistentError::NoSuchRange(0)));
+    let ranges = vec![nvdimm_range(1, false), nvdimm_range(2, true), nvdimm_range(3, false)];
+    let windows = vec![
+        window(1, 0, 3 << 32, 64 << 20),
+        window(0, 0, 1 << 32, 64 << 20),
+        window(2, 0, (5 << 32) + 0x1000, 64 << 20),
+    ];
+    let identity = DeviceIdentity::Nvdimm { ranges, domain: None };
+    let nvdimm = Provided { identity, ..made_of(windows) };
+    provide(&mut devices, "nic", nvdimm).expect("sound");
+    assert_eq!(devices.windows(NIC), [], "nothing is mapped as a whole");
+    assert_eq!(devices.grant(NIC).map(|grant| grant.windows.len()), Some(0));
+    let last = (64 << 20) - PIECE;
+    assert_eq!(devices.persistent(0, last), Ok(((1 << 32) + last, Rights::READ_WRITE)));
+    assert_eq!(devices.persistent(1, 0), Ok((3 << 32, Rights::READ)), "it is not armed");
+    assert_eq!(devices.persistent(0, 64 << 20), Err(PersistentError::Outside(64 << 20)));
+    assert_eq!(devices.persistent(0, 0x1000), Err(PersistentError::Misaligned(0x1000)));
+    assert_eq!(devices.persistent(2, 0), Err(PersistentError::Outside(0)), "no large frames");
+    assert_eq!(devices.persistent(3, 0), Err(PersistentError::NoSuchRange(3)));
+    let far = u64::MAX - u64::MAX % PIECE;
+    assert_eq!(devices.persistent(0, far), Err(PersistentError::Outside(far)));
 }
 
 #[test]

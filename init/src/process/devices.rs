@@ -134,6 +134,10 @@ impl System {
         {
             self.note(Level::Error, format_args!("{refused}"));
         }
+        let memory = &mut self.site.platform.memory;
+        if let Err(refused) = self.site.held.persistent.close(number, memory) {
+            self.note(Level::Error, format_args!("{refused}"));
+        }
         if self.site.held.devices.ended(number) > 0
             && let Some(device_ended) = self.device_ended
         {

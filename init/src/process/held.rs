@@ -17,7 +17,7 @@ use libd3os::abi::{CapRights, IRQ_VECTOR_BASE, ObjectType, RETYPE_FAN_OUT, VmAtt
 use libd3os::cap::{
     Capability, Frame, IrqHandler, IrqPin, MsiSource, PageDirectory, PageTable, Pdpt,
 };
-use libd3os::device::Caching;
+use libd3os::device::{Caching, DeviceIdentity};
 use libd3os::image::Manifest;
 use libd3os::memory::{Kernel, MemoryError, Table};
 use libd3os::region::Rights;
@@ -30,6 +30,7 @@ use libd3os::sys::Cptr;
 
 use super::kernel::{IRQ_CONTROL, MEMORY, make, own_slot};
 use super::memory::Memory;
+use super::persistent::Windows;
 use super::program::Program;
 use super::trouble::{Doing, Refused};
 
@@ -43,6 +44,7 @@ pub(super) struct Held {
     gear: Vec<Gear>,
     vectors: Vectors,
     window: PlatformWindow,
+    pub(super) persistent: Windows,
 }
 
 /// What a region is made of.
@@ -108,6 +110,7 @@ impl Held {
             gear: manifest.devices.iter().map(|_| Gear::default()).collect(),
             vectors: Vectors::new(manifest),
             window: PlatformWindow::default(),
+            persistent: Windows::default(),
         }
     }
 
@@ -189,6 +192,9 @@ impl Held {
         }
         let Some(gear) = self.gear.get_mut(index) else { return Ok(()) };
         gear.retire();
+        if matches!(provided.identity, DeviceIdentity::Nvdimm { .. }) {
+            self.persistent.close_all(memory)?;
+        }
         if !gear.interrupt.is_some_and(|known| known.wiring == provided.interrupt) {
             gear.drop_interrupt(&mut self.vectors, memory)?;
             gear.take_interrupt(provided.interrupt, &mut self.vectors, memory)?;
@@ -297,7 +303,7 @@ impl Held {
                 row(mapped.frame.slot, "frame", detail)
             })
         });
-        regions.chain(handlers).chain(frames).collect()
+        regions.chain(handlers).chain(frames).chain(self.persistent.rows()).collect()
     }
 
     fn map_regions(&self, program: &mut Program, memory: &mut Memory) -> Result<(), Refused> {

@@ -123,6 +123,22 @@ impl Memory {
         Ok(frame.map(|frame| Frame::new(Cptr::new(frame.slot))))
     }
 
+    /// A large frame over persistent memory, by its slot. It is kept until [`Self::give_up_frame`]; who
+    /// maps it needs a copy of the capability.
+    pub(super) fn persistent_frame(&mut self, paddr: u64) -> Result<u64, Refused> {
+        let (slots, size) = (self.objects.slots(), FrameSize::Large);
+        let frame = self.device.frame(&mut { MEMORY }, slots, paddr, size);
+        let missing = MemoryError::OutOfMemory { bits: size.bits() };
+        let frame = frame.and_then(|frame| frame.ok_or(missing));
+        frame.map(|frame| frame.slot).doing("making a frame")
+    }
+
+    /// Gives up a frame over device memory, with all capabilities to it.
+    pub(super) fn give_up_frame(&mut self, paddr: u64) -> Result<(), Refused> {
+        let slots = self.objects.slots();
+        self.device.give_up(&mut { MEMORY }, slots, paddr).doing("giving up a frame")
+    }
+
     /// Whether all of these pages are device memory; else the first address that is not.
     pub(super) fn check_device(&self, pages: &Range<u64>) -> Result<(), u64> {
         self.device.check(pages)

@@ -21,6 +21,7 @@ mod memory;
 mod opening;
 mod others;
 mod own;
+mod persistent;
 mod platform;
 mod power;
 mod program;
@@ -46,6 +47,7 @@ use libd3os::mark::{Phase, mark};
 use libd3os::server::{Event, Message, Server};
 use libd3os::service::devices::Devices;
 use libd3os::service::log::Log;
+use libd3os::service::persistent::Persistent;
 use libd3os::service::supervisor::Supervisor;
 
 use init::badge::{Channel, Origin, origin, signals as signals_in};
@@ -83,6 +85,7 @@ fn dispatch(system: &mut System, request: Request<'_>) {
         Origin::Program(_, Channel::Supervisor) => Supervisor::dispatch(system, request),
         Origin::Program(_, Channel::Log) => Log::dispatch(system, request),
         Origin::Program(_, Channel::Devices) => Devices::dispatch(system, request),
+        Origin::Program(_, Channel::Persistent) => Persistent::dispatch(system, request),
         _ => request.reply.fail(CallError::Denied),
     }
 }

@@ -76,6 +76,8 @@ impl Draft {
         let regions = regions.sharing(&shared);
         let finds_devices = spec.calls.iter().any(|name| name == grants::DEVICES);
         let regions = if finds_devices { regions.finding_devices() } else { regions };
+        let sees_persistent = spec.calls.iter().any(|name| name == grants::PERSISTENT);
+        let regions = if sees_persistent { regions.seeing_persistent_memory() } else { regions };
         let granted = grants::count(spec);
         let slots = match rings {
             RingRoom::None => granted,

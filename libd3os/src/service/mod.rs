@@ -14,6 +14,7 @@ pub mod net;
 pub mod nic;
 pub mod nvdimm;
 mod page;
+pub mod persistent;
 pub mod platform;
 pub mod rtc;
 pub mod share;
@@ -26,7 +27,7 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 15] = [
+pub static INTERFACES: [&InterfaceDoc; 16] = [
     &console::CONSOLE,
     &devices::DEVICES,
     &entropy::ENTROPY,
@@ -36,6 +37,7 @@ pub static INTERFACES: [&InterfaceDoc; 15] = [
     &net::NET,
     &nic::NIC,
     &nvdimm::NVDIMM,
+    &persistent::PERSISTENT,
     &platform::PLATFORM,
     &rtc::RTC,
     &share::SHARE,

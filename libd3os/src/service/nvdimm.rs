@@ -59,6 +59,8 @@ pub enum NvdimmError {
     Outside,
     /// More than [`MOST_BYTES`] were asked for.
     TooMany,
+    /// The memory could not be mapped; of a write a part may be there.
+    Unreachable,
     /// The module would lose what is written: it has failed, or has no energy in store.
     Unarmed,
 }
@@ -69,6 +71,7 @@ impl fmt::Display for NvdimmError {
             Self::NoSuchRange => "there is no such range of persistent memory",
             Self::Outside => "the range of persistent memory is smaller",
             Self::TooMany => "more bytes than one answer holds",
+            Self::Unreachable => "the memory could not be mapped",
             Self::Unarmed => "the memory is not armed: what is written would be lost",
         })
     }

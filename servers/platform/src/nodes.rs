@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use libd3os::device::{NvdimmRange, PersistenceDomain};
 use libd3os::service::platform::{MemoryInfo, MemoryKind, NodeInfo, PersistentRange};
+use libd3os::start::layout::PERSISTENT_BYTES;
 
 use crate::acpi::nfit::{Nfit, Range};
 use crate::acpi::srat::MemoryRange;
@@ -96,6 +97,7 @@ pub fn for_driver(nfit: &Nfit, range: &Range) -> NvdimmRange {
     NvdimmRange {
         index: range.index,
         handle: mapping.map_or(0, |mapping| mapping.handle),
+        bytes: range.bytes - range.bytes % PERSISTENT_BYTES,
         node: range.domain,
         unarmed: nfit.is_unarmed(range),
     }

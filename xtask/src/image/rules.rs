@@ -12,7 +12,7 @@ use super::problem::{Place, Problem};
 use super::suggest;
 
 /// Services of init's own.
-const INIT_SERVES: [&str; 3] = ["supervisor", "log", "devices"];
+const INIT_SERVES: [&str; 4] = ["supervisor", "log", "devices", "persistent"];
 /// The one of them that one program only may call: it tells what the devices are.
 const DEVICES: &str = "devices";
 /// Notifications that init waits for.

@@ -1,0 +1,131 @@
+//! Persistent memory, as a program sees it: through windows of 2 MiB, of which each shows any piece
+//! of any range.
+//!
+//! Init maps them ([`crate::service::persistent`]); a [`Window`] is one place, and remembers what it
+//! shows.
+
+use core::ops::Range;
+
+use crate::call::{Error, Transport};
+use crate::connection::Connection;
+use crate::program::take_once;
+use crate::region::RegionId;
+use crate::service::persistent::{PersistentClient, PersistentError};
+use crate::shared::SharedMemory;
+use crate::start::RegionGrant;
+use crate::start::layout::{PERSISTENT_BYTES, PERSISTENT_PLACES, PERSISTENT_WINDOW};
+
+/// A place that shows pieces of persistent memory, one at a time.
+#[derive(Debug)]
+pub struct Window<T = Connection> {
+    client: PersistentClient<T>,
+    place: u16,
+    shown: Option<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    range: u16,
+    start: u64,
+    memory: SharedMemory,
+}
+
+/// Bytes of a range that one window shows at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where in the range the window begins.
+    pub start: u64,
+    /// Which of the wanted bytes these are.
+    pub bytes: Range<usize>,
+    /// Where in the window the first of them is.
+    pub offset: usize,
+}
+
+/// Cuts `bytes` bytes from `offset` on of a range where windows meet.
+pub fn parts(offset: u64, bytes: usize) -> impl Iterator<Item = Part> {
+    let mut next = 0;
+    core::iter::from_fn(move || {
+        let left = bytes.checked_sub(next).filter(|left| *left > 0)?;
+        let here = offset.checked_add(next as u64)?;
+        let offset = here % PERSISTENT_BYTES;
+        let room = usize::try_from(PERSISTENT_BYTES - offset).unwrap_or(usize::MAX);
+        let end = next + left.min(room);
+        let bytes = core::mem::replace(&mut next, end)..end;
+        let offset = usize::try_from(offset).ok()?;
+        Some(Part { start: here - here % PERSISTENT_BYTES, bytes, offset })
+    })
+}
+
+impl<T: Transport> Window<T> {
+    /// The window at a place; `None` where there is no such place, or the program has it already.
+    #[must_use]
+    pub fn take(client: PersistentClient<T>, place: u16) -> Option<Self> {
+        let is_free = place < PERSISTENT_PLACES && take_once(base(place));
+        is_free.then_some(Self { client, place, shown: None })
+    }
+
+    /// The piece of a range that begins at `start`, a multiple of a window's bytes.
+    ///
+    /// # Errors
+    /// [`PersistentError`], or that init was not reached; nothing is shown then.
+    pub fn show(
+        &mut self,
+        range: u16,
+        start: u64,
+    ) -> Result<&SharedMemory, Error<PersistentError>> {
+        let is_it = |shown: &Shown| (shown.range, shown.start) == (range, start);
+        let shown = match self.shown.take().filter(is_it) {
+            Some(shown) => shown,
+            None => Shown { range, start, memory: self.map(range, start)? },
+        };
+        Ok(&self.shown.insert(shown).memory)
+    }
+
+    fn map(&mut self, range: u16, start: u64) -> Result<SharedMemory, Error<PersistentError>> {
+        let rights = self.client.show(self.place, range, start)?;
+        let (base, id) = (base(self.place), RegionId(u128::from(range) << 64 | u128::from(start)));
+        let grant = RegionGrant { id, base, bytes: PERSISTENT_BYTES, rights, bus: None };
+        // SAFETY: init has just mapped the piece there, with these rights. It stays until the place is
+        // told to show another, which only this value does, after it has dropped the memory; and the
+        // place was taken once.
+        let memory = unsafe { SharedMemory::new(grant) };
+        memory.map_err(|_| Error::Service(PersistentError::Refused))
+    }
+}
+
+const fn base(place: u16) -> u64 {
+    PERSISTENT_WINDOW + place as u64 * PERSISTENT_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    #[test]
+    fn bytes_are_cut_where_windows_meet() {
+        let cut: Vec<_> = parts(PERSISTENT_BYTES - 2, 5).collect();
+        let expected = [
+            Part { start: 0, bytes: 0..2, offset: 0x1f_fffe },
+            Part { start: PERSISTENT_BYTES, bytes: 2..5, offset: 0 },
+        ];
+        assert_eq!(cut, expected);
+        assert_eq!(parts(7, 0).count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_byte_is_left_out(offset in 0u64..1 << 40, bytes in 0usize..10 << 20) {
+            let (mut next, window) = (0, PERSISTENT_BYTES);
+            for part in parts(offset, bytes) {
+                prop_assert_eq!(part.bytes.start, next);
+                prop_assert!(part.start.is_multiple_of(window));
+                prop_assert_eq!(part.start + part.offset as u64, offset + next as u64);
+                prop_assert!((part.offset + part.bytes.len()) as u64 <= window);
+                next = part.bytes.end;
+            }
+            prop_assert_eq!(next, bytes);
+        }
+    }
+}
