@@ -11,7 +11,7 @@ use libd3os::device::PersistenceDomain;
 use libd3os::service::nvdimm::{MOST_BYTES, NvdimmError, RangeStatus};
 
 use crate::events::{Event, Journal};
-use crate::medium::{LINE_BYTES, Medium};
+use crate::medium::{LINE_BYTES, Medium, Unreachable};
 
 /// All ranges of a machine.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl<M: Medium> Ranges<M> {
         domain: Option<PersistenceDomain>,
     ) -> Self {
         let with_size = |(status, medium): (RangeStatus, M)| {
-            (RangeStatus { bytes: medium.bytes() as u64, ..status }, medium)
+            (RangeStatus { bytes: medium.bytes(), ..status }, medium)
         };
         let ranges = ranges.into_iter().map(with_size).collect();
         Self { ranges, domain, journal: Journal::default() }
@@ -49,17 +49,19 @@ impl<M: Medium> Ranges<M> {
     ///
     /// # Errors
     /// [`NvdimmError`].
-    pub fn read(&self, range: u16, offset: u64, bytes: u32) -> Result<Vec<u8>, NvdimmError> {
+    pub fn read(&mut self, range: u16, offset: u64, bytes: u32) -> Result<Vec<u8>, NvdimmError> {
         if bytes > MOST_BYTES {
             return Err(NvdimmError::TooMany);
         }
-        let (_, medium) = self.ranges.get(usize::from(range)).ok_or(NvdimmError::NoSuchRange)?;
+        let found = self.ranges.get_mut(usize::from(range));
+        let (_, medium) = found.ok_or(NvdimmError::NoSuchRange)?;
         let mut copy = alloc::vec![0; bytes as usize];
-        let Some(offset) = inside(medium, offset, copy.len()) else {
+        if !is_inside(medium, offset, copy.len()) {
             self.journal.note(Event::Outside(range));
             return Err(NvdimmError::Outside);
-        };
-        medium.read(offset, &mut copy);
+        }
+        let done = medium.read(offset, &mut copy);
+        done.map_err(|why| self.journal.unreachable(range, why))?;
         self.journal.note(Event::Read(range, copy.len()));
         Ok(copy)
     }
@@ -67,7 +69,8 @@ impl<M: Medium> Ranges<M> {
     /// Writes bytes into a range; when it returns, they outlive a loss of power.
     ///
     /// # Errors
-    /// [`NvdimmError`]; nothing was written then.
+    /// [`NvdimmError`]; nothing was written then, but for [`NvdimmError::Unreachable`], with which a
+    /// part may be.
     pub fn write(&mut self, range: u16, offset: u64, bytes: &[u8]) -> Result<(), NvdimmError> {
         let found = self.ranges.get_mut(usize::from(range));
         let (status, medium) = found.ok_or(NvdimmError::NoSuchRange)?;
@@ -75,15 +78,17 @@ impl<M: Medium> Ranges<M> {
             self.journal.note(Event::Unarmed(range));
             return Err(NvdimmError::Unarmed);
         }
-        let Some(offset) = inside(medium, offset, bytes.len()) else {
+        if !is_inside(medium, offset, bytes.len()) {
             self.journal.note(Event::Outside(range));
             return Err(NvdimmError::Outside);
-        };
-        medium.write(offset, bytes);
-        if self.domain != Some(PersistenceDomain::Caches) {
-            write_back(medium, offset, bytes.len());
         }
+        let saves_caches = self.domain == Some(PersistenceDomain::Caches);
+        let done = medium.write(offset, bytes).and_then(|()| match saves_caches {
+            true => Ok(()),
+            false => write_back(medium, offset, bytes.len()),
+        });
         medium.fence();
+        done.map_err(|why| self.journal.unreachable(range, why))?;
         self.journal.note(Event::Wrote(range, bytes.len()));
         Ok(())
     }
@@ -95,16 +100,15 @@ impl<M: Medium> Ranges<M> {
     }
 }
 
-/// The offset, if so many bytes from there on are in the medium.
-fn inside(medium: &impl Medium, offset: u64, bytes: usize) -> Option<usize> {
-    let offset = usize::try_from(offset).ok()?;
-    let end = offset.checked_add(bytes)?;
-    (end <= medium.bytes()).then_some(offset)
+/// Whether so many bytes from there on are in the medium.
+fn is_inside(medium: &impl Medium, offset: u64, bytes: usize) -> bool {
+    offset.checked_add(bytes as u64).is_some_and(|end| end <= medium.bytes())
 }
 
-fn write_back(medium: &mut impl Medium, offset: usize, bytes: usize) {
-    let first = offset - offset % LINE_BYTES;
-    (first..offset + bytes).step_by(LINE_BYTES).for_each(|line| medium.write_back(line));
+fn write_back(medium: &mut impl Medium, offset: u64, bytes: usize) -> Result<(), Unreachable> {
+    let end = offset + bytes as u64;
+    let mut lines = offset / LINE_BYTES..end.div_ceil(LINE_BYTES);
+    lines.try_for_each(|line| medium.write_back(line * LINE_BYTES))
 }
 
 #[cfg(test)]
@@ -152,6 +156,17 @@ mod tests {
         let mut others = ranges(true, Some(PersistenceDomain::MemoryControllers));
         others.write(0, 10, &[1; 200]).expect("inside");
         assert_eq!(others.ranges[0].1.lines_written_back(), 4);
+    }
+
+    #[test]
+    fn memory_that_is_not_mapped_is_an_error_and_no_answer() {
+        for fails_from in [0, 1, 3] {
+            let mut ranges = ranges(true, None);
+            ranges.ranges[0].1.fails_from = Some(fails_from);
+            assert_eq!(ranges.write(0, 10, &[1; 200]), Err(NvdimmError::Unreachable));
+            assert_eq!(ranges.read(0, 0, 8), Err(NvdimmError::Unreachable));
+            assert_eq!(ranges.journal().recorder().value("calls refused"), 2);
+        }
     }
 
     fn domain() -> impl Strategy<Value = Option<PersistenceDomain>> {

@@ -3,6 +3,9 @@
 use core::fmt;
 
 use libd3os::observe::{Counter, Recorder};
+use libd3os::service::nvdimm::NvdimmError;
+
+use crate::medium::Unreachable;
 
 /// Events that are remembered.
 pub const TRACE_EVENTS: usize = 64;
@@ -18,6 +21,8 @@ pub enum Event {
     Unarmed(u16),
     /// A call asked for what is not there.
     Outside(u16),
+    /// Init did not map what a call was about.
+    Unreachable(u16),
 }
 
 impl fmt::Display for Event {
@@ -26,6 +31,7 @@ impl fmt::Display for Event {
             Self::Read(range, bytes) => write!(f, "read {bytes} bytes of range {range}"),
             Self::Wrote(range, bytes) => write!(f, "wrote {bytes} bytes of range {range}"),
             Self::Unarmed(range) => write!(f, "refused to write to range {range}, not armed"),
+            Self::Unreachable(range) => write!(f, "a part of range {range} was not mapped"),
             Self::Outside(range) => write!(f, "refused what is not in range {range}"),
         }
     }
@@ -56,9 +62,17 @@ impl Journal {
         match event {
             Event::Read(_, bytes) => self.read.add(bytes as u64),
             Event::Wrote(_, bytes) => self.written.add(bytes as u64),
-            Event::Unarmed(_) | Event::Outside(_) => self.refused.increment(),
+            Event::Unarmed(_) | Event::Outside(_) | Event::Unreachable(_) => {
+                self.refused.increment()
+            }
         }
         self.recorder.note(event);
+    }
+
+    /// Notes that memory was not mapped, and puts it into the caller's words.
+    pub fn unreachable(&self, range: u16, _: Unreachable) -> NvdimmError {
+        self.note(Event::Unreachable(range));
+        NvdimmError::Unreachable
     }
 
     /// Events and totals, for the server to tell.

@@ -1,22 +1,34 @@
 //! Memory that outlives a loss of power once it was written back.
 
 /// Bytes that are written back together.
-pub const LINE_BYTES: usize = 64;
+pub const LINE_BYTES: u64 = 64;
 
-/// A range of such memory. Offsets and lengths are checked by the caller; what lies outside is not
-/// read (zeros) and not written.
+/// The memory could not be reached: it was not mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreachable;
+
+/// A range of such memory. Offsets and lengths are checked by the caller.
 pub trait Medium {
     /// Its bytes.
-    fn bytes(&self) -> usize;
+    fn bytes(&self) -> u64;
 
     /// Copies bytes out.
-    fn read(&self, offset: usize, into: &mut [u8]);
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), Unreachable>;
 
     /// Copies bytes in: into the processor's caches, for the time being.
-    fn write(&mut self, offset: usize, from: &[u8]);
+    ///
+    /// # Errors
+    /// [`Unreachable`]; a part may be written then.
+    fn write(&mut self, offset: u64, from: &[u8]) -> Result<(), Unreachable>;
 
     /// Has the line of this offset written back.
-    fn write_back(&mut self, offset: usize);
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    fn write_back(&mut self, offset: u64) -> Result<(), Unreachable>;
 
     /// Waits until all that is written back has arrived.
     fn fence(&mut self);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::medium::{LINE_BYTES, Medium};
+use crate::medium::{LINE_BYTES, Medium, Unreachable};
 
 #[derive(Debug)]
 pub(crate) struct Module {
@@ -13,12 +13,24 @@ pub(crate) struct Module {
     under_way: BTreeSet<usize>,
     stores: usize,
     lines: usize,
+    /// Accesses from this one on fail.
+    pub(crate) fails_from: Option<usize>,
+    accesses: usize,
 }
 
 impl Module {
     pub(crate) fn new(bytes: usize, saves_caches: bool) -> Self {
         let (cached, durable) = (vec![0; bytes], vec![0; bytes]);
-        Self { cached, durable, saves_caches, under_way: BTreeSet::new(), stores: 0, lines: 0 }
+        Self {
+            cached,
+            durable,
+            saves_caches,
+            under_way: BTreeSet::new(),
+            stores: 0,
+            lines: 0,
+            fails_from: None,
+            accesses: 0,
+        }
     }
 
     pub(crate) fn after_loss_of_power(&self) -> &[u8] {
@@ -29,34 +41,53 @@ impl Module {
         self.stores
     }
 
+    /// Counts an access, and tells whether it fails.
+    fn access(&mut self) -> Result<(), Unreachable> {
+        let number = self.accesses;
+        self.accesses += 1;
+        if self.fails_from.is_some_and(|from| number >= from) { Err(Unreachable) } else { Ok(()) }
+    }
+
     pub(crate) fn lines_written_back(&self) -> usize {
         self.lines
     }
 }
 
 impl Medium for Module {
-    fn bytes(&self) -> usize {
-        self.cached.len()
+    fn bytes(&self) -> u64 {
+        self.cached.len() as u64
     }
 
-    fn read(&self, offset: usize, into: &mut [u8]) {
-        into.copy_from_slice(&self.cached[offset..offset + into.len()]);
+    fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), Unreachable> {
+        self.access()?;
+        let start = place(offset);
+        into.copy_from_slice(&self.cached[start..start + into.len()]);
+        Ok(())
     }
 
-    fn write(&mut self, offset: usize, from: &[u8]) {
+    fn write(&mut self, offset: u64, from: &[u8]) -> Result<(), Unreachable> {
+        self.access()?;
         self.stores += 1;
-        self.cached[offset..offset + from.len()].copy_from_slice(from);
+        let start = place(offset);
+        self.cached[start..start + from.len()].copy_from_slice(from);
+        Ok(())
     }
 
-    fn write_back(&mut self, offset: usize) {
+    fn write_back(&mut self, offset: u64) -> Result<(), Unreachable> {
+        self.access()?;
         self.lines += 1;
-        self.under_way.insert(offset - offset % LINE_BYTES);
+        self.under_way.insert(place(offset - offset % LINE_BYTES));
+        Ok(())
     }
 
     fn fence(&mut self) {
         for line in std::mem::take(&mut self.under_way) {
-            let end = (line + LINE_BYTES).min(self.cached.len());
+            let end = (line + place(LINE_BYTES)).min(self.cached.len());
             self.durable[line..end].copy_from_slice(&self.cached[line..end]);
         }
     }
+}
+
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).expect("an address")
 }

@@ -8,8 +8,9 @@ use super::session::Session;
 use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::vm::{Arming, Persistence, Pmem, Store};
 
-pub(crate) const TESTS: [Test; 4] = [
+pub(crate) const TESTS: [Test; 5] = [
     ("nvdimm::what_is_written_outlives_driver_and_machine", kept),
+    ("nvdimm::a_large_module_is_reached_to_its_end", large),
     ("nvdimm::caches_are_said_to_be_saved", eadr),
     ("nvdimm::what_is_not_armed_is_read_only", unarmed),
     ("nvdimm::a_machine_without_says_so", without),
@@ -17,6 +18,16 @@ pub(crate) const TESTS: [Test; 4] = [
 
 /// A module of 128 MiB that holds zeros.
 pub(super) fn fresh(lab: &Lab<'_>, name: &str, persistence: Persistence) -> Result<Pmem, Failure> {
+    of_size(lab, name, "128M", persistence)
+}
+
+/// A module that holds zeros.
+fn of_size(
+    lab: &Lab<'_>,
+    name: &str,
+    size: &str,
+    persistence: Persistence,
+) -> Result<Pmem, Failure> {
     let file = lab.place(name);
     match fs::remove_file(&file) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -24,7 +35,7 @@ pub(super) fn fresh(lab: &Lab<'_>, name: &str, persistence: Persistence) -> Resu
         }
         _ => {}
     }
-    let store: Store = format!("{}:128M", file.display()).parse()?;
+    let store: Store = format!("{}:{size}", file.display()).parse()?;
     Ok(store.open(persistence)?)
 }
 
@@ -53,6 +64,23 @@ fn kept(lab: &Lab<'_>) -> Outcome {
     }
     let mut again = self::session(lab, &pmem)?;
     contains(&again.run(&format!("nvdimm read 0 {PLACE}"))?, &["as it was."])
+}
+
+/// 128 GiB, of which the host has what is written; bytes on both sides of where two windows meet.
+fn large(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "large.pmem", "128G", Persistence::Adr)?;
+    let places = [0x1f_fffc_u64, (64 << 30) - 4, (128 << 30) - 64];
+    let lines = places.map(|at| format!("nvdimm write 0 {at} 'at {at:x}'; nvdimm read 0 {at}"));
+    let lines = format!("nvdimm; {}; kill nvdimm; nvdimm read 0 {}", lines.join("; "), places[1]);
+    let output = output_of(&lab.script("large", &lines)?.with_pmem(pmem.clone())?);
+    let removed = fs::remove_file(&pmem.file);
+    let output = output?;
+    removed.map_err(|source| LabError::Read { path: pmem.file, source })?;
+    contains(&output, &["128 GiB", "at 1ffffc", "at 1fffffffc0"])?;
+    match output.matches("at ffffffffc.").count() {
+        2 => Ok(()),
+        _ => Err(unexpected("the middle was not kept over the driver's restart", &output)),
+    }
 }
 
 fn eadr(lab: &Lab<'_>) -> Outcome {
