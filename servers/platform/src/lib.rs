@@ -13,6 +13,8 @@ pub mod claim;
 pub mod core;
 pub mod describe;
 pub mod firmware;
+#[cfg(test)]
+mod fuzz;
 pub mod iommu;
 pub mod journal;
 pub mod memory;

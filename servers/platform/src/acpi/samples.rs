@@ -65,7 +65,8 @@ impl Machine {
         }
     }
 
-    fn seal(&mut self) {
+    /// Makes the sums of all tables right.
+    pub(crate) fn seal(&mut self) {
         for table in self.directory_or_empty().tables {
             let Some(header) = table.header else { continue };
             let Ok(start) = usize::try_from(table.address.wrapping_sub(self.base)) else {
