@@ -116,8 +116,11 @@ fn reboot(lab: &Lab<'_>) -> Outcome {
     equals(&session.run("echo after")?, "after")
 }
 
+/// Also when the program is new that has told how.
 fn poweroff(lab: &Lab<'_>) -> Outcome {
     let mut session = Session::at_prompt(&lab.machine())?;
+    contains(&session.run("kill platform")?, &["`platform` was ended"])?;
+    contains(&session.run("acpi")?, &["FACP"])?;
     session.edit("poweroff", "poweroff")?;
     session.keys("\r")?;
     let (status, screen) = session.end()?;
