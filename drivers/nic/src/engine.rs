@@ -117,6 +117,11 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
     pub fn state(&mut self) -> CardState {
         let journal = &self.journal;
         self.card.statistics(&mut |name, amount| journal.count(name, amount));
+        self.line()
+    }
+
+    /// The same, without what the card itself has counted.
+    fn line(&mut self) -> CardState {
         let state = self.card.state();
         let up = state.line != libd3os::service::nic::Line::Down;
         if core::mem::replace(&mut self.up, up) != up {
@@ -136,7 +141,7 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
     /// The interrupt brought no frame: looks whether the line has changed.
     pub fn look(&mut self) {
         let before = self.up;
-        self.state();
+        self.line();
         if self.up == before {
             self.journal.note(Event::Spurious);
         }

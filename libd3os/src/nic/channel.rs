@@ -229,10 +229,16 @@ impl<W: Wake> Channel<'_, W> {
         }
     }
 
+    /// Whether [`Self::fetch`] finds nothing.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.fault.is_some() || self.receiver.is_idle()
+    }
+
     /// Takes the peer's next line into `words`; `false` where there is none.
     #[inline]
     pub(super) fn fetch(&mut self, words: &mut Words) -> bool {
-        if self.fault.is_some() {
+        if self.is_idle() {
             return false;
         }
         match self.try_fetch(words) {

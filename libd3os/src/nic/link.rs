@@ -262,6 +262,9 @@ impl<'m, W: Wake> Link<'m, W> {
 
     /// Takes all lines that the driver has sent.
     fn fetch(&mut self) {
+        if self.channel.is_idle() {
+            return;
+        }
         let mut words = Words::default();
         while self.channel.fetch(&mut words) {
             while let Some(word) = words.next() {

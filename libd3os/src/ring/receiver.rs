@@ -136,6 +136,13 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
         header(self.ring.line(self.cursor)).lap != self.cursor.lap.wrapping_sub(1)
     }
 
+    /// Whether there is nothing to take at present, from a sender that is there.
+    #[must_use]
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        !self.is_ready() && !presence::gone(self.ring.sender_state())
+    }
+
     /// Whether the sender is gone and nothing of what it sent is left.
     #[must_use]
     pub fn is_closed(&self) -> bool {

@@ -136,8 +136,8 @@ pub struct Core<C: Card> {
     interfaces: Vec<Interface<C>>,
     regions: Vec<Region>,
     desk: Desk,
-    /// Where datagrams to a port go.
-    bound: Vec<Bound>,
+    /// Where programs' sockets are.
+    open: Vec<Open>,
     /// The stack has something to do.
     stirred: bool,
     /// When the stack, or somebody who waits, has something to do even if nothing comes; `None` where
@@ -154,12 +154,12 @@ pub struct Core<C: Card> {
     turns: Counter,
 }
 
-/// A port, and the UDP socket there.
+/// The place of a socket, and the port that datagrams come for to it.
 #[derive(Clone, Copy, Debug)]
-struct Bound {
-    port: u16,
+struct Open {
     region: usize,
     place: usize,
+    port: Option<u16>,
 }
 
 impl<C: Card> fmt::Debug for Core<C> {
@@ -183,7 +183,7 @@ impl<C: Card> Core<C> {
             interfaces: Vec::new(),
             regions: Vec::new(),
             desk: Desk::default(),
-            bound: Vec::new(),
+            open: Vec::new(),
             stirred: true,
             due: None,
             names: Names::default(),
@@ -261,7 +261,8 @@ impl<C: Card> Core<C> {
         self.interfaces.iter().find(|interface| interface.name() == name)?.with_card(work)
     }
 
-    /// Moves whatever can be moved, up to a bound.
+    /// Moves what has come, and whatever the stack makes of it, up to a bound. What comes
+    /// meanwhile, [`Self::arm`] tells of.
     pub fn turn(&mut self, now: Duration) -> Progress {
         for _ in 0..ROUNDS {
             if !self.round(now) {
@@ -311,7 +312,7 @@ impl<C: Card> Core<C> {
         for interface in &self.interfaces {
             ready |= interface.with_card(C::arm).unwrap_or(false);
         }
-        self.sockets_mut().for_each(|socket| ready |= socket.place.arm());
+        for_each_open(&self.open, &mut self.regions, |socket| ready |= streams::arm(socket));
         ready
     }
 
@@ -320,7 +321,7 @@ impl<C: Card> Core<C> {
         for interface in &self.interfaces {
             interface.with_card(C::disarm);
         }
-        self.sockets_mut().for_each(|socket| socket.place.disarm());
+        for_each_open(&self.open, &mut self.regions, |socket| socket.place.disarm());
     }
 
     /// A program has ended: its sockets are closed, and its region is nobody's.
@@ -513,36 +514,31 @@ impl<C: Card> Core<C> {
         quiet && !sockets.any(|socket| matches!(socket.kind, Kind::Stream(_)))
     }
 
-    /// One round of moving; tells whether anything was moved.
+    /// One round of moving; tells whether there is another to be made.
     ///
     /// Datagrams go past the stack where they can, and cost what they themselves cost. The stack, whose
     /// every turn looks at all sockets, gets one when something came for it, a program has done
     /// something that concerns it, or something is due.
     fn round(&mut self, now: Duration) -> bool {
         self.turns.increment();
-        let mut busy = self.receive(now);
+        self.receive(now);
         self.stirred |= self.due.is_some_and(|due| now >= due)
             || self.interfaces.iter().any(Interface::is_stirred);
-        busy |= self.serve_sockets(now);
-        if core::mem::take(&mut self.stirred) {
-            busy |= self.turn_stack(now);
-        }
+        self.serve_sockets(now);
+        let busy = core::mem::take(&mut self.stirred) && self.turn_stack(now);
         self.interfaces.iter().for_each(Interface::flush);
         busy
     }
 
-    /// Takes what has come in; tells whether there was any.
-    fn receive(&mut self, now: Duration) -> bool {
-        let Self { interfaces, regions, bound, desk, stirred, .. } = self;
-        let mut busy = false;
+    /// Takes what has come in.
+    fn receive(&mut self, now: Duration) {
+        let Self { interfaces, regions, open, desk, stirred, .. } = self;
         for interface in interfaces {
             let mut lost = 0;
-            let intake = interface.receive(now, |datagram| {
-                let port = datagram.to.port();
-                let bound = bound.iter().find(|bound| bound.port == port);
-                let region = bound.and_then(|it| Some((regions.get_mut(it.region)?, it.place)));
-                let socket = region.and_then(|(region, place)| region.sockets.get_mut(place));
-                match socket.and_then(Option::as_mut) {
+            *stirred |= interface.receive(now, |datagram| {
+                let port = Some(datagram.to.port());
+                let open = open.iter().find(|open| open.port == port);
+                match open.and_then(|open| socket_at(regions, open)) {
                     None => false,
                     Some(socket) => streams::offer(socket, datagram).unwrap_or_else(|_| {
                         lost += 1;
@@ -554,10 +550,7 @@ impl<C: Card> Core<C> {
             if interface.take_ways_changed() {
                 desk.ways.clear();
             }
-            busy |= intake.any;
-            *stirred |= intake.stack;
         }
-        busy
     }
 
     /// Lets the stack do what it has to, and whoever waits for it go on; tells whether anything was
@@ -596,30 +589,38 @@ impl<C: Card> Core<C> {
         busy
     }
 
-    fn serve_sockets(&mut self, now: Duration) -> bool {
-        let Self { regions, interfaces, desk, trace, stirred, .. } = self;
-        let (all, mut busy, mut over) = (*stirred, false, false);
-        for entry in regions.iter_mut().flat_map(|region| &mut region.sockets) {
-            let Some(socket) = entry else { continue };
+    /// Serves the sockets whose programs have done something; all of them where the stack has
+    /// something to do.
+    fn serve_sockets(&mut self, now: Duration) {
+        let Self { regions, interfaces, open, desk, stirred, .. } = self;
+        let (all, mut over) = (*stirred, Vec::new());
+        for open in open {
+            let Some(socket) = socket_at(regions, open) else { continue };
             if !all && !streams::has_news(socket) {
                 continue;
             }
             match streams::serve(socket, interfaces, desk, now) {
-                Turn::Idle => continue,
-                Turn::Aside => {}
+                Turn::Idle | Turn::Aside => {}
                 Turn::Busy => *stirred = true,
-                Turn::Over => {
-                    entry.take().into_iter().for_each(|socket| socket.place.release());
-                    trace.note(Event::Closed);
-                    (*stirred, over) = (true, true);
-                }
+                Turn::Over => over.push(*open),
             }
-            busy = true;
         }
-        if over {
-            self.find_bound();
+        if !over.is_empty() {
+            self.close(&over);
         }
-        busy
+    }
+
+    /// Gives places free whose sockets are over.
+    fn close(&mut self, over: &[Open]) {
+        for open in over {
+            let region = self.regions.get_mut(open.region);
+            let entry = region.and_then(|region| region.sockets.get_mut(open.place));
+            let socket = entry.and_then(Option::take);
+            socket.into_iter().for_each(|socket| socket.place.release());
+            self.trace.note(Event::Closed);
+        }
+        self.stirred = true;
+        self.find_open();
     }
 
     fn answer_waiters(&mut self, now: Duration) {
@@ -641,18 +642,21 @@ impl<C: Card> Core<C> {
             streams::abandon(&mut kind, &mut self.interfaces);
             self.trace.note(Event::Closed);
         }
-        self.find_bound();
+        self.find_open();
     }
 
-    /// Notes the ports of all UDP sockets.
-    fn find_bound(&mut self) {
-        self.bound.clear();
+    /// Notes where sockets are: there are many more places.
+    fn find_open(&mut self) {
+        self.open.clear();
         for (region, sockets) in self.regions.iter().map(|region| &region.sockets).enumerate() {
-            let bound = sockets.iter().enumerate().filter_map(|(place, socket)| {
-                let Kind::Datagram { port, .. } = socket.as_ref()?.kind else { return None };
-                Some(Bound { port, region, place })
+            let open = sockets.iter().enumerate().filter_map(|(place, socket)| {
+                let port = match socket.as_ref()?.kind {
+                    Kind::Datagram { port, .. } => Some(port),
+                    Kind::Stream(_) | Kind::Listener { .. } => None,
+                };
+                Some(Open { region, place, port })
             });
-            self.bound.extend(bound);
+            self.open.extend(open);
         }
     }
 
@@ -678,7 +682,7 @@ impl<C: Card> Core<C> {
         match opened {
             Ok(generation) => {
                 self.stirred = true;
-                self.find_bound();
+                self.find_open();
                 Ok(Opened { generation, local })
             }
             Err((error, mut kind)) => {
@@ -770,13 +774,19 @@ impl<C: Card> Core<C> {
         self.regions.iter().position(|region| region.caller == Some(caller))
     }
 
-    fn sockets_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
-        self.regions.iter_mut().flat_map(|region| region.sockets.iter_mut().flatten())
-    }
-
     fn interface(&mut self, name: &str) -> Option<(u8, &mut Interface<C>)> {
         let mut interfaces = (0..).zip(&mut self.interfaces);
         interfaces.find(|(_, interface)| interface.name() == name)
+    }
+}
+
+fn socket_at<'r>(regions: &'r mut [Region], open: &Open) -> Option<&'r mut Socket> {
+    regions.get_mut(open.region)?.sockets.get_mut(open.place)?.as_mut()
+}
+
+fn for_each_open(open: &[Open], regions: &mut [Region], mut work: impl FnMut(&mut Socket)) {
+    for open in open {
+        socket_at(regions, open).into_iter().for_each(&mut work);
     }
 }
 

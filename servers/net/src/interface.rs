@@ -100,15 +100,6 @@ pub struct Interface<C: Card> {
     ways_changed: bool,
 }
 
-/// What came in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Intake {
-    /// Anything.
-    pub any: bool,
-    /// Something that the stack was given.
-    pub stack: bool,
-}
-
 /// The interface's own sockets.
 #[derive(Clone, Copy, Debug)]
 struct Own {
@@ -224,31 +215,24 @@ impl<C: Card> Interface<C> {
     }
 
     /// Receives what there is, up to a bound. Datagrams for this machine are offered to `take`; the
-    /// stack gets everything else, and what that does not want.
-    pub fn receive(
-        &mut self,
-        now: Duration,
-        mut take: impl FnMut(&Datagram<'_>) -> bool,
-    ) -> Intake {
-        let mut intake = Intake::default();
+    /// stack gets everything else, and what that does not want. Tells whether it got anything.
+    pub fn receive(&mut self, now: Duration, mut take: impl FnMut(&Datagram<'_>) -> bool) -> bool {
+        let mut fed = false;
         for _ in 0..FRAMES_IN_A_ROW {
             let Self { device, stack, .. } = self;
             let came = device.next(|datagram| is_plain(stack, datagram) && take(datagram));
             match came {
                 None => break,
-                Some(Came::Datagram) => {
-                    intake.any = true;
-                    continue;
-                }
+                Some(Came::Datagram) => continue,
                 Some(Came::Neighbours) => self.ways_changed = true,
                 Some(Came::Frame) => {}
             }
             if !self.feed_stack(now) {
                 break;
             }
-            intake = Intake { any: true, stack: true };
+            fed = true;
         }
-        intake
+        fed
     }
 
     /// Gives the stack the frame that waits; `false` where it waits for room to be answered.

@@ -69,7 +69,7 @@ const PROGRAMS: [(&str, &str); 2] =
 /// What the timer signals.
 const TIMER: &str = "net-timer";
 /// How often everything is moved before the other duties get their turn.
-const TURNS: u32 = 8;
+const TURNS: u32 = 64;
 
 #[derive(Clone, Copy, Debug)]
 struct Names {
@@ -190,13 +190,14 @@ impl Process {
     /// Moves whatever can be moved, wakes who waits for it, and makes ready to wait.
     fn settle(&mut self) {
         for _ in 0..TURNS {
-            let progress = self.service.core.turn(now());
+            let now = now();
+            let progress = self.service.core.turn(now);
             self.service.answer();
             for region in self.service.core.rung() {
                 self.programs.get(region).into_iter().for_each(|program| program.signal_later());
             }
             if progress == Progress::Quiet && !self.service.core.arm() {
-                let deadline = self.service.core.deadline(now());
+                let deadline = self.service.core.deadline(now);
                 return self.arm_timer(deadline);
             }
             self.service.core.disarm();
