@@ -5,6 +5,10 @@
 
 use core::net::IpAddr;
 
+use smoltcp::wire::{
+    EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket,
+};
+
 /// A sum that is still open. It starts with what both ends put before their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(u64);
@@ -76,10 +80,46 @@ fn v6(address: IpAddr) -> [u8; 16] {
     }
 }
 
+/// Makes the sum of the TCP segment that a frame of the stack's carries, if it does.
+pub fn seal(frame: &mut [u8]) {
+    let Some((header, from, to)) = segment(frame) else { return };
+    let Some(segment) = frame.get_mut(header..) else { return };
+    let Ok(mut packet) = TcpPacket::new_checked(&mut *segment) else { return };
+    packet.set_checksum(0);
+    let sum = Sum::of_pseudo_header(from, to, IpProtocol::Tcp.into(), segment.len());
+    let sum = sum.with(segment).finish();
+    TcpPacket::new_unchecked(segment).set_checksum(sum);
+}
+
+/// Where the TCP segment of a frame begins, and between whom it goes. Frames of the stack's have no
+/// bytes behind their packets, and no extension headers before segments.
+fn segment(frame: &[u8]) -> Option<(usize, IpAddr, IpAddr)> {
+    let frame = EthernetFrame::new_checked(frame).ok()?;
+    let (protocol, header, from, to) = match frame.ethertype() {
+        EthernetProtocol::Ipv4 => {
+            let packet = Ipv4Packet::new_checked(frame.payload()).ok()?;
+            let (from, to) = (packet.src_addr().into(), packet.dst_addr().into());
+            (packet.next_header(), packet.header_len().into(), from, to)
+        }
+        EthernetProtocol::Ipv6 => {
+            let packet = Ipv6Packet::new_checked(frame.payload()).ok()?;
+            let (from, to) = (packet.src_addr().into(), packet.dst_addr().into());
+            (packet.next_header(), packet.header_len(), from, to)
+        }
+        _ => return None,
+    };
+    let begins = EthernetFrame::<&[u8]>::header_len() + header;
+    (protocol == IpProtocol::Tcp).then_some((begins, from, to))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::{Content, inspect};
+    use libd3os::nic::Checks;
     use proptest::prelude::*;
+    use smoltcp::phy::ChecksumCapabilities;
+    use smoltcp::wire::{EthernetAddress, EthernetRepr, IpAddress, IpRepr};
 
     /// Two bytes at a time, as the specification says it.
     fn slow(bytes: &[u8]) -> u16 {
@@ -99,7 +139,52 @@ mod tests {
         assert_eq!(Sum::default().with(&bytes).finish(), !0xddf2);
     }
 
+    const OWN: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
+
+    /// A frame with a segment between these.
+    fn frame(from: IpAddress, to: IpAddress, bytes: &[u8]) -> Vec<u8> {
+        let payload = 20 + bytes.len();
+        let ip = IpRepr::new(from, to, IpProtocol::Tcp, payload, 64);
+        let ethertype = match ip {
+            IpRepr::Ipv4(_) => EthernetProtocol::Ipv4,
+            IpRepr::Ipv6(_) => EthernetProtocol::Ipv6,
+        };
+        let mut frame = vec![0; 14 + ip.buffer_len()];
+        let mut ethernet = EthernetFrame::new_unchecked(&mut frame);
+        EthernetRepr { src_addr: OWN, dst_addr: OWN, ethertype }.emit(&mut ethernet);
+        ip.emit(&mut frame[14..], &ChecksumCapabilities::default());
+        let header = 14 + ip.header_len();
+        frame[header + 12] = 5 << 4;
+        frame[header + 16..header + 18].copy_from_slice(&[0xab, 0xcd]);
+        frame[header + 20..].copy_from_slice(bytes);
+        frame
+    }
+
     proptest! {
+        #[test]
+        fn segments_are_sealed(
+            four: [[u8; 4]; 2],
+            six: [[u8; 16]; 2],
+            bytes in prop::collection::vec(any::<u8>(), 0..1500),
+        ) {
+            let pairs: [[IpAddress; 2]; 2] = [
+                four.map(|ip| IpAddr::from(ip).into()),
+                six.map(|ip| IpAddr::from(ip).into()),
+            ];
+            for [from, to] in pairs {
+                let mut frame = frame(from, to, &bytes);
+                seal(&mut frame);
+                prop_assert_eq!(inspect(&frame, OWN, Checks::default()), Ok(Content::Other));
+            }
+        }
+
+        #[test]
+        fn anything_else_is_left_alone(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let mut sealed = bytes.clone();
+            seal(&mut sealed);
+            prop_assert!(sealed == bytes || segment(&bytes).is_some());
+        }
+
         #[test]
         fn sums_are_those_of_the_specification(
             bytes in prop::collection::vec(any::<u8>(), 0..3000),

@@ -12,6 +12,7 @@ use smoltcp::phy::{self, Checksum, ChecksumCapabilities, DeviceCapabilities, Med
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
+use crate::checksum::seal;
 use crate::inspect::{Content, Datagram, inspect};
 use crate::ways::Seen;
 
@@ -293,9 +294,9 @@ impl<C: Card> phy::Device for Device<C> {
 
     fn capabilities(&self) -> DeviceCapabilities {
         let mut checksum = ChecksumCapabilities::default();
-        // Those of received frames are checked in `inspect`.
+        // Those of received frames are checked in `inspect`; a segment's is made in `seal`.
         checksum.ipv4 = Checksum::Tx;
-        checksum.tcp = Checksum::Tx;
+        checksum.tcp = Checksum::None;
         checksum.udp = Checksum::Tx;
         checksum.icmpv4 = Checksum::Tx;
         checksum.icmpv6 = Checksum::Tx;
@@ -331,6 +332,7 @@ impl<C: Card> phy::TxToken for Sending<'_, C> {
         match self.device.take_buffer() {
             Some(mut buffer) if length <= buffer.len() => {
                 let result = write(&mut buffer[..length]);
+                seal(&mut buffer[..length]);
                 self.device.note_way(&buffer[..length]);
                 self.device.send(buffer, length);
                 result
