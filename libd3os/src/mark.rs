@@ -28,6 +28,10 @@ pub enum Phase {
     LongMeasured = Self::FIRST_REPEATED + 4,
     /// A part of a round that is also counted apart begins or ends. The mark itself is not counted.
     Apart = Self::FIRST_REPEATED + 5,
+    /// Init kills a program.
+    Killed = Self::FIRST_REPEATED + 6,
+    /// A network card's driver has moved its first frame since it was started.
+    FirstFrame = Self::FIRST_REPEATED + 7,
 }
 
 impl Phase {
@@ -70,6 +74,8 @@ pub fn mark(phase: Phase) {
         Phase::Interrupted => mark_instruction!(Phase::Interrupted),
         Phase::LongMeasured => mark_instruction!(Phase::LongMeasured),
         Phase::Apart => mark_instruction!(Phase::Apart),
+        Phase::Killed => mark_instruction!(Phase::Killed),
+        Phase::FirstFrame => mark_instruction!(Phase::FirstFrame),
     }
 }
 
@@ -291,6 +297,7 @@ mod tests {
         assert_eq!(Phase::BOOT.map(|phase| phase as u16), [1, 2, 3, 4]);
         [Phase::Lap, Phase::Measured, Phase::Long].into_iter().for_each(mark);
         [Phase::Interrupted, Phase::LongMeasured, Phase::Apart].into_iter().for_each(mark);
+        [Phase::Killed, Phase::FirstFrame].into_iter().for_each(mark);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 use alloc::vec::Vec;
 
+use libd3os::mark::{Phase, mark};
 use libd3os::nic::{
     Attachment, BUFFER_BYTES, Buffers, CONTROL_BYTES, Consumer, Epoch, FRAME_OFFSET, Limits,
     NotGiven, Port, Request, RxIndex, TRANSMIT_MOST, TxIndex, Wake, buffers_in, steer,
@@ -80,6 +81,8 @@ pub struct Engine<'m, C, W: Wake> {
     filled: bool,
     up: bool,
     runs: u32,
+    /// Frames were moved, or dropped, since the driver was started.
+    has_moved: bool,
     journal: Journal,
 }
 
@@ -98,6 +101,7 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
             filled: false,
             up: false,
             runs: 0,
+            has_moved: false,
             journal: Journal::default(),
         }
     }
@@ -212,6 +216,9 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
             self.disarm();
             let pass = self.pass().inspect_err(|_| self.card.stop())?;
             if !pass.is_empty() {
+                if !core::mem::replace(&mut self.has_moved, true) {
+                    mark(Phase::FirstFrame);
+                }
                 done = true;
                 self.journal.passed(&pass);
             }

@@ -9,6 +9,7 @@ use init::own::{self, Thread};
 use init::supervise::{self, ProgramNumber};
 use libd3os::call::{CallError, Caller, Later};
 use libd3os::image::ProgramSpec;
+use libd3os::mark::{Phase, mark};
 use libd3os::service::Page;
 use libd3os::service::log::{Level, Log, LogError, LogPage};
 use libd3os::service::supervisor::{
@@ -67,6 +68,7 @@ impl Supervisor for System {
         if let Moment::AfterEvents(more) = moment {
             return self.end_after(&name, more);
         }
+        mark(Phase::Killed);
         let actions = self.supervisor.kill(&name, self.site.platform.now_us())?;
         self.carry_out(actions);
         Ok(())

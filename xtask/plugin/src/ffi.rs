@@ -110,7 +110,7 @@ unsafe extern "C" fn qemu_plugin_install(
     });
     let Some(session) = Session::from_arguments(arguments, version >= COPYING_VERSION) else {
         eprintln!(
-            "boot-counter: needs last=N,out=FILE, and may have entry=0xADDRESS,poll=0xADDRESS"
+            "boot-counter: needs last=N,out=FILE, and may have entry=0xADDRESS,poll=0xADDRESS,first=N"
         );
         return 1;
     };
@@ -126,18 +126,20 @@ unsafe extern "C" fn qemu_plugin_install(
 impl Session {
     fn from_arguments(arguments: impl Iterator<Item = String>, copying: bool) -> Option<Self> {
         let (mut entry, mut poll, mut last, mut out) = (None, None, None, None);
+        let mut first = FIRST_REPEATED;
         for argument in arguments {
             let (key, value) = argument.split_once('=')?;
             match key {
                 "entry" => entry = address(value),
                 "poll" => poll = address(value),
+                "first" => first = value.parse().ok()?,
                 "last" => last = value.parse().ok(),
                 "out" => out = Some(value.to_owned()),
                 _ => return None,
             }
         }
-        // Without a first instruction to wait for, the first mark begins it.
-        let counter = Counter::beginning(if entry.is_some() { 0 } else { FIRST_REPEATED });
+        // Without a first instruction to wait for, a mark begins it.
+        let counter = Counter::beginning(if entry.is_some() { 0 } else { first });
         let (last, out) = (last?, out?);
         Some(Self { entry, poll, last, out, copying, counter })
     }

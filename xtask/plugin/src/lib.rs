@@ -4,7 +4,8 @@
 //!
 //! Arguments: `entry=0xADDRESS` (the kernel's first instruction), `poll=0xADDRESS` (where it asks
 //! whether an interrupt waits), `last=N` (the mark that ends the run), `out=FILE`. Without `entry`,
-//! as for a kernel that is not ours, counting begins with the first mark of a lap. At the last mark
+//! as for a kernel that is not ours, counting begins with the first mark of a lap, or with the mark
+//! `first=N`. At the last mark
 //! the plugin writes a line for the entry (phase 0) and each mark, which `Counter::report`
 //! describes, and ends QEMU. Instructions are counted one by one, because a translated block may be
 //! left in its middle; a repeated string instruction counts once per repetition, and `hlt` counts

@@ -30,8 +30,11 @@ use crate::progress;
 use crate::vm::{Boot, EXIT_PORT, Machine, Network, NicChoice};
 use crate::workshop::Workshop;
 
-/// What our shell is given to run, once the network answers: it does not end.
-const LINES: &str = "ping -n 1 10.0.2.2; run serve --measured";
+/// What our shell is given to run: a driver is killed while the host sends, and the servers start,
+/// once the network answers again; they do not end.
+fn lines(card: Card) -> String {
+    format!("ping -n 1 10.0.2.2; kill {}; ping -n 3 10.0.2.2; run serve --measured", card.driver())
+}
 /// How long a guest may take to end after the last mark.
 const LAST_MOMENTS: Duration = Duration::from_secs(20);
 
@@ -51,6 +54,15 @@ pub(crate) struct Args {
 enum Card {
     Virtio,
     E1000e,
+}
+
+impl Card {
+    const fn driver(self) -> &'static str {
+        match self {
+            Self::Virtio => "virtio-net",
+            Self::E1000e => "e1000e",
+        }
+    }
 }
 
 /// Who is measured.
@@ -126,6 +138,9 @@ struct Run {
     card: Card,
     /// By row.
     figures: Vec<Figure>,
+    /// Instructions from killing the card's driver to the first frame that its successor moved; the
+    /// other system's drivers are not killed.
+    restart: Option<u64>,
 }
 
 impl Args {
@@ -166,11 +181,19 @@ fn measure(workshop: &Workshop, system: System, card: Card) -> Result<Run, Bench
         network: Network { forwards: ports.forwards(), ..Network::new(nics) },
         ..Machine::new(boot)
     };
-    let guest = Guest::start(workshop, &machine)?;
+    let first = match system {
+        System::Ours => Phase::Killed,
+        System::Linux => Phase::Lap,
+    };
+    let guest = Guest::start(workshop, &machine, first)?;
     let lost = drive(ports).map_err(network)?;
     let marks = guest.marks()?;
     let figures = figures(&marks, &lost).ok_or(BenchError::NoMark(Phase::Lap as u32))?;
-    Ok(Run { system, card, figures })
+    let restart = restart(&marks);
+    if restart.is_none() && system == System::Ours {
+        return Err(BenchError::NoMark(Phase::FirstFrame as u32));
+    }
+    Ok(Run { system, card, figures, restart })
 }
 
 fn title(system: System, card: Card) -> String {
@@ -190,7 +213,7 @@ fn boot(
     match system {
         System::Ours => {
             let kernel = build::kernel(workshop, Profile::Release)?;
-            let module = Module::write(workshop, build::DEFAULT_IMAGE, LINES.to_owned())?;
+            let module = Module::write(workshop, build::DEFAULT_IMAGE, lines(card))?;
             let command_line = format!("exit_port={EXIT_PORT:#x}");
             let boot = Boot::Direct { kernel, module: module.path().into(), command_line };
             Ok((boot, Some(module)))
@@ -230,13 +253,15 @@ struct Guest {
 }
 
 impl Guest {
-    fn start(workshop: &Workshop, machine: &Machine) -> Result<Self, BenchError> {
+    /// Starts it; its instructions are counted from the mark `first` on.
+    fn start(workshop: &Workshop, machine: &Machine, first: Phase) -> Result<Self, BenchError> {
         let counts = workshop.paths.out().join(format!("run/{}.counts", std::process::id()));
         create_parent(&counts)?;
         let plugin = plugin::build(workshop)?;
         let (plugin, out, last) = (plugin.display(), counts.display(), Phase::Measured as u32);
         let mut qemu = machine.command()?;
-        qemu.arg("-plugin").arg(format!("{plugin},last={last},out={out}"));
+        let first = first as u32;
+        qemu.arg("-plugin").arg(format!("{plugin},first={first},last={last},out={out}"));
         qemu.stdin(Stdio::null()).stdout(Stdio::null());
         let line = process::line(&qemu);
         let qemu = qemu.spawn().map_err(|source| CommandError::NotStarted { line, source })?;
@@ -266,6 +291,14 @@ impl Drop for Guest {
 fn create_parent(path: &Path) -> Result<(), BenchError> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(|source| BenchError::Io { path: folder.into(), source })
+}
+
+/// Instructions from the first kill to the next first frame of a driver.
+fn restart(marks: &[Passed]) -> Option<u64> {
+    let mut marks = marks.iter().skip_while(|mark| mark.phase != Phase::Killed as u32);
+    let killed = marks.next()?;
+    let moved = marks.find(|mark| mark.phase == Phase::FirstFrame as u32)?;
+    Some(moved.executed - killed.executed)
 }
 
 /// Each row passes three marks, in the order of the rows.
@@ -332,6 +365,10 @@ fn table(runs: &[Run]) -> String {
             let (all, kernel) = (rounded(figure.instructions), rounded(figure.kernel));
             lines.push(format!("{:<36}{all:>14}{kernel:>14}{:>8}", row.name, figure.lost));
         }
+        if let Some(instructions) = run.restart {
+            let instructions = grouped(instructions);
+            lines.push(format!("{:<36}{instructions:>14}", "driver killed to its first frame"));
+        }
     }
     for (row, ours, linux) in pairs(runs) {
         let ratio = ours.instructions / linux.instructions;
@@ -371,6 +408,16 @@ mod tests {
         assert!((figures[0].instructions - 100.0).abs() < 0.1, "{figures:?}");
         assert!((figures[0].kernel - 50.0).abs() < 0.1, "{figures:?}");
         assert!(super::figures(&marks[1..], &[0; ROWS.len()]).is_none(), "a mark is missing");
+    }
+
+    #[test]
+    fn a_restart_is_from_the_kill_to_the_next_first_frame() {
+        let passed = |phase: Phase, executed| Passed { phase: phase as u32, ..mark(executed) };
+        let (killed, moved) = (Phase::Killed, Phase::FirstFrame);
+        let marks = [passed(moved, 5), passed(killed, 10), mark(15), passed(moved, 30)];
+        assert_eq!(restart(&marks), Some(20));
+        assert_eq!(restart(&marks[..3]), None);
+        assert_eq!(restart(&[]), None);
     }
 
     #[test]

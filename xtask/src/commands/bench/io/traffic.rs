@@ -12,6 +12,10 @@ use crate::vm::Forward;
 
 /// How long a datagram may be under way before it counts as lost.
 const LOST: Duration = Duration::from_secs(2);
+/// How long an answer to a command is waited for, and how often a guest is asked that may not run
+/// yet: it is under way at any time then, so that a driver that starts has its first frame at once.
+const ANSWER: Duration = Duration::from_millis(200);
+const KNOCK: Duration = Duration::from_millis(10);
 /// How long the guest may take to boot, or to answer at all; counting makes emulation slow.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -57,14 +61,14 @@ impl Traffic {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(local(ports.echo))?;
         let traffic = Self { ports, socket };
-        traffic.command(BEGIN)?;
+        traffic.command(BEGIN, KNOCK)?;
         Ok(traffic)
     }
 
     /// Has the guest echo a measurement's datagrams of so many bytes, so many under way at a time.
     /// Returns how many were lost.
     pub(super) fn echo(&self, bytes: usize, window: u64) -> io::Result<u64> {
-        self.command(BEGIN)?;
+        self.command(BEGIN, ANSWER)?;
         self.socket.set_read_timeout(Some(LOST))?;
         let datagram = vec![b'd'; bytes];
         let mut buffer = vec![0; bytes + 1];
@@ -111,9 +115,9 @@ impl Traffic {
         self.socket.send(END).map(drop)
     }
 
-    /// Sends a command until it is echoed.
-    fn command(&self, command: &[u8]) -> io::Result<()> {
-        self.socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+    /// Sends a command, so often, until it is echoed.
+    fn command(&self, command: &[u8], interval: Duration) -> io::Result<()> {
+        self.socket.set_read_timeout(Some(interval))?;
         let end = Instant::now() + PATIENCE;
         let mut buffer = [0; 2048];
         loop {
@@ -132,6 +136,7 @@ impl Traffic {
 
     /// Takes what is still under way: commands that were sent again.
     fn drain(&self) -> io::Result<()> {
+        self.socket.set_read_timeout(Some(ANSWER))?;
         let mut buffer = [0; 2048];
         loop {
             match self.socket.recv(&mut buffer) {
