@@ -239,8 +239,9 @@ impl Status {
 /// (bit 3 of its four).
 pub const ALL_TO_VECTOR_0: u32 = 0x8 | 0x8 << 8 | 0x8 << 16;
 
-/// Shortest time between two interrupts, in 256 ns: 20 microseconds. A card that is armed anew
-/// after each burst seldom gets there; it bounds what a storm of small frames costs.
+/// Shortest time between two interrupts, in 256 ns: none. The driver masks the queues while it works,
+/// which bounds what a storm of small frames costs; a message that the card puts off comes when its
+/// frame was taken long ago, and wakes the driver for nothing.
 pub const THROTTLE: u32 = 0;
 
 /// Gaps between frames as the data sheet recommends (10.2.6.2).
