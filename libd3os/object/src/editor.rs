@@ -78,6 +78,32 @@ impl<'t, T> Editor<'t, T> {
         Ok(())
     }
 
+    /// Copies so many elements to another place, which does not overlap with theirs.
+    pub(crate) fn copy_elements<U: Persist>(
+        &mut self,
+        from: PPtr<U>,
+        to: PPtr<U>,
+        count: u64,
+    ) -> Result<(), PointerError> {
+        if count == 0 {
+            return Ok(());
+        }
+        let (bytes, align) = (count.saturating_mul(size_of::<U>() as u64), align_of::<U>() as u64);
+        let (at, to_at) = (from.offset(), to.offset());
+        if at.abs_diff(to_at) < bytes {
+            return Err(PointerError::Outside { offset: to_at });
+        }
+        view::check(from.cast(), bytes, align, self.place.end)?;
+        let to = self.copy(to.cast(), bytes, align, PAGES)?;
+        // Only now, as making copies may move others.
+        let from = self.locate(from.cast(), bytes, align)?;
+        let bytes = usize::try_from(bytes).map_err(|_| PointerError::Outside { offset: at })?;
+        // SAFETY: both were located with so many bytes; the destination is the transaction's own copy.
+        // They lie in different lines or, if they share one, at different places of one copy of it.
+        unsafe { from.copy_to(to, bytes) };
+        Ok(())
+    }
+
     /// What lies in the object's state, to be changed: only for what keeps it.
     pub(crate) fn modify_state<U: Persist>(
         &mut self,

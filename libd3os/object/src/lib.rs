@@ -12,6 +12,7 @@ mod checksum;
 #[cfg(test)]
 #[expect(unsafe_code, reason = "promises what the medium within promises")]
 mod clumsy;
+pub mod collections;
 pub mod control;
 #[expect(unsafe_code, reason = "makes references to a transaction's own copies")]
 pub mod editor;

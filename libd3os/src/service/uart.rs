@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// After a restart of the driver, callers in the middle of an operation get `Restarted`: bytes
 /// that it had accepted and not yet sent are lost, and so is input that it had not yet handed on.
-#[crate::service(name = "uart", version = 2)]
+#[crate::service(name = "uart", version = 3)]
 pub trait Uart {
     /// Sends bytes, in order with other writes. Answers as soon as the driver has room for at
     /// least one of them, and tells how many of them it took, from the first on; the caller sends
@@ -25,8 +25,8 @@ pub trait Uart {
 /// Why the serial line refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UartError {
-    /// The device does not respond.
-    NotResponding,
+    /// The machine has no such line.
+    Absent,
     /// There was nothing to write.
     Empty,
 }
@@ -34,7 +34,7 @@ pub enum UartError {
 impl fmt::Display for UartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotResponding => "the serial device does not respond",
+            Self::Absent => "the machine has no such serial line",
             Self::Empty => "there is nothing to write",
         })
     }

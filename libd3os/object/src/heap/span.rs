@@ -16,9 +16,9 @@ use super::line::{self, Words, halves, pair};
 use super::{HeapError, SPAN_HEADER, offset_of};
 
 /// The sizes of small blocks. Larger ones have pages for themselves.
-pub(super) const SIZES: [u64; 21] = [
-    16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 672, 800, 1008, 1344,
-    2016,
+pub(super) const SIZES: [u64; 24] = [
+    16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 672, 800, 960,
+    1008, 1344, 1984, 2016,
 ];
 
 /// The class of the smallest small blocks that are so large and aligned.

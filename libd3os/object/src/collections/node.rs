@@ -1,0 +1,49 @@
+//! Blocks of keys and values behind a line that describes them.
+
+use core::marker::PhantomData;
+
+use crate::medium::LINE_BYTES;
+use crate::persist::Persist;
+use crate::pointer::PPtr;
+
+/// Bytes of the line that describes a block.
+pub(super) const HEAD_BYTES: u64 = LINE_BYTES as u64;
+
+/// A block that begins with a head, followed by `N` of `A`, then by `N` of `B`.
+pub(super) struct Arrays<A, B> {
+    types: PhantomData<fn() -> (A, B)>,
+}
+
+impl<A: Persist, B: Persist> Arrays<A, B> {
+    /// How many fit into a block of about so many bytes; so many at least, and at most.
+    pub(super) const fn fit(bytes: u64, least: u64, most: u64) -> u64 {
+        let each = (size_of::<A>() + size_of::<B>()) as u64;
+        let count = (bytes - HEAD_BYTES - align_of::<B>() as u64) / each;
+        if count < least {
+            least
+        } else if count > most {
+            most
+        } else {
+            count
+        }
+    }
+
+    /// Where the second array begins.
+    const fn second(count: u64) -> u64 {
+        let end = HEAD_BYTES + count * size_of::<A>() as u64;
+        end.next_multiple_of(align_of::<B>() as u64)
+    }
+
+    /// How long the block is, if there is one more of `B`.
+    pub(super) const fn bytes(count: u64) -> u64 {
+        Self::second(count) + (count + 1) * size_of::<B>() as u64
+    }
+
+    pub(super) const fn first_at<H>(block: PPtr<H>, index: u64) -> PPtr<A> {
+        block.byte_add(HEAD_BYTES + index * size_of::<A>() as u64)
+    }
+
+    pub(super) const fn second_at<H>(block: PPtr<H>, count: u64, index: u64) -> PPtr<B> {
+        block.byte_add(Self::second(count) + index * size_of::<B>() as u64)
+    }
+}

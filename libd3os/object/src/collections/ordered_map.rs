@@ -1,0 +1,534 @@
+//! An ordered map: a B+-tree with wide nodes.
+//!
+//! A leaf is a line that describes it, and its keys and values, which stay where they are put: their order
+//! is a list of places in that line, so that an insertion changes one line beside the key and the value.
+//! Inner nodes, which change rarely, have their keys in order. A leaf that becomes empty is taken out;
+//! leaves are not merged before.
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::editor::Editor;
+use crate::medium::LINE_BYTES;
+use crate::persist::Persist;
+use crate::pointer::{PPtr, PointerError};
+use crate::tx::TxError;
+use crate::view::View;
+
+use super::node::Arrays;
+
+/// A map from keys to values, in the order of the keys.
+#[derive(Persist)]
+#[repr(C)]
+pub struct POrderedMap<K, V> {
+    root: PPtr<Head>,
+    /// Inner nodes between the root and a leaf; 0 if the root is a leaf.
+    height: u64,
+    length: u64,
+    /// Null, as is the next: they tell tools, and the fingerprint, what the map holds.
+    keys: PPtr<K>,
+    values: PPtr<V>,
+}
+
+/// Bytes of nodes, or a little less.
+const LEAF_BYTES: u64 = 1984;
+const INNER_BYTES: u64 = 960;
+/// No tree is so high.
+const MAX_HEIGHT: u64 = 24;
+const MAX_LEAF: usize = 48;
+
+/// The line that describes a node.
+#[derive(Clone, Copy, Persist)]
+#[repr(C)]
+struct Head {
+    count: u64,
+    /// A leaf's places that are used.
+    used: u64,
+    /// A leaf's places in the order of their keys.
+    order: [u8; MAX_LEAF],
+}
+
+const _: () = assert!(size_of::<Head>() == LINE_BYTES);
+
+/// The way from the root to a leaf: inner nodes, and which of their children was taken.
+type Path = Vec<(PPtr<Head>, u64)>;
+
+impl<K, V> Default for POrderedMap<K, V> {
+    fn default() -> Self {
+        let (keys, values) = (PPtr::NULL, PPtr::NULL);
+        Self { root: PPtr::NULL, height: 0, length: 0, keys, values }
+    }
+}
+
+impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
+    const LEAF: u64 = Arrays::<K, V>::fit(LEAF_BYTES, 4, MAX_LEAF as u64);
+    /// Keys of an inner node, which has one child more.
+    const INNER: u64 = Arrays::<K, PPtr<Head>>::fit(INNER_BYTES - 8, 4, u64::MAX);
+
+    /// How many entries there are.
+    ///
+    /// # Errors
+    /// This pointer leads nowhere.
+    pub fn len(self, view: &impl View) -> Result<u64, PointerError> {
+        Ok(view.get(self)?.length)
+    }
+
+    /// Whether there are none.
+    ///
+    /// # Errors
+    /// This pointer leads nowhere.
+    pub fn is_empty(self, view: &impl View) -> Result<bool, PointerError> {
+        Ok(self.len(view)? == 0)
+    }
+
+    /// Where the value of a key is, if there is one.
+    ///
+    /// # Errors
+    /// A pointer leads nowhere.
+    pub fn find(self, view: &impl View, key: &K) -> Result<Option<PPtr<V>>, PointerError> {
+        let leaf = self.leaf(view, key, |_, _| ())?;
+        if leaf.is_null() {
+            return Ok(None);
+        }
+        let head = view.get(leaf)?;
+        let found = Self::search_leaf(view, leaf, head, key)?.ok();
+        Ok(found.map(|position| Self::value_at(leaf, head.place(position))))
+    }
+
+    /// The value of a key, if there is one.
+    ///
+    /// # Errors
+    /// A pointer leads nowhere.
+    pub fn get<'v>(self, view: &'v impl View, key: &K) -> Result<Option<&'v V>, PointerError> {
+        self.find(view, key)?.map(|value| view.get(value)).transpose()
+    }
+
+    /// Sets the value of a key; whether there was none.
+    ///
+    /// # Errors
+    /// The object is full, or damaged.
+    pub fn insert<B>(self, editor: &mut Editor<'_, B>, key: K, value: V) -> Result<bool, TxError> {
+        let mut path = Path::new();
+        let mut leaf = self.leaf(editor, &key, |node, child| path.push((node, child)))?;
+        if leaf.is_null() {
+            leaf = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF))?;
+            editor.modify(self)?.root = leaf;
+        }
+        let head = *editor.get(leaf)?;
+        let position = match Self::search_leaf(editor, leaf, &head, &key)? {
+            Ok(position) => {
+                editor.set(Self::value_at(leaf, head.place(position)), value)?;
+                return Ok(false);
+            }
+            Err(position) => position,
+        };
+        if head.count() < Self::LEAF {
+            Self::put(editor, leaf, position, key, value)?;
+        } else {
+            let (right, first) = self.split_leaf(editor, leaf, &head)?;
+            let target = if key < first { leaf } else { right };
+            let head = *editor.get(target)?;
+            let found = Self::search_leaf(editor, target, &head, &key)?;
+            Self::put(editor, target, found.unwrap_or_else(|position| position), key, value)?;
+            self.add_child(editor, path, first, right)?;
+        }
+        let map = editor.modify(self)?;
+        map.length = map.length.wrapping_add(1);
+        Ok(true)
+    }
+
+    /// Takes a key away, with its value; whether it was there.
+    ///
+    /// # Errors
+    /// The object is damaged.
+    pub fn remove<B>(self, editor: &mut Editor<'_, B>, key: &K) -> Result<bool, TxError> {
+        let mut path = Path::new();
+        let leaf = self.leaf(editor, key, |node, child| path.push((node, child)))?;
+        if leaf.is_null() {
+            return Ok(false);
+        }
+        let head = *editor.get(leaf)?;
+        let Ok(position) = Self::search_leaf(editor, leaf, &head, key)? else {
+            return Ok(false);
+        };
+        editor.modify(leaf)?.remove(position);
+        if head.count() == 1 {
+            self.remove_child(editor, path, leaf)?;
+        }
+        let map = editor.modify(self)?;
+        map.length = map.length.wrapping_sub(1);
+        Ok(true)
+    }
+
+    /// Calls `each` with the keys from this one on and their values, in order, until it returns false.
+    ///
+    /// # Errors
+    /// A pointer leads nowhere.
+    pub fn for_each_from(
+        self,
+        view: &impl View,
+        from: &K,
+        mut each: impl FnMut(&K, &V) -> bool,
+    ) -> Result<(), PointerError> {
+        let mut path = Path::new();
+        let mut leaf = self.leaf(view, from, |node, child| path.push((node, child)))?;
+        let mut first = true;
+        while !leaf.is_null() {
+            let head = view.get(leaf)?;
+            let start = if first { Self::search_leaf(view, leaf, head, from)? } else { Ok(0) };
+            first = false;
+            for position in start.unwrap_or_else(|position| position)..head.count() {
+                let place = head.place(position);
+                let (key, value) = (Self::key_at(leaf, place), Self::value_at(leaf, place));
+                if !each(view.get(key)?, view.get(value)?) {
+                    return Ok(());
+                }
+            }
+            leaf = self.next_leaf(view, &mut path)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with all keys and their values, in order.
+    ///
+    /// # Errors
+    /// A pointer leads nowhere.
+    pub fn for_each(
+        self,
+        view: &impl View,
+        mut each: impl FnMut(&K, &V),
+    ) -> Result<(), PointerError> {
+        let map = view.get(self)?;
+        let mut path = Path::new();
+        let mut leaf = Self::leftmost(view, map.root, map.height, &mut path)?;
+        while !leaf.is_null() {
+            let head = view.get(leaf)?;
+            for position in 0..head.count() {
+                let place = head.place(position);
+                each(view.get(Self::key_at(leaf, place))?, view.get(Self::value_at(leaf, place))?);
+            }
+            leaf = self.next_leaf(view, &mut path)?;
+        }
+        Ok(())
+    }
+
+    /// Takes all entries away and gives their memory back.
+    ///
+    /// # Errors
+    /// The object is damaged.
+    pub fn clear<B>(self, editor: &mut Editor<'_, B>) -> Result<(), TxError> {
+        for block in self.blocks(editor)? {
+            editor.free(block)?;
+        }
+        Ok(editor.set(self, POrderedMap::default())?)
+    }
+
+    /// The blocks that the map has of the heap.
+    ///
+    /// # Errors
+    /// A pointer leads nowhere.
+    pub fn blocks(self, view: &impl View) -> Result<Vec<PPtr<u8>>, PointerError> {
+        let map = view.get(self)?;
+        let mut blocks = Vec::new();
+        let mut left =
+            Vec::from_iter((!map.root.is_null()).then_some((map.root, checked(map.height)?)));
+        while let Some((node, height)) = left.pop() {
+            blocks.push(node.cast());
+            if height > 0 {
+                for child in 0..=Self::keys_of(view, node)? {
+                    left.push((*view.get(Self::child_at(node, child))?, height - 1));
+                }
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// The leaf in which a key is or would be; null in an empty map.
+    #[inline]
+    fn leaf(
+        self,
+        view: &impl View,
+        key: &K,
+        mut step: impl FnMut(PPtr<Head>, u64),
+    ) -> Result<PPtr<Head>, PointerError> {
+        let map = view.get(self)?;
+        let mut node = map.root;
+        for _ in 0..checked(map.height)? {
+            let count = Self::keys_of(view, node)?;
+            let keys = view.slice(Self::inner_key_at(node, 0), count)?;
+            let child = keys.partition_point(|other| other <= key) as u64;
+            step(node, child);
+            node = *view.get(Self::child_at(node, child))?;
+        }
+        Ok(node)
+    }
+
+    fn leftmost(
+        view: &impl View,
+        mut node: PPtr<Head>,
+        height: u64,
+        path: &mut Path,
+    ) -> Result<PPtr<Head>, PointerError> {
+        for _ in 0..checked(height)? {
+            path.push((node, 0));
+            node = *view.get(Self::child_at(node, 0))?;
+        }
+        Ok(node)
+    }
+
+    /// The leaf behind the one to which a path led; null behind the last.
+    fn next_leaf(self, view: &impl View, path: &mut Path) -> Result<PPtr<Head>, PointerError> {
+        let height = view.get(self)?.height;
+        while let Some((node, child)) = path.pop() {
+            if child < Self::keys_of(view, node)? {
+                path.push((node, child + 1));
+                let below = height - path.len() as u64;
+                let next = *view.get(Self::child_at(node, child + 1))?;
+                return Self::leftmost(view, next, below, path);
+            }
+        }
+        Ok(PPtr::NULL)
+    }
+
+    /// The position of a key in a leaf, or where it would be.
+    #[inline]
+    fn search_leaf(
+        view: &impl View,
+        leaf: PPtr<Head>,
+        head: &Head,
+        key: &K,
+    ) -> Result<Result<u64, u64>, PointerError> {
+        let keys = view.slice(Self::key_at(leaf, 0), Self::LEAF)?;
+        let (mut low, mut high) = (0, head.count().min(Self::LEAF));
+        while low < high {
+            let middle = low.midpoint(high);
+            let other = keys.get(index(head.place(middle)));
+            let other = other.ok_or(PointerError::Outside { offset: leaf.offset() })?;
+            match other.cmp(key) {
+                Ordering::Equal => return Ok(Ok(middle)),
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+            }
+        }
+        Ok(Err(low))
+    }
+
+    /// Puts an entry into a leaf that has room.
+    fn put<B>(
+        editor: &mut Editor<'_, B>,
+        leaf: PPtr<Head>,
+        position: u64,
+        key: K,
+        value: V,
+    ) -> Result<(), TxError> {
+        let place = editor.modify(leaf)?.insert(position);
+        if place >= Self::LEAF {
+            return Err(PointerError::Outside { offset: leaf.offset() }.into());
+        }
+        editor.set(Self::key_at(leaf, place), key)?;
+        editor.set(Self::value_at(leaf, place), value)?;
+        Ok(())
+    }
+
+    /// Moves the upper half of a leaf to a new one: that, and its first key.
+    fn split_leaf<B>(
+        self,
+        editor: &mut Editor<'_, B>,
+        leaf: PPtr<Head>,
+        head: &Head,
+    ) -> Result<(PPtr<Head>, K), TxError> {
+        let right = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF))?;
+        let half = head.count() / 2;
+        let mut moved = Head::EMPTY;
+        for (to, position) in (half..head.count()).enumerate() {
+            let (from, to) = (head.place(position), to as u64);
+            editor.copy_elements(Self::key_at(leaf, from), Self::key_at(right, to), 1)?;
+            editor.copy_elements(Self::value_at(leaf, from), Self::value_at(right, to), 1)?;
+            moved.insert(to);
+        }
+        editor.set(right, moved)?;
+        let left = editor.modify(leaf)?;
+        (half..head.count()).rev().for_each(|position| left.remove(position));
+        let first = *editor.get(Self::key_at(right, 0))?;
+        Ok((right, first))
+    }
+
+    /// Adds a child behind the one that the path took.
+    fn add_child<B>(
+        self,
+        editor: &mut Editor<'_, B>,
+        mut path: Path,
+        mut key: K,
+        mut child: PPtr<Head>,
+    ) -> Result<(), TxError> {
+        while let Some((node, position)) = path.pop() {
+            let (mut keys, mut children) = Self::inner(editor, node)?;
+            keys.insert(index(position), key);
+            children.insert(index(position) + 1, child);
+            if keys.len() as u64 <= Self::INNER {
+                return Self::set_inner(editor, node, &keys, &children);
+            }
+            let half = keys.len() / 2;
+            let right_keys = keys.split_off(half + 1);
+            let right_children = children.split_off(half + 1);
+            key = keys.remove(half);
+            Self::set_inner(editor, node, &keys, &children)?;
+            child = Self::new_inner(editor, &right_keys, &right_children)?;
+        }
+        let POrderedMap { root, height, .. } = *editor.get(self)?;
+        let root = Self::new_inner(editor, &[key], &[root, child])?;
+        let map = editor.modify(self)?;
+        map.root = root;
+        map.height = height + 1;
+        Ok(())
+    }
+
+    /// Takes an empty child away to which the path led.
+    fn remove_child<B>(
+        self,
+        editor: &mut Editor<'_, B>,
+        mut path: Path,
+        mut child: PPtr<Head>,
+    ) -> Result<(), TxError> {
+        loop {
+            editor.free(child)?;
+            let Some((node, position)) = path.pop() else {
+                let map = editor.modify(self)?;
+                (map.root, map.height) = (PPtr::NULL, 0);
+                return Ok(());
+            };
+            let (mut keys, mut children) = Self::inner(editor, node)?;
+            children.remove(index(position));
+            if children.is_empty() {
+                child = node;
+                continue;
+            }
+            keys.remove(index(position.saturating_sub(1)));
+            Self::set_inner(editor, node, &keys, &children)?;
+            return self.lower(editor);
+        }
+    }
+
+    /// Takes roots away that have one child only.
+    fn lower<B>(self, editor: &mut Editor<'_, B>) -> Result<(), TxError> {
+        loop {
+            let POrderedMap { root, height, .. } = *editor.get(self)?;
+            if height == 0 || Self::keys_of(editor, root)? > 0 {
+                return Ok(());
+            }
+            let child = *editor.get(Self::child_at(root, 0))?;
+            editor.free(root)?;
+            let map = editor.modify(self)?;
+            (map.root, map.height) = (child, height - 1);
+        }
+    }
+
+    /// How many keys an inner node has.
+    fn keys_of(view: &impl View, node: PPtr<Head>) -> Result<u64, PointerError> {
+        Ok(view.get(node)?.count.min(Self::INNER))
+    }
+
+    fn inner(
+        view: &impl View,
+        node: PPtr<Head>,
+    ) -> Result<(Vec<K>, Vec<PPtr<Head>>), PointerError> {
+        let count = Self::keys_of(view, node)?;
+        let keys = view.slice(Self::inner_key_at(node, 0), count)?.to_vec();
+        let children = view.slice(Self::child_at(node, 0), count + 1)?.to_vec();
+        Ok((keys, children))
+    }
+
+    fn set_inner<B>(
+        editor: &mut Editor<'_, B>,
+        node: PPtr<Head>,
+        keys: &[K],
+        children: &[PPtr<Head>],
+    ) -> Result<(), TxError> {
+        editor.modify(node)?.count = keys.len() as u64;
+        editor.modify_slice(Self::inner_key_at(node, 0), keys.len())?.copy_from_slice(keys);
+        let place = Self::child_at(node, 0);
+        editor.modify_slice(place, children.len())?.copy_from_slice(children);
+        Ok(())
+    }
+
+    fn new_inner<B>(
+        editor: &mut Editor<'_, B>,
+        keys: &[K],
+        children: &[PPtr<Head>],
+    ) -> Result<PPtr<Head>, TxError> {
+        let node = Self::new_node(editor, Arrays::<K, PPtr<Head>>::bytes(Self::INNER))?;
+        Self::set_inner(editor, node, keys, children)?;
+        Ok(node)
+    }
+
+    fn new_node<B>(editor: &mut Editor<'_, B>, bytes: u64) -> Result<PPtr<Head>, TxError> {
+        let node = editor.alloc_bytes(bytes, LINE_BYTES as u64)?.cast();
+        editor.set(node, Head::EMPTY)?;
+        Ok(node)
+    }
+
+    const fn key_at(leaf: PPtr<Head>, place: u64) -> PPtr<K> {
+        Arrays::<K, V>::first_at(leaf, place)
+    }
+
+    const fn value_at(leaf: PPtr<Head>, place: u64) -> PPtr<V> {
+        Arrays::<K, V>::second_at(leaf, Self::LEAF, place)
+    }
+
+    const fn inner_key_at(node: PPtr<Head>, place: u64) -> PPtr<K> {
+        Arrays::<K, PPtr<Head>>::first_at(node, place)
+    }
+
+    const fn child_at(node: PPtr<Head>, place: u64) -> PPtr<PPtr<Head>> {
+        Arrays::<K, PPtr<Head>>::second_at(node, Self::INNER, place)
+    }
+}
+
+impl Head {
+    const EMPTY: Self = Self { count: 0, used: 0, order: [0; _] };
+
+    /// How many entries a leaf has.
+    fn count(&self) -> u64 {
+        self.count.min(MAX_LEAF as u64)
+    }
+
+    /// The place of the entry at this position.
+    fn place(&self, position: u64) -> u64 {
+        self.order.get(index(position)).map_or(u64::MAX, |place| u64::from(*place))
+    }
+
+    /// Takes a place for an entry at this position.
+    fn insert(&mut self, position: u64) -> u64 {
+        let (at, count) = (index(position), index(self.count()));
+        let free = self.used.trailing_ones();
+        if at > count || count >= MAX_LEAF {
+            return u64::MAX;
+        }
+        self.order.copy_within(at..count, at + 1);
+        self.order[at] = u8::try_from(free).unwrap_or(u8::MAX);
+        self.used |= 1_u64.checked_shl(free).unwrap_or(0);
+        self.count += 1;
+        u64::from(free)
+    }
+
+    /// Gives the place of the entry at this position back.
+    fn remove(&mut self, position: u64) {
+        let (at, count) = (index(position), index(self.count()));
+        if at >= count {
+            return;
+        }
+        self.used &= !1_u64.checked_shl(u32::from(self.order[at])).unwrap_or(0);
+        self.order.copy_within(at + 1..count, at);
+        self.count -= 1;
+    }
+}
+
+/// What is found may have been written by somebody else.
+const fn checked(height: u64) -> Result<u64, PointerError> {
+    if height <= MAX_HEIGHT { Ok(height) } else { Err(PointerError::Outside { offset: height }) }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "64-bit addresses only")]
+const fn index(position: u64) -> usize {
+    position as usize
+}
