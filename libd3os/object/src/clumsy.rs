@@ -4,6 +4,7 @@ use core::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::interleaving_tests::Turns;
 use crate::medium::{Line, Medium};
 use crate::sim::SimMedium;
 
@@ -28,6 +29,8 @@ pub(crate) struct Clumsy {
     mistake: Mistake,
     late: Arc<std::sync::Mutex<Vec<(usize, Line)>>>,
     counts: Arc<Counters>,
+    /// As whom it takes turns, if it does.
+    turns: Option<(Arc<Turns>, usize)>,
 }
 
 /// What was asked for.
@@ -39,10 +42,18 @@ pub(crate) struct Counters {
 
 impl Clumsy {
     pub(crate) fn new(medium: SimMedium, mistake: Mistake, counts: Arc<Counters>) -> Self {
-        Self { medium, mistake, late: Arc::default(), counts }
+        Self { medium, mistake, late: Arc::default(), counts, turns: None }
+    }
+
+    /// One that waits for this thread's turn before each operation.
+    pub(crate) fn taking_turns(self, turns: Option<&Arc<Turns>>, thread: usize) -> Self {
+        Self { turns: turns.map(|turns| (Arc::clone(turns), thread)), ..self }
     }
 
     fn operate(&self) {
+        if let Some((turns, me)) = &self.turns {
+            turns.pass(*me);
+        }
         let count = self.counts.operations.fetch_add(1, Ordering::Relaxed);
         if self.mistake == Mistake::StallsAfter(count) {
             loop {

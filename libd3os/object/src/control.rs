@@ -8,6 +8,7 @@
 
 mod dirty;
 #[cfg(test)]
+#[expect(unsafe_code, reason = "accesses what the lock under test protects")]
 mod interleaving_tests;
 mod lock;
 mod sync;

@@ -119,7 +119,7 @@ fn an_object_that_has_grown_uses_its_new_pages() {
     let medium = |pages: usize| sim.medium(0).part(32 * 4096, pages * 4096);
     object::create(&medium(4), id(0), &7_u64).expect("large enough");
     Session::format_log(&log).expect("large enough");
-    let mut session = Session::open(crate::testing::slot(0), log).expect("empty");
+    let mut session = crate::testing::open(0, log);
     let open = |pages: usize, version| {
         let mapping = crate::testing::map(medium(pages), ControlRef::own(version));
         Object::<u64, _>::open(Arc::new(mapping)).expect("of this type")

@@ -23,19 +23,26 @@ mod fot_tests;
 pub mod guard;
 pub mod heap;
 pub mod id;
+#[cfg(test)]
+mod interleaving_tests;
 pub mod layout;
 pub mod log;
 #[expect(unsafe_code, reason = "takes memory for what its caller promises it to be")]
 pub mod mapping;
+#[expect(unsafe_code, reason = "says what an implementation promises")]
 pub mod medium;
 pub mod object;
+#[expect(unsafe_code, reason = "says what an implementation promises")]
 pub mod persist;
 #[expect(unsafe_code, reason = "reads lines as words")]
 mod place;
+#[expect(unsafe_code, reason = "promises that a pointer is a number")]
 pub mod pointer;
+#[expect(unsafe_code, reason = "says what taking somebody's locks away asks for")]
 pub mod recovery;
 #[cfg(test)]
 mod recovery_tests;
+#[expect(unsafe_code, reason = "says what a session's slot has to be")]
 pub mod session;
 #[expect(unsafe_code, reason = "keeps copies of lines in memory of its own")]
 mod shadow;

@@ -22,7 +22,7 @@ impl<M: Medium> Mapping<M> {
     /// No object is there.
     ///
     /// # Safety
-    /// From now on, and as long as the mapping is used, the object's bytes are changed by this library
+    /// From now on, and as long as the mapping is used, the object's bytes are changed through mappings
     /// only, and every mapping of the object, in whichever program, has the same control. (A program
     /// that may write the object and does not keep to that wrongs those who share it with that
     /// program; the memory of others it cannot reach.)
@@ -51,7 +51,7 @@ impl<M: Medium> Mapping<M> {
 
     /// Its memory.
     #[must_use]
-    pub const fn medium(&self) -> &M {
+    pub(crate) const fn medium(&self) -> &M {
         &self.medium
     }
 

@@ -49,7 +49,6 @@ pub type Line = [u8; LINE_BYTES];
 /// For as long as the medium or a clone of it lives, [`base`](Self::base) is the same address, of
 /// [`bytes`](Self::bytes) bytes that may be read, aligned to [`LINE_BYTES`] at least, and changed
 /// through no path that this library does not know of, but by programs with a right to.
-#[expect(unsafe_code, reason = "whoever reads through `base` relies upon it")]
 pub unsafe trait Medium {
     /// Where the memory begins in this address space.
     fn base(&self) -> NonNull<u8>;

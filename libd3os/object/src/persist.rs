@@ -68,7 +68,6 @@ pub use show::Shown;
     note = "numbers, arrays, persistent pointers and `#[repr(C)]` structures of them can: \
             `#[derive(Persist)]`"
 )]
-#[expect(unsafe_code, reason = "foreign bytes are taken for values of such types")]
 pub unsafe trait Persist: Sized + Send + Sync + 'static {
     /// What this type consists of. Evaluating it also proves what the derive can prove only about a
     /// type without parameters: that there is no padding and nothing to drop.

@@ -173,7 +173,6 @@ impl<T> fmt::Debug for PPtr<T> {
 }
 
 // SAFETY: it is a number, which is checked before it is followed.
-#[expect(unsafe_code, reason = "a number is what the trait asks for")]
 unsafe impl<T: Persist> Persist for PPtr<T> {
     const TYPE: Type = Type::pointer::<Self, T>("PPtr");
 }

@@ -227,13 +227,16 @@ impl<M: Medium> Recovery<M> {
 /// What it had committed is completed, what it had not is forgotten, its locks are free, its log is empty.
 ///
 /// `objects` finds the mappings of the objects that its records concern, with the dead session's rights;
-/// `mapped` are all objects of which it might hold the lock. The dead session's program must not be able
-/// to write any of them, nor its log, any more.
+/// `mapped` are all objects of which it might hold the lock.
 ///
 /// # Errors
 /// An object that it had changed is held by somebody else, and waiting was given up: its log is as it was,
 /// and this can be done again.
-pub fn evict<L: Medium, M: Medium>(
+///
+/// # Safety
+/// Nobody uses that session any more: its program has ended, or can neither read nor write these objects
+/// and its log.
+pub unsafe fn evict<L: Medium, M: Medium>(
     dead: (Slot, &L),
     by: &mut Session<M>,
     mut objects: impl FnMut(ObjectId) -> Access<Arc<Mapping<M>>>,

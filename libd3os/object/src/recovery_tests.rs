@@ -12,7 +12,7 @@ use crate::log::record::{Builder, seal};
 use crate::medium::{LINE_BYTES, Medium};
 use crate::recovery::{self, Access, Finding, Objects};
 use crate::sim::Domain;
-use crate::testing::{Machine, Plan, TestMedium, id, slot};
+use crate::testing::{Machine, Plan, TestMedium, id, put_out, slot};
 use crate::{Mapping, Object, ObjectId, Session, TxError};
 
 type Words = [u64; 24];
@@ -78,12 +78,7 @@ fn who_stops_in_the_middle_is_completed_or_forgotten() {
         }
         stopped += 1;
         let mapped = objects.each_ref().map(|object| Arc::clone(object.mapping()));
-        let find = |of: ObjectId| {
-            let found = mapped.iter().find(|mapping| mapping.id() == of);
-            found.map_or(Access::Deleted, |mapping| Access::Write(Arc::clone(mapping)))
-        };
-        let log = machine.log(1);
-        let report = recovery::evict((slot(1), &log), &mut session, find, &mapped).expect("free");
+        let report = put_out(1, &machine.log(1), &mut session, &mapped);
         assert_eq!(report.findings, []);
         let [left, right] = found(&session, &objects);
         assert_eq!(left, right, "of one transaction");

@@ -89,11 +89,16 @@ pub(crate) struct Known<M> {
 }
 
 impl<M: Medium> Session<M> {
-    /// A session with this slot and this log, which nobody else uses.
+    /// A session with this slot and this log.
     ///
     /// # Errors
     /// The log is none, or was not recovered.
-    pub fn open(slot: Slot, log: M) -> Result<Self, LogError> {
+    ///
+    /// # Safety
+    /// Until the session ends, no other one has the same slot, in whichever program, as far as they have
+    /// an object in common; nobody else writes the log. The memory of the objects that it uses stays
+    /// mapped as long as it exists, unless its program ends.
+    pub unsafe fn open(slot: Slot, log: M) -> Result<Self, LogError> {
         Ok(Self {
             slot,
             log: Log::open(log)?,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::ObjectId;
 use crate::clumsy::{Clumsy, Counters, Mistake};
 use crate::control::{ControlRef, Slot};
+use crate::interleaving_tests::Turns;
 use crate::layout;
 use crate::mapping::Mapping;
 use crate::medium::{LINE_BYTES, Medium, Part};
@@ -34,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) sim: Sim,
     /// What is done wrong from now on.
     pub(crate) mistake: Mistake,
+    /// Who may go on, if threads take turns from now on.
+    pub(crate) turns: Option<Arc<Turns>>,
     counts: Arc<Counters>,
     controls: Vec<ControlRef>,
 }
@@ -85,7 +88,7 @@ impl Machine {
 
     fn over(plan: Plan, sim: Sim) -> Self {
         let (mistake, counts) = (Mistake::None, Arc::default());
-        Self { plan, sim, mistake, counts, controls: Vec::new() }
+        Self { plan, sim, mistake, turns: None, counts, controls: Vec::new() }
     }
 
     /// How many fences there were.
@@ -100,6 +103,7 @@ impl Machine {
 
     fn medium(&self, thread: usize) -> Clumsy {
         Clumsy::new(self.sim.medium(thread), self.mistake, Arc::clone(&self.counts))
+            .taking_turns(self.turns.as_ref(), thread)
     }
 
     /// The machine at its next start, recovered; unless something is wrong with it.
@@ -135,7 +139,7 @@ impl Machine {
     }
 
     pub(crate) fn session(&self, number: usize) -> Session<TestMedium> {
-        Session::open(slot(number), self.log(number)).expect("recovered")
+        open(number, self.log(number))
     }
 
     /// The object as this session's thread has it mapped.
@@ -144,6 +148,25 @@ impl Machine {
         let mapping = map(self.object_medium(object, thread), control);
         Object::open(Arc::new(mapping)).expect("of this type")
     }
+}
+
+pub(crate) fn open<M: Medium>(number: usize, log: M) -> Session<M> {
+    // SAFETY: no test has two sessions of a number at a time, but those that do nothing any more.
+    unsafe { Session::open(slot(number), log) }.expect("recovered")
+}
+
+pub(crate) fn put_out(
+    dead: usize,
+    log: &TestMedium,
+    by: &mut Session<TestMedium>,
+    mapped: &[Arc<Mapping<TestMedium>>],
+) -> Report {
+    let find = |of: ObjectId| {
+        let found = mapped.iter().find(|mapping| mapping.id() == of);
+        found.map_or(Access::Deleted, |mapping| Access::Write(Arc::clone(mapping)))
+    };
+    // SAFETY: the session's thread has stopped for good.
+    unsafe { recovery::evict((slot(dead), log), by, find, mapped) }.expect("free")
 }
 
 pub(crate) fn map<M: Medium>(medium: M, control: ControlRef) -> Mapping<M> {
@@ -207,34 +230,41 @@ pub(crate) fn watch<S: Clone + PartialEq + fmt::Debug + Send + 'static>(
     expected: &Expected<S>,
     read: fn(&Machine) -> Result<S, String>,
 ) -> Watching {
-    let (plan, expected) = (machine.plan, expected.clone());
+    let expected = expected.clone();
+    watch_with(machine, limits, move |machine| expected.check(&read(machine)?))
+}
+
+/// Watches a machine with a check of recovered ones.
+pub(crate) fn watch_with(
+    machine: &Machine,
+    limits: Limits,
+    check: impl Fn(&Machine) -> Result<(), String> + Send + Sync + 'static,
+) -> Watching {
+    let (plan, check) = (machine.plan, Arc::new(check));
     let nested = Arc::new(Mutex::new(Counts::default()));
     let count = Arc::clone(&nested);
     let mut images = 0_u64;
     machine.sim.watch(Explorer::new(limits, 7), move |image| {
         images += 1;
         if images % 61 == 1 {
-            let counts = recovery_is_watched(plan, image, images, &expected, read);
+            let counts = recovery_is_watched(plan, image, images, Arc::clone(&check));
             *count.lock().expect("no panic") += counts.map_err(|failure| failure.to_string())?;
         }
-        expected.check(&read(&Machine::recovered(plan, image)?)?)
+        check(&Machine::recovered(plan, image)?)
     });
     Watching { sim: machine.sim.clone(), nested }
 }
 
-fn recovery_is_watched<S: Clone + PartialEq + fmt::Debug + Send + 'static>(
+fn recovery_is_watched(
     plan: Plan,
     image: &[u8],
     seed: u64,
-    expected: &Expected<S>,
-    read: fn(&Machine) -> Result<S, String>,
+    check: Arc<impl Fn(&Machine) -> Result<(), String> + Send + Sync + 'static>,
 ) -> Result<Counts, Failure> {
     let machine = Machine::with_contents(plan, image);
     let limits = Limits { product: 64, random: 16, ..Limits::default() };
-    let expected = expected.clone();
-    machine.sim.watch(Explorer::new(limits, seed), move |image| {
-        expected.check(&read(&Machine::recovered(plan, image)?)?)
-    });
+    let explorer = Explorer::new(limits, seed);
+    machine.sim.watch(explorer, move |image| check(&Machine::recovered(plan, image)?));
     machine.recover();
     machine.sim.finish()
 }

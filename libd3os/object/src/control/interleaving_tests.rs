@@ -29,7 +29,6 @@ struct Shared {
 }
 
 // `with` and `with_mut` hand out raw pointers; the accesses through them stay in these functions.
-#[expect(unsafe_code, reason = "the lock under test is what makes it right")]
 impl Shared {
     fn change(&self) {
         for word in &self.words {

@@ -56,7 +56,7 @@ impl Default for Lock {
 impl Lock {
     /// Begins to read, unless somebody writes or waits to. Each slot once at a time.
     #[must_use]
-    pub fn try_read(&self, slot: Slot) -> bool {
+    pub(crate) fn try_read(&self, slot: Slot) -> bool {
         // Who waits for a writer only looks, and takes nothing from it.
         if self.is_claimed() {
             return false;
@@ -70,14 +70,14 @@ impl Lock {
     }
 
     /// Ends what [`try_read`](Self::try_read) began.
-    pub fn end_read(&self, slot: Slot) {
+    pub(crate) fn end_read(&self, slot: Slot) {
         self.0.fetch_and(!slot.reader(), Ordering::Release);
     }
 
     /// Claims to be the next writer, unless somebody else is. It may write when
     /// [`readers_are_gone`](Self::readers_are_gone).
     #[must_use]
-    pub fn claim(&self, slot: Slot) -> bool {
+    pub(crate) fn claim(&self, slot: Slot) -> bool {
         let mut now = self.0.load(Ordering::Relaxed);
         while now & !READERS == 0 {
             let claimed = now | slot.writer();
@@ -96,13 +96,13 @@ impl Lock {
 
     /// Whether nobody reads any more.
     #[must_use]
-    pub fn readers_are_gone(&self) -> bool {
+    pub(crate) fn readers_are_gone(&self) -> bool {
         self.0.load(Ordering::Acquire) & READERS == 0
     }
 
     /// Begins to write, if that needs no waiting.
     #[must_use]
-    pub fn try_write(&self, slot: Slot) -> bool {
+    pub(crate) fn try_write(&self, slot: Slot) -> bool {
         let writes = self.claim(slot) && self.readers_are_gone();
         if !writes {
             self.end_write(slot);
@@ -112,7 +112,7 @@ impl Lock {
 
     /// Ends writing, or a claim to. Nothing happens if the slot is not the writer: it may have been put
     /// out.
-    pub fn end_write(&self, slot: Slot) {
+    pub(crate) fn end_write(&self, slot: Slot) {
         let mut now = self.0.load(Ordering::Relaxed);
         while now & !READERS == slot.writer() {
             let (success, failure) = (Ordering::Release, Ordering::Relaxed);
@@ -138,7 +138,7 @@ impl Lock {
 
     /// Puts a slot out whose session will not go on: it neither reads nor writes any more. What it had
     /// committed must have been applied before.
-    pub fn put_out(&self, slot: Slot) {
+    pub(crate) fn put_out(&self, slot: Slot) {
         self.end_read(slot);
         self.end_write(slot);
     }

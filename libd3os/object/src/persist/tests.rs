@@ -29,7 +29,6 @@ const SAMPLE: Sample =
 struct To<T>(u64, PhantomData<T>);
 
 // SAFETY: it is a number and a type; every bit pattern is one.
-#[expect(unsafe_code, reason = "what the library's own pointer does")]
 unsafe impl<T: Persist> Persist for To<T> {
     const TYPE: Type = Type::pointer::<Self, T>("To");
 }
