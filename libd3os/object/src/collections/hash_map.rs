@@ -16,7 +16,7 @@ use crate::pointer::{PPtr, PointerError};
 use crate::tx::TxError;
 use crate::view::View;
 
-use super::node::Arrays;
+use super::node::Entries;
 
 /// A map from keys to values.
 #[derive(Persist)]
@@ -76,7 +76,7 @@ impl<K, V> Default for PHashMap<K, V> {
 }
 
 impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
-    const ENTRIES: u64 = Arrays::<K, V>::fit(BUCKET_BYTES, 2, MAX_ENTRIES as u64);
+    const ENTRIES: u64 = Entries::<K, V>::fit(BUCKET_BYTES, 2, MAX_ENTRIES as u64);
 
     /// How many entries there are.
     ///
@@ -291,7 +291,7 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         depth: u64,
         next: PPtr<Head>,
     ) -> Result<PPtr<Head>, TxError> {
-        let bytes = Arrays::<K, V>::bytes(Self::ENTRIES);
+        let bytes = Entries::<K, V>::bytes(Self::ENTRIES);
         let bucket = editor.alloc_bytes(bytes, LINE_BYTES as u64)?.cast();
         editor.set(bucket, Head { next, used: 0, depth, tags: [0; _] })?;
         Ok(bucket)
@@ -397,11 +397,11 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
     }
 
     const fn key_at(bucket: PPtr<Head>, index: u64) -> PPtr<K> {
-        Arrays::<K, V>::first_at(bucket, index)
+        Entries::<K, V>::first_at(bucket, index)
     }
 
     const fn value_at(bucket: PPtr<Head>, index: u64) -> PPtr<V> {
-        Arrays::<K, V>::second_at(bucket, Self::ENTRIES, index)
+        Entries::<K, V>::second_at(bucket, index)
     }
 }
 

@@ -1,4 +1,8 @@
 //! Blocks of keys and values behind a line that describes them.
+//!
+//! A key and its value lie side by side, in one line if they fit into one and their size divides it: what
+//! is found is mostly in the line that was compared, and what is added changes one line beside the
+//! block's first.
 
 use core::marker::PhantomData;
 
@@ -45,5 +49,44 @@ impl<A: Persist, B: Persist> Arrays<A, B> {
 
     pub(super) const fn second_at<H>(block: PPtr<H>, count: u64, index: u64) -> PPtr<B> {
         block.byte_add(Self::second(count) + index * size_of::<B>() as u64)
+    }
+}
+
+/// A block that begins with a head, followed by entries of an `A` and a `B` each.
+pub(super) struct Entries<A, B> {
+    types: PhantomData<fn() -> (A, B)>,
+}
+
+impl<A: Persist, B: Persist> Entries<A, B> {
+    const SECOND: u64 = (size_of::<A>() as u64).next_multiple_of(align_of::<B>() as u64);
+    const STRIDE: u64 = {
+        let align =
+            if align_of::<A>() > align_of::<B>() { align_of::<A>() } else { align_of::<B>() };
+        (Self::SECOND + size_of::<B>() as u64).next_multiple_of(align as u64)
+    };
+
+    /// How many fit into a block of so many bytes; so many at least, and at most.
+    pub(super) const fn fit(bytes: u64, least: u64, most: u64) -> u64 {
+        let count = (bytes - HEAD_BYTES) / Self::STRIDE;
+        if count < least {
+            least
+        } else if count > most {
+            most
+        } else {
+            count
+        }
+    }
+
+    /// How long the block is.
+    pub(super) const fn bytes(count: u64) -> u64 {
+        HEAD_BYTES + count * Self::STRIDE
+    }
+
+    pub(super) const fn first_at<H>(block: PPtr<H>, index: u64) -> PPtr<A> {
+        block.byte_add(HEAD_BYTES + index * Self::STRIDE)
+    }
+
+    pub(super) const fn second_at<H>(block: PPtr<H>, index: u64) -> PPtr<B> {
+        block.byte_add(HEAD_BYTES + index * Self::STRIDE + Self::SECOND)
     }
 }

@@ -15,7 +15,7 @@ use crate::pointer::{PPtr, PointerError};
 use crate::tx::TxError;
 use crate::view::View;
 
-use super::node::Arrays;
+use super::node::{Arrays, Entries};
 
 /// A map from keys to values, in the order of the keys.
 #[derive(Persist)]
@@ -61,7 +61,7 @@ impl<K, V> Default for POrderedMap<K, V> {
 }
 
 impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
-    const LEAF: u64 = Arrays::<K, V>::fit(LEAF_BYTES, 4, MAX_LEAF as u64);
+    const LEAF: u64 = Entries::<K, V>::fit(LEAF_BYTES, 4, MAX_LEAF as u64);
     /// Keys of an inner node, which has one child more.
     const INNER: u64 = Arrays::<K, PPtr<Head>>::fit(INNER_BYTES - 8, 4, u64::MAX);
 
@@ -111,7 +111,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         let mut path = Path::new();
         let mut leaf = self.leaf(editor, &key, |node, child| path.push((node, child)))?;
         if leaf.is_null() {
-            leaf = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF))?;
+            leaf = Self::new_node(editor, Entries::<K, V>::bytes(Self::LEAF))?;
             editor.modify(self)?.root = leaf;
         }
         let head = *editor.get(leaf)?;
@@ -298,12 +298,10 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         head: &Head,
         key: &K,
     ) -> Result<Result<u64, u64>, PointerError> {
-        let keys = view.slice(Self::key_at(leaf, 0), Self::LEAF)?;
         let (mut low, mut high) = (0, head.count().min(Self::LEAF));
         while low < high {
             let middle = low.midpoint(high);
-            let other = keys.get(index(head.place(middle)));
-            let other = other.ok_or(PointerError::Outside { offset: leaf.offset() })?;
+            let other = view.get(Self::key_at(leaf, head.place(middle).min(Self::LEAF - 1)))?;
             match other.cmp(key) {
                 Ordering::Equal => return Ok(Ok(middle)),
                 Ordering::Less => low = middle + 1,
@@ -337,7 +335,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         leaf: PPtr<Head>,
         head: &Head,
     ) -> Result<(PPtr<Head>, K), TxError> {
-        let right = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF))?;
+        let right = Self::new_node(editor, Entries::<K, V>::bytes(Self::LEAF))?;
         let half = head.count() / 2;
         let mut moved = Head::EMPTY;
         for (to, position) in (half..head.count()).enumerate() {
@@ -468,11 +466,11 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
     }
 
     const fn key_at(leaf: PPtr<Head>, place: u64) -> PPtr<K> {
-        Arrays::<K, V>::first_at(leaf, place)
+        Entries::<K, V>::first_at(leaf, place)
     }
 
     const fn value_at(leaf: PPtr<Head>, place: u64) -> PPtr<V> {
-        Arrays::<K, V>::second_at(leaf, Self::LEAF, place)
+        Entries::<K, V>::second_at(leaf, place)
     }
 
     const fn inner_key_at(node: PPtr<Head>, place: u64) -> PPtr<K> {
