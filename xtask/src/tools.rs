@@ -29,6 +29,10 @@ pub(crate) enum Tool {
     Ovmf,
     /// The linker, where the toolchain brings none.
     Lld,
+    /// The C compiler.
+    Cc,
+    /// libpmemobj with its header and its examples.
+    Pmdk,
 }
 
 /// A tool is missing and could not be installed.
@@ -72,6 +76,8 @@ impl Tool {
             Self::Mtools => "mtools",
             Self::Ovmf => "OVMF firmware",
             Self::Lld => "ld.lld",
+            Self::Cc => "cc",
+            Self::Pmdk => "libpmemobj",
         }
     }
 
@@ -86,6 +92,8 @@ impl Tool {
             Self::Mtools => "mtools",
             Self::Ovmf => "ovmf",
             Self::Lld => "lld",
+            Self::Cc => "gcc",
+            Self::Pmdk => "libpmemobj-dev",
         }
     }
 
@@ -100,6 +108,8 @@ impl Tool {
             Self::Mtools => in_path("mformat"),
             Self::Ovmf => existing(&OVMF_PATHS),
             Self::Lld => in_path("ld.lld"),
+            Self::Cc => in_path("cc"),
+            Self::Pmdk => existing(&["/usr/include/libpmemobj.h"]),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! `bench`: figures in executed instructions, which do not depend on the host's speed or load,
-//! and of rings in nanoseconds, side by side with other queues.
+//! and of rings and persistent objects in nanoseconds, side by side with others.
 
 mod boot;
 mod counting;
@@ -7,6 +7,7 @@ mod io;
 mod kernel;
 mod long;
 mod plugin;
+mod pmem;
 mod ring;
 mod witness;
 
@@ -37,6 +38,8 @@ enum What {
     Io(io::Args),
     /// Nanoseconds per message between two threads of this host, beside other queues.
     Ring(ring::Args),
+    /// Nanoseconds of persistent objects on this host, beside other stores.
+    Pmem(pmem::Args),
 }
 
 /// Nothing was measured.
@@ -92,6 +95,9 @@ pub(crate) enum BenchError {
     /// The benchmark of rings did not print figures.
     #[error("the benchmark of rings printed no figures but {0:?}")]
     RingFigures(String),
+    /// What measures stores printed something else, or not all figures.
+    #[error("not the figures of a store: {0:?}")]
+    StoreFigures(String),
     /// A file could not be read or written.
     #[error("cannot access {path}")]
     Io {
@@ -113,6 +119,7 @@ impl Args {
             What::Kernel(args) => args.run(),
             What::Io(args) => args.run(),
             What::Ring(args) => args.run(),
+            What::Pmem(args) => args.run(),
         }
     }
 }

@@ -1,0 +1,31 @@
+//! The CPU time of this thread, which other programs on the machine lengthen less than the time on a
+//! clock.
+
+use std::error::Error;
+
+use nix::time::{ClockId, clock_gettime};
+
+/// Does `work` and prints what an operation took, of which there are so many.
+pub(crate) fn figure<R>(
+    store: &str,
+    name: &str,
+    operations: u64,
+    work: impl FnOnce() -> Result<R, Box<dyn Error>>,
+) -> Result<R, Box<dyn Error>> {
+    let before = now()?;
+    let result = work()?;
+    let taken = now()? - before;
+    println!("{store}\t{name}\t{:.2}", per(taken, operations));
+    Ok(result)
+}
+
+/// In nanoseconds.
+fn now() -> Result<u64, Box<dyn Error>> {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
+    Ok(u64::try_from(time.tv_sec())? * 1_000_000_000 + u64::try_from(time.tv_nsec())?)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn per(nanoseconds: u64, operations: u64) -> f64 {
+    nanoseconds as f64 / operations.max(1) as f64
+}
