@@ -103,6 +103,12 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         let mut bucket = self.bucket(view, hash)?.bucket;
         while !bucket.is_null() {
             let head = view.get(bucket)?;
+            // Mostly it is where it would be alone: this line is fetched while the first one is.
+            let preferred = Self::preferred(hash);
+            let other = bytes_of(view.get(Self::key_at(bucket, preferred))?);
+            if other == bytes_of(key) && head.used & 1 << preferred != 0 {
+                return Ok(Some(Self::value_at(bucket, preferred)));
+            }
             if let Some(index) = Self::index(view, bucket, head, hash, key)? {
                 return Ok(Some(Self::value_at(bucket, index)));
             }
@@ -304,8 +310,7 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
             let mut bucket = found.bucket;
             while !bucket.is_null() {
                 let head = editor.get(bucket)?;
-                let free = u64::from(head.used.trailing_ones());
-                if free < Self::ENTRIES {
+                if let Some(free) = Self::free(head, hash) {
                     return Ok((bucket, free));
                 }
                 bucket = head.next;
@@ -329,9 +334,9 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         let other = Self::new_bucket(editor, head.depth + 1, PPtr::NULL)?;
         for index in entries(head.used) {
             let key = editor.get(Self::key_at(found.bucket, index))?;
-            let moves = self.hash(editor, key)? >> depth & 1 == 1;
-            if moves {
-                Self::move_entry(editor, found.bucket, other, index, head.tags[place(index)])?;
+            let hash = self.hash(editor, key)?;
+            if hash >> depth & 1 == 1 {
+                Self::move_entry(editor, found.bucket, other, index, hash)?;
             }
         }
         let with_bit = hash & low_bits(depth) | 1 << depth;
@@ -348,15 +353,29 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         from: PPtr<Head>,
         to: PPtr<Head>,
         index: u64,
-        tag: u8,
+        hash: u64,
     ) -> Result<(), TxError> {
-        editor.copy_elements(Self::key_at(from, index), Self::key_at(to, index), 1)?;
-        editor.copy_elements(Self::value_at(from, index), Self::value_at(to, index), 1)?;
+        let damaged = PointerError::Outside { offset: to.offset() };
+        let free = Self::free(editor.get(to)?, hash).ok_or(damaged)?;
+        editor.copy_elements(Self::key_at(from, index), Self::key_at(to, free), 1)?;
+        editor.copy_elements(Self::value_at(from, index), Self::value_at(to, free), 1)?;
         editor.modify(from)?.used &= !(1 << index);
         let head = editor.modify(to)?;
-        head.used |= 1 << index;
-        head.tags[place(index)] = tag;
+        head.used |= 1 << free;
+        head.tags[place(free)] = tag(hash);
         Ok(())
+    }
+
+    /// Where an entry of this hash is put, if that place is free.
+    const fn preferred(hash: u64) -> u64 {
+        (hash >> 32) % Self::ENTRIES
+    }
+
+    /// The first free place from there on.
+    fn free(head: &Head, hash: u64) -> Option<u64> {
+        let preferred = Self::preferred(hash);
+        let mut places = (preferred..Self::ENTRIES).chain(0..preferred);
+        places.find(|place| head.used & 1 << place == 0)
     }
 
     /// Puts a directory between a slot and the bucket that it leads to.

@@ -15,7 +15,7 @@ use crate::pointer::{PPtr, PointerError};
 use crate::tx::TxError;
 use crate::view::View;
 
-use super::node::{Arrays, Entries};
+use super::node::Arrays;
 
 /// A map from keys to values, in the order of the keys.
 #[derive(Persist)]
@@ -61,7 +61,7 @@ impl<K, V> Default for POrderedMap<K, V> {
 }
 
 impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
-    const LEAF: u64 = Entries::<K, V>::fit(LEAF_BYTES, 4, MAX_LEAF as u64);
+    const LEAF: u64 = Arrays::<K, V>::fit(LEAF_BYTES, 4, MAX_LEAF as u64);
     /// Keys of an inner node, which has one child more.
     const INNER: u64 = Arrays::<K, PPtr<Head>>::fit(INNER_BYTES - 8, 4, u64::MAX);
 
@@ -111,7 +111,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         let mut path = Path::new();
         let mut leaf = self.leaf(editor, &key, |node, child| path.push((node, child)))?;
         if leaf.is_null() {
-            leaf = Self::new_node(editor, Entries::<K, V>::bytes(Self::LEAF))?;
+            leaf = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF))?;
             editor.modify(self)?.root = leaf;
         }
         let head = *editor.get(leaf)?;
@@ -335,7 +335,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         leaf: PPtr<Head>,
         head: &Head,
     ) -> Result<(PPtr<Head>, K), TxError> {
-        let right = Self::new_node(editor, Entries::<K, V>::bytes(Self::LEAF))?;
+        let right = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF))?;
         let half = head.count() / 2;
         let mut moved = Head::EMPTY;
         for (to, position) in (half..head.count()).enumerate() {
@@ -466,11 +466,11 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
     }
 
     const fn key_at(leaf: PPtr<Head>, place: u64) -> PPtr<K> {
-        Entries::<K, V>::first_at(leaf, place)
+        Arrays::<K, V>::first_at(leaf, place)
     }
 
     const fn value_at(leaf: PPtr<Head>, place: u64) -> PPtr<V> {
-        Entries::<K, V>::second_at(leaf, place)
+        Arrays::<K, V>::second_at(leaf, Self::LEAF, place)
     }
 
     const fn inner_key_at(node: PPtr<Head>, place: u64) -> PPtr<K> {
