@@ -166,6 +166,11 @@ impl<T: Persist> Editor<'_, T> {
 // SAFETY: the bytes are a copy of the transaction's own or, under the lock that it holds, the
 // object's; neither changes but through a unique reference to the editor.
 unsafe impl<T> View for Editor<'_, T> {
+    #[inline]
+    fn end(&self) -> u64 {
+        self.place.end
+    }
+
     fn locate(
         &self,
         pointer: PPtr<u8>,

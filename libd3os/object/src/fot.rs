@@ -256,7 +256,8 @@ impl<T> Editor<'_, T> {
         }
         grown.store(self)?;
         let bounds = Bounds::load(self)?;
-        let limit = page(grown.end)? - table.pages;
+        let limit = page(grown.end)?.checked_sub(table.pages);
+        let limit = limit.ok_or(FotError::Damaged { entry: 0 })?;
         Ok(Bounds { limit, ..bounds }.store(self)?)
     }
 

@@ -59,6 +59,11 @@ impl<T, M: Medium> Drop for Guard<'_, T, M> {
 // SAFETY: the bytes are within the object, which is mapped; the lock keeps everybody from changing it.
 unsafe impl<T, M: Medium> View for Guard<'_, T, M> {
     #[inline]
+    fn end(&self) -> u64 {
+        self.end
+    }
+
+    #[inline]
     fn locate(
         &self,
         pointer: PPtr<u8>,

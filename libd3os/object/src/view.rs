@@ -13,6 +13,9 @@ use crate::pointer::{PPtr, PointerError};
 /// # Safety
 /// What [`locate`](Self::locate) returns can be read, and does not change, while the view is borrowed.
 pub unsafe trait View {
+    /// Where the object ends: its size in bytes, guard page included.
+    fn end(&self) -> u64;
+
     /// The address of `bytes` bytes that a pointer leads to, aligned to `align`, a power of two.
     ///
     /// # Errors

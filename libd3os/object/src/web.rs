@@ -215,6 +215,11 @@ impl<M: Medium> Context<M> {
 // changing it.
 unsafe impl<M: Medium> View for Context<M> {
     #[inline]
+    fn end(&self) -> u64 {
+        self.end
+    }
+
+    #[inline]
     fn locate(
         &self,
         pointer: PPtr<u8>,

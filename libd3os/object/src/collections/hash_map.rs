@@ -16,7 +16,7 @@ use crate::pointer::{PPtr, PointerError};
 use crate::tx::TxError;
 use crate::view::View;
 
-use super::node::Entries;
+use super::node::{Entries, Steps};
 
 /// A map from keys to values.
 #[derive(Persist)]
@@ -101,7 +101,9 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
     pub fn find(self, view: &impl View, key: &K) -> Result<Option<PPtr<V>>, PointerError> {
         let hash = self.hash(view, key)?;
         let mut bucket = self.bucket(view, hash)?.bucket;
+        let mut steps = Steps::in_object(view);
         while !bucket.is_null() {
+            steps.step(bucket)?;
             let head = view.get(bucket)?;
             // Mostly it is where it would be alone: this line is fetched while the first one is.
             let preferred = Self::preferred(hash);
@@ -156,7 +158,9 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
     pub fn remove<B>(self, editor: &mut Editor<'_, B>, key: &K) -> Result<bool, TxError> {
         let hash = self.hash(editor, key)?;
         let mut bucket = self.bucket(editor, hash)?.bucket;
+        let mut steps = Steps::in_object(editor);
         while !bucket.is_null() {
+            steps.step(bucket)?;
             let head = *editor.get(bucket)?;
             if let Some(index) = Self::index(editor, bucket, &head, hash, key)? {
                 editor.modify(bucket)?.used &= !(1 << index);
@@ -222,7 +226,9 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         mut each: impl FnMut(Block) -> Result<(), PointerError>,
     ) -> Result<(), PointerError> {
         let mut left = Vec::from_iter(Block::of(view.get(self)?.root));
+        let mut steps = Steps::in_object(view);
         while let Some(block) = left.pop() {
+            steps.step(block.pointer())?;
             each(block)?;
             match block {
                 Block::Bucket(bucket) => {
@@ -308,7 +314,9 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         loop {
             let found = self.bucket(editor, hash)?;
             let mut bucket = found.bucket;
+            let mut steps = Steps::in_object(editor);
             while !bucket.is_null() {
+                steps.step(bucket)?;
                 let head = editor.get(bucket)?;
                 if let Some(free) = Self::free(head, hash) {
                     return Ok((bucket, free));
@@ -408,7 +416,7 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
             editor.modify(self)?.root = slot;
             return Ok(());
         }
-        let step = 1 << (depth - found.above).min(FAN_BITS);
+        let step = 1 << depth.saturating_sub(found.above).min(FAN_BITS);
         let first = slot_of(hash, found.above) % step;
         let directory = editor.modify(found.directory)?;
         directory.iter_mut().skip(first).step_by(step).for_each(|other| *other = slot);

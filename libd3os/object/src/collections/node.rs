@@ -9,7 +9,24 @@ use core::marker::PhantomData;
 
 use crate::medium::LINE_BYTES;
 use crate::persist::Persist;
-use crate::pointer::PPtr;
+use crate::pointer::{PPtr, PointerError};
+use crate::view::View;
+
+/// Counts blocks on a way through them. In an object that somebody else has written they may form
+/// circles; but there are no more of them than lines.
+pub(super) struct Steps(u64);
+
+impl Steps {
+    pub(super) fn in_object(view: &impl View) -> Self {
+        Self(view.end() / HEAD_BYTES)
+    }
+
+    pub(super) fn step<T>(&mut self, to: PPtr<T>) -> Result<(), PointerError> {
+        let outside = PointerError::Outside { offset: to.offset() };
+        self.0 = self.0.checked_sub(1).ok_or(outside)?;
+        Ok(())
+    }
+}
 
 /// Bytes of the line that describes a block.
 pub(super) const HEAD_BYTES: u64 = LINE_BYTES as u64;

@@ -15,7 +15,7 @@ use crate::pointer::{PPtr, PointerError};
 use crate::tx::TxError;
 use crate::view::View;
 
-use super::node::Arrays;
+use super::node::{Arrays, Steps};
 
 /// A map from keys to values, in the order of the keys.
 #[derive(Persist)]
@@ -173,7 +173,9 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         let mut path = Path::new();
         let mut leaf = self.leaf(view, from, |node, child| path.push((node, child)))?;
         let mut first = true;
+        let mut steps = Steps::in_object(view);
         while !leaf.is_null() {
+            steps.step(leaf)?;
             let head = view.get(leaf)?;
             let start = if first { Self::search_leaf(view, leaf, head, from)? } else { Ok(0) };
             first = false;
@@ -201,7 +203,9 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         let map = view.get(self)?;
         let mut path = Path::new();
         let mut leaf = Self::leftmost(view, map.root, map.height, &mut path)?;
+        let mut steps = Steps::in_object(view);
         while !leaf.is_null() {
+            steps.step(leaf)?;
             let head = view.get(leaf)?;
             for position in 0..head.count() {
                 let place = head.place(position);
@@ -232,7 +236,9 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         let mut blocks = Vec::new();
         let mut left =
             Vec::from_iter((!map.root.is_null()).then_some((map.root, checked(map.height)?)));
+        let mut steps = Steps::in_object(view);
         while let Some((node, height)) = left.pop() {
+            steps.step(node)?;
             blocks.push(node.cast());
             if height > 0 {
                 for child in 0..=Self::keys_of(view, node)? {
@@ -282,7 +288,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         while let Some((node, child)) = path.pop() {
             if child < Self::keys_of(view, node)? {
                 path.push((node, child + 1));
-                let below = height - path.len() as u64;
+                let below = height.saturating_sub(path.len() as u64);
                 let next = *view.get(Self::child_at(node, child + 1))?;
                 return Self::leftmost(view, next, below, path);
             }
@@ -361,6 +367,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
     ) -> Result<(), TxError> {
         while let Some((node, position)) = path.pop() {
             let (mut keys, mut children) = Self::inner(editor, node)?;
+            Self::check_position(node, position, &keys)?;
             keys.insert(index(position), key);
             children.insert(index(position) + 1, child);
             if keys.len() as u64 <= Self::INNER {
@@ -396,6 +403,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
                 return Ok(());
             };
             let (mut keys, mut children) = Self::inner(editor, node)?;
+            Self::check_position(node, position, &keys)?;
             children.remove(index(position));
             if children.is_empty() {
                 child = node;
@@ -419,6 +427,12 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
             let map = editor.modify(self)?;
             (map.root, map.height) = (child, height - 1);
         }
+    }
+
+    /// A node that is its own child has changed since the path was taken.
+    fn check_position(node: PPtr<Head>, position: u64, keys: &[K]) -> Result<(), PointerError> {
+        let outside = PointerError::Outside { offset: node.offset() };
+        if position <= keys.len() as u64 { Ok(()) } else { Err(outside) }
     }
 
     /// How many keys an inner node has.

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
+use crate::fot::{self, Rights};
 use crate::heap;
+use crate::medium::Medium;
 use crate::sim::{Domain, Limits, Random};
 use crate::testing::{Expected, Machine, Plan, TestMedium, steps, watch};
 use crate::view::View;
@@ -391,5 +395,105 @@ fn maps_of_other_types_are_other_types() {
     ];
     for (number, one) in all.iter().enumerate() {
         assert!(!all[..number].contains(one));
+    }
+}
+
+/// A shelf with something of everything in it, and a table of other objects.
+fn filled() -> Machine {
+    let machine = Machine::new(Plan { pages: 60, ..plan(Domain::Eadr) }, |_| Shelf::default());
+    let mut session = machine.session(0);
+    let object = machine.object::<Shelf>(0, 0);
+    steps(77, 60, |random| {
+        let operations: Step = (0..4).map(|_| any_operation(random, 300)).collect();
+        let kept = operations.iter().filter(|one| !matches!(one, Operation::ClearMaps));
+        let operations: Step = kept.cloned().collect();
+        carry_out(&mut session, &object, &operations).expect("room");
+    });
+    let linked = session.tx(|tx| {
+        let mut editor = tx.edit(&object)?;
+        editor.link(object.mapping().id(), Rights::READ)?;
+        editor.link_name("a name", Rights::READ, 1)
+    });
+    linked.expect("room");
+    session.settle().expect("free");
+    machine
+}
+
+/// Everything that can be asked and done with what may be damaged; errors are as good as answers.
+fn exercise(machine: &Machine, seed: u64) {
+    let mut session = machine.session(0);
+    let object = machine.object::<Shelf>(0, 0);
+    let base = object.base();
+    {
+        let guard = session.read(&object).expect("free");
+        let _ = heap::census(&guard);
+        let _ = fot::entries(&guard);
+        let _ = title(base).as_str(&guard);
+        let _ = numbers(base).as_slice(&guard);
+        let _ = last(base).value(&guard);
+        let _ = by_hash(base).for_each(&guard, |_, _| ());
+        let _ = by_order(base).for_each(&guard, |_, _| ());
+        let _ = by_order(base).for_each_from(&guard, &(1 << 60), |_, _| true);
+    }
+    steps(seed, 12, |random| {
+        let operations: Step = (0..3).map(|_| any_operation(random, 300)).collect();
+        let _ = session.tx(|tx| {
+            let mut editor = tx.edit(&object)?;
+            operations.iter().try_for_each(|operation| try_perform(&mut editor, operation))
+        });
+        let _ = session.tx(|tx| tx.edit(&object)?.link_name("another", Rights::READ, 2));
+        let entry = u32::try_from(random.below(5)).expect("small");
+        let _ = session.tx(|tx| tx.edit(&object)?.unlink(entry));
+    });
+    let _ = session.tx(|tx| tx.edit(&object)?.grow());
+}
+
+/// Damaged maps need not agree with each other.
+fn try_perform(editor: &mut Editor<'_, Shelf>, operation: &Operation) -> Result<(), TxError> {
+    let base = editor.base_pointer();
+    match operation {
+        Operation::Insert(key, value) => {
+            by_hash(base).insert(editor, *key, [*value; 7])?;
+            by_order(base).insert(editor, *key, [*value; 7]).map(drop)
+        }
+        Operation::Remove(key) => {
+            by_hash(base).remove(editor, key)?;
+            by_order(base).remove(editor, key).map(drop)
+        }
+        other => perform(editor, other),
+    }
+}
+
+/// Where damage is: in words of the state, of the table of other objects, or of any page.
+fn damaged_word() -> impl Strategy<Value = (usize, u64)> {
+    let last = 60 * 4096 - 8_usize;
+    let at = prop_oneof![0x800..0x1000_usize, last - 128..last, 0x1000..0x1400_usize, 0x1000..last];
+    let value = prop_oneof![any::<u64>(), 0..64_u64, Just(u64::MAX), 0x2000..0x4_0000_u64];
+    (at.prop_map(|at| at & !7), value)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Whatever is found in an object, also under checksums that are right, as its other users may be
+    /// hostile: nothing panics, nothing runs for ever, nothing outside of the object is touched.
+    #[test]
+    fn damage_gives_errors_at_worst(
+        words in prop::collection::vec(damaged_word(), 1..12),
+        sealed in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let machine = filled();
+        let medium = machine.object_medium(0, 0);
+        for (at, value) in words {
+            medium.store_word(at, value);
+            if sealed {
+                let line = at & !63;
+                let words = core::array::from_fn(|word| medium.load_word(line + word * 8));
+                let [.., checksum] = heap::line::sealed(words, line as u64 + 0x1000);
+                medium.store_word(line + 56, checksum);
+            }
+        }
+        exercise(&machine, seed);
     }
 }

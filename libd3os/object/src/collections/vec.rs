@@ -74,9 +74,10 @@ impl<T: Persist> PPtr<PVec<T>> {
     /// The object is full, or damaged.
     pub fn push<B>(self, editor: &mut Editor<'_, B>, value: T) -> Result<(), TxError> {
         let PVec { length, .. } = *editor.get(self)?;
-        self.reserve(editor, length.saturating_add(1))?;
+        let longer = length.saturating_add(1);
+        self.reserve(editor, longer)?;
         let vec = editor.modify(self)?;
-        vec.length = length + 1;
+        vec.length = longer;
         let at = vec.elements.element(length);
         Ok(editor.set(at, value)?)
     }
