@@ -1,0 +1,134 @@
+//! Whether the pool is what it should be: every page an object's or free, and nothing twice.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use libd3os_object::layout::{Identity, LayoutError};
+use libd3os_object::medium::Medium;
+use libd3os_object::view::View;
+use libd3os_object::{Guard, ObjectId, PPtr, heap};
+
+use crate::pool::{Pool, PoolError};
+use crate::space;
+use crate::system::{self, Entry, Extent, System};
+
+/// Something is not as the pool leaves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// An extent lies where no object can lie.
+    Outside(Extent),
+    /// Two extents, of objects or free, have pages in common; this one begins later.
+    Overlap(Extent),
+    /// These pages are nobody's, and not free.
+    Lost(Extent),
+    /// An extent is in one of the two lists of free ones only, or they are not as many as the pool says.
+    Lists,
+    /// Blocks of the system object belong to nothing, or to two.
+    Blocks,
+    /// The heap of the system object is damaged.
+    Heap(heap::Damage),
+    /// An object's header is damaged.
+    Object(ObjectId, LayoutError),
+    /// An object's header says that it is another one, or of another type than the pool knows.
+    Mistaken(ObjectId),
+}
+
+impl<M: Medium + Clone> Pool<M> {
+    /// Looks at everything that the pool knows about itself, and at the headers of all objects.
+    ///
+    /// # Errors
+    /// The system object is so damaged that it cannot be walked.
+    pub fn check(&self) -> Result<Vec<Damage>, PoolError> {
+        let (session, system) = self.system();
+        let guard = session.read(system)?;
+        let mut objects = Vec::new();
+        self.for_each(|id, entry| objects.push((id, *entry)))?;
+        let mut damage = Vec::new();
+        self.check_extents(&guard, &objects, &mut damage)?;
+        check_blocks(system.base(), &guard, &mut damage)?;
+        objects.iter().for_each(|(id, entry)| damage.extend(self.check_object(*id, entry)));
+        Ok(damage)
+    }
+
+    fn check_extents(
+        &self,
+        guard: &Guard<'_, System, libd3os_object::medium::Part<M>>,
+        objects: &[(ObjectId, Entry)],
+        damage: &mut Vec<Damage>,
+    ) -> Result<(), PoolError> {
+        let base = self.system().1.base();
+        let (mut free, mut keys) = (Vec::new(), BTreeSet::new());
+        system::by_end(base).for_each(guard, |end, first| {
+            free.push(Extent { first: *first, pages: end.saturating_sub(*first) });
+        })?;
+        system::by_length(base).for_each(guard, |key, _| {
+            keys.insert(*key);
+        })?;
+        let expected = free.iter().map(|extent| space::key(extent.pages, extent.first)).collect();
+        let pages = free.iter().fold(0_u64, |sum, extent| sum.saturating_add(extent.pages));
+        if keys != expected || pages != *guard.get(system::free(base))? {
+            damage.push(Damage::Lists);
+        }
+        let mut all: Vec<Extent> = free;
+        all.extend(objects.iter().map(|(_, entry)| entry.extent));
+        all.sort_unstable();
+        self.check_cover(&all, damage);
+        Ok(())
+    }
+
+    /// That extents, in their order, are all pages that objects can have.
+    fn check_cover(&self, all: &[Extent], damage: &mut Vec<Damage>) {
+        let mut reached = self.layout().data();
+        let last = Extent { first: self.layout().pages, pages: 0 };
+        for extent in all.iter().chain([&last]) {
+            if extent.pages > 0 && !self.holds(*extent) {
+                damage.push(Damage::Outside(*extent));
+            } else if extent.first < reached {
+                damage.push(Damage::Overlap(*extent));
+            } else if extent.first > reached {
+                let pages = extent.first - reached;
+                damage.push(Damage::Lost(Extent { first: reached, pages }));
+            }
+            reached = reached.max(extent.end());
+        }
+    }
+
+    fn check_object(&self, id: ObjectId, entry: &Entry) -> Option<Damage> {
+        // One that lies outside was told already.
+        let memory = self.memory(id).ok()??;
+        match Identity::read(&memory) {
+            Err(error) => Some(Damage::Object(id, error)),
+            Ok(found) if found.id != id || found.fingerprint.0 != entry.fingerprint => {
+                Some(Damage::Mistaken(id))
+            }
+            Ok(_) => None,
+        }
+    }
+}
+
+/// That each block of the system object's heap belongs to one of its maps.
+fn check_blocks<M: Medium>(
+    base: PPtr<System>,
+    guard: &Guard<'_, System, M>,
+    damage: &mut Vec<Damage>,
+) -> Result<(), PoolError> {
+    let census = match heap::census(guard) {
+        Ok(census) => census,
+        Err(found) => {
+            damage.push(Damage::Heap(found));
+            return Ok(());
+        }
+    };
+    let mut used = system::objects(base).blocks(guard)?;
+    used.extend(system::by_end(base).blocks(guard)?);
+    used.extend(system::by_length(base).blocks(guard)?);
+    let mut used: Vec<u64> = used.iter().map(|block| block.offset()).collect();
+    used.push(base.offset());
+    used.sort_unstable();
+    let mut taken: Vec<u64> = census.blocks.iter().map(|block| block.offset).collect();
+    taken.sort_unstable();
+    if used != taken {
+        damage.push(Damage::Blocks);
+    }
+    Ok(())
+}

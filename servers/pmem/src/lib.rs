@@ -1,0 +1,25 @@
+//! The pool of the object server: persistent memory divided among objects, whole after every loss of
+//! power.
+//!
+//! The part that knows no kernel, tested on the host with power lost at every instant. What the pool
+//! knows about itself lies in an object like any other, the *system object*, in the library's own maps,
+//! and is changed by its transactions: an object is there or not, and each page is an object's or free.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod check;
+#[expect(unsafe_code, reason = "maps objects, as only the pool changes the table of them")]
+mod map;
+mod pool;
+mod space;
+mod superblock;
+mod system;
+
+pub use check::Damage;
+pub use pool::{Opened, Pool, PoolError};
+pub use superblock::{Layout, SuperblockError};
+pub use system::{Entry, Extent};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,362 @@
+//! A pool: made, opened after whatever has happened, and changed.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use libd3os_object::control::Slot;
+use libd3os_object::layout::Identity;
+use libd3os_object::log::LogError;
+use libd3os_object::medium::{LINE_BYTES, Medium, Part};
+use libd3os_object::object::{self, OpenError};
+use libd3os_object::recovery::{self, Access, Objects, Report};
+use libd3os_object::session::Busy;
+use libd3os_object::{Object, ObjectId, Persist, PointerError, Session, TxError};
+
+use crate::map;
+use crate::space;
+use crate::superblock::{self, Layout, SuperblockError, page};
+use crate::system::{self, Entry, Extent, System};
+
+/// Persistent memory divided among objects.
+pub struct Pool<M: Medium + Clone> {
+    medium: M,
+    layout: Layout,
+    session: Session<Part<M>>,
+    system: Object<System, Part<M>>,
+}
+
+/// A pool that was opened, and what recovery had to do.
+pub struct Opened<M: Medium + Clone> {
+    /// The pool.
+    pub pool: Pool<M>,
+    /// What became of the pool's own transactions.
+    pub own: Report,
+    /// What became of those of programs.
+    pub programs: Report,
+}
+
+/// The pool does not do what it was asked for; it is as before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// There is no pool, or none can be made.
+    #[error(transparent)]
+    Superblock(#[from] SuperblockError),
+    /// A log is damaged or too short.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// An object cannot be made or opened; if it is not named, the system object.
+    #[error(transparent)]
+    Object(#[from] OpenError),
+    /// The system object is damaged or full.
+    #[error(transparent)]
+    Transaction(#[from] TxError),
+    /// There is such an object already.
+    #[error("object {0} exists")]
+    Exists(ObjectId),
+    /// There is no such object.
+    #[error("there is no object {0}")]
+    Unknown(ObjectId),
+    /// This id is the pool's own.
+    #[error("object {0} cannot be made: its id is reserved")]
+    Reserved(ObjectId),
+    /// There are not so many free pages in one piece.
+    #[error("no {pages} pages in one piece are free, of {free} in all")]
+    Full {
+        /// So many were asked for.
+        pages: u64,
+        /// So many are free.
+        free: u64,
+    },
+    /// The pool says of these pages what cannot be: it is damaged, and has to be checked.
+    #[error("the pool is damaged: it has no pages {0:?} for objects")]
+    Damaged(Extent),
+    /// The pages behind the object are in use.
+    #[error("object {0} cannot grow where it is")]
+    Enclosed(ObjectId),
+}
+
+impl<M: Medium + Clone> Pool<M> {
+    /// Makes a pool, which is durable when this returns.
+    ///
+    /// # Errors
+    /// Somebody else's data is here, or another pool, and this was not `force`d; or the layout does
+    /// not fit. Then nothing was changed.
+    pub fn create(medium: M, layout: Layout, force: bool) -> Result<Self, PoolError> {
+        superblock::may_make(&medium, layout, force)?;
+        superblock::begin(&medium, layout);
+        for number in 0..layout.logs {
+            Session::format_log(&log(&medium, layout, number))?;
+        }
+        let memory = system_memory(&medium, layout);
+        erase(&memory);
+        object::create(&memory, system::id(layout.id), &System::default())?;
+        memory.fence();
+        let mut pool = Self::with(medium, layout)?;
+        let first = layout.data();
+        let data = Extent { first, pages: layout.pages - first };
+        pool.change(|editor| Ok(space::give(editor, data)?))?;
+        pool.session.settle().map_err(TxError::from)?;
+        superblock::finish(&pool.medium, layout);
+        Ok(pool)
+    }
+
+    /// Opens the pool, and recovers what was committed before power was lost: first what the pool
+    /// knows of itself, then what programs have changed, as far as they may: `may_write` says whether
+    /// the owner of a slot could write an object. It costs what the logs hold, not what the pool does.
+    ///
+    /// # Errors
+    /// There is none, or it is too badly damaged to be opened.
+    pub fn open(
+        medium: M,
+        may_write: impl FnMut(Slot, ObjectId, &Entry) -> bool,
+    ) -> Result<Opened<M>, PoolError> {
+        let layout = superblock::read(&medium)?;
+        superblock::mend(&medium, layout);
+        let (id, memory) = (system::id(layout.id), system_memory(&medium, layout));
+        let own: Vec<_> = logs(&medium, layout, 0..1).collect();
+        let own = recovery::recover(&own, &mut OnlySystem { id, memory });
+        let pool = Self::with(medium, layout)?;
+        let programs = pool.recover_programs(may_write);
+        Ok(Opened { pool, own, programs })
+    }
+
+    fn with(medium: M, layout: Layout) -> Result<Self, PoolError> {
+        let session = map::session(log(&medium, layout, 0))?;
+        let system = map::system(system_memory(&medium, layout))?;
+        Ok(Self { medium, layout, session, system })
+    }
+
+    fn recover_programs(&self, may_write: impl FnMut(Slot, ObjectId, &Entry) -> bool) -> Report {
+        let logs: Vec<_> = logs(&self.medium, self.layout, 1..self.layout.logs).collect();
+        recovery::recover(&logs, &mut Known { pool: self, may_write })
+    }
+
+    /// How it is divided.
+    #[must_use]
+    pub const fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The log of a session, by the number of its slot; none if there is no such session.
+    #[must_use]
+    pub fn log(&self, slot: Slot) -> Option<Part<M>> {
+        let number = u64::from(slot.number());
+        (number < self.layout.logs).then(|| log(&self.medium, self.layout, number))
+    }
+
+    /// Makes an object of so many pages, its header included, with this base. Ids are never given a
+    /// second time: logs may still speak of the first one.
+    ///
+    /// # Errors
+    /// The id is taken or reserved, there is no room, or the base does not fit.
+    pub fn create_object<T: Persist>(
+        &mut self,
+        id: ObjectId,
+        pages: u64,
+        owner: u64,
+        base: &T,
+    ) -> Result<Entry, PoolError> {
+        if id.number() >> 127 != 0 {
+            return Err(PoolError::Reserved(id));
+        }
+        let (medium, layout) = (self.medium.clone(), self.layout);
+        self.change(|editor| {
+            let objects = system::objects(editor.base_pointer());
+            if objects.get(editor, &id.number())?.is_some() {
+                return Err(PoolError::Exists(id));
+            }
+            let taken = space::take(editor, pages)?;
+            let extent = taken.ok_or(PoolError::Full { pages, free: space::free(editor)? })?;
+            if !holds(layout, extent) {
+                return Err(PoolError::Damaged(extent));
+            }
+            // The pages are nobody's until this is committed.
+            let memory = part(&medium, extent);
+            erase(&memory);
+            object::create(&memory, id, base)?;
+            memory.fence();
+            let fingerprint = Identity::read(&memory).map_err(OpenError::Layout)?.fingerprint.0;
+            let entry = Entry { extent, fingerprint, owner };
+            objects.insert(editor, id.number(), entry)?;
+            Ok(entry)
+        })
+    }
+
+    /// Deletes an object, which nobody has mapped any more. Its pages can be given out at once.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn delete(&mut self, id: ObjectId) -> Result<(), PoolError> {
+        let layout = self.layout;
+        self.change(|editor| {
+            let objects = system::objects(editor.base_pointer());
+            let found = objects.get(editor, &id.number())?.copied();
+            let entry = found.ok_or(PoolError::Unknown(id))?;
+            if !holds(layout, entry.extent) {
+                return Err(PoolError::Damaged(entry.extent));
+            }
+            objects.remove(editor, &id.number())?;
+            Ok(space::give(editor, entry.extent)?)
+        })
+    }
+
+    /// Gives an object so many pages more, behind those that it has; they are all zeros. The object
+    /// takes possession of them in a transaction of its own.
+    ///
+    /// # Errors
+    /// There is no such object, or the pages behind it are not free.
+    pub fn grow(&mut self, id: ObjectId, pages: u64) -> Result<Entry, PoolError> {
+        let (medium, layout) = (self.medium.clone(), self.layout);
+        self.change(|editor| {
+            let objects = system::objects(editor.base_pointer());
+            let found = objects.get(editor, &id.number())?.copied();
+            let mut entry = found.ok_or(PoolError::Unknown(id))?;
+            if !space::take_behind(editor, entry.extent, pages)? {
+                return Err(PoolError::Enclosed(id));
+            }
+            let more = Extent { first: entry.extent.end(), pages };
+            if !holds(layout, more) {
+                return Err(PoolError::Damaged(more));
+            }
+            let more = part(&medium, more);
+            erase(&more);
+            more.fence();
+            entry.extent.pages += pages;
+            objects.insert(editor, id.number(), entry)?;
+            Ok(entry)
+        })
+    }
+
+    /// What is known of an object, if there is one.
+    ///
+    /// # Errors
+    /// The system object is damaged.
+    pub fn find(&self, id: ObjectId) -> Result<Option<Entry>, PoolError> {
+        let system = self.session.read(&self.system).map_err(TxError::from)?;
+        let objects = system::objects(self.system.base());
+        Ok(objects.get(&system, &id.number()).map_err(TxError::from)?.copied())
+    }
+
+    /// The memory of an object, if there is one that lies where objects can.
+    ///
+    /// # Errors
+    /// The system object is damaged.
+    pub fn memory(&self, id: ObjectId) -> Result<Option<Part<M>>, PoolError> {
+        let entry = self.find(id)?.filter(|entry| self.holds(entry.extent));
+        Ok(entry.map(|entry| part(&self.medium, entry.extent)))
+    }
+
+    /// Calls `each` with all objects, in no order.
+    ///
+    /// # Errors
+    /// The system object is damaged.
+    pub fn for_each(&self, mut each: impl FnMut(ObjectId, &Entry)) -> Result<(), PoolError> {
+        let system = self.session.read(&self.system).map_err(TxError::from)?;
+        let objects = system::objects(self.system.base());
+        let each = |id: &u128, entry: &Entry| each(ObjectId::new(*id), entry);
+        Ok(objects.for_each(&system, each).map_err(TxError::from)?)
+    }
+
+    pub(crate) fn system(&self) -> (&Session<Part<M>>, &Object<System, Part<M>>) {
+        (&self.session, &self.system)
+    }
+
+    /// Whether these are pages that objects can have.
+    pub(crate) fn holds(&self, extent: Extent) -> bool {
+        extent.pages > 0 && extent.first >= self.layout.data() && extent.end() <= self.layout.pages
+    }
+
+    fn change<R>(
+        &mut self,
+        mut body: impl FnMut(&mut libd3os_object::Editor<'_, System>) -> Result<R, PoolError>,
+    ) -> Result<R, PoolError> {
+        let system = &self.system;
+        self.session.tx(|tx| body(&mut tx.edit(system)?))
+    }
+}
+
+impl From<PointerError> for PoolError {
+    fn from(error: PointerError) -> Self {
+        Self::Transaction(error.into())
+    }
+}
+
+impl From<Busy> for PoolError {
+    fn from(busy: Busy) -> Self {
+        Self::Transaction(busy.into())
+    }
+}
+
+fn holds(layout: Layout, extent: Extent) -> bool {
+    let ends = extent.first.checked_add(extent.pages).is_some_and(|end| end <= layout.pages);
+    extent.pages > 0 && extent.first >= layout.data() && ends
+}
+
+fn part<M: Medium + Clone>(medium: &M, extent: Extent) -> Part<M> {
+    medium.part(page(extent.first), page(extent.pages))
+}
+
+fn log<M: Medium + Clone>(medium: &M, layout: Layout, number: u64) -> Part<M> {
+    part(medium, Extent { first: layout.log(number), pages: layout.log_pages })
+}
+
+/// Logs with the slots of their owners.
+fn logs<M: Medium + Clone>(
+    medium: &M,
+    layout: Layout,
+    numbers: Range<u64>,
+) -> impl Iterator<Item = (Slot, Part<M>)> {
+    numbers.filter_map(move |number| {
+        let slot = Slot::new(u8::try_from(number).ok()?)?;
+        Some((slot, log(medium, layout, number)))
+    })
+}
+
+fn system_memory<M: Medium + Clone>(medium: &M, layout: Layout) -> Part<M> {
+    part(medium, Extent { first: layout.system(), pages: layout.system_pages })
+}
+
+/// Makes it all zeros, durable after the next fence, which must come before other stores.
+fn erase(memory: &impl Medium) {
+    for line in (0..memory.bytes()).step_by(LINE_BYTES) {
+        memory.store_line(line, &[0; LINE_BYTES]);
+    }
+    memory.fence();
+}
+
+/// While the pool's own log is recovered, it knows no other object.
+struct OnlySystem<M> {
+    id: ObjectId,
+    memory: M,
+}
+
+impl<M: Medium + Clone> Objects for OnlySystem<M> {
+    type Medium = M;
+
+    fn access(&mut self, _owner: Slot, id: ObjectId) -> Access<M> {
+        if id == self.id { Access::Write(self.memory.clone()) } else { Access::Forbidden }
+    }
+}
+
+/// The pool's objects, for the logs of programs.
+struct Known<'a, M: Medium + Clone, F> {
+    pool: &'a Pool<M>,
+    may_write: F,
+}
+
+impl<M: Medium + Clone, F: FnMut(Slot, ObjectId, &Entry) -> bool> Objects for Known<'_, M, F> {
+    type Medium = Part<M>;
+
+    fn access(&mut self, owner: Slot, id: ObjectId) -> Access<Part<M>> {
+        if id == system::id(self.pool.layout.id) {
+            return Access::Forbidden;
+        }
+        match (self.pool.find(id), self.pool.memory(id)) {
+            (Ok(None), _) => Access::Deleted,
+            (Ok(Some(entry)), Ok(Some(memory))) if (self.may_write)(owner, id, &entry) => {
+                Access::Write(memory)
+            }
+            _ => Access::Forbidden,
+        }
+    }
+}
