@@ -8,6 +8,7 @@
 //! found there is checked when it is used: damaged collections give errors or wrong contents, but
 //! nothing outside of their object.
 
+mod arena;
 mod boxed;
 mod hash_map;
 mod node;
@@ -18,6 +19,7 @@ mod vec;
 #[cfg(test)]
 mod tests;
 
+pub use arena::PArena;
 pub use boxed::PBox;
 pub use hash_map::PHashMap;
 pub use ordered_map::POrderedMap;

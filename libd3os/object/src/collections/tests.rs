@@ -12,7 +12,7 @@ use crate::testing::{Expected, Machine, Plan, TestMedium, steps, watch};
 use crate::view::View;
 use crate::{Editor, Guard, Object, PPtr, Persist, Session, TxError, field};
 
-use super::{PBox, PHashMap, POrderedMap, PString, PVec};
+use super::{PArena, PBox, PHashMap, POrderedMap, PString, PVec};
 
 /// One of each, as a program would have them.
 #[derive(Default, Persist)]
@@ -370,6 +370,78 @@ fn keys_and_values_may_have_odd_sizes() {
         assert_eq!(field!(base, OddMaps, wide).get(&guard, &number), large);
     }
     assert_eq!(heap::census(&guard).map(|census| census.blocks.is_empty()), Ok(false));
+}
+
+#[derive(Default, Persist)]
+#[repr(C)]
+struct Graph {
+    arena: PArena,
+    first: PPtr<Vertex>,
+}
+
+#[derive(Clone, Copy, Persist)]
+#[repr(C)]
+struct Vertex {
+    next: PPtr<Self>,
+    name: PPtr<u8>,
+    length: u64,
+}
+
+/// The names of all vertices, from the last that was added; and whether the arena's blocks are all that is
+/// taken.
+fn names(machine: &Machine) -> Result<Vec<String>, String> {
+    let session = machine.session(0);
+    let object = machine.object::<Graph>(0, 0);
+    let guard = session.read(&object).map_err(|busy| busy.to_string())?;
+    let walk = || {
+        let mut names = Vec::new();
+        let mut at = guard.base()?.first;
+        while !at.is_null() {
+            let Vertex { next, name, length } = *guard.get(at)?;
+            names.push(String::from_utf8_lossy(guard.slice(name, length)?).into_owned());
+            at = next;
+        }
+        let arena = field!(object.base(), Graph, arena).blocks(&guard)?.len();
+        Ok::<_, crate::PointerError>((names, arena))
+    };
+    let (names, arena) = walk().map_err(|error| error.to_string())?;
+    let taken = heap::census(&guard).map_err(|damage| damage.to_string())?.blocks.len();
+    if taken == 1 + arena { Ok(names) } else { Err(format!("{taken} blocks, {arena} the arena's")) }
+}
+
+#[test]
+fn an_arena_is_given_back_as_a_whole() {
+    let plan = Plan { pages: 24, log_lines: 200, ..plan(Domain::Adr) };
+    let machine = Machine::new(plan, |_| Graph::default());
+    let expected = Expected::new(Vec::new());
+    let limits = Limits { product: 32, random: 8, ..Limits::default() };
+    let watching = watch(&machine, limits, &expected, names);
+    let mut session = machine.session(0);
+    let object = machine.object::<Graph>(0, 0);
+    let arena = field!(object.base(), Graph, arena);
+    let mut state: Vec<String> = Vec::new();
+    steps(5, 60, |random| {
+        let name = "name ".repeat(1 + random.below(200));
+        let clears = random.below(12) == 0;
+        let next = if clears { Vec::new() } else { [&[name.clone()], state.as_slice()].concat() };
+        expected.begin(next.clone());
+        let done = session.tx(|tx| {
+            let mut editor = tx.edit(&object)?;
+            if clears {
+                editor.modify_base()?.first = PPtr::NULL;
+                return arena.clear(&mut editor);
+            }
+            let (length, first) = (name.len() as u64, editor.base()?.first);
+            let name = arena.alloc_slice(&mut editor, name.as_bytes())?;
+            let vertex = arena.alloc(&mut editor, Vertex { next: first, name, length })?;
+            editor.modify_base()?.first = vertex;
+            Ok(())
+        });
+        done.expect("room");
+        expected.commit();
+        state = next;
+    });
+    assert!(watching.finish("arena") > 1_000);
 }
 
 #[test]
