@@ -423,7 +423,11 @@ fn an_arena_is_given_back_as_a_whole() {
     steps(5, 60, |random| {
         let name = "name ".repeat(1 + random.below(200));
         let clears = random.below(12) == 0;
-        let next = if clears { Vec::new() } else { [&[name.clone()], state.as_slice()].concat() };
+        let next = if clears {
+            Vec::new()
+        } else {
+            [core::slice::from_ref(&name), state.as_slice()].concat()
+        };
         expected.begin(next.clone());
         let done = session.tx(|tx| {
             let mut editor = tx.edit(&object)?;
