@@ -1,5 +1,4 @@
 //! LMDB, through heed.
-#![expect(unsafe_code, reason = "nobody else may change the file that is mapped")]
 
 use std::fs;
 use std::hint::black_box;

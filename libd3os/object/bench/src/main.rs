@@ -6,9 +6,11 @@
 //! memory of the host stands for persistent memory, so that no store waits for a disk.
 //! `cargo xtask bench pmem` runs this, and its like in C for libpmemobj, and makes a table.
 
+#[expect(unsafe_code, reason = "nobody else may change the file that is mapped")]
 mod lmdb;
 mod ours;
 mod plain;
+mod pool;
 mod records;
 mod redb_store;
 mod timing;
@@ -42,6 +44,7 @@ fn run() -> Outcome {
     fs::create_dir_all(folder)?;
     match &*store {
         "ours" => ours::measure(folder, records),
+        "pool" => pool::measure(folder),
         "plain" => plain::measure(records),
         "lmdb" => lmdb::measure(&store, heed::EnvFlags::empty(), folder, records),
         "lmdb-writemap" => lmdb::measure(&store, heed::EnvFlags::WRITE_MAP, folder, records),

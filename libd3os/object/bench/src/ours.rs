@@ -2,7 +2,7 @@
 
 pub(crate) mod list;
 #[expect(unsafe_code, reason = "maps a file that nobody else uses")]
-mod machine;
+pub(crate) mod machine;
 mod maps;
 
 use std::path::Path;

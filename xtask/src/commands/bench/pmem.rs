@@ -32,7 +32,7 @@ pub(crate) struct Args {
 }
 
 /// What the measuring program calls the stores.
-const STORES: [&str; 5] = ["ours", "plain", "lmdb", "lmdb-writemap", "redb"];
+const STORES: [&str; 6] = ["ours", "pool", "plain", "lmdb", "lmdb-writemap", "redb"];
 /// The example maps of libpmemobj that are measured.
 const PMDK_MAPS: [&str; 2] = ["btree", "hashmap_tx"];
 /// Where the example maps' sources are installed, and which files.
@@ -58,7 +58,7 @@ struct Row {
     because: &'static str,
 }
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 12] = [
     Row {
         work: "hash map: durable insert",
         ours: |all| all.of(HASH, "insert"),
@@ -112,6 +112,12 @@ const ROWS: [Row; 11] = [
         ours: |all| all.of(ORDERED, "insert in thousands"),
         bound: |all| Some(all.of(ORDERED, "insert")? * 0.6),
         because: "0.6 of one in each",
+    },
+    Row {
+        work: "pool of 100,000 objects: opened after a loss of power",
+        ours: |all| all.of("pool", "open, 100000 objects"),
+        bound: |all| Some(all.of("pool", "open, 1000 objects")? * 1.5),
+        because: "1.5 times a pool of 1,000 with the same log",
     },
     Row {
         work: "persistent pointer inside an object, above a reference",
@@ -317,6 +323,7 @@ mod tests {
             "our hash map\tfind and update\t1600.00\n",
             "our ordered map\tfind and update\t1800.00\n",
             "pmdk hashmap_tx\tinsert\t5000.00\n",
+            "pool\topen, 1000 objects\t10.00\npool\topen, 100000 objects\t16.00\n",
             "reference\thop\t5.00\nours\thop\t5.40\nours\thop to another object\t8.00\n",
         ];
         all.chain(others.map(str::to_owned)).collect()

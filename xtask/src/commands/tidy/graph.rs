@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     // Its tests have its own simulator, and capabilities that must not get into an object.
     ("libd3os-object", &["libd3os", "libd3os-macros", "libd3os-object"]),
     // What measures it, beside others.
-    ("libd3os-object-bench", &["libd3os-object"]),
+    ("libd3os-object-bench", &["libd3os-object", "pmem"]),
     ("libd3os", &["d3os-abi", "libd3os-macros"]),
     // What drivers of network cards and of virtio devices share.
     ("nic", &["libd3os"]),

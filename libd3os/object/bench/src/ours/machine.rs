@@ -34,15 +34,7 @@ impl Machine {
         let object_bytes = usize::try_from(records)? * RECORD_BYTES + SPARE_BYTES;
         let object_bytes = object_bytes.next_multiple_of(4096);
         let bytes = LOG_BYTES + SCRATCH_BYTES + 2 * object_bytes;
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
-        file.set_len(bytes as u64)?;
-        // SAFETY: the file was made for this run, and nobody else changes or shortens it.
-        let mut file = unsafe { MmapOptions::new().len(bytes).populate().map_mut(&file) }?;
-        let base = NonNull::from(&mut *file).cast();
-        let durability = Durability::WrittenBack(WriteBack::find());
-        // SAFETY: the mapping lives as long as the machine, which hands its medium out by reference
-        // or to what is dropped before it; no other reference to it is made.
-        let medium = unsafe { Mapped::new(base, bytes, durability) };
+        let (medium, file) = map(path, bytes)?;
         Ok(Self { medium, object_bytes, _file: file })
     }
 
@@ -76,4 +68,18 @@ impl Machine {
         let mapping = unsafe { Mapping::new(medium, ControlRef::own(0)) }?;
         Ok(Object::open(Arc::new(mapping))?)
     }
+}
+
+/// A new file in place of persistent memory, all zeros; mapped until the second value is dropped, which
+/// outlives what uses the first one.
+pub(crate) fn map(path: &Path, bytes: usize) -> Result<(Mapped, MmapMut), Box<dyn Error>> {
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+    file.set_len(bytes as u64)?;
+    // SAFETY: the file was made for this run, and nobody else changes or shortens it.
+    let mut file = unsafe { MmapOptions::new().len(bytes).populate().map_mut(&file) }?;
+    let base = NonNull::from(&mut *file).cast();
+    let durability = Durability::WrittenBack(WriteBack::find());
+    // SAFETY: the caller keeps the mapping for as long as the medium; no reference to it is made.
+    let medium = unsafe { Mapped::new(base, bytes, durability) };
+    Ok((medium, file))
 }

@@ -1,0 +1,71 @@
+//! Pools with few and with many objects, opened after power was lost.
+
+use std::path::Path;
+
+use libd3os_object::ObjectId;
+use libd3os_object::medium::Mapped;
+use pmem::{Entry, Layout, Pool};
+
+use crate::Outcome;
+use crate::ours::machine;
+use crate::timing::figure;
+
+/// Objects in the pools; each has the fewest pages that an object can have.
+const SIZES: [u64; 3] = [1_000, 10_000, 100_000];
+const OBJECT_PAGES: u64 = 3;
+/// Creations that the log speaks of when the power is lost.
+const RECENT: u64 = 100;
+/// Of each log: more than they take, so that nothing is written back before.
+const LOG_PAGES: u64 = 64;
+/// What a pool has beside its objects.
+const SPARE_BYTES: usize = 32 << 20;
+/// Openings that are measured.
+const TIMES: u64 = 20;
+
+pub(crate) fn measure(folder: &Path) -> Outcome {
+    SIZES.into_iter().try_for_each(|objects| opened(folder, objects))
+}
+
+fn opened(folder: &Path, objects: u64) -> Outcome {
+    let all = objects + RECENT * (TIMES + 1);
+    let bytes = usize::try_from(all * OBJECT_PAGES * 4096 * 5 / 4)? + SPARE_BYTES;
+    let (medium, file) = machine::map(&folder.join("pool"), bytes)?;
+    let layout = Layout { log_pages: LOG_PAGES, ..Layout::usual(1, bytes as u64) };
+    let mut pool = Pool::create(medium, layout, false)?;
+    fill(&mut pool, 0, objects)?;
+    drop(pool);
+    // What is left of filling it.
+    let mut pool = Pool::open(medium, |_, _, _: &Entry| true)?.pool;
+    let mut next = objects;
+    for time in 0..=TIMES {
+        fill(&mut pool, next, RECENT)?;
+        next += RECENT;
+        // Nothing is written back: what was committed last is in the log only.
+        drop(pool);
+        pool = if time == 0 {
+            open(medium)?
+        } else {
+            figure("pool", &format!("open, {objects} objects"), 1, || open(medium))?
+        };
+    }
+    drop(pool);
+    drop(file);
+    Ok(())
+}
+
+fn fill(pool: &mut Pool<Mapped>, first: u64, objects: u64) -> Outcome {
+    for number in first..first + objects {
+        pool.create_object(ObjectId::new(number.into()), OBJECT_PAGES, 0, &number)?;
+    }
+    Ok(())
+}
+
+fn open(medium: Mapped) -> Result<Pool<Mapped>, Box<dyn std::error::Error>> {
+    let opened = Pool::open(medium, |_, _, _: &Entry| true)?;
+    let findings = [opened.own.findings, opened.programs.findings].concat();
+    if findings.is_empty() && opened.own.applied >= RECENT {
+        Ok(opened.pool)
+    } else {
+        Err(format!("{} changes were recovered, {findings:?}", opened.own.applied).into())
+    }
+}
