@@ -12,6 +12,7 @@ mod check;
 #[expect(unsafe_code, reason = "maps objects, as only the pool changes the table of them")]
 mod map;
 mod pool;
+mod repair;
 mod space;
 mod superblock;
 mod system;

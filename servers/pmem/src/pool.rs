@@ -266,7 +266,7 @@ impl<M: Medium + Clone> Pool<M> {
         extent.pages > 0 && extent.first >= self.layout.data() && extent.end() <= self.layout.pages
     }
 
-    fn change<R>(
+    pub(crate) fn change<R>(
         &mut self,
         mut body: impl FnMut(&mut libd3os_object::Editor<'_, System>) -> Result<R, PoolError>,
     ) -> Result<R, PoolError> {

@@ -83,7 +83,8 @@ fn starting_at(view: &Edit<'_>, first: u64) -> Result<Option<Extent>, PointerErr
     Ok(next)
 }
 
-fn insert(editor: &mut Edit<'_>, extent: Extent) -> Result<(), TxError> {
+/// Adds a free extent that touches no other one.
+pub(crate) fn insert(editor: &mut Edit<'_>, extent: Extent) -> Result<(), TxError> {
     if extent.pages == 0 {
         return Ok(());
     }
@@ -94,7 +95,7 @@ fn insert(editor: &mut Edit<'_>, extent: Extent) -> Result<(), TxError> {
     Ok(editor.set(system::free(base), free.saturating_add(extent.pages))?)
 }
 
-fn remove(editor: &mut Edit<'_>, extent: Extent) -> Result<(), TxError> {
+pub(crate) fn remove(editor: &mut Edit<'_>, extent: Extent) -> Result<(), TxError> {
     let base = editor.base_pointer();
     system::by_end(base).remove(editor, &extent.end())?;
     system::by_length(base).remove(editor, &key(extent.pages, extent.first))?;

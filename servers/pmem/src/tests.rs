@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use libd3os_object::control::Slot;
+use libd3os_object::layout::LayoutError;
+use libd3os_object::medium::Medium;
 use libd3os_object::recovery::Finding;
 use libd3os_object::sim::{Domain, Explorer, Limits, Random, Sim, SimMedium};
 use libd3os_object::{Editor, ObjectId, TxError};
@@ -318,6 +320,37 @@ fn what_is_said_of_deleted_objects_is_dropped() {
 }
 
 #[test]
+fn what_is_free_is_worked_out_anew() {
+    let sim = Sim::new(Domain::Adr, BYTES);
+    let mut pool = made(&sim);
+    for number in 1..=4 {
+        pool.create_object(id(number), 3, 0, &0_u64).expect("room");
+    }
+    pool.delete(id(2)).expect("it is there");
+    let [hole, used] = [3, 6].map(|after| Extent { first: LAYOUT.data() + after, pages: 3 });
+    // A free extent is forgotten, and an object's is taken for free.
+    pool.change(|editor| Ok(space::remove(editor, hole)?)).expect("no damage yet");
+    assert_eq!(pool.check(), Ok(vec![Damage::Lost(hole)]));
+    pool.change(|editor| Ok(space::insert(editor, used)?)).expect("the lists are well");
+    assert_eq!(pool.check(), Ok(vec![Damage::Lost(hole), Damage::Overlap(used)]));
+    assert_eq!(pool.repair(), Ok(vec![]));
+    let model: Model = [1, 3, 4].map(|number| (number, (3, 0))).into();
+    assert_eq!(state(&pool), Ok(model));
+    let again = pool.create_object(id(5), 3, 0, &0_u64).expect("the hole");
+    assert_eq!(again.extent, hole);
+}
+
+#[test]
+fn what_cannot_be_worked_out_is_told() {
+    let sim = Sim::new(Domain::Adr, BYTES);
+    let mut pool = made(&sim);
+    let extent = pool.create_object(id(1), 3, 0, &0_u64).expect("room").extent;
+    sim.medium(0).store_word(superblock::page(extent.first), 0);
+    let damage = pool.repair().expect("the pool itself is well");
+    assert_eq!(damage, [Damage::Object(id(1), LayoutError::Magic)]);
+}
+
+#[test]
 fn one_superblock_is_enough_and_is_copied() {
     let sim = Sim::new(Domain::Adr, BYTES);
     drop(made(&sim));
@@ -357,6 +390,7 @@ proptest! {
             let _ = opened.pool.create_object(id(2), 3, 0, &0_u64);
             let _ = opened.pool.grow(id(1), 1);
             let _ = opened.pool.delete(id(1));
+            let _ = opened.pool.repair();
             let _ = opened.pool.check();
         }
     }
