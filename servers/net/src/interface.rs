@@ -291,7 +291,7 @@ impl<C: Card> Interface<C> {
         self.retired.push(handle);
     }
 
-    /// When [`Self::turn`] has to be called even if nothing comes.
+    /// When [`Self::receive`] and [`Self::send`] have to be called even if nothing comes.
     ///
     /// The stack does not always tell (smoltcp 0.14, `Interface::poll_at`): where no router has
     /// answered it names a time that has passed, which hides what its sockets wait for, and where

@@ -2,7 +2,7 @@
 //! moment ago.
 //!
 //! The stack finds the way of the first: the interface, the address to send from, the neighbour.
-//! What it then puts before the datagram is kept here for a while ([`LIFETIME`]), and further
+//! What it then puts before the datagram is kept here for half a minute, and further
 //! datagrams to the same address are written without it. Whatever may change a way (an address, a
 //! line, anything that a neighbour or router tells) drops all of them: the stack finds them again.
 
