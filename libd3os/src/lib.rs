@@ -34,6 +34,7 @@ pub mod memory;
 pub mod mmio;
 pub mod net;
 pub mod nic;
+pub mod object;
 pub mod observe;
 #[expect(unsafe_code, reason = "makes memory of what init has mapped")]
 pub mod persistent;

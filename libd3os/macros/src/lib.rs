@@ -38,5 +38,15 @@ pub fn service(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// whose fields are `Persist`. Type parameters get the bound.
 #[proc_macro_derive(Persist)]
 pub fn persist(item: TokenStream) -> TokenStream {
-    persist::derive(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+    derive_persist(quote::quote!(::libd3os_object), item)
+}
+
+/// The same for programs that reach the library as `libd3os::object`, where it is called `Persist`.
+#[proc_macro_derive(ObjectPersist)]
+pub fn object_persist(item: TokenStream) -> TokenStream {
+    derive_persist(quote::quote!(::libd3os::object), item)
+}
+
+fn derive_persist(library: proc_macro2::TokenStream, item: TokenStream) -> TokenStream {
+    persist::derive(&library, item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }

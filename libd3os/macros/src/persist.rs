@@ -12,12 +12,13 @@ use syn::{
     Result, Token, parse_quote, punctuated::Punctuated,
 };
 
-pub(crate) fn derive(item: TokenStream) -> Result<TokenStream> {
+/// `library` is the path by which the deriving crate reaches `libd3os_object`.
+pub(crate) fn derive(library: &TokenStream, item: TokenStream) -> Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
     let fields = fields_of(&item)?;
     refuse_layouts(&item)?;
     refuse_lifetimes(&item.generics)?;
-    Ok(implementation(&item.ident, &item.generics, fields))
+    Ok(implementation(library, &item.ident, &item.generics, fields))
 }
 
 fn fields_of(item: &DeriveInput) -> Result<&Fields> {
@@ -72,46 +73,53 @@ fn refuse_lifetimes(generics: &Generics) -> Result<()> {
     generics.lifetimes().next().map_or(Ok(()), |found| Err(Error::new(found.span(), borrowed)))
 }
 
-fn implementation(ident: &Ident, generics: &Generics, fields: &Fields) -> TokenStream {
-    let bounded = with_bounds(generics.clone());
+fn implementation(
+    library: &TokenStream,
+    ident: &Ident,
+    generics: &Generics,
+    fields: &Fields,
+) -> TokenStream {
+    let persist = quote!(#library::persist);
+    let bounded = with_bounds(&persist, generics.clone());
     let (parameters, _, where_clause) = bounded.split_for_impl();
     let (_, arguments, _) = generics.split_for_impl();
+    let described = |(member, field): (Member, &Field)| described(&persist, &member, field);
     let members: Punctuated<TokenStream, Token![,]> =
-        fields.members().zip(fields).map(|(member, field)| described(&member, field)).collect();
+        fields.members().zip(fields).map(described).collect();
     let name = ident.to_string();
     // Of a type with parameters, the proof waits for the arguments.
-    let proof = generics.params.is_empty().then(|| {
-        quote!(const _: ::libd3os_object::persist::Type =
-            <#ident as ::libd3os_object::persist::Persist>::TYPE;)
-    });
+    let proof = generics
+        .params
+        .is_empty()
+        .then(|| quote!(const _: #persist::Type = <#ident as #persist::Persist>::TYPE;));
     quote! {
         #[allow(unsafe_code, reason = "the derive is the proof")]
         #[automatically_derived]
         // SAFETY: the layout is promised, and every field is `Persist`; `structure` proves that there
         // is nothing but the fields, and nothing to drop.
-        unsafe impl #parameters ::libd3os_object::persist::Persist for #ident #arguments #where_clause {
-            const TYPE: ::libd3os_object::persist::Type =
-                ::libd3os_object::persist::Type::structure::<Self>(#name, const { &[#members] });
+        unsafe impl #parameters #persist::Persist for #ident #arguments #where_clause {
+            const TYPE: #persist::Type =
+                #persist::Type::structure::<Self>(#name, const { &[#members] });
         }
         #proof
     }
 }
 
 /// Parameters live in the object with the structure.
-fn with_bounds(mut generics: Generics) -> Generics {
+fn with_bounds(persist: &TokenStream, mut generics: Generics) -> Generics {
     for parameter in &mut generics.params {
         if let GenericParam::Type(parameter) = parameter {
-            parameter.bounds.push(parse_quote!(::libd3os_object::persist::Persist));
+            parameter.bounds.push(parse_quote!(#persist::Persist));
         }
     }
     generics
 }
 
-fn described(member: &Member, field: &Field) -> TokenStream {
+fn described(persist: &TokenStream, member: &Member, field: &Field) -> TokenStream {
     let name = member.to_token_stream().to_string();
     let name = name.strip_prefix("r#").unwrap_or(&name);
     let ty = &field.ty;
     quote! {
-        ::libd3os_object::persist::Field::new::<#ty>(#name, ::core::mem::offset_of!(Self, #member))
+        #persist::Field::new::<#ty>(#name, ::core::mem::offset_of!(Self, #member))
     }
 }
