@@ -60,7 +60,7 @@ pub mod view;
 pub mod web;
 
 pub use editor::Editor;
-pub use guard::Guard;
+pub use guard::{Guard, Still};
 pub use id::ObjectId;
 pub use mapping::Mapping;
 pub use object::Object;

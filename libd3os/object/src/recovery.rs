@@ -129,17 +129,33 @@ struct Pending<M> {
 ///
 /// Nobody may have the logs or the objects mapped to write meanwhile.
 pub fn recover<L: Medium, O: Objects>(logs: &[(Slot, L)], objects: &mut O) -> Report {
-    let mut recovery = Recovery { report: Report::default(), pending: BTreeMap::new() };
-    let readers: Vec<_> = logs
-        .iter()
-        .filter_map(|(owner, log)| Some((log, recovery.read(*owner, log, objects)?)))
-        .collect();
-    recovery.put_in_place();
+    let (report, readers) = put_in_place(logs, objects);
     for (log, reader) in &readers {
         reader.clear();
         log.fence();
     }
-    recovery.report
+    report
+}
+
+/// Does what [`recover`] does, and leaves the logs as they are: for what has to be recovered before it is
+/// known where the other objects are. Those are [`Access::Deleted`] for now, and `recover` follows.
+pub fn replay<L: Medium, O: Objects>(logs: &[(Slot, L)], objects: &mut O) -> Report {
+    put_in_place(logs, objects).0
+}
+
+type Readers<'l, L> = Vec<(&'l L, Reader<'l, L>)>;
+
+fn put_in_place<'l, L: Medium, O: Objects>(
+    logs: &'l [(Slot, L)],
+    objects: &mut O,
+) -> (Report, Readers<'l, L>) {
+    let mut recovery = Recovery { report: Report::default(), pending: BTreeMap::new() };
+    let readers = logs
+        .iter()
+        .filter_map(|(owner, log)| Some((log, recovery.read(*owner, log, objects)?)))
+        .collect();
+    recovery.put_in_place();
+    (recovery.report, readers)
 }
 
 struct Recovery<M> {

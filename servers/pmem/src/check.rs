@@ -1,13 +1,17 @@
 //! Whether the pool is what it should be: every page an object's or free, and nothing twice.
 
+mod names;
+
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use libd3os_object::heap::{self, Census};
 use libd3os_object::layout::{Identity, LayoutError};
 use libd3os_object::medium::Medium;
 use libd3os_object::view::View;
-use libd3os_object::{Guard, ObjectId, PPtr, heap};
+use libd3os_object::{Guard, ObjectId, PPtr};
 
+use crate::names::Place;
 use crate::pool::{Pool, PoolError};
 use crate::space;
 use crate::system::{self, Entry, Extent, System};
@@ -31,6 +35,25 @@ pub enum Damage {
     Object(ObjectId, LayoutError),
     /// An object's header says that it is another one, or of another type than the pool knows.
     Mistaken(ObjectId),
+    /// A directory cannot be walked, or blocks of it belong to nothing, or to two.
+    Directory(ObjectId),
+    /// A name is none, or leads to no object, or to one that is something else.
+    Name(Place),
+    /// An object has more names than it says, or less; then it would be deleted too early or never.
+    Links {
+        /// The object.
+        id: ObjectId,
+        /// How many it says.
+        said: u64,
+        /// How many it has.
+        found: u64,
+    },
+    /// A directory has two names, or takes another one for the one above it.
+    Parent(ObjectId),
+    /// A directory is not below the root.
+    Unreachable(ObjectId),
+    /// What waits to be deleted is not there, or has names.
+    Orphan(ObjectId),
 }
 
 impl<M: Medium + Clone> Pool<M> {
@@ -46,6 +69,8 @@ impl<M: Medium + Clone> Pool<M> {
         let mut damage = Vec::new();
         self.check_extents(&guard, &objects, &mut damage)?;
         check_blocks(system.base(), &guard, &mut damage)?;
+        self.check_names(&objects, &mut damage);
+        self.check_orphans(&guard, &mut damage)?;
         objects.iter().for_each(|(id, entry)| damage.extend(self.check_object(*id, entry)));
         Ok(damage)
     }
@@ -122,13 +147,19 @@ fn check_blocks<M: Medium>(
     let mut used = system::objects(base).blocks(guard)?;
     used.extend(system::by_end(base).blocks(guard)?);
     used.extend(system::by_length(base).blocks(guard)?);
-    let mut used: Vec<u64> = used.iter().map(|block| block.offset()).collect();
-    used.push(base.offset());
-    used.sort_unstable();
-    let mut taken: Vec<u64> = census.blocks.iter().map(|block| block.offset).collect();
-    taken.sort_unstable();
-    if used != taken {
+    used.extend(system::orphans(base).blocks(guard)?);
+    if !has_blocks(&census, base.offset(), &used) {
         damage.push(Damage::Blocks);
     }
     Ok(())
+}
+
+/// Whether a heap's blocks are these and that of the base.
+fn has_blocks(census: &Census, base: u64, used: &[PPtr<u8>]) -> bool {
+    let mut used: Vec<u64> = used.iter().map(|block| block.offset()).collect();
+    used.push(base);
+    used.sort_unstable();
+    let mut taken: Vec<u64> = census.blocks.iter().map(|block| block.offset).collect();
+    taken.sort_unstable();
+    used == taken
 }

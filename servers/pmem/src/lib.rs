@@ -9,8 +9,11 @@
 extern crate alloc;
 
 mod check;
+mod directory;
 #[expect(unsafe_code, reason = "maps objects, as only the pool changes the table of them")]
 mod map;
+mod name;
+mod names;
 mod pool;
 mod repair;
 mod space;
@@ -18,9 +21,11 @@ mod superblock;
 mod system;
 
 pub use check::Damage;
-pub use pool::{Opened, Pool, PoolError};
+pub use name::{MAX_DEPTH, MAX_NAME, Name, NameError};
+pub use names::{Found, Place, Unlinked, Use};
+pub use pool::{New, Opened, Pool, PoolError};
 pub use superblock::{Layout, SuperblockError};
-pub use system::{Entry, Extent};
+pub use system::{Entry, Extent, Kind};
 
 #[cfg(test)]
 mod tests;

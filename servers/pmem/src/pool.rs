@@ -10,12 +10,14 @@ use libd3os_object::medium::{LINE_BYTES, Medium, Part};
 use libd3os_object::object::{self, OpenError};
 use libd3os_object::recovery::{self, Access, Objects, Report};
 use libd3os_object::session::Busy;
-use libd3os_object::{Object, ObjectId, Persist, PointerError, Session, TxError};
+use libd3os_object::{Editor, Object, ObjectId, Persist, PointerError, Session, Tx, TxError};
 
+use crate::directory::{Directories, Mapped};
 use crate::map;
+use crate::name::NameError;
 use crate::space;
 use crate::superblock::{self, Layout, SuperblockError, page};
-use crate::system::{self, Entry, Extent, System};
+use crate::system::{self, Entry, Extent, Kind, System};
 
 /// Persistent memory divided among objects.
 pub struct Pool<M: Medium + Clone> {
@@ -23,6 +25,7 @@ pub struct Pool<M: Medium + Clone> {
     layout: Layout,
     session: Session<Part<M>>,
     system: Object<System, Part<M>>,
+    directories: Directories<M>,
 }
 
 /// A pool that was opened, and what recovery had to do.
@@ -73,6 +76,22 @@ pub enum PoolError {
     /// The pages behind the object are in use.
     #[error("object {0} cannot grow where it is")]
     Enclosed(ObjectId),
+    /// It cannot be done by this name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+/// An object that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct New<'b, T> {
+    /// Drawn at random; ids are never given a second time.
+    pub id: ObjectId,
+    /// How long it is, its header included.
+    pub pages: u64,
+    /// Whose it is.
+    pub owner: u64,
+    /// What it holds at first.
+    pub base: &'b T,
 }
 
 impl<M: Medium + Clone> Pool<M> {
@@ -91,10 +110,12 @@ impl<M: Medium + Clone> Pool<M> {
         erase(&memory);
         object::create(&memory, system::id(layout.id), &System::default())?;
         memory.fence();
-        let mut pool = Self::with(medium, layout)?;
+        let system = map::object(system_memory(&medium, layout))?;
+        let mut pool = Self::with(medium, layout, system)?;
         let first = layout.data();
         let data = Extent { first, pages: layout.pages - first };
         pool.change(|editor| Ok(space::give(editor, data)?))?;
+        pool.make_root()?;
         pool.session.settle().map_err(TxError::from)?;
         superblock::finish(&pool.medium, layout);
         Ok(pool)
@@ -112,18 +133,16 @@ impl<M: Medium + Clone> Pool<M> {
     ) -> Result<Opened<M>, PoolError> {
         let layout = superblock::read(&medium)?;
         superblock::mend(&medium, layout);
-        let (id, memory) = (system::id(layout.id), system_memory(&medium, layout));
-        let own: Vec<_> = logs(&medium, layout, 0..1).collect();
-        let own = recovery::recover(&own, &mut OnlySystem { id, memory });
-        let pool = Self::with(medium, layout)?;
+        let (own, system) = recover_own(&medium, layout)?;
+        let mut pool = Self::with(medium, layout, system)?;
         let programs = pool.recover_programs(may_write);
+        pool.delete_orphans()?;
         Ok(Opened { pool, own, programs })
     }
 
-    fn with(medium: M, layout: Layout) -> Result<Self, PoolError> {
+    fn with(medium: M, layout: Layout, system: Object<System, Part<M>>) -> Result<Self, PoolError> {
         let session = map::session(log(&medium, layout, 0))?;
-        let system = map::system(system_memory(&medium, layout))?;
-        Ok(Self { medium, layout, session, system })
+        Ok(Self { medium, layout, session, system, directories: Directories::new() })
     }
 
     fn recover_programs(&self, may_write: impl FnMut(Slot, ObjectId, &Entry) -> bool) -> Report {
@@ -144,60 +163,41 @@ impl<M: Medium + Clone> Pool<M> {
         (number < self.layout.logs).then(|| log(&self.medium, self.layout, number))
     }
 
-    /// Makes an object of so many pages, its header included, with this base. Ids are never given a
-    /// second time: logs may still speak of the first one.
+    /// Makes an object that has no name yet.
     ///
     /// # Errors
     /// The id is taken or reserved, there is no room, or the base does not fit.
-    pub fn create_object<T: Persist>(
-        &mut self,
-        id: ObjectId,
-        pages: u64,
-        owner: u64,
-        base: &T,
-    ) -> Result<Entry, PoolError> {
-        if id.number() >> 127 != 0 {
-            return Err(PoolError::Reserved(id));
-        }
+    pub fn create_object<T: Persist>(&mut self, new: New<'_, T>) -> Result<Entry, PoolError> {
+        check_id(new.id)?;
         let (medium, layout) = (self.medium.clone(), self.layout);
-        self.change(|editor| {
-            let objects = system::objects(editor.base_pointer());
-            if objects.get(editor, &id.number())?.is_some() {
-                return Err(PoolError::Exists(id));
-            }
-            let taken = space::take(editor, pages)?;
-            let extent = taken.ok_or(PoolError::Full { pages, free: space::free(editor)? })?;
-            if !holds(layout, extent) {
-                return Err(PoolError::Damaged(extent));
-            }
-            // The pages are nobody's until this is committed.
-            let memory = part(&medium, extent);
-            erase(&memory);
-            object::create(&memory, id, base)?;
-            memory.fence();
-            let fingerprint = Identity::read(&memory).map_err(OpenError::Layout)?.fingerprint.0;
-            let entry = Entry { extent, fingerprint, owner };
-            objects.insert(editor, id.number(), entry)?;
-            Ok(entry)
-        })
+        self.change(|editor| make(editor, (&medium, layout), &new, Kind::Object))
     }
 
-    /// Deletes an object, which nobody has mapped any more. Its pages can be given out at once.
+    /// Deletes an object without names, which nobody has mapped any more. Its pages can be given out at
+    /// once.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or it has names.
     pub fn delete(&mut self, id: ObjectId) -> Result<(), PoolError> {
         let layout = self.layout;
         self.change(|editor| {
-            let objects = system::objects(editor.base_pointer());
-            let found = objects.get(editor, &id.number())?.copied();
-            let entry = found.ok_or(PoolError::Unknown(id))?;
-            if !holds(layout, entry.extent) {
-                return Err(PoolError::Damaged(entry.extent));
+            let entry = entry(editor, id)?;
+            if entry.links > 0 || entry.kind() == Kind::Directory {
+                return Err(NameError::Named.into());
             }
-            objects.remove(editor, &id.number())?;
-            Ok(space::give(editor, entry.extent)?)
+            system::orphans(editor.base_pointer()).remove(editor, &id.number())?;
+            unmake(editor, layout, id, &entry)
         })
+    }
+
+    /// Deletes what had lost its last name while it was in use.
+    fn delete_orphans(&mut self) -> Result<(), PoolError> {
+        let (session, system) = self.system();
+        let guard = session.read(system)?;
+        let mut orphans = Vec::new();
+        system::orphans(system.base()).for_each(&guard, |id, _| orphans.push(*id))?;
+        drop(guard);
+        orphans.into_iter().map(ObjectId::new).try_for_each(|id| self.delete(id))
     }
 
     /// Gives an object so many pages more, behind those that it has; they are all zeros. The object
@@ -208,9 +208,10 @@ impl<M: Medium + Clone> Pool<M> {
     pub fn grow(&mut self, id: ObjectId, pages: u64) -> Result<Entry, PoolError> {
         let (medium, layout) = (self.medium.clone(), self.layout);
         self.change(|editor| {
-            let objects = system::objects(editor.base_pointer());
-            let found = objects.get(editor, &id.number())?.copied();
-            let mut entry = found.ok_or(PoolError::Unknown(id))?;
+            let mut entry = entry(editor, id)?;
+            if pages == 0 {
+                return Ok(entry);
+            }
             if !space::take_behind(editor, entry.extent, pages)? {
                 return Err(PoolError::Enclosed(id));
             }
@@ -222,7 +223,40 @@ impl<M: Medium + Clone> Pool<M> {
             erase(&more);
             more.fence();
             entry.extent.pages += pages;
+            let objects = system::objects(editor.base_pointer());
             objects.insert(editor, id.number(), entry)?;
+            Ok(entry)
+        })
+    }
+
+    /// Gives an object so many pages more, where it is or elsewhere, together with what it holds. Nobody
+    /// has it mapped, and it is settled.
+    ///
+    /// # Errors
+    /// There is no such object, or no room.
+    pub fn enlarge(&mut self, id: ObjectId, pages: u64) -> Result<Entry, PoolError> {
+        // A directory that was mapped here would be written where it was.
+        self.unmap(id)?;
+        match self.grow(id, pages) {
+            Err(PoolError::Enclosed(_)) => self.relocate(id, pages),
+            result => result,
+        }
+    }
+
+    /// The object is where it was, whole, until it is where it will be.
+    fn relocate(&mut self, id: ObjectId, more: u64) -> Result<Entry, PoolError> {
+        let (medium, layout) = (self.medium.clone(), self.layout);
+        self.change(|editor| {
+            let mut entry = entry(editor, id)?;
+            let from = entry.extent;
+            if !holds(layout, from) {
+                return Err(PoolError::Damaged(from));
+            }
+            entry.extent = take(editor, layout, from.pages.saturating_add(more))?;
+            copy(&part(&medium, from), &part(&medium, entry.extent));
+            let objects = system::objects(editor.base_pointer());
+            objects.insert(editor, id.number(), entry)?;
+            space::give(editor, from)?;
             Ok(entry)
         })
     }
@@ -266,9 +300,39 @@ impl<M: Medium + Clone> Pool<M> {
         extent.pages > 0 && extent.first >= self.layout.data() && extent.end() <= self.layout.pages
     }
 
+    /// A directory, mapped.
+    pub(crate) fn directory(&self, id: ObjectId) -> Result<Mapped<M>, PoolError> {
+        if let Some(found) = self.directories.find(id) {
+            return Ok(found);
+        }
+        let entry = self.find(id)?.ok_or(PoolError::Unknown(id))?;
+        if entry.kind() != Kind::Directory {
+            return Err(NameError::NotDirectory.into());
+        }
+        let damaged = PoolError::Damaged(entry.extent);
+        let memory = self.holds(entry.extent).then(|| part(&self.medium, entry.extent));
+        self.directories.add(id, memory.ok_or(damaged)?)
+    }
+
+    /// Settles what the pool has changed and unmaps a directory, whose pages may be given away then.
+    pub(crate) fn unmap(&mut self, directory: ObjectId) -> Result<(), PoolError> {
+        self.session.settle()?;
+        self.directories.forget(directory);
+        Ok(())
+    }
+
+    /// A transaction that changes the system object and others that the pool writes.
+    pub(crate) fn change_all<R>(
+        &mut self,
+        mut body: impl FnMut(&mut Tx<'_, Part<M>>, &Inside<'_, M>) -> Result<R, PoolError>,
+    ) -> Result<R, PoolError> {
+        let inside = Inside { medium: &self.medium, layout: self.layout, system: &self.system };
+        self.session.tx(|tx| body(tx, &inside))
+    }
+
     pub(crate) fn change<R>(
         &mut self,
-        mut body: impl FnMut(&mut libd3os_object::Editor<'_, System>) -> Result<R, PoolError>,
+        mut body: impl FnMut(&mut Editor<'_, System>) -> Result<R, PoolError>,
     ) -> Result<R, PoolError> {
         let system = &self.system;
         self.session.tx(|tx| body(&mut tx.edit(system)?))
@@ -285,6 +349,86 @@ impl From<Busy> for PoolError {
     fn from(busy: Busy) -> Self {
         Self::Transaction(busy.into())
     }
+}
+
+/// What a transaction over several objects needs beside the directories.
+pub(crate) struct Inside<'p, M> {
+    pub(crate) medium: &'p M,
+    pub(crate) layout: Layout,
+    pub(crate) system: &'p Object<System, Part<M>>,
+}
+
+/// That programs may give an object this id.
+pub(crate) fn check_id(id: ObjectId) -> Result<(), PoolError> {
+    if id.number() >> 127 == 0 { Ok(()) } else { Err(PoolError::Reserved(id)) }
+}
+
+/// What is known of an object that is there.
+pub(crate) fn entry(editor: &Editor<'_, System>, id: ObjectId) -> Result<Entry, PoolError> {
+    let objects = system::objects(editor.base_pointer());
+    objects.get(editor, &id.number())?.copied().ok_or(PoolError::Unknown(id))
+}
+
+/// Takes pages for an object, makes it there, and makes it known.
+pub(crate) fn make<T: Persist, M: Medium + Clone>(
+    editor: &mut Editor<'_, System>,
+    (medium, layout): (&M, Layout),
+    new: &New<'_, T>,
+    kind: Kind,
+) -> Result<Entry, PoolError> {
+    let objects = system::objects(editor.base_pointer());
+    if objects.get(editor, &new.id.number())?.is_some() {
+        return Err(PoolError::Exists(new.id));
+    }
+    let extent = take(editor, layout, new.pages)?;
+    // The pages are nobody's until this is committed.
+    let memory = part(medium, extent);
+    erase(&memory);
+    object::create(&memory, new.id, new.base)?;
+    memory.fence();
+    let fingerprint = Identity::read(&memory).map_err(OpenError::Layout)?.fingerprint.0;
+    let entry = Entry::new(extent, fingerprint, new.owner, kind);
+    objects.insert(editor, new.id.number(), entry)?;
+    Ok(entry)
+}
+
+/// Forgets an object and gives its pages back.
+pub(crate) fn unmake(
+    editor: &mut Editor<'_, System>,
+    layout: Layout,
+    id: ObjectId,
+    entry: &Entry,
+) -> Result<(), PoolError> {
+    if !holds(layout, entry.extent) {
+        return Err(PoolError::Damaged(entry.extent));
+    }
+    system::objects(editor.base_pointer()).remove(editor, &id.number())?;
+    Ok(space::give(editor, entry.extent)?)
+}
+
+/// Takes free pages, which are where objects can be.
+fn take(editor: &mut Editor<'_, System>, layout: Layout, pages: u64) -> Result<Extent, PoolError> {
+    let taken = space::take(editor, pages)?;
+    let extent = taken.ok_or(PoolError::Full { pages, free: space::free(editor)? })?;
+    if holds(layout, extent) { Ok(extent) } else { Err(PoolError::Damaged(extent)) }
+}
+
+/// Recovers what the pool has written: first the system object, by which it is known where the directories
+/// are, then those.
+fn recover_own<M: Medium + Clone>(
+    medium: &M,
+    layout: Layout,
+) -> Result<(Report, Object<System, Part<M>>), PoolError> {
+    let own: Vec<_> = logs(medium, layout, 0..1).collect();
+    let (id, memory) = (system::id(layout.id), system_memory(medium, layout));
+    let first = recovery::replay(&own, &mut OnlySystem { id, memory: memory.clone() });
+    let system = map::object(memory)?;
+    let mut rest = recovery::recover(&own, &mut Own { medium, layout, system: &system });
+    rest.applied += first.applied;
+    rest.settled += first.settled;
+    let new = first.findings.into_iter().filter(|finding| !rest.findings.contains(finding));
+    rest.findings = new.chain(rest.findings.clone()).collect();
+    Ok((rest, system))
 }
 
 fn holds(layout: Layout, extent: Extent) -> bool {
@@ -324,7 +468,21 @@ fn erase(memory: &impl Medium) {
     memory.fence();
 }
 
-/// While the pool's own log is recovered, it knows no other object.
+/// Copies an object to pages that are as many or more, of which the rest are zeros; durable when this
+/// returns.
+fn copy(from: &impl Medium, to: &impl Medium) {
+    let mut line = [0; LINE_BYTES];
+    for at in (0..to.bytes()).step_by(LINE_BYTES) {
+        line.fill(0);
+        if at < from.bytes() {
+            from.read(at, &mut line);
+        }
+        to.store_line(at, &line);
+    }
+    to.fence();
+}
+
+/// At first, the pool's own log tells it of no other object.
 struct OnlySystem<M> {
     id: ObjectId,
     memory: M,
@@ -334,7 +492,34 @@ impl<M: Medium + Clone> Objects for OnlySystem<M> {
     type Medium = M;
 
     fn access(&mut self, _owner: Slot, id: ObjectId) -> Access<M> {
-        if id == self.id { Access::Write(self.memory.clone()) } else { Access::Forbidden }
+        if id == self.id { Access::Write(self.memory.clone()) } else { Access::Deleted }
+    }
+}
+
+/// Then, what it says of directories.
+struct Own<'a, M> {
+    medium: &'a M,
+    layout: Layout,
+    system: &'a Object<System, Part<M>>,
+}
+
+impl<M: Medium + Clone> Objects for Own<'_, M> {
+    type Medium = Part<M>;
+
+    fn access(&mut self, _owner: Slot, id: ObjectId) -> Access<Part<M>> {
+        if id == system::id(self.layout.id) {
+            return Access::Deleted;
+        }
+        let objects = system::objects(self.system.base());
+        match objects.get(&map::still(self.system), &id.number()) {
+            Ok(None) => Access::Deleted,
+            Ok(Some(entry))
+                if entry.kind() == Kind::Directory && holds(self.layout, entry.extent) =>
+            {
+                Access::Write(part(self.medium, entry.extent))
+            }
+            _ => Access::Forbidden,
+        }
     }
 }
 
@@ -353,7 +538,9 @@ impl<M: Medium + Clone, F: FnMut(Slot, ObjectId, &Entry) -> bool> Objects for Kn
         }
         match (self.pool.find(id), self.pool.memory(id)) {
             (Ok(None), _) => Access::Deleted,
-            (Ok(Some(entry)), Ok(Some(memory))) if (self.may_write)(owner, id, &entry) => {
+            (Ok(Some(entry)), Ok(Some(memory)))
+                if entry.kind() == Kind::Object && (self.may_write)(owner, id, &entry) =>
+            {
                 Access::Write(memory)
             }
             _ => Access::Forbidden,

@@ -14,6 +14,11 @@ pub(crate) struct System {
     pub(crate) by_length: POrderedMap<u128, u64>,
     /// Pages that are free, in all.
     pub(crate) free: u64,
+    /// Objects that were in use when they lost their last name: they go when the pool is opened again, if
+    /// not before.
+    pub(crate) orphans: POrderedMap<u128, u64>,
+    /// What keeps the structure free of padding.
+    pub(crate) reserved: u64,
 }
 
 /// What the pool knows about an object.
@@ -26,6 +31,40 @@ pub struct Entry {
     pub fingerprint: u64,
     /// Whose it is: a number that the server gives programs.
     pub owner: u64,
+    /// How many names it has.
+    pub links: u64,
+    kind: u64,
+}
+
+/// What an object is to the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An object of programs, who write it.
+    Object,
+    /// A directory, which only the pool writes.
+    Directory,
+}
+
+impl Kind {
+    pub(crate) const fn number(self) -> u64 {
+        self as u64
+    }
+
+    pub(crate) const fn of(number: u64) -> Self {
+        if number == Self::Directory.number() { Self::Directory } else { Self::Object }
+    }
+}
+
+impl Entry {
+    pub(crate) const fn new(extent: Extent, fingerprint: u64, owner: u64, kind: Kind) -> Self {
+        Self { extent, fingerprint, owner, links: 0, kind: kind.number() }
+    }
+
+    /// What it is to the pool.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        Kind::of(self.kind)
+    }
 }
 
 /// Pages that follow each other.
@@ -53,6 +92,11 @@ pub(crate) const fn id(pool: u128) -> ObjectId {
     ObjectId::new(pool | 1 << 127)
 }
 
+/// The root of the names. Its highest bit is set as well, so that programs cannot make it.
+pub(crate) const fn root(pool: u128) -> ObjectId {
+    ObjectId::new((pool ^ 1) | 1 << 127)
+}
+
 type Base = PPtr<System>;
 
 pub(crate) const fn objects(base: Base) -> PPtr<PHashMap<u128, Entry>> {
@@ -69,4 +113,8 @@ pub(crate) const fn by_length(base: Base) -> PPtr<POrderedMap<u128, u64>> {
 
 pub(crate) const fn free(base: Base) -> PPtr<u64> {
     field!(base, System, free)
+}
+
+pub(crate) const fn orphans(base: Base) -> PPtr<POrderedMap<u128, u64>> {
+    field!(base, System, orphans)
 }

@@ -1,5 +1,6 @@
 //! The pool against a model, with power lost at every instant, and with foreign and damaged contents.
 
+mod names;
 #[expect(unsafe_code, reason = "maps objects as a program would")]
 mod program;
 
@@ -19,13 +20,18 @@ use super::*;
 const PAGES: u64 = 40;
 const BYTES: usize = 40 * 4096;
 const LAYOUT: Layout = Layout { id: 77, pages: PAGES, logs: 2, log_pages: 1, system_pages: 14 };
-/// Pages that objects can have.
-const DATA: u64 = PAGES - 2 - 2 - 14;
+/// Pages that objects can have beside the root of the names.
+const DATA: u64 = PAGES - 2 - 2 - 14 - directory::PAGES;
 
 type Machine = SimMedium;
 
 fn id(number: u128) -> ObjectId {
     ObjectId::new(number)
+}
+
+/// An object that is to be made.
+fn new<T>(number: u128, pages: u64, owner: u64, base: &T) -> New<'_, T> {
+    New { id: id(number), pages, owner, base }
 }
 
 fn made(sim: &Sim) -> Pool<Machine> {
@@ -50,7 +56,9 @@ fn state(pool: &Pool<Machine>) -> Result<Model, String> {
     }
     let mut state = Model::new();
     let each = |id: ObjectId, entry: &Entry| {
-        state.insert(id.number(), (entry.extent.pages, entry.owner));
+        if entry.kind() == Kind::Object {
+            state.insert(id.number(), (entry.extent.pages, entry.owner));
+        }
     };
     pool.for_each(each).map_err(|error| error.to_string())?;
     Ok(state)
@@ -108,7 +116,7 @@ fn carry_out(pool: &mut Pool<Machine>, step: Step, expected: &Expected) -> bool 
     *expected.lock().expect("a state") = [before.clone(), after.clone()];
     let done = match step {
         Step::Create(number, pages, owner) => {
-            pool.create_object(id(number), pages, owner, &number).map(drop)
+            pool.create_object(new(number, pages, owner, &number)).map(drop)
         }
         Step::Delete(number) => pool.delete(id(number)),
         Step::Grow(number, pages) => pool.grow(id(number), pages).map(drop),
@@ -227,7 +235,7 @@ fn a_full_pool_says_so_and_has_room_after_deletions() {
     let mut pool = made(&sim);
     let mut number = 0;
     let full = loop {
-        match pool.create_object(id(number), 3, 0, &0_u64) {
+        match pool.create_object(new(number, 3, 0, &0_u64)) {
             Ok(_) => number += 1,
             Err(error) => break error,
         }
@@ -237,7 +245,7 @@ fn a_full_pool_says_so_and_has_room_after_deletions() {
     // Every second one first, so that all are joined in the end.
     let order = (0..number).step_by(2).chain((1..number).step_by(2));
     order.for_each(|number| pool.delete(id(number)).expect("it is there"));
-    let whole = pool.create_object(id(99), DATA, 0, &0_u64).expect("all in one piece");
+    let whole = pool.create_object(new(99, DATA, 0, &0_u64)).expect("all in one piece");
     assert_eq!(whole.extent.pages, DATA);
     assert_eq!(pool.delete(id(5)), Err(PoolError::Unknown(id(5))));
     assert_eq!(state(&pool), Ok(Model::from([(99, (DATA, 0))])));
@@ -247,11 +255,11 @@ fn a_full_pool_says_so_and_has_room_after_deletions() {
 fn ids_are_one_objects() {
     let sim = Sim::new(Domain::Adr, BYTES);
     let mut pool = made(&sim);
-    pool.create_object(id(1), 3, 4, &0_u64).expect("room");
-    let again = pool.create_object(id(1), 3, 5, &0_u64);
+    pool.create_object(new(1, 3, 4, &0_u64)).expect("room");
+    let again = pool.create_object(new(1, 3, 5, &0_u64));
     assert_eq!(again, Err(PoolError::Exists(id(1))));
     let reserved = id(1 << 127);
-    let refused = pool.create_object(reserved, 3, 5, &0_u64);
+    let refused = pool.create_object(New { id: reserved, ..new(0, 3, 5, &0_u64) });
     assert_eq!(refused, Err(PoolError::Reserved(reserved)));
     assert_eq!(state(&pool), Ok(Model::from([(1, (3, 4))])));
 }
@@ -260,10 +268,11 @@ fn ids_are_one_objects() {
 fn objects_grow_where_they_are() {
     let sim = Sim::new(Domain::Adr, BYTES);
     let mut pool = made(&sim);
-    pool.create_object(id(1), 3, 0, &0_u64).expect("room");
-    pool.create_object(id(2), 3, 0, &0_u64).expect("room");
+    pool.create_object(new(1, 3, 0, &0_u64)).expect("room");
+    pool.create_object(new(2, 3, 0, &0_u64)).expect("room");
     assert_eq!(pool.grow(id(1), 1), Err(PoolError::Enclosed(id(1))));
     assert_eq!(pool.grow(id(3), 1), Err(PoolError::Unknown(id(3))));
+    assert_eq!(pool.grow(id(1), 0).map(|entry| entry.extent.pages), Ok(3));
     let grown = pool.grow(id(2), 4).expect("nothing is behind it");
     assert_eq!(grown.extent.pages, 7);
     pool.delete(id(2)).expect("it is there");
@@ -275,7 +284,7 @@ fn objects_grow_where_they_are() {
 fn changed(value: u64) -> (Sim, Pool<Machine>) {
     let sim = Sim::new(Domain::Adr, BYTES);
     let mut pool = made(&sim);
-    pool.create_object(id(1), 3, 0, &5_u64).expect("room");
+    pool.create_object(new(1, 3, 0, &5_u64)).expect("room");
     let memory = pool.memory(id(1)).expect("no damage").expect("it is there");
     let slot = Slot::new(1).expect("few slots");
     let log = pool.log(slot).expect("two logs");
@@ -324,10 +333,11 @@ fn what_is_free_is_worked_out_anew() {
     let sim = Sim::new(Domain::Adr, BYTES);
     let mut pool = made(&sim);
     for number in 1..=4 {
-        pool.create_object(id(number), 3, 0, &0_u64).expect("room");
+        pool.create_object(new(number, 3, 0, &0_u64)).expect("room");
     }
     pool.delete(id(2)).expect("it is there");
-    let [hole, used] = [3, 6].map(|after| Extent { first: LAYOUT.data() + after, pages: 3 });
+    let [hole, used] =
+        [3, 6].map(|after| Extent { first: LAYOUT.data() + directory::PAGES + after, pages: 3 });
     // A free extent is forgotten, and an object's is taken for free.
     pool.change(|editor| Ok(space::remove(editor, hole)?)).expect("no damage yet");
     assert_eq!(pool.check(), Ok(vec![Damage::Lost(hole)]));
@@ -336,7 +346,7 @@ fn what_is_free_is_worked_out_anew() {
     assert_eq!(pool.repair(), Ok(vec![]));
     let model: Model = [1, 3, 4].map(|number| (number, (3, 0))).into();
     assert_eq!(state(&pool), Ok(model));
-    let again = pool.create_object(id(5), 3, 0, &0_u64).expect("the hole");
+    let again = pool.create_object(new(5, 3, 0, &0_u64)).expect("the hole");
     assert_eq!(again.extent, hole);
 }
 
@@ -344,7 +354,7 @@ fn what_is_free_is_worked_out_anew() {
 fn what_cannot_be_worked_out_is_told() {
     let sim = Sim::new(Domain::Adr, BYTES);
     let mut pool = made(&sim);
-    let extent = pool.create_object(id(1), 3, 0, &0_u64).expect("room").extent;
+    let extent = pool.create_object(new(1, 3, 0, &0_u64)).expect("room").extent;
     sim.medium(0).store_word(superblock::page(extent.first), 0);
     let damage = pool.repair().expect("the pool itself is well");
     assert_eq!(damage, [Damage::Object(id(1), LayoutError::Magic)]);
@@ -387,7 +397,7 @@ proptest! {
         let sim = Sim::with_contents(Domain::Adr, &image);
         if let Ok(mut opened) = Pool::open(sim.medium(0), |_, _, _| true) {
             let _ = opened.pool.check();
-            let _ = opened.pool.create_object(id(2), 3, 0, &0_u64);
+            let _ = opened.pool.create_object(new(2, 3, 0, &0_u64));
             let _ = opened.pool.grow(id(1), 1);
             let _ = opened.pool.delete(id(1));
             let _ = opened.pool.repair();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use libd3os_object::ObjectId;
 use libd3os_object::medium::Mapped;
-use pmem::{Entry, Layout, Pool};
+use pmem::{Entry, Layout, New, Pool};
 
 use crate::Outcome;
 use crate::ours::machine;
@@ -55,7 +55,8 @@ fn opened(folder: &Path, objects: u64) -> Outcome {
 
 fn fill(pool: &mut Pool<Mapped>, first: u64, objects: u64) -> Outcome {
     for number in first..first + objects {
-        pool.create_object(ObjectId::new(number.into()), OBJECT_PAGES, 0, &number)?;
+        let id = ObjectId::new(number.into());
+        pool.create_object(New { id, pages: OBJECT_PAGES, owner: 0, base: &number })?;
     }
     Ok(())
 }
