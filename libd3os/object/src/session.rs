@@ -122,6 +122,14 @@ impl<M: Medium> Session<M> {
         Log::format(medium)
     }
 
+    /// That a medium is a log without records.
+    ///
+    /// # Errors
+    /// The log is none, or was not recovered.
+    pub fn check_log(medium: M) -> Result<(), LogError> {
+        Log::open(medium).map(drop)
+    }
+
     /// Says what to do while somebody else holds a lock, rather than to spin. A program lets others
     /// run, and after a while tells the object server, which puts out who has died or stalls.
     pub fn set_patience(&mut self, wait: impl FnMut(Contest) -> Patience + Send + 'static) {

@@ -1,6 +1,7 @@
 //! Whether the pool is what it should be: every page an object's or free, and nothing twice.
 
 mod names;
+mod owners;
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -54,6 +55,10 @@ pub enum Damage {
     Unreachable(ObjectId),
     /// What waits to be deleted is not there, or has names.
     Orphan(ObjectId),
+    /// Somebody is permitted something with an object that is not there.
+    Permit(ObjectId),
+    /// Principals have not each a name and a number of their own.
+    Principals,
 }
 
 impl<M: Medium + Clone> Pool<M> {
@@ -71,6 +76,7 @@ impl<M: Medium + Clone> Pool<M> {
         check_blocks(system.base(), &guard, &mut damage)?;
         self.check_names(&objects, &mut damage);
         self.check_orphans(&guard, &mut damage)?;
+        owners::check(&guard, system.base(), &mut damage)?;
         objects.iter().for_each(|(id, entry)| damage.extend(self.check_object(*id, entry)));
         Ok(damage)
     }
@@ -148,6 +154,9 @@ fn check_blocks<M: Medium>(
     used.extend(system::by_end(base).blocks(guard)?);
     used.extend(system::by_length(base).blocks(guard)?);
     used.extend(system::orphans(base).blocks(guard)?);
+    used.extend(system::principals(base).blocks(guard)?);
+    used.extend(system::names(base).blocks(guard)?);
+    used.extend(system::permits(base).blocks(guard)?);
     if !has_blocks(&census, base.offset(), &used) {
         damage.push(Damage::Blocks);
     }

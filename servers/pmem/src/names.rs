@@ -8,6 +8,7 @@ use libd3os_object::{Editor, ObjectId, Persist};
 
 use crate::directory::{self, Directory, Target};
 use crate::name::{self, Name, NameError};
+use crate::owners::Principal;
 use crate::pool::{self, Inside, New, Pool, PoolError};
 use crate::superblock::Layout;
 use crate::system::{self, Entry, Kind, System};
@@ -67,8 +68,12 @@ impl<M: Medium + Clone> Pool<M> {
     }
 
     pub(crate) fn make_root(&mut self) -> Result<(), PoolError> {
-        let new =
-            New { id: self.root(), pages: directory::PAGES, owner: 0, base: &Directory::default() };
+        let new = New {
+            id: self.root(),
+            pages: directory::PAGES,
+            owner: Principal::POOL,
+            base: &Directory::default(),
+        };
         self.change_all(|tx, inside| {
             let mut editor = tx.edit(inside.system)?;
             pool::make(&mut editor, inside.place(), &new, Kind::Directory)?;
@@ -154,7 +159,7 @@ impl<M: Medium + Clone> Pool<M> {
         &mut self,
         place: &Place,
         id: ObjectId,
-        owner: u64,
+        owner: Principal,
     ) -> Result<Entry, PoolError> {
         let base = &Directory::within(place.directory);
         let new = New { id, pages: directory::PAGES, owner, base };

@@ -1,5 +1,6 @@
 //! A pool: made, opened after whatever has happened, and changed.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -15,6 +16,7 @@ use libd3os_object::{Editor, Object, ObjectId, Persist, PointerError, Session, T
 use crate::directory::{Directories, Mapped};
 use crate::map;
 use crate::name::NameError;
+use crate::owners::{self, Principal};
 use crate::space;
 use crate::superblock::{self, Layout, SuperblockError, page};
 use crate::system::{self, Entry, Extent, Kind, System};
@@ -76,6 +78,9 @@ pub enum PoolError {
     /// The pages behind the object are in use.
     #[error("object {0} cannot grow where it is")]
     Enclosed(ObjectId),
+    /// No program can have this session, or somebody has it.
+    #[error("the session of {0} is not to be had")]
+    Slot(Slot),
     /// It cannot be done by this name.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -89,7 +94,7 @@ pub struct New<'b, T> {
     /// How long it is, its header included.
     pub pages: u64,
     /// Whose it is.
-    pub owner: u64,
+    pub owner: Principal,
     /// What it holds at first.
     pub base: &'b T,
 }
@@ -122,20 +127,18 @@ impl<M: Medium + Clone> Pool<M> {
     }
 
     /// Opens the pool, and recovers what was committed before power was lost: first what the pool
-    /// knows of itself, then what programs have changed, as far as they may: `may_write` says whether
-    /// the owner of a slot could write an object. It costs what the logs hold, not what the pool does.
+    /// knows of itself, then what programs have changed, as far as the principals that had the sessions
+    /// could write it. It costs what the logs hold, not what the pool does. All sessions have ended then.
     ///
     /// # Errors
     /// There is none, or it is too badly damaged to be opened.
-    pub fn open(
-        medium: M,
-        may_write: impl FnMut(Slot, ObjectId, &Entry) -> bool,
-    ) -> Result<Opened<M>, PoolError> {
+    pub fn open(medium: M) -> Result<Opened<M>, PoolError> {
         let layout = superblock::read(&medium)?;
         superblock::mend(&medium, layout);
         let (own, system) = recover_own(&medium, layout)?;
         let mut pool = Self::with(medium, layout, system)?;
-        let programs = pool.recover_programs(may_write);
+        let programs = pool.recover_programs()?;
+        pool.end_sessions()?;
         pool.delete_orphans()?;
         Ok(Opened { pool, own, programs })
     }
@@ -145,9 +148,16 @@ impl<M: Medium + Clone> Pool<M> {
         Ok(Self { medium, layout, session, system, directories: Directories::new() })
     }
 
-    fn recover_programs(&self, may_write: impl FnMut(Slot, ObjectId, &Entry) -> bool) -> Report {
-        let logs: Vec<_> = logs(&self.medium, self.layout, 1..self.layout.logs).collect();
-        recovery::recover(&logs, &mut Known { pool: self, may_write })
+    /// Logs that nobody had are not looked at: whatever is there was never given to anybody.
+    fn recover_programs(&self) -> Result<Report, PoolError> {
+        let (mut held, mut holders) = (Vec::new(), BTreeMap::new());
+        for (slot, log) in logs(&self.medium, self.layout, 1..self.layout.logs) {
+            if let Some(holder) = self.holder(slot)? {
+                holders.insert(slot, holder);
+                held.push((slot, log));
+            }
+        }
+        Ok(recovery::recover(&held, &mut Known { pool: self, holders }))
     }
 
     /// How it is divided.
@@ -402,6 +412,7 @@ pub(crate) fn unmake(
     if !holds(layout, entry.extent) {
         return Err(PoolError::Damaged(entry.extent));
     }
+    owners::forget(editor, id)?;
     system::objects(editor.base_pointer()).remove(editor, &id.number())?;
     Ok(space::give(editor, entry.extent)?)
 }
@@ -524,26 +535,35 @@ impl<M: Medium + Clone> Objects for Own<'_, M> {
 }
 
 /// The pool's objects, for the logs of programs.
-struct Known<'a, M: Medium + Clone, F> {
+struct Known<'a, M: Medium + Clone> {
     pool: &'a Pool<M>,
-    may_write: F,
+    holders: BTreeMap<Slot, Principal>,
 }
 
-impl<M: Medium + Clone, F: FnMut(Slot, ObjectId, &Entry) -> bool> Objects for Known<'_, M, F> {
+impl<M: Medium + Clone> Known<'_, M> {
+    fn find(&self, slot: Slot, id: ObjectId) -> Result<Access<Part<M>>, PoolError> {
+        let (session, system) = self.pool.system();
+        let view = session.read(system)?;
+        let Some(entry) = system::objects(system.base()).get(&view, &id.number())? else {
+            return Ok(Access::Deleted);
+        };
+        let holder = self.holders.get(&slot).copied().unwrap_or(Principal::POOL);
+        let may_write = owners::may_write(&view, system.base(), id, entry, holder)?;
+        Ok(if may_write && self.pool.holds(entry.extent) {
+            Access::Write(part(&self.pool.medium, entry.extent))
+        } else {
+            Access::Forbidden
+        })
+    }
+}
+
+impl<M: Medium + Clone> Objects for Known<'_, M> {
     type Medium = Part<M>;
 
     fn access(&mut self, owner: Slot, id: ObjectId) -> Access<Part<M>> {
         if id == system::id(self.pool.layout.id) {
             return Access::Forbidden;
         }
-        match (self.pool.find(id), self.pool.memory(id)) {
-            (Ok(None), _) => Access::Deleted,
-            (Ok(Some(entry)), Ok(Some(memory)))
-                if entry.kind() == Kind::Object && (self.may_write)(owner, id, &entry) =>
-            {
-                Access::Write(memory)
-            }
-            _ => Access::Forbidden,
-        }
+        self.find(owner, id).unwrap_or(Access::Forbidden)
     }
 }

@@ -1,10 +1,14 @@
 //! What the pool knows about its objects, in an object.
 
 use libd3os_object::collections::{PHashMap, POrderedMap};
+use libd3os_object::control::Slot;
 use libd3os_object::{ObjectId, PPtr, Persist, field};
 
+use crate::name::Name;
+use crate::owners::{Permit, Principal};
+
 /// The base of the system object.
-#[derive(Default, Persist)]
+#[derive(Persist)]
 #[repr(C)]
 pub(crate) struct System {
     pub(crate) objects: PHashMap<u128, Entry>,
@@ -17,8 +21,33 @@ pub(crate) struct System {
     /// Objects that were in use when they lost their last name: they go when the pool is opened again, if
     /// not before.
     pub(crate) orphans: POrderedMap<u128, u64>,
+    /// Numbers of principals by their names.
+    pub(crate) principals: POrderedMap<Name, u64>,
+    /// Their names by their numbers.
+    pub(crate) names: POrderedMap<u64, Name>,
+    /// What principals may do with objects that are not theirs.
+    pub(crate) permits: POrderedMap<Permit, u64>,
+    /// Who has which session.
+    pub(crate) holders: [Principal; Slot::COUNT as usize],
     /// What keeps the structure free of padding.
     pub(crate) reserved: u64,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self {
+            objects: PHashMap::default(),
+            by_end: POrderedMap::default(),
+            by_length: POrderedMap::default(),
+            free: 0,
+            orphans: POrderedMap::default(),
+            principals: POrderedMap::default(),
+            names: POrderedMap::default(),
+            permits: POrderedMap::default(),
+            holders: [Principal::POOL; _],
+            reserved: 0,
+        }
+    }
 }
 
 /// What the pool knows about an object.
@@ -29,8 +58,8 @@ pub struct Entry {
     pub extent: Extent,
     /// The fingerprint of its base's type.
     pub fingerprint: u64,
-    /// Whose it is: a number that the server gives programs.
-    pub owner: u64,
+    /// Whose it is.
+    pub owner: Principal,
     /// How many names it has.
     pub links: u64,
     kind: u64,
@@ -56,7 +85,12 @@ impl Kind {
 }
 
 impl Entry {
-    pub(crate) const fn new(extent: Extent, fingerprint: u64, owner: u64, kind: Kind) -> Self {
+    pub(crate) const fn new(
+        extent: Extent,
+        fingerprint: u64,
+        owner: Principal,
+        kind: Kind,
+    ) -> Self {
         Self { extent, fingerprint, owner, links: 0, kind: kind.number() }
     }
 
@@ -117,4 +151,25 @@ pub(crate) const fn free(base: Base) -> PPtr<u64> {
 
 pub(crate) const fn orphans(base: Base) -> PPtr<POrderedMap<u128, u64>> {
     field!(base, System, orphans)
+}
+
+pub(crate) const fn principals(base: Base) -> PPtr<POrderedMap<Name, u64>> {
+    field!(base, System, principals)
+}
+
+pub(crate) const fn names(base: Base) -> PPtr<POrderedMap<u64, Name>> {
+    field!(base, System, names)
+}
+
+pub(crate) const fn permits(base: Base) -> PPtr<POrderedMap<Permit, u64>> {
+    field!(base, System, permits)
+}
+
+pub(crate) const fn holders(base: Base) -> PPtr<[Principal; Slot::COUNT as usize]> {
+    field!(base, System, holders)
+}
+
+/// Who has the session of a slot.
+pub(crate) const fn holder(base: Base, slot: Slot) -> PPtr<Principal> {
+    holders(base).cast::<Principal>().element(slot.number() as u64)
 }

@@ -1,6 +1,7 @@
 //! The pool against a model, with power lost at every instant, and with foreign and damaged contents.
 
 mod names;
+mod owners;
 #[expect(unsafe_code, reason = "maps objects as a program would")]
 mod program;
 
@@ -31,7 +32,7 @@ fn id(number: u128) -> ObjectId {
 
 /// An object that is to be made.
 fn new<T>(number: u128, pages: u64, owner: u64, base: &T) -> New<'_, T> {
-    New { id: id(number), pages, owner, base }
+    New { id: id(number), pages, owner: Principal::from_number(owner), base }
 }
 
 fn made(sim: &Sim) -> Pool<Machine> {
@@ -40,7 +41,7 @@ fn made(sim: &Sim) -> Pool<Machine> {
 
 fn opened(image: &[u8]) -> Result<Pool<Machine>, String> {
     let sim = Sim::with_contents(Domain::Adr, image);
-    let opened = Pool::open(sim.medium(0), |_, _, _| true).map_err(|error| error.to_string())?;
+    let opened = Pool::open(sim.medium(0)).map_err(|error| error.to_string())?;
     let findings = [opened.own.findings, opened.programs.findings].concat();
     if findings.is_empty() { Ok(opened.pool) } else { Err(format!("{findings:?}")) }
 }
@@ -57,7 +58,7 @@ fn state(pool: &Pool<Machine>) -> Result<Model, String> {
     let mut state = Model::new();
     let each = |id: ObjectId, entry: &Entry| {
         if entry.kind() == Kind::Object {
-            state.insert(id.number(), (entry.extent.pages, entry.owner));
+            state.insert(id.number(), (entry.extent.pages, entry.owner.number()));
         }
     };
     pool.for_each(each).map_err(|error| error.to_string())?;
@@ -79,8 +80,7 @@ fn recovers(expected: &Expected, image: &[u8], again: bool) -> Result<(), String
         let expected = Arc::clone(expected);
         let limits = Limits { product: 8, random: 4, ..Limits::default() };
         sim.watch(Explorer::new(limits, 5), move |image| recovers(&expected, image, false));
-        let opened =
-            Pool::open(sim.medium(0), |_, _, _| true).map_err(|error| error.to_string())?;
+        let opened = Pool::open(sim.medium(0)).map_err(|error| error.to_string())?;
         drop(opened);
         sim.finish().map_err(|failure| failure.to_string())?;
     }
@@ -176,7 +176,7 @@ fn a_pool_is_made_or_can_be_made_again() {
         let limits = Limits { product: 32, random: 8, ..Limits::default() };
         sim.watch(Explorer::new(limits, 3), move |image| {
             let sim = Sim::with_contents(domain, image);
-            match Pool::open(sim.medium(0), |_, _, _| true) {
+            match Pool::open(sim.medium(0)) {
                 Ok(opened) => state(&opened.pool).map(drop),
                 Err(PoolError::Superblock(
                     SuperblockError::Empty | SuperblockError::Unfinished,
@@ -199,7 +199,7 @@ fn somebody_elses_data_is_left_alone() {
     image[5000] = 1;
     let sim = Sim::with_contents(Domain::Adr, &image);
     let foreign = PoolError::Superblock(SuperblockError::Foreign { at: 5000 });
-    let open = Pool::open(sim.medium(0), |_, _, _| true).map(drop);
+    let open = Pool::open(sim.medium(0)).map(drop);
     assert_eq!(open, Err(foreign.clone()));
     assert_eq!(Pool::create(sim.medium(0), LAYOUT, false).map(drop), Err(foreign));
     assert_eq!(sim.visible(), image);
@@ -280,19 +280,26 @@ fn objects_grow_where_they_are() {
     assert_eq!(pool.grow(id(1), 1), Err(PoolError::Enclosed(id(1))));
 }
 
-/// A pool with an object that a program has changed, whose log still holds that.
-fn changed(value: u64) -> (Sim, Pool<Machine>) {
+/// A pool with an object of the principal `owner` that a program of `writer` has changed, whose log still
+/// holds that.
+fn changed_by(writer: &str, value: u64) -> (Sim, Pool<Machine>) {
     let sim = Sim::new(Domain::Adr, BYTES);
     let mut pool = made(&sim);
-    pool.create_object(new(1, 3, 0, &5_u64)).expect("room");
+    let owner = pool.principal("owner").expect("a name");
+    pool.create_object(new(1, 3, owner.number(), &5_u64)).expect("room");
     let memory = pool.memory(id(1)).expect("no damage").expect("it is there");
     let slot = Slot::new(1).expect("few slots");
-    let log = pool.log(slot).expect("two logs");
+    let writer = pool.principal(writer).expect("a name");
+    let log = pool.begin_session(slot, writer).expect("two logs");
     program::change(slot, log, memory, |editor: &mut Editor<'_, u64>| {
         *editor.modify_base()? = value;
         Ok::<_, TxError>(())
     });
     (sim, pool)
+}
+
+fn changed(value: u64) -> (Sim, Pool<Machine>) {
+    changed_by("owner", value)
 }
 
 fn value(pool: &Pool<Machine>) -> u64 {
@@ -309,9 +316,9 @@ fn what_programs_have_committed_is_recovered() {
 
 #[test]
 fn what_programs_may_not_write_is_refused() {
-    let durable = changed(6).0.durable();
+    let durable = changed_by("somebody else", 6).0.durable();
     let sim = Sim::with_contents(Domain::Adr, &durable);
-    let opened = Pool::open(sim.medium(0), |_, _, _| false).expect("a pool");
+    let opened = Pool::open(sim.medium(0)).expect("a pool");
     let owner = Slot::new(1).expect("few slots");
     assert_eq!(opened.programs.findings, [Finding::Forbidden { owner, id: id(1) }]);
     assert_eq!(value(&opened.pool), 5);
@@ -322,7 +329,7 @@ fn what_is_said_of_deleted_objects_is_dropped() {
     let (sim, mut pool) = changed(6);
     pool.delete(id(1)).expect("it is there");
     let sim = Sim::with_contents(Domain::Adr, &sim.durable());
-    let opened = Pool::open(sim.medium(0), |_, _, _| true).expect("a pool");
+    let opened = Pool::open(sim.medium(0)).expect("a pool");
     assert_eq!((opened.programs.records, opened.programs.applied), (1, 0));
     assert_eq!(opened.programs.findings, []);
     assert_eq!(state(&opened.pool), Ok(Model::new()));
@@ -368,13 +375,13 @@ fn one_superblock_is_enough_and_is_copied() {
         let mut image = sim.durable();
         damaged.iter().for_each(|at| image[*at + 20] ^= 1);
         let medium = Sim::with_contents(Domain::Adr, &image);
-        assert!(Pool::open(medium.medium(0), |_, _, _| true).is_ok());
+        assert!(Pool::open(medium.medium(0)).is_ok());
         let bytes = medium.durable();
         assert_eq!(bytes[..64], bytes[4096..4160]);
     }
     let mut image = sim.durable();
     [20, 4116].into_iter().for_each(|at| image[at] ^= 1);
-    let error = Pool::open(Sim::with_contents(Domain::Adr, &image).medium(0), |_, _, _| true);
+    let error = Pool::open(Sim::with_contents(Domain::Adr, &image).medium(0));
     assert_eq!(error.map(drop), Err(PoolError::Superblock(SuperblockError::Damaged)));
 }
 
@@ -395,7 +402,7 @@ proptest! {
             image[at] ^= with;
         }
         let sim = Sim::with_contents(Domain::Adr, &image);
-        if let Ok(mut opened) = Pool::open(sim.medium(0), |_, _, _| true) {
+        if let Ok(mut opened) = Pool::open(sim.medium(0)) {
             let _ = opened.pool.check();
             let _ = opened.pool.create_object(new(2, 3, 0, &0_u64));
             let _ = opened.pool.grow(id(1), 1);

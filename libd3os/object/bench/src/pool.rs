@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use libd3os_object::ObjectId;
+use libd3os_object::control::Slot;
 use libd3os_object::medium::Mapped;
-use pmem::{Entry, Layout, New, Pool};
+use pmem::{Layout, New, Pool, Principal};
 
 use crate::Outcome;
 use crate::ours::machine;
@@ -35,11 +36,12 @@ fn opened(folder: &Path, objects: u64) -> Outcome {
     fill(&mut pool, 0, objects)?;
     drop(pool);
     // What is left of filling it.
-    let mut pool = Pool::open(medium, |_, _, _: &Entry| true)?.pool;
+    let mut pool = Pool::open(medium)?.pool;
     let mut next = objects;
     for time in 0..=TIMES {
         fill(&mut pool, next, RECENT)?;
         next += RECENT;
+        begin_sessions(&mut pool)?;
         // Nothing is written back: what was committed last is in the log only.
         drop(pool);
         pool = if time == 0 {
@@ -56,13 +58,22 @@ fn opened(folder: &Path, objects: u64) -> Outcome {
 fn fill(pool: &mut Pool<Mapped>, first: u64, objects: u64) -> Outcome {
     for number in first..first + objects {
         let id = ObjectId::new(number.into());
-        pool.create_object(New { id, pages: OBJECT_PAGES, owner: 0, base: &number })?;
+        pool.create_object(New { id, pages: OBJECT_PAGES, owner: Principal::POOL, base: &number })?;
+    }
+    Ok(())
+}
+
+/// So that all logs are looked at when the pool is opened.
+fn begin_sessions(pool: &mut Pool<Mapped>) -> Outcome {
+    let program = pool.principal("program")?;
+    for slot in (1..Slot::COUNT).filter_map(Slot::new) {
+        pool.begin_session(slot, program)?;
     }
     Ok(())
 }
 
 fn open(medium: Mapped) -> Result<Pool<Mapped>, Box<dyn std::error::Error>> {
-    let opened = Pool::open(medium, |_, _, _: &Entry| true)?;
+    let opened = Pool::open(medium)?;
     let findings = [opened.own.findings, opened.programs.findings].concat();
     if findings.is_empty() && opened.own.applied >= RECENT {
         Ok(opened.pool)

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{Machine, id, new, opened};
 use crate::{
     Damage, Found, Kind, Layout, MAX_DEPTH, MAX_NAME, Name, NameError, Place, Pool, PoolError,
-    Unlinked, Use, directory, superblock, system,
+    Principal, Unlinked, Use, directory, superblock, system,
 };
 
 const LAYOUT: Layout = Layout { id: 78, pages: 120, logs: 2, log_pages: 2, system_pages: 20 };
@@ -155,7 +155,7 @@ fn carry_out(pool: &mut Pool<Machine>, step: &Step) -> Result<(), PoolError> {
         }
         Step::Directory(path, number) => {
             let place = pool.locate(root, path)?;
-            pool.create_directory(&place, id(*number), 7).map(drop)
+            pool.create_directory(&place, id(*number), Principal::from_number(7)).map(drop)
         }
         Step::Link(from, to) => {
             let Found { id, .. } = pool.resolve(root, from)?;
@@ -214,7 +214,7 @@ fn recovers(expected: &Expected, image: &[u8], again: bool) -> Result<(), String
         let expected = Arc::clone(expected);
         let limits = Limits { product: 8, random: 4, ..Limits::default() };
         sim.watch(Explorer::new(limits, 5), move |image| recovers(&expected, image, false));
-        let again = Pool::open(sim.medium(0), |_, _, _| true).map_err(|error| error.to_string())?;
+        let again = Pool::open(sim.medium(0)).map_err(|error| error.to_string())?;
         drop(again);
         sim.finish().map_err(|failure| failure.to_string())?;
     }
@@ -277,7 +277,7 @@ fn names_are_there_or_not() {
 fn filled(pool: &mut Pool<Machine>, count: u128) -> ObjectId {
     let root = pool.root();
     let place = Place { directory: root, name: name("many") };
-    pool.create_directory(&place, id(1 << 90), 0).expect("room");
+    pool.create_directory(&place, id(1 << 90), Principal::POOL).expect("room");
     pool.create_at(&Place { directory: root, name: name("one") }, new(1, 3, 0, &0_u64))
         .expect("room");
     for number in 0..count {
@@ -341,8 +341,8 @@ fn a_directory_that_is_gone_is_written_no_more() {
     let root = pool.root();
     let [gone, inside] = [(root, "gone"), (id(10), "inside")]
         .map(|(directory, text)| Place { directory, name: name(text) });
-    let there = pool.create_directory(&gone, id(10), 0).expect("room").extent;
-    pool.create_directory(&inside, id(11), 0).expect("room");
+    let there = pool.create_directory(&gone, id(10), Principal::POOL).expect("room").extent;
+    pool.create_directory(&inside, id(11), Principal::POOL).expect("room");
     pool.remove_directory(&inside).expect("it is empty");
     pool.remove_directory(&gone).expect("it is empty");
     let next = pool.create_object(new(1, there.pages, 0, &0_u64)).expect("room");
@@ -387,7 +387,7 @@ fn directories_do_not_lie_within_themselves() {
     let root = pool.root();
     for (path, number) in [("a", 10), ("a/b", 11), ("a/b/c", 12)] {
         let place = pool.locate(root, path).expect("above is there");
-        pool.create_directory(&place, id(number), 0).expect("room");
+        pool.create_directory(&place, id(number), Principal::POOL).expect("room");
     }
     let at = |directory, text| Place { directory, name: name(text) };
     let circle = Err(NameError::Circle.into());
@@ -431,7 +431,7 @@ fn what_is_wrong_with_names_is_told() {
     let mut pool = made(&sim);
     let root = pool.root();
     let at = |directory, text| Place { directory, name: name(text) };
-    pool.create_directory(&at(root, "a"), id(10), 0).expect("room");
+    pool.create_directory(&at(root, "a"), id(10), Principal::POOL).expect("room");
     pool.create_at(&at(id(10), "x"), new(1, 3, 0, &0_u64)).expect("room");
     // An object's entry is lost, and a directory's name.
     let forget = |pool: &mut Pool<Machine>, number: u128| {

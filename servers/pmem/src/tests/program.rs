@@ -6,8 +6,8 @@ use libd3os_object::control::{ControlRef, Slot};
 use libd3os_object::layout;
 use libd3os_object::mapping::Mapping;
 use libd3os_object::medium::{Medium, Part};
-use libd3os_object::sim::SimMedium;
-use libd3os_object::{Editor, Object, Session, TxError};
+use libd3os_object::sim::{Domain, Sim, SimMedium};
+use libd3os_object::{Editor, Object, ObjectId, Session, Tx, TxError};
 
 type Memory = Part<SimMedium>;
 
@@ -35,4 +35,29 @@ pub(super) fn change(
 pub(super) fn value(memory: Memory) -> u64 {
     let at = object(memory.clone()).base().offset() - layout::HEADER;
     memory.load_word(usize::try_from(at).expect("small"))
+}
+
+/// A log as somebody could have written it who has only the log: after what it holds already, a change of an
+/// object, wherever that is, to this version.
+pub(super) fn forge(slot: Slot, log: &[u8], id: ObjectId, version: u64) -> Vec<u8> {
+    const OBJECT_BYTES: usize = 3 * 4096;
+    let mut image = vec![0; OBJECT_BYTES];
+    image.extend(log);
+    let sim = Sim::with_contents(Domain::Adr, &image);
+    let [memory, log] = [0..OBJECT_BYTES, OBJECT_BYTES..image.len()]
+        .map(|bytes| sim.medium(0).part(bytes.start, bytes.len()));
+    libd3os_object::object::create(&memory, id, &[0_u64; 8]).expect("room");
+    memory.fence();
+    let control = ControlRef::own(version.saturating_sub(1));
+    // SAFETY: nobody else has this object, which lives as long as the simulation.
+    let mapping = unsafe { Mapping::new(memory, control) }.expect("an object");
+    let object: Object<[u64; 8], Memory> = Object::open(Arc::new(mapping)).expect("of numbers");
+    // SAFETY: nobody else has this slot or this log.
+    let mut session = unsafe { Session::open(slot, log) }.expect("an empty log");
+    let all_ones = |tx: &mut Tx<'_, Memory>| {
+        tx.edit(&object)?.modify_base()?.fill(!0);
+        Ok::<_, TxError>(())
+    };
+    session.tx(all_ones).expect("there is room");
+    sim.durable().split_off(OBJECT_BYTES)
 }
