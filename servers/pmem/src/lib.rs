@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+mod capabilities;
 mod check;
 mod directory;
 #[expect(unsafe_code, reason = "maps objects, as only the pool changes the table of them")]
@@ -22,6 +23,7 @@ mod space;
 mod superblock;
 mod system;
 
+pub use capabilities::{Capabilities, Capability, CapabilityError, Loss};
 pub use check::Damage;
 pub use name::{MAX_DEPTH, MAX_NAME, Name, NameError};
 pub use names::{Found, Place, Unlinked, Use};

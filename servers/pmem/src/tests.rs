@@ -1,5 +1,6 @@
 //! The pool against a model, with power lost at every instant, and with foreign and damaged contents.
 
+mod capabilities;
 mod names;
 mod owners;
 #[expect(unsafe_code, reason = "maps objects as a program would")]
