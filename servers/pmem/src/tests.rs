@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod names;
+mod operators;
 mod owners;
 #[expect(unsafe_code, reason = "maps objects as a program would")]
 mod program;
