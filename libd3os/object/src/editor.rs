@@ -39,6 +39,7 @@ impl<'t, T> Editor<'t, T> {
     ///
     /// # Errors
     /// It does not lead to a `U` in this object.
+    #[inline]
     pub fn modify<U: Persist>(&mut self, pointer: PPtr<U>) -> Result<&mut U, PointerError> {
         const { U::CHECKED };
         let (bytes, align) = (size_of::<U>() as u64, align_of::<U>() as u64);
@@ -115,6 +116,7 @@ impl<'t, T> Editor<'t, T> {
         Ok(unsafe { copy.cast().as_mut() })
     }
 
+    #[inline]
     fn copy(
         &mut self,
         pointer: PPtr<u8>,
@@ -171,6 +173,7 @@ unsafe impl<T> View for Editor<'_, T> {
         self.place.end
     }
 
+    #[inline]
     fn locate(
         &self,
         pointer: PPtr<u8>,
@@ -187,6 +190,7 @@ unsafe impl<T> View for Editor<'_, T> {
 
 impl Place {
     /// From the line in which this offset lies, which is in the object.
+    #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "there are fewer objects than 2^32")]
     fn home(self, offset: u64) -> Home {
         let at = layout::place(offset - offset % LINE_BYTES as u64);
@@ -197,6 +201,7 @@ impl Place {
 }
 
 /// The lines of these bytes, which are in the object.
+#[inline]
 #[expect(clippy::cast_possible_truncation, reason = "an object has fewer lines than 2^32")]
 const fn lines(offset: u64, bytes: u64) -> Range<u32> {
     let line = LINE_BYTES as u64;

@@ -49,6 +49,8 @@ struct Position {
 #[derive(Debug)]
 pub(crate) struct Log<M> {
     medium: M,
+    /// Where the ring ends.
+    end: usize,
     tail: Position,
     head: Position,
 }
@@ -73,7 +75,8 @@ impl<M: Medium> Log<M> {
         if Reader::new(&medium)?.next().is_some() {
             return Err(LogError::NotRecovered);
         }
-        Ok(Self { medium, tail, head: tail })
+        let end = lines(&medium) * LINE_BYTES;
+        Ok(Self { medium, end, tail, head: tail })
     }
 
     /// How many lines a record can have at most.
@@ -92,10 +95,15 @@ impl<M: Medium> Log<M> {
         record::seal(words, self.head.sequence);
         let whole = words.len().next_multiple_of(LINE_WORDS);
         words.resize(whole, 0);
+        let mut at = self.place(self.head.line);
         for chunk in words.as_chunks::<LINE_WORDS>().0 {
             let line = chunk.map(u64::to_le_bytes);
-            self.medium.store_line(self.place(self.head.line), as_line(line.as_flattened()));
+            self.medium.store_line(at, as_line(line.as_flattened()));
             self.head.line += 1;
+            at += LINE_BYTES;
+            if at == self.end {
+                at = TAILS * LINE_BYTES;
+            }
         }
         self.head.sequence += 1;
         self.medium.fence();

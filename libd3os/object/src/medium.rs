@@ -97,12 +97,14 @@ pub unsafe trait Medium {
 }
 
 /// Panics unless the bytes are within.
+#[inline]
 pub(crate) fn assert_within(medium: &impl Medium, at: usize, bytes: usize) {
     let end = at.checked_add(bytes);
     assert!(end.is_some_and(|end| end <= medium.bytes()), "{bytes} bytes at {at:#x} are outside");
 }
 
 /// Panics unless this is the offset of a whole unit within.
+#[inline]
 pub(crate) fn assert_unit(medium: &impl Medium, at: usize, unit: usize) {
     assert!(at.is_multiple_of(unit), "{at:#x} is not aligned to {unit}");
     assert_within(medium, at, unit);

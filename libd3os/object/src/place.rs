@@ -11,12 +11,18 @@ type Words = [u64; 8];
 
 /// The words of a copy of a line, and which of them differ from those in place. Both are lines that
 /// nobody writes meanwhile.
+#[inline]
 pub(crate) fn differences(home: NonNull<u8>, copy: NonNull<u8>) -> (Words, u8) {
-    // SAFETY: both are aligned lines, of which nothing is written now: one is under the lock of the
-    // session that asks, the other is its own.
-    let [home, copy] = [home, copy].map(|line| unsafe { line.cast::<Words>().read() });
+    let (home, copy) = (words_of(home), words_of(copy));
     let differ = |word: usize| u8::from(home[word] != copy[word]) << word;
     (copy, (0..8).map(differ).fold(0, |mask, bit| mask | bit))
+}
+
+#[inline]
+fn words_of(line: NonNull<u8>) -> Words {
+    // SAFETY: an aligned line, of which nothing is written now: it is in an object under the lock of the
+    // session that asks, or the session's own.
+    unsafe { line.cast::<Words>().read() }
 }
 
 /// Stores words of a line. Only for whoever holds the lock.
@@ -25,8 +31,18 @@ pub(crate) fn store<M: Medium>(mapping: &Mapping<M>, line: u32, mask: u8, words:
     store_words(mapping.medium(), line, mask, words);
 }
 
+/// Stores words of a copy of a line, which is a session's own. Only for whoever holds the lock.
+#[inline]
+pub(crate) fn store_copy<M: Medium>(mapping: &Mapping<M>, line: u32, mask: u8, copy: NonNull<u8>) {
+    store(mapping, line, mask, &words_of(copy));
+}
+
 /// Stores words of a line.
+#[inline]
 pub(crate) fn store_words(medium: &impl Medium, line: u32, mask: u8, words: &Words) {
     let at = layout::place(line_offset(line));
+    if mask == u8::MAX {
+        return medium.store(at, words.map(u64::to_le_bytes).as_flattened());
+    }
     record::changed(mask).for_each(|word| medium.store_word(at + word * WORD_BYTES, words[word]));
 }

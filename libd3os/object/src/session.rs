@@ -19,7 +19,7 @@ use crate::mapping::Mapping;
 use crate::medium::Medium;
 use crate::object::Object;
 use crate::place;
-use crate::shadow::{Key, Shadows};
+use crate::shadow::Shadows;
 use crate::tx::{Tx, TxError};
 
 /// Somebody else holds an object's lock.
@@ -63,14 +63,6 @@ pub struct Session<M> {
     pub(crate) shadows: Shadows,
     pub(crate) record: Builder,
     pub(crate) known: Vec<Known<M>>,
-    changes: Vec<Change>,
-}
-
-/// Words of a line that a transaction changes.
-struct Change {
-    key: Key,
-    mask: u8,
-    words: [u64; 8],
 }
 
 /// A lock that guards of this session hold.
@@ -110,7 +102,6 @@ impl<M: Medium> Session<M> {
             shadows: Shadows::new(),
             record: Builder::default(),
             known: Vec::new(),
-            changes: Vec::new(),
         })
     }
 
@@ -300,22 +291,24 @@ impl<M: Medium> Session<M> {
         })
     }
 
-    /// Makes a record of all words of the transaction's copies that differ from the objects.
+    /// Makes a record of all words of the transaction's copies that differ from the objects, and notes
+    /// which lines are about to change.
     pub(crate) fn compare(&mut self) {
         self.record.begin();
-        self.changes.clear();
+        self.shadows.sort_by_object();
         let mut object = None;
-        for (key, copy) in self.shadows.sorted() {
-            let mapping = &self.known[key.object()].mapping;
-            let (words, mask) = place::differences(mapping.line(key.line()), copy);
+        for (shadow, copy) in self.shadows.each() {
+            let (key, known) = (shadow.key, &mut self.known[shadow.key.object()]);
+            let (words, mask) = place::differences(known.mapping.line(key.line()), copy);
+            shadow.changed = mask;
             if mask == 0 {
                 continue;
             }
             if object.replace(key.object()) != Some(key.object()) {
-                self.record.object(mapping.id(), mapping.control().version() + 1);
+                known.is_changed = true;
+                self.record.object(known.mapping.id(), known.mapping.control().version() + 1);
             }
             self.record.line(key.line(), mask, &words);
-            self.changes.push(Change { key, mask, words });
         }
     }
 
@@ -332,23 +325,21 @@ impl<M: Medium> Session<M> {
 
     /// Changes the objects as the record says.
     pub(crate) fn apply(&mut self) {
-        let mut object = None;
-        for Change { key, mask, words } in &self.changes {
-            let known = &mut self.known[key.object()];
-            place::store(&known.mapping, key.line(), *mask, words);
-            if object.replace(key.object()) != Some(key.object()) {
-                known.is_changed = true;
-            }
+        for (shadow, copy) in self.shadows.changed() {
+            let mapping = &self.known[shadow.key.object()].mapping;
+            place::store_copy(mapping, shadow.key.line(), shadow.changed, copy);
         }
         self.raise_versions();
     }
 
     /// Only now, as whoever completes this for a session that has ended goes by them.
     fn raise_versions(&self) {
-        let objects = self.changes.chunk_by(|one, next| one.key.object() == next.key.object());
-        for change in objects.filter_map(|changes| changes.first()) {
-            let control = self.known[change.key.object()].mapping.control();
-            control.set_version(control.version() + 1);
+        let mut last = None;
+        for object in self.shadows.changed().map(|(shadow, _)| shadow.key.object()) {
+            if last.replace(object) != Some(object) {
+                let control = self.known[object].mapping.control();
+                control.set_version(control.version() + 1);
+            }
         }
     }
 

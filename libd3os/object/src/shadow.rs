@@ -45,9 +45,10 @@ pub(crate) struct Home {
 
 /// The copies of a transaction, or of none: they are used again by the next one.
 pub(crate) struct Shadows {
+    /// Where lines are in `shadows`: a table with open addressing, at most half full.
     slots: Vec<Slot>,
-    /// Where the lines of this transaction are in `slots`.
-    keys: Vec<Key>,
+    shadows: Vec<Shadow>,
+    /// Slots of others are empty.
     generation: u32,
     /// The epoch of the innermost savepoint, and the last that there was.
     epoch: u32,
@@ -60,13 +61,23 @@ pub(crate) struct Shadows {
 struct Slot {
     key: Key,
     generation: u32,
-    epoch: u32,
-    /// None: as if it were not here.
+    /// Which of the shadows.
+    index: u32,
+}
+
+/// A line that was copied.
+#[derive(Clone, Copy)]
+pub(crate) struct Shadow {
+    pub(crate) key: Key,
+    /// None: it was taken back, as if it had not been.
     copy: Option<NonNull<u8>>,
+    epoch: u32,
+    /// The words in which the copy differs from the object, once that was looked at.
+    pub(crate) changed: u8,
 }
 
 struct Undo {
-    key: Key,
+    index: u32,
     epoch: u32,
     copy: Option<NonNull<u8>>,
 }
@@ -78,7 +89,7 @@ pub(crate) struct Savepoint {
     outer: u32,
 }
 
-const EMPTY: Slot = Slot { key: Key(0), generation: 0, epoch: 0, copy: None };
+const EMPTY: Slot = Slot { key: Key(0), generation: 0, index: 0 };
 const FIRST_SLOTS: usize = 64;
 
 // SAFETY: the pointers lead into the arena, which moves with it.
@@ -88,7 +99,7 @@ impl Shadows {
     pub(crate) fn new() -> Self {
         Self {
             slots: alloc::vec![EMPTY; FIRST_SLOTS],
-            keys: Vec::new(),
+            shadows: Vec::new(),
             generation: 1,
             epoch: 0,
             last_epoch: 0,
@@ -99,7 +110,7 @@ impl Shadows {
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        self.keys.clear();
+        self.shadows.clear();
         self.undo.clear();
         self.epoch = 0;
         self.last_epoch = 0;
@@ -112,38 +123,96 @@ impl Shadows {
     }
 
     /// Copies that may be changed of these lines, one behind the other.
+    #[inline]
     pub(crate) fn copies(&mut self, home: Home, lines: Range<u32>) -> NonNull<u8> {
-        if let Some(copy) = self.contiguous(home.object, lines.clone(), self.epoch) {
+        if lines.len() == 1 {
+            let key = Key::new(home.object, lines.start);
+            return match self.find(key) {
+                Ok(index) => self.own_copy(home, index),
+                Err(at) => self.first_copy(home, key, at),
+            };
+        }
+        self.long_copies(home, lines)
+    }
+
+    /// These lines as they are for the transaction, one behind the other.
+    #[inline]
+    pub(crate) fn look(&self, home: Home, lines: Range<u32>) -> NonNull<u8> {
+        if self.shadows.is_empty() { home.at } else { self.look_among(home, lines) }
+    }
+
+    #[inline(never)]
+    fn look_among(&self, home: Home, lines: Range<u32>) -> NonNull<u8> {
+        if lines.len() == 1 {
+            return self.copy_of(Key::new(home.object, lines.start)).unwrap_or(home.at);
+        }
+        self.long_look(home, lines)
+    }
+
+    /// The copy of a line that was copied before.
+    #[inline]
+    fn own_copy(&mut self, home: Home, index: usize) -> NonNull<u8> {
+        let Shadow { copy, epoch, .. } = self.shadows[index];
+        match copy {
+            Some(copy) if epoch >= self.epoch => copy,
+            _ => {
+                let copy = copied(self.arena.get_mut(), copy.unwrap_or(home.at));
+                self.replace(index, copy);
+                copy
+            }
+        }
+    }
+
+    fn first_copy(&mut self, home: Home, key: Key, at: usize) -> NonNull<u8> {
+        let copy = copied(self.arena.get_mut(), home.at);
+        self.add(key, at, copy);
+        copy
+    }
+
+    #[cold]
+    fn long_copies(&mut self, home: Home, lines: Range<u32>) -> NonNull<u8> {
+        let current = |shadow: &Shadow| shadow.epoch >= self.epoch;
+        if let Some(copy) = self.contiguous(home.object, lines.clone(), current) {
             return copy;
         }
         let run = self.gather(home, lines.clone());
         for (index, line) in lines.enumerate() {
             // SAFETY: `gather` has made room for all of them.
             let copy = unsafe { run.add(index * LINE_BYTES) };
-            self.set(Key::new(home.object, line), copy);
+            let key = Key::new(home.object, line);
+            match self.find(key) {
+                Ok(index) => self.replace(index, copy),
+                Err(at) => self.add(key, at, copy),
+            }
         }
         run
     }
 
-    /// These lines as they are for the transaction, one behind the other.
-    pub(crate) fn look(&self, home: Home, lines: Range<u32>) -> NonNull<u8> {
-        if self.keys.is_empty() || self.none_of(home.object, lines.clone()) {
+    #[cold]
+    fn long_look(&self, home: Home, mut lines: Range<u32>) -> NonNull<u8> {
+        let (object, all) = (home.object, lines.clone());
+        if lines.all(|line| self.copy_of(Key::new(object, line)).is_none()) {
             return home.at;
         }
-        self.contiguous(home.object, lines.clone(), 0).unwrap_or_else(|| self.gather(home, lines))
+        let found = self.contiguous(object, all.clone(), |_| true);
+        found.unwrap_or_else(|| self.gather(home, all))
     }
 
-    fn none_of(&self, object: u32, mut lines: Range<u32>) -> bool {
-        lines.all(|line| self.find(Key::new(object, line)).is_none())
-    }
-
-    /// Where they are, if they lie one behind the other and are of this epoch or a later one.
-    fn contiguous(&self, object: u32, mut lines: Range<u32>, epoch: u32) -> Option<NonNull<u8>> {
-        let find = |line| self.find(Key::new(object, line)).filter(|slot| slot.epoch >= epoch);
-        let first = lines.next().and_then(find)?.copy?;
+    /// Where they are, if they lie one behind the other and are all wanted.
+    fn contiguous(
+        &self,
+        object: u32,
+        mut lines: Range<u32>,
+        wanted: impl Fn(&Shadow) -> bool,
+    ) -> Option<NonNull<u8>> {
+        let find = |line| {
+            let shadow = &self.shadows[self.find(Key::new(object, line)).ok()?];
+            shadow.copy.filter(|_| wanted(shadow))
+        };
+        let first = lines.next().and_then(find)?;
         let follows = |(index, line): (usize, u32)| {
             let expected = first.as_ptr().wrapping_add((index + 1) * LINE_BYTES);
-            find(line).and_then(|slot| slot.copy).is_some_and(|copy| copy.as_ptr() == expected)
+            find(line).is_some_and(|copy| copy.as_ptr() == expected)
         };
         lines.enumerate().all(follows).then_some(first)
     }
@@ -152,24 +221,38 @@ impl Shadows {
     fn gather(&self, home: Home, lines: Range<u32>) -> NonNull<u8> {
         let run = self.arena.borrow_mut().take(lines.len() * LINE_BYTES);
         for (index, line) in lines.enumerate() {
-            let copy = self.find(Key::new(home.object, line)).and_then(|slot| slot.copy);
             // SAFETY: in the run there is room for all of them.
             let to = unsafe { run.add(index * LINE_BYTES) };
             // SAFETY: the caller's lines lie one behind the other there.
-            let home = unsafe { home.at.add(index * LINE_BYTES) };
-            let from = copy.unwrap_or(home);
+            let home_line = unsafe { home.at.add(index * LINE_BYTES) };
+            let from = self.copy_of(Key::new(home.object, line)).unwrap_or(home_line);
             // SAFETY: both are lines; the run is new, so that they do not overlap.
             unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), LINE_BYTES) };
         }
         run
     }
 
-    /// All lines that were copied, by object and line, with their copies.
-    pub(crate) fn sorted(&mut self) -> impl Iterator<Item = (Key, NonNull<u8>)> + '_ {
-        self.keys.sort_unstable();
-        self.keys.dedup();
-        let this = &*self;
-        this.keys.iter().filter_map(|key| Some((*key, this.find(*key)?.copy?)))
+    /// Lets objects' lines follow each other, for [`each`](Self::each).
+    pub(crate) fn sort_by_object(&mut self) {
+        let objects = self.shadows.iter().map(|shadow| shadow.key.object());
+        if !objects.is_sorted() {
+            // Slots and savepoints say where shadows are; from here on, nobody asks them.
+            self.shadows.sort_unstable_by_key(|shadow| shadow.key);
+        }
+    }
+
+    /// All lines that were copied, with their copies. What is noted of a line stays.
+    pub(crate) fn each(&mut self) -> impl Iterator<Item = (&mut Shadow, NonNull<u8>)> {
+        self.shadows.iter_mut().filter_map(|shadow| {
+            let copy = shadow.copy?;
+            Some((shadow, copy))
+        })
+    }
+
+    /// All lines that were found changed.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = (&Shadow, NonNull<u8>)> {
+        let changed = self.shadows.iter().filter(|shadow| shadow.changed != 0);
+        changed.filter_map(|shadow| Some((shadow, shadow.copy?)))
     }
 
     /// Begins what can be taken back.
@@ -192,56 +275,78 @@ impl Shadows {
     pub(crate) fn restore(&mut self, savepoint: Savepoint) {
         self.epoch = savepoint.outer;
         while self.undo.len() > savepoint.undo {
-            let Some(Undo { key, epoch, copy }) = self.undo.pop() else { return };
-            let at = self.position(key);
-            self.slots[at].epoch = epoch;
-            self.slots[at].copy = copy;
+            let Some(Undo { index, epoch, copy }) = self.undo.pop() else { return };
+            let shadow = &mut self.shadows[index as usize];
+            shadow.epoch = epoch;
+            shadow.copy = copy;
         }
     }
 
-    fn find(&self, key: Key) -> Option<&Slot> {
-        let slot = &self.slots[self.position(key)];
-        (slot.generation == self.generation && slot.copy.is_some()).then_some(slot)
+    #[inline]
+    fn copy_of(&self, key: Key) -> Option<NonNull<u8>> {
+        self.shadows[self.find(key).ok()?].copy
     }
 
-    /// Where this key is, or would be.
-    fn position(&self, key: Key) -> usize {
+    /// Which of the shadows is this line's; else the slot that it would get.
+    #[inline]
+    fn find(&self, key: Key) -> Result<usize, usize> {
         let mask = self.slots.len() - 1;
         let mut at = spread(key) & mask;
-        while self.slots[at].generation == self.generation && self.slots[at].key != key {
+        loop {
+            let slot = self.slots[at];
+            if slot.generation != self.generation {
+                return Err(at);
+            }
+            if slot.key == key {
+                return Ok(slot.index as usize);
+            }
             at = (at + 1) & mask;
         }
-        at
     }
 
-    fn set(&mut self, key: Key, copy: NonNull<u8>) {
-        let at = self.position(key);
-        let slot = self.slots[at];
-        let is_new = slot.generation != self.generation;
-        let (epoch, before) = if is_new { (0, None) } else { (slot.epoch, slot.copy) };
-        if epoch < self.epoch {
-            self.undo.push(Undo { key, epoch, copy: before });
+    #[expect(clippy::cast_possible_truncation, reason = "an object has fewer lines than 2^32")]
+    fn add(&mut self, key: Key, at: usize, copy: NonNull<u8>) {
+        let index = self.shadows.len() as u32;
+        let epoch = self.epoch;
+        if epoch > 0 {
+            self.undo.push(Undo { index, epoch: 0, copy: None });
         }
-        let (generation, epoch) = (self.generation, self.epoch);
-        self.slots[at] = Slot { key, generation, epoch, copy: Some(copy) };
-        if is_new {
-            self.keys.push(key);
+        self.slots[at] = Slot { key, generation: self.generation, index };
+        self.shadows.push(Shadow { key, copy: Some(copy), epoch, changed: 0 });
+        if self.shadows.len() * 2 > self.slots.len() {
             self.grow();
         }
     }
 
-    /// Keeps the table half empty.
-    fn grow(&mut self) {
-        if self.keys.len() * 2 <= self.slots.len() {
-            return;
+    #[expect(clippy::cast_possible_truncation, reason = "an object has fewer lines than 2^32")]
+    fn replace(&mut self, index: usize, copy: NonNull<u8>) {
+        let shadow = &mut self.shadows[index];
+        if shadow.epoch < self.epoch {
+            let Shadow { epoch, copy, .. } = *shadow;
+            self.undo.push(Undo { index: index as u32, epoch, copy });
         }
-        let larger = alloc::vec![EMPTY; self.slots.len() * 2];
-        let slots = core::mem::replace(&mut self.slots, larger);
-        for slot in slots.into_iter().filter(|slot| slot.generation == self.generation) {
-            let at = self.position(slot.key);
-            self.slots[at] = slot;
+        shadow.epoch = self.epoch;
+        shadow.copy = Some(copy);
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.slots = alloc::vec![EMPTY; self.slots.len() * 2];
+        for (index, key) in (0..).zip(self.shadows.iter().map(|shadow| shadow.key)) {
+            if let Err(at) = self.find(key) {
+                self.slots[at] = Slot { key, generation: self.generation, index };
+            }
         }
     }
+}
+
+/// A copy of one line.
+#[inline]
+fn copied(arena: &mut Arena, from: NonNull<u8>) -> NonNull<u8> {
+    let to = arena.take(LINE_BYTES);
+    // SAFETY: both are lines; the copy is new, so that they do not overlap.
+    unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), LINE_BYTES) };
+    to
 }
 
 const fn spread(key: Key) -> usize {
@@ -264,7 +369,21 @@ struct Block {
 const BLOCK_BYTES: usize = 16 * 1024;
 
 impl Arena {
+    #[inline]
     fn take(&mut self, bytes: usize) -> NonNull<u8> {
+        if let Some(block) = self.blocks.get(self.block)
+            && block.bytes() - self.used >= bytes
+        {
+            // SAFETY: the block has so much room left.
+            let piece = unsafe { block.at.add(self.used) };
+            self.used += bytes;
+            return piece;
+        }
+        self.take_elsewhere(bytes)
+    }
+
+    #[cold]
+    fn take_elsewhere(&mut self, bytes: usize) -> NonNull<u8> {
         while self.blocks.get(self.block).is_some_and(|block| block.bytes() - self.used < bytes) {
             self.block += 1;
             self.used = 0;

@@ -53,10 +53,18 @@ impl Builder {
     }
 
     /// Of this line, these words were changed.
+    #[inline]
     pub(crate) fn line(&mut self, line: u32, mask: u8, words: &[u64; 8]) {
         self.last_line = self.words.len();
-        self.words.push(u64::from(line) << 32 | u64::from(mask));
-        self.words.extend(changed(mask).map(|word| words[word]));
+        // Each word is put behind those that were changed, and overwritten unless it was.
+        let mut entry = [0; 16];
+        entry[0] = u64::from(line) << 32 | u64::from(mask);
+        let mut length = 1;
+        for (word, value) in words.iter().enumerate() {
+            entry[length & 15] = *value;
+            length += usize::from(mask >> word & 1);
+        }
+        self.words.extend_from_slice(&entry[..length]);
     }
 
     /// Ends the record; the log seals it.
@@ -78,8 +86,13 @@ impl Builder {
 }
 
 /// The words of a line that the mask says.
-pub(crate) fn changed(mask: u8) -> impl Iterator<Item = usize> {
-    (0..8).filter(move |word| mask & (1 << word) != 0)
+#[inline]
+pub(crate) fn changed(mut mask: u8) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let word = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
+        mask &= mask - 1;
+        Some(word)
+    })
 }
 
 /// Completes a record as the one of this number.

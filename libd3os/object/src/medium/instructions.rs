@@ -5,7 +5,7 @@ use core::arch::x86_64::_mm_sfence;
 
 use raw_cpuid::CpuId;
 
-use super::{LINE_BYTES, Line, WORD_BYTES};
+use super::Line;
 
 /// The instruction by which this processor writes lines back best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +51,26 @@ impl WriteBack {
 /// `to` is where a line of memory begins that may be written, and to which no reference lives.
 #[inline]
 pub(super) unsafe fn store_line(to: *mut u8, line: &Line) {
-    for (at, word) in (0..LINE_BYTES).step_by(WORD_BYTES).zip(line.as_chunks().0) {
-        let word = u64::from_le_bytes(*word);
-        let to = to.wrapping_add(at);
-        // SAFETY: the caller promises the whole line, of which this is a word. MOVNTI is in SSE2,
-        // which every x86_64 processor has.
-        unsafe {
-            asm!("movnti [{}], {}", in(reg) to, in(reg) word, options(nostack, preserves_flags))
-        };
+    // SAFETY: the caller promises the whole line at `to`, which is aligned to it; `line` is one. The
+    // instructions are in SSE2, which every x86_64 processor has.
+    unsafe {
+        asm!(
+            "movdqu {a}, [{from}]",
+            "movdqu {b}, [{from} + 16]",
+            "movdqu {c}, [{from} + 32]",
+            "movdqu {d}, [{from} + 48]",
+            "movntdq [{to}], {a}",
+            "movntdq [{to} + 16], {b}",
+            "movntdq [{to} + 32], {c}",
+            "movntdq [{to} + 48], {d}",
+            from = in(reg) line.as_ptr(),
+            to = in(reg) to,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            options(nostack, preserves_flags),
+        );
     }
 }
 
