@@ -40,6 +40,14 @@ pub unsafe trait View {
         Ok(unsafe { found.cast().as_ref() })
     }
 
+    /// Has the line fetched in which a value begins that will be read soon, if it is there.
+    #[inline]
+    fn prefetch<T>(&self, pointer: PPtr<T>) {
+        if let Ok(found) = self.locate(pointer.cast(), 1, 1) {
+            prefetch(found);
+        }
+    }
+
     /// The array of so many elements whose first one a pointer points to.
     ///
     /// # Errors
@@ -58,6 +66,14 @@ pub unsafe trait View {
         // SAFETY: located with the size and the alignment of so many; the rest as in `get`.
         Ok(unsafe { slice::from_raw_parts(found.cast().as_ptr(), length) })
     }
+}
+
+/// A hint to the processor, without other effects.
+#[inline]
+fn prefetch(line: NonNull<u8>) {
+    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: every x86_64 processor has the instruction, which may be given any address.
+    unsafe { _mm_prefetch(line.as_ptr().cast(), _MM_HINT_T0) };
 }
 
 /// Whether a pointer leads to so many bytes of an object of `end` bytes: then it is their distance from

@@ -1,10 +1,13 @@
 //! A hash map that grows bucket by bucket.
 //!
-//! Keys are compared and hashed as bytes. The map is a trie over the bits of the hash, six bits at a time,
-//! whose leaves are buckets: a line with a tag for each entry, so that mostly one line more is looked at,
-//! and the entries. A bucket that is full is divided by one more bit of the hash, so that growing never
-//! takes more than a bucket's and a directory's time. Only where all bits are used up, buckets are
-//! chained. A bucket that has become empty stays where it is.
+//! Keys are compared and hashed as bytes. The map is a trie over the bits of the hash, whose leaves are
+//! buckets: a line with a tag for each entry, so that mostly one line more is looked at, and the entries.
+//! A bucket that is full is divided by one more bit of the hash. A directory that has no bit more for that
+//! is doubled, up to 512 slots; below a slot of one that is so long, another begins. So growing never takes
+//! more than a bucket's and a directory's time, a quarter of a million buckets are two directories deep,
+//! and no directory is much longer than its buckets need: of directories a processor's cache should
+//! hold all, of buckets it will not. Only where all bits are used up, buckets are chained. A bucket that
+//! has become empty stays where it is.
 
 use alloc::vec::Vec;
 
@@ -22,7 +25,7 @@ use super::node::{Entries, Steps};
 #[derive(Persist)]
 #[repr(C)]
 pub struct PHashMap<K, V> {
-    root: Slot,
+    top: Slot,
     length: u64,
     seed: u64,
     /// Null, as is the next: they tell tools, and the fingerprint, what the map holds.
@@ -30,17 +33,24 @@ pub struct PHashMap<K, V> {
     values: PPtr<V>,
 }
 
-/// Bits of the hash that one directory uses.
-const FAN_BITS: u32 = 6;
-const FAN: usize = 1 << FAN_BITS;
+/// Bits of the hash that a directory uses: at first, and at most.
+const FIRST_BITS: u32 = 3;
+const MOST_BITS: u32 = 9;
 /// With so many bits used, buckets are chained.
 const MAX_DEPTH: u32 = 60;
 /// So many bytes a bucket has, or a little less.
-const BUCKET_BYTES: u64 = 960;
+const BUCKET_BYTES: u64 = 1984;
 
-/// Where a bucket (an even number) or a directory (an odd one) is; 0 for none.
+/// Where a bucket (an even number) or a directory (an odd one) is; 0 for none. Both begin at a line, so that
+/// there is room for how many bits a directory uses, from bit 1 on.
 type Slot = u64;
-type Directory = [Slot; FAN];
+
+/// Slots, of which so many bits of the hash choose one.
+#[derive(Clone, Copy)]
+struct Directory {
+    first: PPtr<Slot>,
+    bits: u32,
+}
 
 /// The line that describes a bucket.
 #[derive(Clone, Copy, Persist)]
@@ -59,19 +69,50 @@ const MAX_ENTRIES: usize = 40;
 
 const _: () = assert!(size_of::<Head>() == LINE_BYTES);
 
+impl Head {
+    /// The entries, of the first so many, that have this tag.
+    #[inline]
+    fn tagged(&self, tag: u8, count: u64) -> u64 {
+        let same = self.tags.as_chunks().0.iter().map(|tags| bytes_equal(*tags, tag));
+        let same =
+            (0..count.div_ceil(8)).zip(same).fold(0, |all, (at, same)| all | same << (8 * at));
+        same & self.used & low_bits(count)
+    }
+
+    /// Says that an entry is there.
+    #[inline]
+    fn put(&mut self, index: u64, hash: u64) {
+        self.used |= 1 << index;
+        self.tags[place(index)] = tag(hash);
+    }
+}
+
+/// A bit for each of the bytes that is this one.
+#[inline]
+const fn bytes_equal(bytes: [u8; 8], byte: u8) -> u64 {
+    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+    let other = u64::from_le_bytes(bytes) ^ u64::from_ne_bytes([byte; 8]);
+    // The highest bit of each byte that is zero now, and no other bit.
+    let equal = !(((other & LOW) + LOW) | other | LOW);
+    // Each of these bits is moved to its place in the highest byte.
+    (equal >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
 /// Where a bucket is found.
 #[derive(Clone, Copy)]
 struct Found {
     bucket: PPtr<Head>,
-    /// The directory with the slot that leads to it; null for the map's own.
-    directory: PPtr<Directory>,
+    /// The directory with the slot that leads to it; none if the map's own does.
+    directory: Option<Directory>,
+    /// The slot that leads to that directory, or to the bucket.
+    holder: PPtr<Slot>,
     /// How many bits of the hash lead to that directory.
     above: u32,
 }
 
 impl<K, V> Default for PHashMap<K, V> {
     fn default() -> Self {
-        Self { root: 0, length: 0, seed: 0, keys: PPtr::NULL, values: PPtr::NULL }
+        Self { top: 0, length: 0, seed: 0, keys: PPtr::NULL, values: PPtr::NULL }
     }
 }
 
@@ -98,25 +139,11 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
     ///
     /// # Errors
     /// A pointer leads nowhere.
+    #[inline]
     pub fn find(self, view: &impl View, key: &K) -> Result<Option<PPtr<V>>, PointerError> {
-        let hash = self.hash(view, key)?;
-        let mut bucket = self.bucket(view, hash)?.bucket;
-        let mut steps = Steps::in_object(view);
-        while !bucket.is_null() {
-            steps.step(bucket)?;
-            let head = view.get(bucket)?;
-            // Mostly it is where it would be alone: this line is fetched while the first one is.
-            let preferred = Self::preferred(hash);
-            let other = bytes_of(view.get(Self::key_at(bucket, preferred))?);
-            if other == bytes_of(key) && head.used & 1 << preferred != 0 {
-                return Ok(Some(Self::value_at(bucket, preferred)));
-            }
-            if let Some(index) = Self::index(view, bucket, head, hash, key)? {
-                return Ok(Some(Self::value_at(bucket, index)));
-            }
-            bucket = head.next;
-        }
-        Ok(None)
+        let (hash, bucket) = self.start(view, key)?;
+        let found = Self::seek(view, bucket.bucket, hash, key)?;
+        Ok(found.map(|(bucket, index)| Self::value_at(bucket, index)))
     }
 
     /// The value of a key, if there is one.
@@ -132,18 +159,18 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
     /// # Errors
     /// The object is full, or damaged.
     pub fn insert<B>(self, editor: &mut Editor<'_, B>, key: K, value: V) -> Result<bool, TxError> {
-        if let Some(place) = self.find(editor, &key)? {
-            editor.set(place, value)?;
+        let (mut hash, mut found) = self.start(editor, &key)?;
+        if let Some((bucket, index)) = Self::seek(editor, found.bucket, hash, &key)? {
+            editor.set(Self::value_at(bucket, index), value)?;
             return Ok(false);
         }
-        if editor.get(self)?.root == 0 {
+        if found.bucket.is_null() {
             self.begin(editor)?;
+            (hash, found) = self.start(editor, &key)?;
         }
-        let hash = self.hash(editor, &key)?;
-        let (bucket, index) = self.room(editor, hash)?;
+        let (bucket, index) = self.room(editor, found, hash)?;
         let head = editor.modify(bucket)?;
-        head.used |= 1 << index;
-        head.tags[place(index)] = tag(hash);
+        head.put(index, hash);
         editor.set(Self::key_at(bucket, index), key)?;
         editor.set(Self::value_at(bucket, index), value)?;
         let map = editor.modify(self)?;
@@ -156,21 +183,14 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
     /// # Errors
     /// A pointer leads nowhere.
     pub fn remove<B>(self, editor: &mut Editor<'_, B>, key: &K) -> Result<bool, TxError> {
-        let hash = self.hash(editor, key)?;
-        let mut bucket = self.bucket(editor, hash)?.bucket;
-        let mut steps = Steps::in_object(editor);
-        while !bucket.is_null() {
-            steps.step(bucket)?;
-            let head = *editor.get(bucket)?;
-            if let Some(index) = Self::index(editor, bucket, &head, hash, key)? {
-                editor.modify(bucket)?.used &= !(1 << index);
-                let map = editor.modify(self)?;
-                map.length = map.length.wrapping_sub(1);
-                return Ok(true);
-            }
-            bucket = head.next;
-        }
-        Ok(false)
+        let (hash, found) = self.start(editor, key)?;
+        let Some((bucket, index)) = Self::seek(editor, found.bucket, hash, key)? else {
+            return Ok(false);
+        };
+        editor.modify(bucket)?.used &= !(1 << index);
+        let map = editor.modify(self)?;
+        map.length = map.length.wrapping_sub(1);
+        Ok(true)
     }
 
     /// Calls `each` with all keys and values, in no particular order.
@@ -225,7 +245,7 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         view: &impl View,
         mut each: impl FnMut(Block) -> Result<(), PointerError>,
     ) -> Result<(), PointerError> {
-        let mut left = Vec::from_iter(Block::of(view.get(self)?.root));
+        let mut left = Vec::from_iter(Block::of(view.get(self)?.top));
         let mut steps = Steps::in_object(view);
         while let Some(block) = left.pop() {
             steps.step(block.pointer())?;
@@ -237,7 +257,7 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
                 }
                 Block::Directory(directory) => {
                     // Several slots may lead to the same bucket.
-                    let mut slots = *view.get(directory)?;
+                    let mut slots = view.slice(directory.first, directory.length())?.to_vec();
                     slots.sort_unstable();
                     let slots = slots.chunk_by(|one, next| one == next);
                     left.extend(slots.filter_map(|slots| Block::of(slots[0])));
@@ -247,27 +267,60 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         Ok(())
     }
 
-    #[inline]
     fn hash(self, view: &impl View, key: &K) -> Result<u64, PointerError> {
         Ok(checksum::of(bytes_of(key), view.get(self)?.seed))
     }
 
-    /// The first bucket in which entries of this hash are.
+    /// A key's hash, and the first bucket in which entries of this hash are.
     #[inline]
-    fn bucket(self, view: &impl View, hash: u64) -> Result<Found, PointerError> {
-        let mut slot = view.get(self)?.root;
-        let mut found = Found { bucket: PPtr::NULL, directory: PPtr::NULL, above: 0 };
-        let mut used = 0;
-        while slot & 1 == 1 {
+    fn start(self, view: &impl View, key: &K) -> Result<(u64, Found), PointerError> {
+        let map = view.get(self)?;
+        let hash = checksum::of(bytes_of(key), map.seed);
+        Ok((hash, self.bucket(view, map.top, hash)?))
+    }
+
+    #[inline]
+    fn bucket(self, view: &impl View, top: Slot, hash: u64) -> Result<Found, PointerError> {
+        let (mut slot, mut at, mut used) = (top, self.top(), 0);
+        let mut found = Found { bucket: PPtr::NULL, directory: None, holder: at, above: 0 };
+        while let Some(directory) = Directory::of(slot) {
             // Each directory uses bits up; who finds none left has met a circle.
             if used >= MAX_DEPTH {
-                return Err(PointerError::Outside { offset: slot });
+                return Err(PointerError::Outside { offset: directory.first.offset() });
             }
-            found = Found { directory: directory_of(slot), above: used, ..found };
-            slot = view.get(found.directory)?[slot_of(hash, used)];
-            used += FAN_BITS;
+            found = Found { directory: Some(directory), holder: at, above: used, ..found };
+            at = directory.slot(hash >> used);
+            slot = *view.get(at)?;
+            used += directory.bits;
         }
         Ok(Found { bucket: PPtr::from_bits(slot), ..found })
+    }
+
+    /// The map's own slot.
+    const fn top(self) -> PPtr<Slot> {
+        self.byte_add(core::mem::offset_of!(PHashMap<K, V>, top) as u64)
+    }
+
+    /// The bucket and the place of a key, from this bucket of a chain on.
+    #[inline]
+    fn seek(
+        view: &impl View,
+        mut bucket: PPtr<Head>,
+        hash: u64,
+        key: &K,
+    ) -> Result<Option<(PPtr<Head>, u64)>, PointerError> {
+        let mut steps = Steps::in_object(view);
+        while !bucket.is_null() {
+            steps.step(bucket)?;
+            // Mostly it is where it would be alone: this line is fetched while the first one is.
+            view.prefetch(Self::key_at(bucket, Self::preferred(hash)));
+            let head = view.get(bucket)?;
+            if let Some(index) = Self::index(view, bucket, head, hash, key)? {
+                return Ok(Some((bucket, index)));
+            }
+            bucket = head.next;
+        }
+        Ok(None)
     }
 
     #[inline]
@@ -278,13 +331,10 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         hash: u64,
         key: &K,
     ) -> Result<Option<u64>, PointerError> {
-        let tag = tag(hash);
-        for index in entries(head.used).filter(|index| *index < Self::ENTRIES) {
-            if head.tags[place(index)] == tag {
-                let other = view.get(Self::key_at(bucket, index))?;
-                if bytes_of(other) == bytes_of(key) {
-                    return Ok(Some(index));
-                }
+        for index in entries(head.tagged(tag(hash), Self::ENTRIES)) {
+            let other = view.get(Self::key_at(bucket, index))?;
+            if bytes_of(other) == bytes_of(key) {
+                return Ok(Some(index));
             }
         }
         Ok(None)
@@ -293,7 +343,7 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
     fn begin<B>(self, editor: &mut Editor<'_, B>) -> Result<(), TxError> {
         let bucket = Self::new_bucket(editor, 0, PPtr::NULL)?;
         let map = editor.modify(self)?;
-        map.root = bucket.bits();
+        map.top = bucket.bits();
         map.seed = self.bits();
         Ok(())
     }
@@ -309,10 +359,14 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         Ok(bucket)
     }
 
-    /// A bucket with a free place for an entry of this hash.
-    fn room<B>(self, editor: &mut Editor<'_, B>, hash: u64) -> Result<(PPtr<Head>, u64), TxError> {
+    /// A bucket with a free place for an entry of this hash, which was found to belong there.
+    fn room<B>(
+        self,
+        editor: &mut Editor<'_, B>,
+        mut found: Found,
+        hash: u64,
+    ) -> Result<(PPtr<Head>, u64), TxError> {
         loop {
-            let found = self.bucket(editor, hash)?;
             let mut bucket = found.bucket;
             let mut steps = Steps::in_object(editor);
             while !bucket.is_null() {
@@ -324,6 +378,7 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
                 bucket = head.next;
             }
             self.divide(editor, found, hash)?;
+            found = self.bucket(editor, *editor.get(self.top())?, hash)?;
         }
     }
 
@@ -333,45 +388,29 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         let depth = u32::try_from(head.depth).unwrap_or(MAX_DEPTH);
         if depth >= MAX_DEPTH {
             let more = Self::new_bucket(editor, head.depth, found.bucket)?;
-            return self.redirect(editor, found, depth, hash, more.bits());
+            return Self::redirect(editor, found, depth, hash, more.bits());
         }
-        if depth == found.above + self.bits_of(found) {
-            return self.descend(editor, found, hash);
+        if depth >= found.above + found.directory.map_or(0, |directory| directory.bits) {
+            return Self::widen(editor, found, hash);
         }
-        editor.modify(found.bucket)?.depth = head.depth + 1;
         let other = Self::new_bucket(editor, head.depth + 1, PPtr::NULL)?;
-        for index in entries(head.used) {
+        let (mut kept, mut moved) = (head, *editor.get(other)?);
+        kept.depth += 1;
+        for index in entries(head.used).filter(|index| *index < Self::ENTRIES) {
             let key = editor.get(Self::key_at(found.bucket, index))?;
             let hash = self.hash(editor, key)?;
             if hash >> depth & 1 == 1 {
-                Self::move_entry(editor, found.bucket, other, index, hash)?;
+                let damaged = PointerError::Outside { offset: other.offset() };
+                let free = Self::free(&moved, hash).ok_or(damaged)?;
+                Entries::<K, V>::copy(editor, (found.bucket, index), (other, free))?;
+                kept.used &= !(1 << index);
+                moved.put(free, hash);
             }
         }
-        let with_bit = hash & low_bits(depth) | 1 << depth;
-        self.redirect(editor, found, depth + 1, with_bit, other.bits())
-    }
-
-    /// How many bits the slots of a directory use.
-    const fn bits_of(self, found: Found) -> u32 {
-        if found.directory.is_null() { 0 } else { FAN_BITS }
-    }
-
-    fn move_entry<B>(
-        editor: &mut Editor<'_, B>,
-        from: PPtr<Head>,
-        to: PPtr<Head>,
-        index: u64,
-        hash: u64,
-    ) -> Result<(), TxError> {
-        let damaged = PointerError::Outside { offset: to.offset() };
-        let free = Self::free(editor.get(to)?, hash).ok_or(damaged)?;
-        editor.copy_elements(Self::key_at(from, index), Self::key_at(to, free), 1)?;
-        editor.copy_elements(Self::value_at(from, index), Self::value_at(to, free), 1)?;
-        editor.modify(from)?.used &= !(1 << index);
-        let head = editor.modify(to)?;
-        head.used |= 1 << free;
-        head.tags[place(free)] = tag(hash);
-        Ok(())
+        editor.set(other, moved)?;
+        editor.set(found.bucket, kept)?;
+        let with_bit = hash & low_bits(depth.into()) | 1 << depth;
+        Self::redirect(editor, found, depth + 1, with_bit, other.bits())
     }
 
     /// Where an entry of this hash is put, if that place is free.
@@ -380,46 +419,50 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
     }
 
     /// The first free place from there on.
+    #[inline]
     fn free(head: &Head, hash: u64) -> Option<u64> {
-        let preferred = Self::preferred(hash);
-        let mut places = (preferred..Self::ENTRIES).chain(0..preferred);
-        places.find(|place| head.used & 1 << place == 0)
+        let free = !head.used & low_bits(Self::ENTRIES);
+        let behind = free >> Self::preferred(hash) << Self::preferred(hash);
+        let place = if behind == 0 { free } else { behind }.trailing_zeros();
+        (free != 0).then_some(u64::from(place))
     }
 
-    /// Puts a directory between a slot and the bucket that it leads to.
-    fn descend<B>(
-        self,
-        editor: &mut Editor<'_, B>,
-        found: Found,
-        hash: u64,
-    ) -> Result<(), TxError> {
-        let directory = editor.alloc::<Directory>([found.bucket.bits(); FAN])?;
-        let slot = directory.bits() | 1;
-        if found.directory.is_null() {
-            editor.modify(self)?.root = slot;
-        } else {
-            editor.modify(found.directory)?[slot_of(hash, found.above)] = slot;
+    /// Makes the directory longer that leads to a bucket; where there is none, or it is as long as it may
+    /// be, puts one between its slot and the bucket.
+    fn widen<B>(editor: &mut Editor<'_, B>, found: Found, hash: u64) -> Result<(), TxError> {
+        match found.directory {
+            Some(old) if old.bits < MOST_BITS => {
+                let slots = editor.slice(old.first, old.length())?.repeat(2);
+                let new = Directory::make(editor, old.bits + 1, &slots)?;
+                editor.free(old.first)?;
+                editor.set(found.holder, new.leading())?;
+            }
+            full => {
+                let slots = [found.bucket.bits(); 1 << FIRST_BITS];
+                let new = Directory::make(editor, FIRST_BITS, &slots)?;
+                let slot = full.map_or(found.holder, |full| full.slot(hash >> found.above));
+                editor.set(slot, new.leading())?;
+            }
         }
         Ok(())
     }
 
     /// Lets all slots whose lower bits are those of `hash`, `depth` of them, lead to another bucket.
     fn redirect<B>(
-        self,
         editor: &mut Editor<'_, B>,
         found: Found,
         depth: u32,
         hash: u64,
         slot: Slot,
     ) -> Result<(), TxError> {
-        if found.directory.is_null() {
-            editor.modify(self)?.root = slot;
-            return Ok(());
+        let Some(directory) = found.directory else {
+            return Ok(editor.set(found.holder, slot)?);
+        };
+        let bits = depth.saturating_sub(found.above).min(directory.bits);
+        let first = hash >> found.above & low_bits(bits.into());
+        for other in (first..directory.length()).step_by(1 << bits) {
+            editor.set(directory.slot(other), slot)?;
         }
-        let step = 1 << depth.saturating_sub(found.above).min(FAN_BITS);
-        let first = slot_of(hash, found.above) % step;
-        let directory = editor.modify(found.directory)?;
-        directory.iter_mut().skip(first).step_by(step).for_each(|other| *other = slot);
         Ok(())
     }
 
@@ -432,18 +475,52 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
     }
 }
 
+impl Directory {
+    /// What an odd slot leads to.
+    #[inline]
+    const fn of(slot: Slot) -> Option<Self> {
+        let bits = (slot >> 1 & 0xf) as u32;
+        let bits = if bits > MOST_BITS { MOST_BITS } else { bits };
+        let first = PPtr::from_bits(slot & !(LINE_BYTES as u64 - 1));
+        // One that uses no bits would be looked through for ever.
+        if slot & 1 == 1 && bits > 0 { Some(Self { first, bits }) } else { None }
+    }
+
+    fn make<B>(editor: &mut Editor<'_, B>, bits: u32, slots: &[Slot]) -> Result<Self, TxError> {
+        let bytes = size_of_val(slots) as u64;
+        let first = editor.alloc_bytes(bytes, LINE_BYTES as u64)?.cast();
+        editor.modify_slice(first, slots.len())?.copy_from_slice(slots);
+        Ok(Self { first, bits })
+    }
+
+    /// The slot that leads to it.
+    const fn leading(self) -> Slot {
+        self.first.bits() | (self.bits as u64) << 1 | 1
+    }
+
+    const fn length(self) -> u64 {
+        1 << self.bits
+    }
+
+    /// The slot that the lowest bits choose.
+    #[inline]
+    const fn slot(self, hash: u64) -> PPtr<Slot> {
+        self.first.element(hash & low_bits(self.bits as u64))
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Block {
     Bucket(PPtr<Head>),
-    Directory(PPtr<Directory>),
+    Directory(Directory),
 }
 
 impl Block {
     const fn of(slot: Slot) -> Option<Self> {
-        match slot {
-            0 => None,
-            slot if slot & 1 == 1 => Some(Self::Directory(directory_of(slot))),
-            slot => Some(Self::Bucket(PPtr::from_bits(slot))),
+        match (slot, Directory::of(slot)) {
+            (0, _) => None,
+            (_, Some(directory)) => Some(Self::Directory(directory)),
+            (bucket, None) => Some(Self::Bucket(PPtr::from_bits(bucket))),
         }
     }
 
@@ -457,13 +534,9 @@ impl Block {
     const fn pointer(self) -> PPtr<u8> {
         match self {
             Self::Bucket(bucket) => bucket.cast(),
-            Self::Directory(directory) => directory.cast(),
+            Self::Directory(directory) => directory.first.cast(),
         }
     }
-}
-
-const fn directory_of(slot: Slot) -> PPtr<Directory> {
-    PPtr::from_bits(slot & !1)
 }
 
 /// The numbers of the bits that are set.
@@ -486,11 +559,6 @@ const fn tag(hash: u64) -> u8 {
     hash.to_le_bytes()[7]
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "six bits")]
-const fn slot_of(hash: u64, used: u32) -> usize {
-    (hash >> used) as usize % FAN
-}
-
-const fn low_bits(count: u32) -> u64 {
+const fn low_bits(count: u64) -> u64 {
     (1 << count) - 1
 }

@@ -7,6 +7,7 @@
 
 use core::marker::PhantomData;
 
+use crate::editor::Editor;
 use crate::medium::LINE_BYTES;
 use crate::persist::Persist;
 use crate::pointer::{PPtr, PointerError};
@@ -98,6 +99,16 @@ impl<A: Persist, B: Persist> Entries<A, B> {
     /// How long the block is.
     pub(super) const fn bytes(count: u64) -> u64 {
         HEAD_BYTES + count * Self::STRIDE
+    }
+
+    /// Copies an entry of one block to a place of another.
+    pub(super) fn copy<H, R>(
+        editor: &mut Editor<'_, R>,
+        from: (PPtr<H>, u64),
+        to: (PPtr<H>, u64),
+    ) -> Result<(), PointerError> {
+        let [from, to] = [from, to].map(|(block, index)| Self::first_at(block, index).cast::<u8>());
+        editor.copy_elements(from, to, Self::STRIDE)
     }
 
     pub(super) const fn first_at<H>(block: PPtr<H>, index: u64) -> PPtr<A> {
