@@ -13,8 +13,11 @@
 
 use crate::cap::RawCap;
 use crate::fault::Fault;
-use crate::objects::{Endpoint, SchedContext, Tcb, TcbSlot, ThreadState, Waiting};
+use crate::objects::{
+    Context, Endpoint, Notification, SchedContext, Tcb, TcbSlot, ThreadState, Waiting,
+};
 use crate::scheduler::Place;
+use crate::syscall::Blocking;
 use crate::{Kernel, Link, Machine, Next, PhysAddr, Ref};
 use d3os_abi::{CapRights, FaultLabel, MessageInfo, Syscall};
 
@@ -48,6 +51,8 @@ impl<M: Machine> Kernel<M> {
         match Syscall::from_number(number)? {
             Syscall::Send | Syscall::NBSend => self.signal_directly(thread),
             Syscall::Wait => self.wait_directly(thread),
+            Syscall::NBSendWait => self.signal_and_wait(thread),
+            Syscall::NBSendRecv => self.signal_and_receive(thread),
             Syscall::Yield => {
                 self.update_time();
                 Some(self.within_budget(Self::yield_time))
@@ -81,44 +86,25 @@ impl<M: Machine> Kernel<M> {
 
     #[inline(always)]
     fn signal_directly(&mut self, thread: Ref<Tcb>) -> Option<Next> {
-        let slot = self.lookup_directly(thread, self.get(thread).context.rdi)?;
-        let (notification, badge, rights) = self.get(slot).raw.as_notification()?;
-        let has_caps = MessageInfo(self.get(thread).context.rsi).extra_caps() > 0;
-        if !rights.contains(CapRights::WRITE) || has_caps {
-            return None;
-        }
-        let object = self.get_mut(notification);
-        let waiter = object.waiting.head.get();
-        if waiter.is_none() && object.bound_thread.is_none() {
-            object.keep(badge);
+        let (notification, badge) = self.signalled(thread, self.get(thread).context.rdi)?;
+        let Some(waiter) = self.signal_receiver(notification) else {
+            self.get_mut(notification).keep(badge);
             return Some(Next::Thread(thread));
-        }
+        };
         self.update_time();
-        if let Some(waiter) = waiter
-            && let Some(root) = self.preempting(thread, waiter)
+        if self.get(waiter).priority > self.get(thread).priority
+            && let Some(root) = self.runs_at_once(waiter)
         {
-            self.remove_signal_waiter(notification, waiter);
-            self.finish_message(waiter, badge, MessageInfo(0));
-            self.get_mut(waiter).state = ThreadState::RUNNING;
-            if let Some(context) = self.get(waiter).sched_context.get() {
-                self.wake_sporadic(context);
-            }
             self.make_ready(thread, Place::First);
-            self.switch_to(waiter, root);
-            return Some(Next::Thread(waiter));
+            return Some(self.hand_over(waiter, root, notification, badge));
         }
         Some(self.within_budget(|kernel| kernel.signal(notification, badge)))
     }
 
     #[inline(always)]
     fn wait_directly(&mut self, thread: Ref<Tcb>) -> Option<Next> {
-        let slot = self.lookup_directly(thread, self.get(thread).context.rdi)?;
-        let (notification, _, rights) = self.get(slot).raw.as_notification()?;
-        let object = self.get_mut(notification);
-        if !rights.contains(CapRights::READ) || !object.may_receive(thread) {
-            return None;
-        }
-        if let Some(badge) = object.take() {
+        let notification = self.awaited(thread)?;
+        if let Some(badge) = self.get_mut(notification).take() {
             self.finish_message(thread, badge, MessageInfo(0));
             return Some(Next::Thread(thread));
         }
@@ -130,6 +116,86 @@ impl<M: Machine> Kernel<M> {
             return Some(Next::Thread(next));
         }
         Some(self.within_budget(|kernel| kernel.wait_for_signal(thread, notification)))
+    }
+
+    #[inline(always)]
+    fn signal_and_wait(&mut self, thread: Ref<Tcb>) -> Option<Next> {
+        let notification = self.awaited(thread)?;
+        if self.get(notification).active != 0 {
+            return None;
+        }
+        let to = self.get(thread).context.r12;
+        self.signal_then(thread, to, |kernel| kernel.wait_for_signal(thread, notification))
+    }
+
+    #[inline(always)]
+    fn signal_and_receive(&mut self, thread: Ref<Tcb>) -> Option<Next> {
+        let &Context { rdi, r12, r13, .. } = &self.get(thread).context;
+        let slot = self.lookup_directly(thread, rdi)?;
+        let (endpoint, _, rights) = self.get(slot).raw.as_endpoint()?;
+        let (reply, _) = self.get(self.lookup_directly(thread, r12)?).raw.as_reply()?;
+        let bound = self.get(thread).notification.get();
+        let has_signal = bound.is_some_and(|bound| self.get(bound).active != 0);
+        let is_held = self.get(reply).thread.get().is_some_and(|holder| holder != thread);
+        if !rights.contains(CapRights::READ) || has_signal || is_held {
+            return None;
+        }
+        self.get(endpoint).last_receiver()?;
+        self.signal_then(thread, r13, |kernel| {
+            kernel.receive_ipc(thread, endpoint, Blocking::Wait, Some(reply));
+        })
+    }
+
+    /// Sends a signal that somebody waits for who can go on at once, and lets the running thread wait
+    /// for what is not there yet.
+    #[inline(always)]
+    fn signal_then(
+        &mut self,
+        thread: Ref<Tcb>,
+        to: u64,
+        wait: impl FnOnce(&mut Self),
+    ) -> Option<Next> {
+        let (notification, badge) = self.signalled(thread, to)?;
+        let waiter = self.signal_receiver(notification)?;
+        self.update_time();
+        let root = self.runs_at_once(waiter)?;
+        wait(self);
+        Some(self.hand_over(waiter, root, notification, badge))
+    }
+
+    /// Lets a thread go on that waited for this signal and runs at once.
+    #[inline(always)]
+    fn hand_over(
+        &mut self,
+        waiter: Ref<Tcb>,
+        root: PhysAddr,
+        notification: Ref<Notification>,
+        badge: u64,
+    ) -> Next {
+        self.deliver_signal(waiter, notification, badge);
+        if let Some(context) = self.get(waiter).sched_context.get() {
+            self.wake_sporadic(context);
+        }
+        self.switch_to(waiter, root);
+        Next::Thread(waiter)
+    }
+
+    /// The notification that a message is a signal to, and the badge.
+    #[inline(always)]
+    fn signalled(&self, thread: Ref<Tcb>, cptr: u64) -> Option<(Ref<Notification>, u64)> {
+        let slot = self.lookup_directly(thread, cptr)?;
+        let (notification, badge, rights) = self.get(slot).raw.as_notification()?;
+        let has_caps = MessageInfo(self.get(thread).context.rsi).extra_caps() > 0;
+        (rights.contains(CapRights::WRITE) && !has_caps).then_some((notification, badge))
+    }
+
+    /// The notification whose signals a thread waits for.
+    #[inline(always)]
+    fn awaited(&self, thread: Ref<Tcb>) -> Option<Ref<Notification>> {
+        let slot = self.lookup_directly(thread, self.get(thread).context.rdi)?;
+        let (notification, _, rights) = self.get(slot).raw.as_notification()?;
+        let may = rights.contains(CapRights::READ) && self.get(notification).may_receive(thread);
+        may.then_some(notification)
     }
 
     #[inline(always)]

@@ -404,14 +404,13 @@ impl<M: Machine> Kernel<M> {
         Some((thread, self.known_address_space(tcb)?))
     }
 
-    /// The page-table root of a blocked thread that would run at once if it were woken, before the
-    /// running one. The clock has been read.
+    /// The page-table root of a blocked thread that would run at once if it were woken and the running
+    /// one blocked. The clock has been read.
     #[inline]
-    pub(crate) fn preempting(&self, running: Ref<Tcb>, thread: Ref<Tcb>) -> Option<PhysAddr> {
+    pub(crate) fn runs_at_once(&self, thread: Ref<Tcb>) -> Option<PhysAddr> {
         let tcb = self.get(thread);
         let context = tcb.sched_context.get()?;
-        let runs = tcb.priority > self.get(running).priority
-            && self.scheduler.goes_first(tcb)
+        let runs = self.scheduler.goes_first(tcb)
             && self.scheduler.nothing_due()
             && self.get(context).is_active()
             && self.has_budget(context);

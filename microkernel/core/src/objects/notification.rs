@@ -51,27 +51,41 @@ impl<M: Machine> Kernel<M> {
     /// receives, or is kept.
     #[inline]
     pub(crate) fn signal(&mut self, notification: Ref<Notification>, badge: u64) {
-        let object = self.get(notification);
-        if let Some(thread) = object.waiting.head.get() {
-            self.remove_signal_waiter(notification, thread);
+        if let Some(thread) = self.signal_receiver(notification) {
             self.deliver_signal(thread, notification, badge);
-        } else if let Some(thread) = object.bound_thread.get()
-            && self.get(thread).state == ThreadState::BLOCKED_ON_RECEIVE
-            && object.active == 0
-        {
-            self.cancel_ipc(thread);
-            self.deliver_signal(thread, notification, badge);
+            self.wake_with_refills(thread);
         } else {
             self.get_mut(notification).keep(badge);
         }
     }
 
-    #[inline]
-    fn deliver_signal(&mut self, thread: Ref<Tcb>, notification: Ref<Notification>, badge: u64) {
+    /// Whom a signal reaches at once.
+    #[inline(always)]
+    pub(crate) fn signal_receiver(&self, notification: Ref<Notification>) -> Option<Ref<Tcb>> {
+        let object = self.get(notification);
+        object.waiting.head.get().or_else(|| {
+            let bound = object.bound_thread.get()?;
+            let receives = self.get(bound).state == ThreadState::BLOCKED_ON_RECEIVE;
+            (receives && object.active == 0).then_some(bound)
+        })
+    }
+
+    /// Ends a thread's wait by a signal; it is still to be woken.
+    #[inline(always)]
+    pub(crate) fn deliver_signal(
+        &mut self,
+        thread: Ref<Tcb>,
+        notification: Ref<Notification>,
+        badge: u64,
+    ) {
+        if self.get(thread).state == ThreadState::BLOCKED_ON_NOTIFICATION {
+            self.remove_signal_waiter(notification, thread);
+        } else {
+            self.cancel_ipc(thread);
+        }
         self.get_mut(thread).state = ThreadState::RUNNING;
         self.finish_message(thread, badge, MessageInfo(0));
         self.lend_sched_context(notification, thread);
-        self.wake_with_refills(thread);
     }
 
     /// Receives from a notification.
