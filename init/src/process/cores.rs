@@ -55,7 +55,9 @@ impl System {
         let others = &self.others;
         let last_beat = |core| others.post(core).map_or(0, |post| post.status.last_beat_us());
         let actions = self.cores.tick(now_us, last_beat);
-        self.deal_with_cores(actions);
+        if !actions.is_empty() {
+            self.deal_with_cores(actions);
+        }
         if !self.booted {
             self.start_when_gathered();
         }

@@ -272,8 +272,13 @@ impl System {
         }
     }
 
-    /// Carries out what the supervisor decided, in order.
+    /// Carries out what the supervisor decided, in order, and sets the clock.
     pub(super) fn carry_out(&mut self, actions: Vec<Action<Waiter>>) {
+        self.do_in_order(actions);
+        self.set_clock();
+    }
+
+    fn do_in_order(&mut self, actions: Vec<Action<Waiter>>) {
         for action in actions {
             match action {
                 Action::Start(number) => self.start(number),
@@ -288,7 +293,6 @@ impl System {
                 }
             }
         }
-        self.set_clock();
     }
 
     /// The interrupt key was pressed at the terminals of these sessions.
@@ -313,7 +317,7 @@ impl System {
         self.start_later();
         self.tend_devices();
         let actions = self.supervisor.tick(self.site.platform.now_us());
-        self.carry_out(actions);
+        self.do_in_order(actions);
         self.tend_rings();
         let taken = signals(self.site.answer_for_the_absent(|server| self.is_gone(server)));
         if taken.line {

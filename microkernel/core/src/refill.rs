@@ -253,7 +253,6 @@ impl<M: Machine> Kernel<M> {
         object.refill_head = object.ring_index(refill_count - left);
         object.refill_count = left;
         self.set_refill(context, Refill { time: start, amount: end - start });
-        self.scheduler.reprogram = true;
     }
 
     /// Begins a new activation of a sporadic server whose thread wakes up.

@@ -192,6 +192,17 @@ impl Screen {
         damage
     }
 
+    /// As [`Self::draw`], where the lines above the status line look as they were drawn.
+    pub fn draw_status(
+        &mut self,
+        pixels: &mut impl Pixels,
+        cell: impl Fn(usize, usize) -> (Cell, bool),
+    ) -> Vec<Damage> {
+        let (row, layout) = (self.layout.rows, self.layout);
+        let columns = self.draw_row(&mut Canvas { pixels, layout }, row, cell);
+        columns.map(|columns| self.damage(row, columns)).into_iter().collect()
+    }
+
     /// Draws the graph, if there is one, and tells where.
     fn draw_graph(&self, canvas: &mut Canvas<'_, impl Pixels>) -> Option<Damage> {
         let (rows, columns) = self.covered();

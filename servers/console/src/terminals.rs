@@ -76,6 +76,16 @@ struct Desk<R> {
     consoles: Vec<Virtual<R>>,
     /// Index of the console that is shown.
     shown: usize,
+    /// Whether what is shown may look other than it was drawn.
+    stale: bool,
+}
+
+impl<R> Desk<R> {
+    /// A console, to change it.
+    fn console(&mut self, index: usize) -> Option<&mut Virtual<R>> {
+        self.stale |= index == self.shown;
+        self.consoles.get_mut(index)
+    }
 }
 
 /// All terminals.
@@ -106,6 +116,7 @@ impl<R> Terminals<R> {
         match &mut self.desk {
             Some(desk) if desk.screen.layout() == layout => {
                 desk.screen.forget();
+                desk.stale = true;
                 Vec::new()
             }
             _ => {
@@ -121,7 +132,7 @@ impl<R> Terminals<R> {
         let shown = |index| if index == 0 { self.shown } else { Shown::Nothing };
         let console = |index| Virtual::new(shown(index), &self.journal, layout);
         let consoles = (0..CONSOLES).map(console).collect();
-        Desk { screen: Screen::new(layout), consoles, shown: 0 }
+        Desk { screen: Screen::new(layout), consoles, shown: 0, stale: true }
     }
 
     /// A program of a session writes.
@@ -177,15 +188,17 @@ impl<R> Terminals<R> {
     ) -> Result<(), ConsoleError> {
         let place = usize::from(session).checked_sub(1).ok_or(ConsoleError::NoScreen)?;
         let desk = self.desk.as_mut().ok_or(ConsoleError::NoScreen)?;
-        let console = desk.consoles.get_mut(place).ok_or(ConsoleError::NoScreen)?;
+        let console = desk.console(place).ok_or(ConsoleError::NoScreen)?;
         console.graph = (!graph.values.is_empty()).then_some((caller, graph));
         Ok(())
     }
 
     /// A program has ended: input is not for it any more, and its graphs are gone.
     pub fn ended(&mut self, caller: u64) -> Vec<Effect<R>> {
-        for console in self.desk.iter_mut().flat_map(|desk| &mut desk.consoles) {
-            console.graph.take_if(|(drawer, _)| *drawer == caller);
+        if let Some(desk) = &mut self.desk {
+            for console in &mut desk.consoles {
+                desk.stale |= console.graph.take_if(|(drawer, _)| *drawer == caller).is_some();
+            }
         }
         let sessions = self.sessions();
         sessions.flat_map(|session| self.at(session, |console| console.ended(caller))).collect()
@@ -248,7 +261,11 @@ impl<R> Terminals<R> {
         };
         // It lies over the end of what was written, not over what has left the screen.
         let graph = shown.graph.as_ref().filter(|_| view == 0).map(|(_, graph)| graph);
-        desk.screen.draw(pixels, cell, graph, BAND)
+        if core::mem::take(&mut desk.stale) {
+            desk.screen.draw(pixels, cell, graph, BAND)
+        } else {
+            desk.screen.draw_status(pixels, cell)
+        }
     }
 
     /// The screen and what is shown on it.
@@ -298,17 +315,17 @@ impl<R> Terminals<R> {
 
     fn shown_terminal(&mut self) -> Option<&mut Terminal> {
         let desk = self.desk.as_mut()?;
-        desk.consoles.get_mut(desk.shown).map(|shown| &mut shown.terminal)
+        desk.console(desk.shown).map(|shown| &mut shown.terminal)
     }
 
     /// Shows a console; a shell is started for one that was not shown before.
     fn show(&mut self, index: usize) -> Vec<Effect<R>> {
         let Some(desk) = &mut self.desk else { return Vec::new() };
         let Some(console) = desk.consoles.get_mut(index) else { return Vec::new() };
-        desk.shown = index;
+        let first = !core::mem::replace(&mut console.seen, true);
+        (desk.shown, desk.stale) = (index, true);
         let session = session_of(index);
         self.journal.note(Event::Showed(session));
-        let first = !core::mem::replace(&mut console.seen, true);
         first.then_some(Effect::Start(session)).into_iter().collect()
     }
 
@@ -320,8 +337,7 @@ impl<R> Terminals<R> {
         act: impl FnOnce(&mut Console<R>) -> Vec<Decided<R>>,
     ) -> Vec<Effect<R>> {
         let place = usize::from(session).checked_sub(1);
-        let consoles = self.desk.as_mut().map(|desk| &mut desk.consoles);
-        let found = consoles.zip(place).and_then(|(all, place)| all.get_mut(place));
+        let found = self.desk.as_mut().zip(place).and_then(|(desk, place)| desk.console(place));
         let (decided, session) = match found {
             Some(found) => {
                 let mut decided = act(&mut found.console);
