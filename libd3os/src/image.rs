@@ -6,15 +6,18 @@
 //! ```text
 //! 0   magic "D3OSBOOT"
 //! 8   format version, u32
-//! 12  CRC-32 of the whole archive with these four bytes zero
+//! 12  CRC-32C of all bytes before the files, with these four bytes zero
 //! 16  bytes of the archive, u64
 //! 24  bytes of the header, u64
-//! 32  header: postcard { manifest, boot configuration, entries (name, offset, length, CRC-32) }
+//! 32  header: postcard { manifest, boot configuration, entries (name, offset, length, CRC-32C) }
 //! ..  files, each from the next multiple of 4096
 //! ```
 //!
-//! The reader trusts nothing: every offset is checked, a changed byte anywhere is found by the
-//! checksum, and it neither panics nor allocates more than the header's own size suggests.
+//! A file's checksum includes the zeros behind it, up to where the next one begins. So each byte is
+//! summed up once, and a damaged file is known by name.
+//!
+//! The reader trusts nothing: every offset is checked, a changed byte anywhere is found by one of the
+//! checksums, and it neither panics nor allocates more than the header's own size suggests.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -23,10 +26,12 @@ use core::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checksum::crc32c;
+
 /// First bytes of every archive.
 pub const MAGIC: [u8; 8] = *b"D3OSBOOT";
 /// Version of the format, of the header's types included.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// Bytes before the header.
 pub const PREFIX_BYTES: usize = 32;
 
@@ -353,11 +358,11 @@ pub enum ArchiveError {
     UnsupportedVersion(u32),
     /// More bytes than the archive says it has.
     TrailingBytes,
-    /// The checksum does not match: the archive was damaged.
+    /// The header's checksum does not match: the archive was damaged.
     Checksum,
     /// The header cannot be decoded.
     BadHeader,
-    /// This file lies outside the archive, is misplaced, or fails its own checksum.
+    /// This file lies outside the archive, is misplaced, or fails its checksum.
     BadEntry(String),
     /// Two files have this name.
     DuplicateEntry(String),
@@ -427,7 +432,7 @@ impl<'a> Archive<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
         let prefix = Prefix::parse(bytes)?;
         check_length(bytes, prefix.total)?;
-        if checksum(bytes) != prefix.crc {
+        if header_checksum(bytes) != Some(prefix.crc) {
             return Err(ArchiveError::Checksum);
         }
         let header_bytes = range_of(PREFIX_BYTES as u64, prefix.header, bytes.len())
@@ -471,14 +476,19 @@ impl<'a> Archive<'a> {
         self.bytes.get(range_of(entry.offset, entry.len, self.bytes.len())?)
     }
 
+    /// A file and the zeros behind it.
+    fn with_padding(&self, entry: &Entry) -> Option<&'a [u8]> {
+        let len = entry.len.checked_next_multiple_of(ALIGNMENT as u64)?;
+        self.bytes.get(range_of(entry.offset, len, self.bytes.len())?)
+    }
+
     fn check_entries(&self) -> Result<(), ArchiveError> {
         for (index, entry) in self.header.entries.iter().enumerate() {
             if self.header.entries[..index].iter().any(|other| other.name == entry.name) {
                 return Err(ArchiveError::DuplicateEntry(entry.name.clone()));
             }
-            let sound = entry.offset.is_multiple_of(ALIGNMENT as u64)
-                && self.contents(entry).is_some_and(|file| crc32fast::hash(file) == entry.crc);
-            if !sound {
+            let sound = self.with_padding(entry).is_some_and(|file| crc32c(&[file]) == entry.crc);
+            if !sound || !entry.offset.is_multiple_of(ALIGNMENT as u64) {
                 return Err(ArchiveError::BadEntry(entry.name.clone()));
             }
         }
@@ -544,12 +554,17 @@ fn entries(files: &[File<'_>], room: usize) -> Vec<Entry> {
                 name: file.name.to_string(),
                 offset: offset as u64,
                 len: file.bytes.len() as u64,
-                crc: crc32fast::hash(file.bytes),
+                crc: crc32c(&[file.bytes, padding(file.bytes)]),
             };
             offset += file.bytes.len().next_multiple_of(ALIGNMENT);
             entry
         })
         .collect()
+}
+
+/// The zeros behind a file.
+fn padding(file: &[u8]) -> &'static [u8] {
+    &[0; ALIGNMENT][..file.len().next_multiple_of(ALIGNMENT) - file.len()]
 }
 
 fn assemble(header: &[u8], room: usize, files: &[File<'_>]) -> Vec<u8> {
@@ -563,13 +578,19 @@ fn assemble(header: &[u8], room: usize, files: &[File<'_>]) -> Vec<u8> {
     bytes.resize(room, 0);
     for file in files {
         bytes.extend_from_slice(file.bytes);
-        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        bytes.extend_from_slice(padding(file.bytes));
     }
     let total = bytes.len() as u64;
     bytes[16..24].copy_from_slice(&total.to_le_bytes());
-    let crc = checksum(&bytes);
-    bytes[CRC_FIELD].copy_from_slice(&crc.to_le_bytes());
+    seal(&mut bytes);
     bytes
+}
+
+/// Renews the header's checksum in an archive whose header was changed. What has no header stays as
+/// it is.
+pub fn seal(archive: &mut [u8]) {
+    let Some(sum) = header_checksum(archive) else { return };
+    archive[CRC_FIELD].copy_from_slice(&sum.to_le_bytes());
 }
 
 struct Prefix {
@@ -614,13 +635,13 @@ fn range_of(offset: u64, len: u64, limit: usize) -> Option<Range<usize>> {
     (end <= limit).then_some(start..end)
 }
 
-/// CRC-32 of the archive with its own field read as zero. `bytes` holds a whole prefix.
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&bytes[..CRC_FIELD.start]);
-    hasher.update(&[0; 4]);
-    hasher.update(&bytes[CRC_FIELD.end..]);
-    hasher.finalize()
+/// The checksum of everything before the files, its own field read as zero; `None` where the archive
+/// ends before.
+fn header_checksum(archive: &[u8]) -> Option<u32> {
+    let header = word64(archive.first_chunk()?, 24).checked_add(PREFIX_BYTES as u64)?;
+    let len = usize::try_from(header).ok()?.checked_next_multiple_of(ALIGNMENT)?;
+    let bytes = archive.get(..len)?;
+    Some(crc32c(&[&bytes[..CRC_FIELD.start], &[0; 4], &bytes[CRC_FIELD.end..]]))
 }
 
 #[cfg(test)]
@@ -726,12 +747,11 @@ mod tests {
 
     #[test]
     fn a_checksum_alone_does_not_convince() {
-        // A forger can fix the outer checksum: entries are still checked one by one.
+        // A forger can fix the header's checksum: entries are still checked one by one.
         let mut bytes = sample();
         let file = bytes.len() - ALIGNMENT;
         bytes[file] ^= 1;
-        let crc = checksum(&bytes);
-        bytes[CRC_FIELD].copy_from_slice(&crc.to_le_bytes());
+        seal(&mut bytes);
         assert_eq!(Archive::parse(&bytes).err(), Some(ArchiveError::BadEntry("shell".to_string())));
     }
 

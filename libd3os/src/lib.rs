@@ -13,6 +13,8 @@ extern crate self as libd3os;
 pub mod abi;
 pub mod call;
 pub mod cap;
+#[expect(unsafe_code, reason = "executes an instruction that not every processor has")]
+pub mod checksum;
 pub mod connection;
 pub mod control;
 #[expect(unsafe_code, reason = "makes registers and memory of what init has mapped")]

@@ -15,6 +15,9 @@ use crate::ring::{LINE_BYTES, Mapping, RingError};
 use crate::start::RegionGrant;
 
 const WORD: usize = size_of::<u64>();
+/// Words that are copied in one round of a loop: its own cost is then small beside theirs.
+const BLOCK: usize = 8;
+const BLOCK_BYTES: usize = BLOCK * WORD;
 
 /// Memory that others may change at any time. It stays mapped for as long as the program lives.
 pub struct SharedMemory {
@@ -93,9 +96,7 @@ impl SharedMemory {
         let (words, tail) = rest.as_chunks_mut::<WORD>();
         let last = middle + words.len() * WORD;
         self.read_bytes(offset, head);
-        for (index, word) in words.iter_mut().enumerate() {
-            *word = self.word(middle + index * WORD).load(Ordering::Relaxed).to_le_bytes();
-        }
+        self.read_words(middle, words);
         self.read_bytes(last, tail);
         Ok(())
     }
@@ -112,10 +113,28 @@ impl SharedMemory {
         let (words, tail) = rest.as_chunks::<WORD>();
         let last = middle + words.len() * WORD;
         self.write_bytes(offset, head);
-        for (index, word) in words.iter().enumerate() {
-            self.word(middle + index * WORD).store(u64::from_le_bytes(*word), Ordering::Relaxed);
-        }
+        self.write_words(middle, words);
         self.write_bytes(last, tail);
+        Ok(())
+    }
+
+    /// Writes these four bytes `count` times from `offset` on.
+    ///
+    /// # Errors
+    /// As [`Self::write`], and [`RegionError::Misaligned`] where `offset` is not a multiple of four.
+    pub fn fill(&self, offset: usize, value: u32, count: usize) -> Result<(), RegionError> {
+        const HALF: usize = size_of::<u32>();
+        if !offset.is_multiple_of(HALF) {
+            return Err(RegionError::Misaligned);
+        }
+        let bytes = count.checked_mul(HALF).ok_or(RegionError::Outside)?;
+        self.check(offset, bytes, Rights::WRITE)?;
+        let four = value.to_le_bytes();
+        let head = unaligned(offset, bytes);
+        self.write_bytes(offset, &four[..head]);
+        let (first, words) = (offset + head, (bytes - head) / WORD);
+        self.fill_words(first, u64::from(value) << 32 | u64::from(value), words);
+        self.write_bytes(first + words * WORD, &four[..(bytes - head) % WORD]);
         Ok(())
     }
 
@@ -229,6 +248,46 @@ impl SharedMemory {
         unsafe { self.base.add(offset) }
     }
 
+    /// Copies from an offset that was checked and is a multiple of eight.
+    fn read_words(&self, offset: usize, into: &mut [[u8; WORD]]) {
+        let (blocks, rest) = into.as_chunks_mut::<BLOCK>();
+        let last = offset + blocks.len() * BLOCK_BYTES;
+        for (index, block) in blocks.iter_mut().enumerate() {
+            let from = self.block(offset + index * BLOCK_BYTES);
+            let pairs = block.iter_mut().zip(from);
+            pairs.for_each(|(to, from)| *to = from.load(Ordering::Relaxed).to_le_bytes());
+        }
+        for (index, word) in rest.iter_mut().enumerate() {
+            *word = self.word(last + index * WORD).load(Ordering::Relaxed).to_le_bytes();
+        }
+    }
+
+    /// Copies to an offset that was checked and is a multiple of eight.
+    fn write_words(&self, offset: usize, from: &[[u8; WORD]]) {
+        let (blocks, rest) = from.as_chunks::<BLOCK>();
+        let last = offset + blocks.len() * BLOCK_BYTES;
+        for (index, block) in blocks.iter().enumerate() {
+            let pairs = self.block(offset + index * BLOCK_BYTES).iter().zip(block);
+            pairs.for_each(|(to, from)| to.store(u64::from_le_bytes(*from), Ordering::Relaxed));
+        }
+        for (index, word) in rest.iter().enumerate() {
+            self.word(last + index * WORD).store(u64::from_le_bytes(*word), Ordering::Relaxed);
+        }
+    }
+
+    /// Fills from an offset on that was checked and is a multiple of eight.
+    fn fill_words(&self, offset: usize, value: u64, count: usize) {
+        let (blocks, rest) = (count / BLOCK, count % BLOCK);
+        let last = offset + blocks * BLOCK_BYTES;
+        for index in 0..blocks {
+            let block = self.block(offset + index * BLOCK_BYTES);
+            block.iter().for_each(|word| word.store(value, Ordering::Relaxed));
+        }
+        for index in 0..rest {
+            self.word(last + index * WORD).store(value, Ordering::Relaxed);
+        }
+    }
+
     fn read_bytes(&self, offset: usize, into: &mut [u8]) {
         for (index, byte) in into.iter_mut().enumerate() {
             *byte = self.byte(offset + index).load(Ordering::Relaxed);
@@ -246,6 +305,13 @@ impl SharedMemory {
         let byte = self.place(offset).cast::<AtomicU8>();
         // SAFETY: every caller has checked that the memory has this byte; any value is valid.
         unsafe { byte.as_ref() }
+    }
+
+    /// Eight words at an offset that was checked and is a multiple of eight.
+    fn block(&self, offset: usize) -> &[AtomicU64; BLOCK] {
+        let block = self.place(offset).cast::<[AtomicU64; BLOCK]>();
+        // SAFETY: as for `word`; the callers have checked that the memory has all eight.
+        unsafe { block.as_ref() }
     }
 
     /// The eight bytes at an offset that was checked and is a multiple of eight.
@@ -301,7 +367,7 @@ mod tests {
     proptest! {
         #[test]
         fn copies_are_those_of_a_slice(
-            steps in prop::collection::vec((0usize..300, prop::collection::vec(any::<u8>(), 0..80)), 1..40),
+            steps in prop::collection::vec((0usize..300, prop::collection::vec(any::<u8>(), 0..200)), 1..40),
         ) {
             let (memory, _lines) = memory(256, Rights::READ_WRITE);
             let mut model = [0u8; 256];
@@ -322,10 +388,33 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn what_is_filled_is_just_what_is_named(
+            offset in 0usize..300, count in 0usize..70, value in any::<u32>(),
+        ) {
+            let (memory, _lines) = memory(256, Rights::READ_WRITE);
+            let mut model = [0u8; 256];
+            let expected = match model.get_mut(offset..offset + count * 4) {
+                _ if offset % 4 != 0 => Err(RegionError::Misaligned),
+                None => Err(RegionError::Outside),
+                Some(place) => {
+                    place.chunks_mut(4).for_each(|four| four.copy_from_slice(&value.to_le_bytes()));
+                    Ok(())
+                }
+            };
+            prop_assert_eq!(memory.fill(offset, value, count), expected);
+            let mut all = [0; 256];
+            memory.read(0, &mut all).expect("all of it");
+            prop_assert_eq!(all, model);
+        }
+    }
+
     #[test]
     fn rights_are_kept() {
         let (readable, _lines) = memory(128, Rights::READ);
         assert_eq!(readable.write(0, &[1]), Err(RegionError::Denied));
+        assert_eq!(readable.fill(0, 1, 1), Err(RegionError::Denied));
         assert_eq!(readable.atomic32(0).err(), Some(RegionError::Denied));
         assert_eq!(readable.mapping().err(), Some(RingError::Denied));
         assert_eq!(readable.read(127, &mut [0]), Ok(()));
@@ -343,6 +432,7 @@ mod tests {
         assert_eq!(memory.atomic16(5).err(), Some(RegionError::Misaligned));
         assert_eq!(memory.atomic64(60).err(), Some(RegionError::Outside));
         assert_eq!(memory.atomic64(usize::MAX).err(), Some(RegionError::Outside));
+        assert_eq!(memory.fill(0, 0, usize::MAX), Err(RegionError::Outside));
     }
 
     #[test]

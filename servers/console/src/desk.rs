@@ -10,7 +10,9 @@ use libd3os::program;
 use libd3os::service::framebuffer::{FramebufferClient, MAX_RECTANGLES, Rectangle};
 use libd3os::service::keyboard::{Input, KeyboardClient};
 use libd3os::service::rtc::{RtcClient, WallTime};
-use libd3os::service::supervisor::{CoreState, RunMode, SupervisorClient, SupervisorError};
+use libd3os::service::supervisor::{
+    CoreState, ProgramState, RunMode, SupervisorClient, SupervisorError,
+};
 use libd3os::service::timer::TimerClient;
 use libd3os::shared::SharedMemory;
 use libd3os::time;
@@ -21,14 +23,16 @@ use console::render::{Damage, Layout, Pixels};
 use console::status::Status;
 use console::terminals::{Session, Terminals};
 
+use crate::Signals;
+
 /// The notification that the timer signals when something is to be drawn.
 const FRAME_SIGNAL: &str = "console-frame";
 /// Seconds between looks at cores and memory.
 const LOOK_SECONDS: u64 = 5;
 /// Nanoseconds for which the processor's counter goes on from what the clock said: it drifts.
 const CLOCK_NS: u64 = 600_000_000_000;
-/// Pixels that are written in one piece at most.
-const SPAN: usize = 64;
+/// Pixels that are written in one piece: a glyph's line.
+const SPAN: usize = console::font::WIDTH;
 /// Bytes of a pixel.
 const PIXEL: usize = 4;
 
@@ -65,6 +69,26 @@ impl Desk {
             status: Status::default(),
             looked: None,
         }
+    }
+
+    /// Every signal but those of drivers that do not run: they signal when there is something to ask
+    /// for, and asked before, they would be waited for, and the prompt with them.
+    pub(crate) fn askable(&self, signals: &Signals) -> u64 {
+        let running = self.running();
+        let drivers = [("framebuffer", signals.screen), ("keyboard", signals.keyboard)];
+        let silent = drivers.into_iter().filter(|(name, _)| !running.iter().any(|it| it == name));
+        silent.fold(Signals::ALL, |bits, (_, signal)| bits & !signal)
+    }
+
+    /// The services that somebody serves now.
+    fn running(&self) -> Vec<String> {
+        let (mut running, mut from) = (Vec::new(), Some(0));
+        while let Some(page) = from.and_then(|first| self.supervisor.services(first).ok()) {
+            let served = page.items.into_iter().filter(|it| it.state == ProgramState::Running);
+            running.extend(served.map(|it| it.name));
+            from = page.next;
+        }
+        running
     }
 
     /// Asks the screen's driver for its size; `None` where there is no screen, or none yet: its
@@ -216,18 +240,31 @@ struct Region {
     height: usize,
 }
 
+impl Region {
+    /// Where a place's pixel is, and how many of `width` pixels there are from there to the line's
+    /// end; `None` outside.
+    fn span(&self, x: usize, y: usize, width: usize) -> Option<(usize, usize)> {
+        let width = self.width.checked_sub(x)?.min(width);
+        (y < self.height).then_some(((y * self.width + x) * PIXEL, width))
+    }
+}
+
+// The size was checked against the region when the screen was found.
 impl Pixels for Region {
     fn write(&mut self, x: usize, y: usize, pixels: &[u32]) {
-        let pixels = pixels.get(..self.width.saturating_sub(x).min(SPAN)).unwrap_or(pixels);
-        if y >= self.height || pixels.len() > SPAN {
-            return;
+        let Some((mut offset, width)) = self.span(x, y, pixels.len()) else { return };
+        for part in pixels[..width].chunks(SPAN) {
+            let mut bytes = [[0; PIXEL]; SPAN];
+            let pairs = bytes.iter_mut().zip(part);
+            pairs.for_each(|(to, pixel)| *to = pixel.to_le_bytes());
+            let bytes = bytes.as_flattened().get(..part.len() * PIXEL).unwrap_or_default();
+            let _ = self.memory.write(offset, bytes);
+            offset += bytes.len();
         }
-        let mut bytes = [0; SPAN * PIXEL];
-        for (to, pixel) in bytes.chunks_exact_mut(PIXEL).zip(pixels) {
-            to.copy_from_slice(&pixel.to_le_bytes());
-        }
-        let offset = (y * self.width + x) * PIXEL;
-        // The size was checked against the region when the screen was found.
-        let _ = self.memory.write(offset, &bytes[..pixels.len() * PIXEL]);
+    }
+
+    fn fill(&mut self, x: usize, y: usize, width: usize, pixel: u32) {
+        let Some((offset, width)) = self.span(x, y, width) else { return };
+        let _ = self.memory.fill(offset, pixel, width);
     }
 }

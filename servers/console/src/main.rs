@@ -74,7 +74,7 @@ fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
     server.observe(process.terminals.journal().recorder());
     let signals = Signals::of(start);
     // What came before there was anyone to be told.
-    process.signals(Signals::ALL, &signals);
+    process.signals(process.desk.askable(&signals), &signals);
     loop {
         process.desk.update(&mut process.terminals);
         match server.next() {

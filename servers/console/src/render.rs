@@ -28,13 +28,15 @@ const GAP: usize = 8;
 /// Lines of a glyph at which it is underlined and struck through.
 const UNDERLINE: usize = 14;
 const STRIKE: usize = 8;
-/// Pixels that are written in one piece.
-const SPAN: usize = 64;
+/// Pixels that are written in one piece: a glyph's line.
+const SPAN: usize = WIDTH;
 
 /// Where pixels are kept, as 0x00RRGGBB.
 pub trait Pixels {
     /// Writes pixels of one line from a place on. What is outside is left out.
     fn write(&mut self, x: usize, y: usize, pixels: &[u32]);
+    /// Writes the same pixel `width` times. What is outside is left out.
+    fn fill(&mut self, x: usize, y: usize, width: usize, pixel: u32);
 }
 
 /// A rectangle of pixels that changed.
@@ -110,6 +112,11 @@ impl Drawn {
         let text = if character == ' ' && lines.is_empty() { ground } else { text };
         Self { character, text, ground, lines, right }
     }
+
+    /// Nothing, on this ground.
+    fn blank(ground: Rgb888) -> Self {
+        Self { character: ' ', text: ground, ground, lines: Style::empty(), right: false }
+    }
 }
 
 /// A screen and what is drawn on it.
@@ -119,8 +126,8 @@ pub struct Screen {
     font: Font,
     /// Line by line, the status line last; `None` where nothing is known of the pixels.
     drawn: Vec<Option<Drawn>>,
-    /// Whether the margins are painted.
-    margins: bool,
+    /// Whether the ground is painted.
+    painted: bool,
     /// The graph that is drawn over cells.
     graph: Option<Graph>,
 }
@@ -134,7 +141,7 @@ impl Screen {
             layout,
             font: Font::spleen(),
             drawn: alloc::vec![None; cells],
-            margins: false,
+            painted: false,
             graph: None,
         }
     }
@@ -158,7 +165,7 @@ impl Screen {
     /// Forgets what is drawn: the next frame draws everything.
     pub fn forget(&mut self) {
         self.drawn.fill(None);
-        self.margins = false;
+        self.painted = false;
         self.graph = None;
     }
 
@@ -174,8 +181,8 @@ impl Screen {
         let is_new = self.graph.as_ref() != graph;
         self.graph = graph.cloned();
         let mut canvas = Canvas { pixels, layout: self.layout };
-        if !core::mem::replace(&mut self.margins, true) {
-            self.paint_margins(&mut canvas, band);
+        if !core::mem::replace(&mut self.painted, true) {
+            self.paint(&mut canvas, band);
             (0..=self.layout.rows).for_each(|row| _ = self.draw_row(&mut canvas, row, &cell));
             self.draw_graph(&mut canvas);
             return alloc::vec![canvas.all()];
@@ -259,23 +266,34 @@ impl Screen {
         column: usize,
         drawn: Drawn,
     ) {
-        let glyph = self.font.glyph(drawn.character);
         let area =
             rectangle(self.layout.left() + column * WIDTH, self.layout.upper(row), WIDTH, HEIGHT);
-        let pixels = (0..HEIGHT).flat_map(|line| {
+        if drawn == Drawn::blank(drawn.ground) {
+            let Ok(()) = canvas.fill_solid(&area, drawn.ground);
+            return;
+        }
+        let glyph = self.font.glyph(drawn.character);
+        let mut pixels = [drawn.ground; WIDTH * HEIGHT];
+        for (line, span) in pixels.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
             let bits = glyph[line] | drawn.line(line);
-            (0..WIDTH).map(
-                move |x| if bits >> (WIDTH - 1 - x) & 1 == 1 { drawn.text } else { drawn.ground },
-            )
-        });
+            for (x, pixel) in span.iter_mut().enumerate() {
+                if bits >> (WIDTH - 1 - x) & 1 == 1 {
+                    *pixel = drawn.text;
+                }
+            }
+        }
         let Ok(()) = canvas.fill_contiguous(&area, pixels);
     }
 
-    fn paint_margins(&self, canvas: &mut Canvas<'_, impl Pixels>, band: Rgb888) {
-        let Layout { width, height, .. } = self.layout;
+    /// Paints the ground of everything, upon which only what is not blank has to be drawn.
+    fn paint(&mut self, canvas: &mut Canvas<'_, impl Pixels>, band: Rgb888) {
+        let Layout { width, height, columns, rows } = self.layout;
         let edge = self.layout.band();
         let Ok(()) = canvas.fill_solid(&rectangle(0, 0, width, edge), GROUND);
         let Ok(()) = canvas.fill_solid(&rectangle(0, edge, width, height - edge), band);
+        let (text, status) = self.drawn.split_at_mut(rows * columns);
+        text.fill(Some(Drawn::blank(GROUND)));
+        status.fill(Some(Drawn::blank(band)));
     }
 
     fn damage(&self, row: usize, (first, end): (usize, usize)) -> Damage {
@@ -360,10 +378,10 @@ impl<P: Pixels> DrawTarget for Canvas<'_, P> {
         let width = area.size.width as usize;
         for line in 0..area.size.height as usize {
             let mut span = [0; SPAN];
-            span.iter_mut()
-                .zip(colours.by_ref().take(width))
-                .for_each(|(to, from)| *to = from.into_storage());
-            self.pixels.write(x, y + line, &span[..width]);
+            let span = &mut span[..width];
+            let wanted = span.iter_mut().zip(&mut colours);
+            wanted.for_each(|(to, from)| *to = from.into_storage());
+            self.pixels.write(x, y + line, span);
         }
         Ok(())
     }
@@ -372,12 +390,8 @@ impl<P: Pixels> DrawTarget for Canvas<'_, P> {
         let area = self.bounding_box().intersection(area);
         let (x, y) = place(area.top_left);
         let (width, height) = (area.size.width as usize, area.size.height as usize);
-        let span = [colour.into_storage(); SPAN];
-        for line in y..y + height {
-            for from in (0..width).step_by(SPAN) {
-                self.pixels.write(x + from, line, &span[..SPAN.min(width - from)]);
-            }
-        }
+        let pixel = colour.into_storage();
+        (y..y + height).for_each(|line| self.pixels.fill(x, line, width, pixel));
         Ok(())
     }
 }

@@ -374,6 +374,7 @@ mod tests {
 
     impl Pixels for Nowhere {
         fn write(&mut self, _: usize, _: usize, _: &[u32]) {}
+        fn fill(&mut self, _: usize, _: usize, _: usize, _: u32) {}
     }
 
     fn layout() -> Layout {

@@ -29,6 +29,12 @@ impl Pixels for Picture {
         let at = y * self.width + x;
         self.pixels[at..at + pixels.len()].copy_from_slice(pixels);
     }
+
+    fn fill(&mut self, x: usize, y: usize, width: usize, pixel: u32) {
+        assert!(x + width <= self.width && y < self.height, "outside");
+        let at = y * self.width + x;
+        self.pixels[at..at + width].fill(pixel);
+    }
 }
 
 /// Draws a terminal with a status line, and tells how many rectangles changed.
