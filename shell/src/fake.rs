@@ -191,6 +191,11 @@ impl System for Fake {
         }
     }
 
+    fn settle(&mut self) -> Result<(), SystemError> {
+        self.done.push("settle".into());
+        Ok(())
+    }
+
     fn ready(&mut self) {
         self.done.push("ready".into());
     }

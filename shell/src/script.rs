@@ -4,14 +4,16 @@ use crate::runner::run_line;
 use crate::session::{Course, Mode, Session};
 use crate::system::{System, SystemError};
 
-/// Runs a script's lines, all of them unless one ends the machine, and then switches the machine
-/// off. Nothing but the lines' output is written. The status that the machine ends with is 0 if
+/// Waits for the programs that start by themselves, runs a script's lines, all of them unless one ends
+/// the machine, and then switches the machine off. Nothing but the lines' output is written. The status that the machine ends with is 0 if
 /// every line succeeded.
 ///
 /// # Errors
 /// The machine cannot be switched off, for this reason.
 pub fn run(system: &mut dyn System, script: &str) -> Result<(), SystemError> {
     system.ready();
+    // What it finds then does not depend on how fast the machine comes up.
+    system.settle()?;
     let mut session = Session::new(system, Mode::Script);
     for line in script.lines() {
         run_line(&mut session, line);

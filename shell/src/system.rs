@@ -50,6 +50,8 @@ pub trait System {
     fn keys(&mut self) -> Result<Vec<u8>, SystemError>;
     /// Called once, when the shell is about to take its first line.
     fn ready(&mut self);
+    /// Waits until every program that starts by itself has been started.
+    fn settle(&mut self) -> Result<(), SystemError>;
     /// The programs of the image.
     fn programs(&mut self) -> Result<Vec<ProgramStatus>, SystemError>;
     /// Starts a program, on this core or where the manifest places it.
@@ -424,6 +426,10 @@ where
 
     fn keys(&mut self) -> Result<Vec<u8>, SystemError> {
         Ok(insist(self.hooks.pause, || self.console.poll())?)
+    }
+
+    fn settle(&mut self) -> Result<(), SystemError> {
+        Ok(self.supervisor.settled()?)
     }
 
     fn ready(&mut self) {

@@ -475,18 +475,18 @@ fn a_script_runs_every_line_and_reports_the_worst() {
     script::run(&mut fake, "echo 1; echo 2\n\n# done\necho 3").unwrap();
     assert_eq!(
         (fake.text().as_str(), fake.done.as_slice()),
-        ("1\n2\n3\n", &["ready".to_string(), "power off 0".into()][..])
+        ("1\n2\n3\n", &["ready".to_string(), "settle".into(), "power off 0".into()][..])
     );
 
     let mut fake = Fake::default();
     script::run(&mut fake, "echo 'open\nnonsense; echo on").unwrap();
     assert!(fake.text().starts_with("unterminated quote at column 6\n"));
     assert!(fake.text().ends_with("\non\n"));
-    assert_eq!(fake.done, ["ready", "power off 1"]);
+    assert_eq!(fake.done, ["ready", "settle", "power off 1"]);
 
     let mut fake = Fake::default();
     script::run(&mut fake, "reboot\necho no").unwrap();
-    assert_eq!(fake.done, ["ready", "reboot"]);
+    assert_eq!(fake.done, ["ready", "settle", "reboot"]);
 }
 
 /// What the terminal got while these keys were typed.

@@ -106,6 +106,10 @@ impl Supervisor for Server {
         later.answer(&supervised(self.machine.wait(id)));
     }
 
+    fn settled(&mut self, _: Caller, later: Later<Result<(), SupervisorError>>) {
+        later.answer(&supervised(self.machine.settle()));
+    }
+
     fn kill(&mut self, _: Caller, name: String, moment: Moment) -> Result<(), SupervisorError> {
         supervised(self.machine.kill(&name, moment))
     }

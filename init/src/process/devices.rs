@@ -13,7 +13,7 @@ use libd3os::service::devices::{
     BootFacts, Devices, DevicesError, Provided, ProvidedInterrupt, WantedDevice, Wiring,
 };
 use libd3os::service::log::Level;
-use libd3os::service::supervisor::{RunMode, StartFailure};
+use libd3os::service::supervisor::{ProgramState, RunMode, StartFailure};
 use libd3os::start::layout::PAGE_SIZE;
 
 use super::held::NotTaken;
@@ -103,6 +103,22 @@ impl System {
             let start = self.supervisor.release(number);
             self.carry_out(start.into_iter().collect());
         }
+    }
+
+    /// Answers those who wait for the system to be complete, if it is.
+    pub(super) fn tell_settled(&mut self) {
+        if !self.settling.is_empty() && self.is_settled() {
+            self.settling.drain(..).for_each(|later| later.answer(&Ok(())));
+        }
+    }
+
+    /// Whether no program waits for its turn or for its devices to be found.
+    fn is_settled(&self) -> bool {
+        let waits = |number| {
+            self.state_of(number) == ProgramState::BackingOff
+                && matches!(self.readiness(number), Readiness::Waits)
+        };
+        self.booted && !self.supervisor.programs().any(|(number, _)| waits(number))
     }
 
     /// Where no program of the image finds devices, what the boot loader left is all that there is.

@@ -67,6 +67,7 @@ pub(crate) fn run(info: &'static BootInfo) -> Infallible {
     system.start_when_gathered();
     loop {
         system.exchange();
+        system.tell_settled();
         serve_one(&mut system, &mut server);
     }
 }

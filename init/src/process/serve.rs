@@ -82,6 +82,10 @@ impl Supervisor for System {
         drop(later);
     }
 
+    fn settled(&mut self, _: Caller, later: CoreWaiter) {
+        self.settling.push(later);
+    }
+
     fn ends(&mut self, _: Caller, from: u32) -> Result<Page<u32>, SupervisorError> {
         Ok(Page::fill(from, self.supervisor.programs().map(|(_, program)| program.ends())))
     }

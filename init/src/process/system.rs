@@ -73,6 +73,8 @@ pub(super) struct System {
     pub(super) device_ended: Option<Notification>,
     /// Programs that have yet to be started, though not before the prompt.
     pub(super) later: VecDeque<ProgramNumber>,
+    /// Those who wait until all programs that start by themselves do.
+    pub(super) settling: Vec<Later<Result<(), SupervisorError>>>,
     /// Log records before this one have been shown.
     pub(super) shown: u64,
     /// The log reader has been started: from then on it shows the log, not init.
@@ -196,6 +198,7 @@ impl Parts {
             ended: self.ended,
             device_ended: self.device_ended,
             later: VecDeque::new(),
+            settling: Vec::new(),
             shown: 0,
             handed_over: false,
             booted: false,

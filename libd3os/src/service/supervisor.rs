@@ -42,6 +42,11 @@ pub trait Supervisor {
     #[deferred]
     fn exit(code: i32) -> Result<(), SupervisorError>;
 
+    /// Answers when every program that starts by itself has been started, or was found to be for
+    /// hardware that the machine does not have.
+    #[deferred]
+    fn settled() -> Result<(), SupervisorError>;
+
     /// How often each program of the image has ended, from the `from`-th on. They come in the order
     /// of the image, in which callers' badges count from 1. Whoever waits for the notification
     /// `program-ended` asks this to learn whose calls it need not answer any more.
