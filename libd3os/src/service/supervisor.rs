@@ -13,7 +13,7 @@ use crate::start::{GrantKind, StartInfoError};
 /// Starts, watches and ends programs, and tells what they hold.
 ///
 /// Init serves it: if it ever stopped, so would the system, hence no caller sees `Restarted`.
-#[crate::service(name = "supervisor", version = 6)]
+#[crate::service(name = "supervisor", version = 7)]
 pub trait Supervisor {
     /// Init's threads, then the programs of the image, and the state of each, from the `from`-th
     /// on.

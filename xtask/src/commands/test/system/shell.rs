@@ -30,7 +30,7 @@ const COMMANDS: [(&str, &[&str]); 19] = [
     ("date", &["-", ":", " UTC"]),
     ("trace log", &["calls made", "events"]),
     ("svc console", &["console, version 2", "log records shown"]),
-    ("svc supervisor", &["supervisor, version 6", "init", "power_off"]),
+    ("svc supervisor", &["supervisor, version 7", "init", "power_off"]),
     ("log", &["uart was started"]),
     ("uptime", &["up ", "time stamp counter at", "MHz"]),
     ("cores", &["CORE", "HEARD", "0  running", "1  running"]),
