@@ -2,9 +2,11 @@
 
 extern crate std;
 
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use std::sync::{Condvar, Mutex};
 use std::thread;
 
@@ -209,6 +211,35 @@ fn a_server_that_ends_is_noticed() {
         assert_eq!(client.later(), Err(Error::Call(CallError::Unanswered)));
         assert_eq!(client.later(), Err(Error::Call(CallError::Restarted)));
     });
+}
+
+/// A client's doorbell whose first ring is also the server's whole life.
+#[derive(Clone)]
+struct LastRing(Rc<RefCell<Option<RingServer<Memory, HostBell>>>>);
+
+impl Doorbell for LastRing {
+    fn signal(&self) {
+        if let Some(mut server) = self.0.take() {
+            drop(server.next().expect("a call"));
+        }
+    }
+
+    fn wait(&self) {
+        unreachable!("the answer is there before the client looks for it");
+    }
+}
+
+#[test]
+fn an_answer_counts_whose_server_ended_before_the_client_looked() {
+    let pair = Pair::new();
+    let mut server = pair.server();
+    assert!(!server.requests().arm(), "it sleeps, and nothing is there to see");
+    let bell = LastRing(Rc::new(RefCell::new(Some(server))));
+    let (requests, answers) = (Arc::clone(&pair.requests), Arc::clone(&pair.answers));
+    let client = RingTransport::new(requests, answers, bell).expect("large enough");
+    let client = SumsClient::new(client);
+    assert_eq!(client.later(), Err(Error::Call(CallError::Unanswered)));
+    assert_eq!(client.later(), Err(Error::Call(CallError::Restarted)));
 }
 
 #[test]
