@@ -8,8 +8,10 @@
 //! stack ([`Console::ended`]), so that it takes no input with it; whoever calls again takes the
 //! place of its earlier call, which its program did not live to see answered.
 //!
-//! The interrupt key (^C) is a byte like any other while the newest reader is raw. At any other
-//! time it ends the program in the foreground, and input before it is forgotten.
+//! The interrupt key (^C) is a byte like any other while the newest reader is raw, and while that
+//! reader edits a line: it was answered, but not with the end of a line, and will be back. At any
+//! other time the key ends the program in the foreground, and input before it is forgotten; so does a
+//! second one where nobody has taken the first.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -29,6 +31,7 @@ pub const ANSWER_BYTES: usize = 512;
 pub const READERS: usize = 8;
 
 const INTERRUPT_KEY: u8 = 3;
+const LINE_ENDS: [u8; 2] = *b"\r\n";
 /// Goes to the beginning of the line and clears it.
 const CLEAR_LINE: &str = "\r\x1b[K";
 
@@ -65,12 +68,14 @@ pub struct Console<R> {
     /// Bytes for the terminal.
     pub output: Output,
     readers: Vec<Reader<R>>,
+    /// The raw reader that was answered last, unless that ended its line.
+    editing: Option<u64>,
     /// A program takes keys without waiting for them: the interrupt key is one of them.
     is_polled: bool,
     type_ahead: VecDeque<u8>,
     shown: Shown,
-    /// A record was shown in the middle of a line that somebody had written, and nothing since: who
-    /// reads next may have to draw that line again.
+    /// A record was shown in the middle of a line that somebody had written, and nothing since that
+    /// says the whole line again: who reads next may have to draw it.
     is_line_broken: bool,
     journal: Journal,
 }
@@ -83,6 +88,7 @@ impl<R> Console<R> {
         Self {
             output: Output::default(),
             readers: Vec::new(),
+            editing: None,
             is_polled: false,
             type_ahead: VecDeque::new(),
             shown,
@@ -94,7 +100,8 @@ impl<R> Console<R> {
     /// A program writes.
     pub fn write(&mut self, bytes: &[u8]) {
         self.journal.note(Event::Wrote(bytes.len()));
-        self.is_line_broken = false;
+        // Who edits writes what has changed of its line, and needs the rest of it too.
+        self.is_line_broken &= self.editing.is_some();
         self.output.write(bytes);
     }
 
@@ -113,6 +120,7 @@ impl<R> Console<R> {
             return Err((reply, ConsoleError::ReaderPresent));
         }
         self.is_polled = false;
+        self.editing = None;
         self.journal.note(Event::Reads(caller));
         self.readers.push(Reader { caller, mode, reply });
         if core::mem::take(&mut self.is_line_broken) {
@@ -133,6 +141,7 @@ impl<R> Console<R> {
 
     /// A program has ended: input is not for it any more.
     pub fn ended(&mut self, caller: u64) -> Vec<Effect<R>> {
+        self.editing.take_if(|editor| *editor == caller);
         self.forget_reads(caller)
     }
 
@@ -140,7 +149,7 @@ impl<R> Console<R> {
     pub fn input(&mut self, bytes: &[u8]) -> Vec<Effect<R>> {
         let mut effects = Vec::new();
         for &byte in bytes {
-            if byte == INTERRUPT_KEY && !self.newest_is_raw() && !self.is_polled {
+            if byte == INTERRUPT_KEY && self.is_interruptible() {
                 effects.extend(self.interrupt());
             } else if self.type_ahead.len() < TYPE_AHEAD_BYTES {
                 self.type_ahead.push_back(byte);
@@ -176,6 +185,12 @@ impl<R> Console<R> {
         &self.journal
     }
 
+    /// Whether the interrupt key is for the program in the foreground.
+    fn is_interruptible(&self) -> bool {
+        let waits = self.editing.is_some() && !self.type_ahead.contains(&INTERRUPT_KEY);
+        !self.newest_is_raw() && !self.is_polled && !waits
+    }
+
     fn newest_is_raw(&self) -> bool {
         self.readers.last().is_some_and(|reader| reader.mode == InputMode::Raw)
     }
@@ -197,6 +212,8 @@ impl<R> Console<R> {
         let reader = self.readers.pop()?;
         let count = self.type_ahead.len().min(ANSWER_BYTES);
         let bytes: Vec<u8> = self.type_ahead.drain(..count).collect();
+        let ends_line = bytes.iter().any(|byte| LINE_ENDS.contains(byte));
+        self.editing = (reader.mode == InputMode::Raw && !ends_line).then_some(reader.caller);
         self.journal.note(Event::Answered(reader.caller, count));
         Some(Effect::Answer(reader.reply, InputEvent::Bytes(bytes)))
     }
@@ -205,6 +222,7 @@ impl<R> Console<R> {
     /// foreground, it lives on and must not wait for an answer that nobody owes it.
     fn interrupt(&mut self) -> Vec<Effect<R>> {
         self.type_ahead.clear();
+        self.editing = None;
         self.journal.note(Event::Interrupt);
         self.output.print("^C\n");
         let mut effects = alloc::vec![Effect::Interrupt];
@@ -230,6 +248,7 @@ impl<R> Console<R> {
             return None;
         }
         let reader = self.readers.pop()?;
+        self.editing = Some(reader.caller);
         self.journal.note(Event::Redraw(reader.caller));
         Some(Effect::Answer(reader.reply, InputEvent::Redraw))
     }
@@ -322,6 +341,44 @@ mod tests {
         assert_eq!(console.read(1, InputMode::Raw, 10), Ok(vec![answer(10, b"de")]));
         console.read(2, InputMode::Interruptible, 20).expect("room");
         assert_eq!(console.input(b"\x03"), [Effect::Interrupt, answer(20, b"\x03")]);
+    }
+
+    #[test]
+    fn the_interrupt_key_is_for_whoever_edits_also_between_its_reads() {
+        let mut console = sut();
+        console.read(1, InputMode::Raw, 10).expect("room");
+        assert_eq!(console.input(b"a"), [answer(10, b"a")]);
+        assert_eq!(console.input(b"\x03"), []);
+        assert_eq!(console.read(1, InputMode::Raw, 11), Ok(vec![answer(11, b"\x03")]));
+        console.read(1, InputMode::Raw, 12).expect("room");
+        let record = record(Level::Info, "news");
+        assert_eq!(console.log(&[record], 0), Some(Effect::Answer(12, InputEvent::Redraw)));
+        assert_eq!(console.input(b"\x03"), []);
+        assert_eq!(console.input(b"\x03"), [Effect::Interrupt], "nobody has taken the first");
+        console.read(1, InputMode::Raw, 13).expect("room");
+        assert_eq!(console.input(b"run\r"), [answer(13, b"run\r")]);
+        assert_eq!(console.input(b"\x03"), [Effect::Interrupt], "the line has ended");
+    }
+
+    #[test]
+    fn the_interrupt_key_is_not_kept_for_an_editor_that_has_ended() {
+        let mut console = sut();
+        console.read(1, InputMode::Raw, 10).expect("room");
+        console.input(b"a");
+        assert_eq!(console.ended(1), []);
+        assert_eq!(console.input(b"\x03"), [Effect::Interrupt]);
+    }
+
+    #[test]
+    fn a_line_that_is_edited_is_drawn_again_after_a_record_in_its_midst() {
+        let mut console = sut();
+        console.read(1, InputMode::Raw, 10).expect("room");
+        console.write(b"d3os> ");
+        assert_eq!(console.input(b"a"), [answer(10, b"a")]);
+        assert_eq!(console.log(&[record(Level::Info, "news")], 0), None);
+        console.write(b"a");
+        let redraw = Effect::Answer(11, InputEvent::Redraw);
+        assert_eq!(console.read(1, InputMode::Raw, 11), Ok(vec![redraw]));
     }
 
     #[test]
