@@ -85,10 +85,14 @@ fn usage(problem: Problem) -> CommandError {
     CommandError::Usage { command: &SHARE, problem }
 }
 
-/// Fails where the machine has no share, or its driver is not started again. A driver that is being
-/// started is waited for by those who call it.
+/// Fails where the machine has no share, which early on is waited for to be known, or its driver is
+/// not started again. A driver that is being started is waited for by those who call it.
 pub(super) fn present(session: &mut Session<'_>) -> Result<(), CommandError> {
-    let service = trace::find(session, SHARE_SERVICE)?;
+    let mut service = trace::find(session, SHARE_SERVICE)?;
+    if service.state == ProgramState::BackingOff {
+        session.system.settle()?;
+        service = trace::find(session, SHARE_SERVICE)?;
+    }
     match service.state {
         ProgramState::Stopped => Err(CommandError::NoShare),
         state @ ProgramState::GivenUp => {

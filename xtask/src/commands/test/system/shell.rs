@@ -29,7 +29,7 @@ const COMMANDS: [(&str, &[&str]); 19] = [
     ("sleep 20; trace timer", &["deadlines met", "LATEST"]),
     ("date", &["-", ":", " UTC"]),
     ("trace log", &["calls made", "events"]),
-    ("svc console", &["console, version 2", "log records shown"]),
+    ("svc console", &["console, version 3", "log records shown"]),
     ("svc supervisor", &["supervisor, version 7", "init", "power_off"]),
     ("log", &["uart was started"]),
     ("uptime", &["up ", "time stamp counter at", "MHz"]),
