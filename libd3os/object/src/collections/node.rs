@@ -32,34 +32,42 @@ impl Steps {
 /// Bytes of the line that describes a block.
 pub(super) const HEAD_BYTES: u64 = LINE_BYTES as u64;
 
-/// A block that begins with a head, followed by `N` of `A`, then by `N` of `B`.
+/// A block that begins with a head, followed by `N` of `A`, then by `N` of `B`. Where it costs little room,
+/// no `B` lies in two lines: then it is changed with one, and written back as one.
 pub(super) struct Arrays<A, B> {
     types: PhantomData<fn() -> (A, B)>,
 }
 
 impl<A: Persist, B: Persist> Arrays<A, B> {
-    /// How many fit into a block of about so many bytes; so many at least, and at most.
-    pub(super) const fn fit(bytes: u64, least: u64, most: u64) -> u64 {
-        let each = (size_of::<A>() + size_of::<B>()) as u64;
-        let count = (bytes - HEAD_BYTES - align_of::<B>() as u64) / each;
-        if count < least {
-            least
-        } else if count > most {
-            most
-        } else {
-            count
+    /// From one `B` to the next.
+    const STRIDE: u64 = {
+        let (bytes, whole) = (size_of::<B>() as u64, (size_of::<B>() as u64).next_power_of_two());
+        if whole <= HEAD_BYTES && bytes * 8 >= whole * 7 { whole } else { bytes }
+    };
+    const ALIGN: u64 = {
+        let lines = Self::STRIDE.is_power_of_two() && Self::STRIDE <= HEAD_BYTES;
+        if lines { HEAD_BYTES } else { align_of::<B>() as u64 }
+    };
+
+    /// How many fit into a block of so many bytes, with one more of `B` if so; so many at least, and at
+    /// most.
+    pub(super) const fn fit(bytes: u64, more: u64, least: u64, most: u64) -> u64 {
+        let mut count = least;
+        while count < most && Self::bytes(count + 1, more) <= bytes {
+            count += 1;
         }
+        count
     }
 
     /// Where the second array begins.
     const fn second(count: u64) -> u64 {
         let end = HEAD_BYTES + count * size_of::<A>() as u64;
-        end.next_multiple_of(align_of::<B>() as u64)
+        end.next_multiple_of(Self::ALIGN)
     }
 
-    /// How long the block is, if there is one more of `B`.
-    pub(super) const fn bytes(count: u64) -> u64 {
-        Self::second(count) + (count + 1) * size_of::<B>() as u64
+    /// How long the block is, if there are so many more of `B`.
+    pub(super) const fn bytes(count: u64, more: u64) -> u64 {
+        Self::second(count) + (count + more) * Self::STRIDE
     }
 
     pub(super) const fn first_at<H>(block: PPtr<H>, index: u64) -> PPtr<A> {
@@ -67,9 +75,21 @@ impl<A: Persist, B: Persist> Arrays<A, B> {
     }
 
     pub(super) const fn second_at<H>(block: PPtr<H>, count: u64, index: u64) -> PPtr<B> {
-        block.byte_add(Self::second(count) + index * size_of::<B>() as u64)
+        block.byte_add(Self::second(count) + index * Self::STRIDE)
+    }
+
+    /// Has all of the first array fetched, where that is a few lines.
+    #[inline]
+    pub(super) fn prefetch<H>(view: &impl View, block: PPtr<H>, count: u64) {
+        let lines = (count * size_of::<A>() as u64).div_ceil(HEAD_BYTES);
+        for line in 0..if lines <= FEW_LINES { lines } else { 0 } {
+            view.prefetch(block.byte_add::<A>((line + 1) * HEAD_BYTES));
+        }
     }
 }
+
+/// So many lines are worth to be fetched before it is known which is needed.
+const FEW_LINES: u64 = 8;
 
 /// A block that begins with a head, followed by entries of an `A` and a `B` each.
 pub(super) struct Entries<A, B> {

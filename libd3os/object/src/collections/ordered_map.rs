@@ -23,7 +23,7 @@ use super::node::{Arrays, Steps};
 pub struct POrderedMap<K, V> {
     root: PPtr<Head>,
     /// Inner nodes between the root and a leaf; 0 if the root is a leaf.
-    height: u64,
+    levels: u64,
     length: u64,
     /// Null, as is the next: they tell tools, and the fingerprint, what the map holds.
     keys: PPtr<K>,
@@ -34,7 +34,8 @@ pub struct POrderedMap<K, V> {
 const LEAF_BYTES: u64 = 1984;
 const INNER_BYTES: u64 = 960;
 /// No tree is so high.
-const MAX_HEIGHT: u64 = 24;
+const MAX_STEPS: usize = 24;
+const MAX_HEIGHT: u64 = MAX_STEPS as u64;
 const MAX_LEAF: usize = 48;
 
 /// The line that describes a node.
@@ -51,19 +52,41 @@ struct Head {
 const _: () = assert!(size_of::<Head>() == LINE_BYTES);
 
 /// The way from the root to a leaf: inner nodes, and which of their children was taken.
-type Path = Vec<(PPtr<Head>, u64)>;
+struct Path {
+    steps: [(PPtr<Head>, u64); MAX_STEPS],
+    length: usize,
+}
+
+impl Path {
+    const fn new() -> Self {
+        Self { steps: [(PPtr::NULL, 0); MAX_STEPS], length: 0 }
+    }
+
+    /// One step further down. No way has more than [`MAX_HEIGHT`] of them.
+    fn push(&mut self, step: (PPtr<Head>, u64)) {
+        if let Some(next) = self.steps.get_mut(self.length) {
+            *next = step;
+            self.length += 1;
+        }
+    }
+
+    fn pop(&mut self) -> Option<(PPtr<Head>, u64)> {
+        self.length = self.length.checked_sub(1)?;
+        Some(self.steps[self.length])
+    }
+}
 
 impl<K, V> Default for POrderedMap<K, V> {
     fn default() -> Self {
         let (keys, values) = (PPtr::NULL, PPtr::NULL);
-        Self { root: PPtr::NULL, height: 0, length: 0, keys, values }
+        Self { root: PPtr::NULL, levels: 0, length: 0, keys, values }
     }
 }
 
 impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
-    const LEAF: u64 = Arrays::<K, V>::fit(LEAF_BYTES, 4, MAX_LEAF as u64);
+    const LEAF: u64 = Arrays::<K, V>::fit(LEAF_BYTES, 0, 4, MAX_LEAF as u64);
     /// Keys of an inner node, which has one child more.
-    const INNER: u64 = Arrays::<K, PPtr<Head>>::fit(INNER_BYTES - 8, 4, u64::MAX);
+    const INNER: u64 = Arrays::<K, PPtr<Head>>::fit(INNER_BYTES, 1, 4, u64::MAX);
 
     /// How many entries there are.
     ///
@@ -111,7 +134,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         let mut path = Path::new();
         let mut leaf = self.leaf(editor, &key, |node, child| path.push((node, child)))?;
         if leaf.is_null() {
-            leaf = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF))?;
+            leaf = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF, 0))?;
             editor.modify(self)?.root = leaf;
         }
         let head = *editor.get(leaf)?;
@@ -202,7 +225,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
     ) -> Result<(), PointerError> {
         let map = view.get(self)?;
         let mut path = Path::new();
-        let mut leaf = Self::leftmost(view, map.root, map.height, &mut path)?;
+        let mut leaf = Self::leftmost(view, map.root, map.levels, &mut path)?;
         let mut steps = Steps::in_object(view);
         while !leaf.is_null() {
             steps.step(leaf)?;
@@ -235,7 +258,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         let map = view.get(self)?;
         let mut blocks = Vec::new();
         let mut left =
-            Vec::from_iter((!map.root.is_null()).then_some((map.root, checked(map.height)?)));
+            Vec::from_iter((!map.root.is_null()).then_some((map.root, checked(map.levels)?)));
         let mut steps = Steps::in_object(view);
         while let Some((node, height)) = left.pop() {
             steps.step(node)?;
@@ -259,13 +282,15 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
     ) -> Result<PPtr<Head>, PointerError> {
         let map = view.get(self)?;
         let mut node = map.root;
-        for _ in 0..checked(map.height)? {
+        for _ in 0..checked(map.levels)? {
             let count = Self::keys_of(view, node)?;
             let keys = view.slice(Self::inner_key_at(node, 0), count)?;
             let child = keys.partition_point(|other| other <= key) as u64;
             step(node, child);
             node = *view.get(Self::child_at(node, child))?;
         }
+        // All of them at once: a search would wait for one after the other.
+        Arrays::<K, V>::prefetch(view, node, Self::LEAF);
         Ok(node)
     }
 
@@ -284,11 +309,11 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
 
     /// The leaf behind the one to which a path led; null behind the last.
     fn next_leaf(self, view: &impl View, path: &mut Path) -> Result<PPtr<Head>, PointerError> {
-        let height = view.get(self)?.height;
+        let height = view.get(self)?.levels;
         while let Some((node, child)) = path.pop() {
             if child < Self::keys_of(view, node)? {
                 path.push((node, child + 1));
-                let below = height.saturating_sub(path.len() as u64);
+                let below = height.saturating_sub(path.length as u64);
                 let next = *view.get(Self::child_at(node, child + 1))?;
                 return Self::leftmost(view, next, below, path);
             }
@@ -341,7 +366,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         leaf: PPtr<Head>,
         head: &Head,
     ) -> Result<(PPtr<Head>, K), TxError> {
-        let right = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF))?;
+        let right = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF, 0))?;
         let half = head.count() / 2;
         let mut moved = Head::EMPTY;
         for (to, position) in (half..head.count()).enumerate() {
@@ -380,11 +405,11 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
             Self::set_inner(editor, node, &keys, &children)?;
             child = Self::new_inner(editor, &right_keys, &right_children)?;
         }
-        let POrderedMap { root, height, .. } = *editor.get(self)?;
+        let POrderedMap { root, levels: height, .. } = *editor.get(self)?;
         let root = Self::new_inner(editor, &[key], &[root, child])?;
         let map = editor.modify(self)?;
         map.root = root;
-        map.height = height + 1;
+        map.levels = height + 1;
         Ok(())
     }
 
@@ -399,7 +424,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
             editor.free(child)?;
             let Some((node, position)) = path.pop() else {
                 let map = editor.modify(self)?;
-                (map.root, map.height) = (PPtr::NULL, 0);
+                (map.root, map.levels) = (PPtr::NULL, 0);
                 return Ok(());
             };
             let (mut keys, mut children) = Self::inner(editor, node)?;
@@ -418,14 +443,14 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
     /// Takes roots away that have one child only.
     fn lower<B>(self, editor: &mut Editor<'_, B>) -> Result<(), TxError> {
         loop {
-            let POrderedMap { root, height, .. } = *editor.get(self)?;
+            let POrderedMap { root, levels: height, .. } = *editor.get(self)?;
             if height == 0 || Self::keys_of(editor, root)? > 0 {
                 return Ok(());
             }
             let child = *editor.get(Self::child_at(root, 0))?;
             editor.free(root)?;
             let map = editor.modify(self)?;
-            (map.root, map.height) = (child, height - 1);
+            (map.root, map.levels) = (child, height - 1);
         }
     }
 
@@ -468,7 +493,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         keys: &[K],
         children: &[PPtr<Head>],
     ) -> Result<PPtr<Head>, TxError> {
-        let node = Self::new_node(editor, Arrays::<K, PPtr<Head>>::bytes(Self::INNER))?;
+        let node = Self::new_node(editor, Arrays::<K, PPtr<Head>>::bytes(Self::INNER, 1))?;
         Self::set_inner(editor, node, keys, children)?;
         Ok(node)
     }
