@@ -48,6 +48,10 @@ pub mod session;
 mod shadow;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+#[expect(unsafe_code, reason = "promises what the medium within promises")]
+pub mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 #[cfg(test)]
 #[expect(unsafe_code, reason = "maps objects that only tests use")]
 mod testing;
@@ -67,5 +71,6 @@ pub use object::Object;
 pub use persist::Persist;
 pub use pointer::{PPtr, PointerError};
 pub use session::Session;
+pub use snapshot::Snapshot;
 pub use tx::{Tx, TxError};
 pub use view::View;

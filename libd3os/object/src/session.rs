@@ -229,12 +229,23 @@ impl<M: Medium> Session<M> {
     }
 
     fn settle_one(&self, mapping: &Mapping<M>) -> Result<(), Busy> {
+        self.settled(mapping, |_| ())
+    }
+
+    /// Settles an object and calls `then` with the version, before anybody can change it.
+    pub(crate) fn settled<R>(
+        &self,
+        mapping: &Mapping<M>,
+        then: impl FnOnce(u64) -> R,
+    ) -> Result<R, Busy> {
         self.write_lock(mapping, true)?;
+        let version = mapping.control().version();
         mapping.write_back();
-        layout::settle(mapping.medium(), mapping.control().version());
+        layout::settle(mapping.medium(), version);
         mapping.medium().fence();
+        let result = then(version);
         mapping.control().lock().end_write(self.slot);
-        Ok(())
+        Ok(result)
     }
 
     /// Keeps the list of objects short, which is searched for each one of a transaction.
