@@ -1,5 +1,6 @@
 //! Whether the pool is what it should be: every page an object's or free, and nothing twice.
 
+mod maps;
 mod names;
 mod owners;
 
@@ -16,6 +17,25 @@ use crate::names::Place;
 use crate::pool::{Pool, PoolError};
 use crate::space;
 use crate::system::{self, Entry, Extent, System};
+
+/// A map of the system object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapName {
+    /// Objects by id.
+    Objects,
+    /// Free extents by their end.
+    ByEnd,
+    /// Free extents by their length.
+    ByLength,
+    /// Objects that wait to be deleted.
+    Orphans,
+    /// Principals by name.
+    Principals,
+    /// Names of principals.
+    Names,
+    /// What principals may do.
+    Permits,
+}
 
 /// Something is not as the pool leaves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +75,14 @@ pub enum Damage {
     Unreachable(ObjectId),
     /// What waits to be deleted is not there, or has names.
     Orphan(ObjectId),
-    /// Somebody is permitted something with an object that is not there.
+    /// Somebody is permitted something with an object that is not there, or it is damaged what.
     Permit(ObjectId),
+    /// It is not known who has the session of this number.
+    Holder(u64),
+    /// What is known of an object is damaged; perhaps it is not even this one.
+    Entry(ObjectId),
+    /// A map of the system object is damaged: what is there may not be found.
+    Map(MapName),
     /// Principals have not each a name and a number of their own.
     Principals,
 }
@@ -74,6 +100,7 @@ impl<M: Medium + Clone> Pool<M> {
         let mut damage = Vec::new();
         self.check_extents(&guard, &objects, &mut damage)?;
         check_blocks(system.base(), &guard, &mut damage)?;
+        maps::check(&guard, system.base(), &mut damage)?;
         self.check_names(&objects, &mut damage);
         self.check_orphans(&guard, &mut damage)?;
         owners::check(&guard, system.base(), &mut damage)?;
@@ -126,7 +153,7 @@ impl<M: Medium + Clone> Pool<M> {
 
     fn check_object(&self, id: ObjectId, entry: &Entry) -> Option<Damage> {
         // One that lies outside was told already.
-        let memory = self.memory(id).ok()??;
+        let memory = self.holds(entry.extent).then(|| self.part(entry.extent))?;
         match Identity::read(&memory) {
             Err(error) => Some(Damage::Object(id, error)),
             Ok(found) if found.id != id || found.fingerprint.0 != entry.fingerprint => {

@@ -16,6 +16,7 @@ use libd3os_object::{Editor, Object, ObjectId, PPtr, Persist, PointerError, TxEr
 use crate::map;
 use crate::name::{Name, NameError};
 use crate::pool::PoolError;
+use crate::sealed::Sealed;
 use crate::system::Kind;
 
 /// The pages of a new directory.
@@ -30,7 +31,7 @@ const MANY: usize = 64;
 pub(crate) struct Directory {
     /// The one that holds its only name; 0 for the root, which has none.
     parent: [u64; 2],
-    entries: POrderedMap<Name, Target>,
+    entries: POrderedMap<Name, Stored>,
 }
 
 /// What a name means.
@@ -40,6 +41,9 @@ pub(crate) struct Target {
     id: [u64; 2],
     kind: u64,
 }
+
+/// A target with its name, which no damage can make another one's.
+type Stored = Sealed<Target>;
 
 impl Target {
     pub(crate) const fn new(id: ObjectId, kind: Kind) -> Self {
@@ -87,7 +91,11 @@ impl<M: Medium + Clone> Directories<M> {
             // The session holds those that it has changed.
             mapped.retain(|_, object| alloc::sync::Arc::strong_count(object.mapping()) > 1);
         }
-        let object = map::object(memory)?;
+        let object: Mapped<M> = map::object(memory).map_err(|_| PoolError::Fenced(id))?;
+        let is_it = object.mapping().id() == id;
+        if !is_it || !verify(&map::still(&object), object.base()).unwrap_or(false) {
+            return Err(PoolError::Fenced(id));
+        }
         mapped.insert(id, object.clone());
         Ok(object)
     }
@@ -98,7 +106,7 @@ impl<M: Medium + Clone> Directories<M> {
     }
 }
 
-const fn entries(base: PPtr<Directory>) -> PPtr<POrderedMap<Name, Target>> {
+const fn entries(base: PPtr<Directory>) -> PPtr<POrderedMap<Name, Stored>> {
     field!(base, Directory, entries)
 }
 
@@ -111,13 +119,27 @@ pub(crate) fn parent(view: &impl View, base: PPtr<Directory>) -> Result<ObjectId
     Ok(ObjectId::from_words(*view.get(parent_of(base))?))
 }
 
-/// What a name means here.
+/// What a name means here, in this directory.
 pub(crate) fn find(
     view: &impl View,
     base: PPtr<Directory>,
     name: &Name,
-) -> Result<Option<Target>, PointerError> {
-    Ok(entries(base).get(view, name)?.copied())
+    directory: ObjectId,
+) -> Result<Option<Target>, PoolError> {
+    let found = entries(base).get(view, name)?;
+    found.map(|sealed| sealed.open(name).ok_or(PoolError::Fenced(directory))).transpose()
+}
+
+/// Whether every name is found, and leads to what it did when it was made; else the directory is fenced. It
+/// is done once, when a directory is mapped, and takes the time of looking all its names up.
+fn verify(view: &impl View, base: PPtr<Directory>) -> Result<bool, PointerError> {
+    let entries = entries(base);
+    let is_whole = map::is_whole(view, entries)?;
+    let mut are_right = true;
+    entries.for_each(view, |name, sealed| {
+        are_right &= name.as_str().is_some() && sealed.open(name).is_some();
+    })?;
+    Ok(is_whole && are_right)
 }
 
 /// Calls `each` with the names from this one on, in order, until it returns false.
@@ -125,9 +147,12 @@ pub(crate) fn for_each_from(
     view: &impl View,
     base: PPtr<Directory>,
     from: &Name,
-    each: impl FnMut(&Name, &Target) -> bool,
+    mut each: impl FnMut(&Name, &Target) -> bool,
 ) -> Result<(), PointerError> {
-    entries(base).for_each_from(view, from, each)
+    // All of them were right when the directory was mapped.
+    entries(base).for_each_from(view, from, |name, sealed| {
+        sealed.open(name).is_none_or(|target| each(name, &target))
+    })
 }
 
 pub(crate) fn is_empty(view: &impl View, base: PPtr<Directory>) -> Result<bool, PointerError> {
@@ -148,7 +173,7 @@ pub(crate) fn insert(editor: &mut Edit<'_>, name: &Name, target: Target) -> Resu
     if entries.get(editor, name)?.is_some() {
         return Err(NameError::Taken.into());
     }
-    match entries.insert(editor, *name, target) {
+    match entries.insert(editor, *name, Sealed::new(name, target)) {
         Err(TxError::Heap(HeapError::Full { .. })) => Err(NameError::Full.into()),
         result => Ok(result.map(drop)?),
     }

@@ -20,12 +20,13 @@ mod owners;
 mod pool;
 mod repair;
 mod rights;
+mod sealed;
 mod space;
 mod superblock;
 mod system;
 
 pub use capabilities::{Capabilities, Capability, CapabilityError, Loss};
-pub use check::Damage;
+pub use check::{Damage, MapName};
 pub use name::{MAX_DEPTH, MAX_NAME, Name, NameError};
 pub use names::{Found, Place, Unlinked, Use};
 pub use operators::{

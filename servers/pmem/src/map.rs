@@ -1,14 +1,17 @@
 //! Objects in the pool, mapped.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
+use libd3os_object::collections::POrderedMap;
 use libd3os_object::control::{ControlRef, Slot};
 use libd3os_object::layout::{self, LayoutError};
 use libd3os_object::log::LogError;
 use libd3os_object::mapping::Mapping;
 use libd3os_object::medium::Medium;
 use libd3os_object::object::OpenError;
-use libd3os_object::{Object, Persist, Session, Still};
+use libd3os_object::view::View;
+use libd3os_object::{Object, PPtr, Persist, PointerError, Session, Still};
 
 /// The server's own session, with its own log.
 pub(crate) fn session<M: Medium>(log: M) -> Result<Session<M>, LogError> {
@@ -29,9 +32,25 @@ pub(crate) fn object<T: Persist, M: Medium>(medium: M) -> Result<Object<T, M>, O
     Object::open(Arc::new(mapping?))
 }
 
-/// Reads an object before the pool has a session.
+/// Reads an object that only the pool's session writes, while that does not: the system object before there
+/// is a session, a directory that was just mapped.
 pub(crate) fn still<T, M: Medium>(object: &Object<T, M>) -> Still<'_, M> {
-    // SAFETY: nobody has a session in the pool yet, and recovery, once the system object was replayed,
-    // changes it no more.
+    // SAFETY: the pool has no session yet or does nothing with it meanwhile, and recovery, once the system
+    // object was replayed, changes it no more.
     unsafe { object.mapping().still() }
+}
+
+/// Whether all that is in an ordered map is found in it.
+pub(crate) fn is_whole<K: Persist + Ord + Copy, V: Persist>(
+    view: &impl View,
+    map: PPtr<POrderedMap<K, V>>,
+) -> Result<bool, PointerError> {
+    let mut keys = Vec::new();
+    map.for_each(view, |key, _| keys.push(*key))?;
+    let in_order = keys.is_sorted_by(|one, next| one < next);
+    let mut are_found = in_order && map.len(view)? == keys.len() as u64;
+    for key in &keys {
+        are_found &= map.find(view, key)?.is_some();
+    }
+    Ok(are_found)
 }

@@ -117,7 +117,7 @@ impl<M: Medium + Clone> Pool<M> {
     pub fn find_name(&self, place: &Place) -> Result<Found, PoolError> {
         let object = self.directory(place.directory)?;
         let guard = self.system().0.read(&object)?;
-        let found = directory::find(&guard, object.base(), &place.name)?;
+        let found = directory::find(&guard, object.base(), &place.name, place.directory)?;
         found.map(Found::from).ok_or(NameError::Absent.into())
     }
 
@@ -347,7 +347,7 @@ fn change_links(
 ) -> Result<Entry, PoolError> {
     let mut entry = pool::entry(editor, id)?;
     entry.links = entry.links.saturating_add(more);
-    system::objects(editor.base_pointer()).insert(editor, id.number(), entry)?;
+    system::put(editor, id, entry)?;
     Ok(entry)
 }
 
@@ -359,7 +359,7 @@ fn lose_name(
     usage: Use,
 ) -> Result<Unlinked, PoolError> {
     let base = editor.base_pointer();
-    let Some(mut entry) = system::objects(base).get(editor, &id.number())?.copied() else {
+    let Some(mut entry) = system::find(editor, base, id)? else {
         return Ok(Unlinked::Dangling);
     };
     entry.links = entry.links.saturating_sub(1);
@@ -367,7 +367,7 @@ fn lose_name(
         pool::unmake(editor, layout, id, &entry)?;
         return Ok(Unlinked::Deleted);
     }
-    system::objects(base).insert(editor, id.number(), entry)?;
+    system::put(editor, id, entry)?;
     if entry.links > 0 {
         return Ok(Unlinked::Kept);
     }

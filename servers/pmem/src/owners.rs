@@ -8,11 +8,12 @@
 use libd3os_object::control::Slot;
 use libd3os_object::medium::{Medium, Part};
 use libd3os_object::view::View;
-use libd3os_object::{Editor, ObjectId, PPtr, Persist, PointerError, Session};
+use libd3os_object::{Editor, ObjectId, PPtr, Persist, Session};
 
 use crate::name::Name;
 use crate::pool::{self, Pool, PoolError};
 use crate::rights::Rights;
+use crate::sealed::Sealed;
 use crate::system::{self, Entry, Kind, System};
 
 /// Whose an object is. [`Pool::principal`] gives numbers to names.
@@ -65,13 +66,18 @@ impl<M: Medium + Clone> Pool<M> {
         let (session, system) = self.system();
         let known = system::principals(system.base()).get(&session.read(system)?, &name)?.copied();
         if let Some(number) = known {
-            return Ok(Principal(number));
+            let is_named = self.name_of(Principal(number))? == Some(name);
+            let damaged = PoolError::Fenced(self.system().1.mapping().id());
+            return if is_named { Ok(Principal(number)) } else { Err(damaged) };
         }
+        let system = system.mapping().id();
         self.change(|editor| {
             let base = editor.base_pointer();
             let number = system::names(base).len(editor)?.saturating_add(1);
-            system::principals(base).insert(editor, name, number)?;
-            system::names(base).insert(editor, number, name)?;
+            let is_new = system::principals(base).insert(editor, name, number)?;
+            if !is_new || !system::names(base).insert(editor, number, name)? {
+                return Err(PoolError::Fenced(system));
+            }
             Ok(Principal(number))
         })
     }
@@ -92,10 +98,10 @@ impl<M: Medium + Clone> Pool<M> {
     pub fn rights(&self, id: ObjectId, principal: Principal) -> Result<Rights, PoolError> {
         let (session, system) = self.system();
         let view = session.read(system)?;
-        let found = system::objects(system.base()).get(&view, &id.number())?;
-        found.map_or(Ok(Rights::empty()), |entry| {
-            Ok(rights(&view, system.base(), id, entry, principal)?)
-        })
+        match system::find(&view, system.base(), id)? {
+            Some(entry) => rights(&view, system.base(), id, &entry, principal),
+            None => Ok(Rights::empty()),
+        }
     }
 
     /// Permits a principal these rights to an object beside those that it has; returns all of them. To be
@@ -116,8 +122,9 @@ impl<M: Medium + Clone> Pool<M> {
         let all = now | more;
         self.change(|editor| {
             pool::entry(editor, id)?;
-            let permits = system::permits(editor.base_pointer());
-            permits.insert(editor, Permit::new(id, principal), all.bits())?;
+            let (permits, permit) =
+                (system::permits(editor.base_pointer()), Permit::new(id, principal));
+            permits.insert(editor, permit, Sealed::new(&permit, all.bits()))?;
             Ok(all)
         })
     }
@@ -171,14 +178,17 @@ impl<M: Medium + Clone> Pool<M> {
     pub fn holder(&self, slot: Slot) -> Result<Option<Principal>, PoolError> {
         let (session, system) = self.system();
         let view = session.read(system)?;
-        let holder = *view.get(system::holder(system.base(), slot))?;
+        let sealed = view.get(system::holder(system.base(), slot))?;
+        let holder = sealed.open(&u64::from(slot.number()));
+        let holder = holder.ok_or(PoolError::Fenced(system.mapping().id()))?;
         Ok((holder != Principal::POOL).then_some(holder))
     }
 
     fn set_holder(&mut self, slot: Slot, principal: Principal) -> Result<(), PoolError> {
         self.change(|editor| {
             let place = system::holder(editor.base_pointer(), slot);
-            Ok(editor.set(place, principal)?)
+            let sealed = Sealed::new(&u64::from(slot.number()), principal);
+            Ok(editor.set(place, sealed)?)
         })
     }
 
@@ -186,10 +196,8 @@ impl<M: Medium + Clone> Pool<M> {
     pub(crate) fn end_sessions(&mut self) -> Result<(), PoolError> {
         self.change(|editor| {
             let place = system::holders(editor.base_pointer());
-            if editor.get(place)?.iter().any(|holder| *holder != Principal::POOL) {
-                editor.modify(place)?.fill(Principal::POOL);
-            }
-            Ok(())
+            // What is not changed by that is not logged.
+            Ok(editor.set(place, system::no_holders())?)
         })
     }
 }
@@ -201,12 +209,14 @@ pub(crate) fn rights(
     id: ObjectId,
     entry: &Entry,
     principal: Principal,
-) -> Result<Rights, PointerError> {
+) -> Result<Rights, PoolError> {
     if entry.owner == principal && principal != Principal::POOL {
         return Ok(Rights::all());
     }
-    let permitted = system::permits(base).get(view, &Permit::new(id, principal))?;
-    Ok(permitted.map_or(Rights::empty(), |bits| Rights::from_bits_truncate(*bits)))
+    let permit = Permit::new(id, principal);
+    let permitted = system::permits(base).get(view, &permit)?;
+    let bits = permitted.map(|sealed| sealed.open(&permit).ok_or(PoolError::Fenced(id)));
+    Ok(bits.transpose()?.map_or(Rights::empty(), Rights::from_bits_truncate))
 }
 
 /// Whether what a log says of an object is put in place: its holder could write it.
@@ -216,7 +226,7 @@ pub(crate) fn may_write(
     id: ObjectId,
     entry: &Entry,
     principal: Principal,
-) -> Result<bool, PointerError> {
+) -> Result<bool, PoolError> {
     let is_programs = entry.kind() == Kind::Object && principal != Principal::POOL;
     Ok(is_programs && rights(view, base, id, entry, principal)?.contains(Rights::WRITE))
 }

@@ -17,6 +17,7 @@ use crate::directory::{Directories, Mapped};
 use crate::map;
 use crate::name::NameError;
 use crate::owners::{self, Principal};
+use crate::sealed::Sealed;
 use crate::space;
 use crate::superblock::{self, Layout, SuperblockError, page};
 use crate::system::{self, Entry, Extent, Kind, System};
@@ -75,6 +76,10 @@ pub enum PoolError {
     /// The pool says of these pages what cannot be: it is damaged, and has to be checked.
     #[error("the pool is damaged: it has no pages {0:?} for objects")]
     Damaged(Extent),
+    /// What is known of the object is damaged, or it is not what is known of it: it is left alone until
+    /// the pool was repaired.
+    #[error("object {0} is damaged, and fenced")]
+    Fenced(ObjectId),
     /// The pages behind the object are in use.
     #[error("object {0} cannot grow where it is")]
     Enclosed(ObjectId),
@@ -119,7 +124,7 @@ impl<M: Medium + Clone> Pool<M> {
         let mut pool = Self::with(medium, layout, system)?;
         let first = layout.data();
         let data = Extent { first, pages: layout.pages - first };
-        pool.change(|editor| Ok(space::give(editor, data)?))?;
+        pool.change(|editor| space::give(editor, data))?;
         pool.make_root()?;
         pool.session.settle().map_err(TxError::from)?;
         superblock::finish(&pool.medium, layout);
@@ -152,7 +157,9 @@ impl<M: Medium + Clone> Pool<M> {
     fn recover_programs(&self) -> Result<Report, PoolError> {
         let (mut held, mut holders) = (Vec::new(), BTreeMap::new());
         for (slot, log) in logs(&self.medium, self.layout, 1..self.layout.logs) {
-            if let Some(holder) = self.holder(slot)? {
+            // If it is not known any more who has it, that is told of each record.
+            let holder = self.holder(slot);
+            if let Some(holder) = holder.unwrap_or(Some(Principal::POOL)) {
                 holders.insert(slot, holder);
                 held.push((slot, log));
             }
@@ -207,7 +214,14 @@ impl<M: Medium + Clone> Pool<M> {
         let mut orphans = Vec::new();
         system::orphans(system.base()).for_each(&guard, |id, _| orphans.push(*id))?;
         drop(guard);
-        orphans.into_iter().map(ObjectId::new).try_for_each(|id| self.delete(id))
+        for id in orphans.into_iter().map(ObjectId::new) {
+            match self.delete(id) {
+                // Only damage says that these are orphans.
+                Err(PoolError::Unknown(_) | PoolError::Fenced(_) | PoolError::Name(_)) => {}
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     /// Gives an object so many pages more, behind those that it has; they are all zeros. The object
@@ -233,8 +247,7 @@ impl<M: Medium + Clone> Pool<M> {
             erase(&more);
             more.fence();
             entry.extent.pages += pages;
-            let objects = system::objects(editor.base_pointer());
-            objects.insert(editor, id.number(), entry)?;
+            system::put(editor, id, entry)?;
             Ok(entry)
         })
     }
@@ -264,8 +277,7 @@ impl<M: Medium + Clone> Pool<M> {
             }
             entry.extent = take(editor, layout, from.pages.saturating_add(more))?;
             copy(&part(&medium, from), &part(&medium, entry.extent));
-            let objects = system::objects(editor.base_pointer());
-            objects.insert(editor, id.number(), entry)?;
+            system::put(editor, id, entry)?;
             space::give(editor, from)?;
             Ok(entry)
         })
@@ -277,32 +289,50 @@ impl<M: Medium + Clone> Pool<M> {
     /// The system object is damaged.
     pub fn find(&self, id: ObjectId) -> Result<Option<Entry>, PoolError> {
         let system = self.session.read(&self.system).map_err(TxError::from)?;
-        let objects = system::objects(self.system.base());
-        Ok(objects.get(&system, &id.number()).map_err(TxError::from)?.copied())
+        system::find(&system, self.system.base(), id)
     }
 
-    /// The memory of an object, if there is one that lies where objects can.
+    /// The memory of an object, if there is one.
     ///
     /// # Errors
-    /// The system object is damaged.
+    /// The system object is damaged, or what lies there is not this object: it is fenced then.
     pub fn memory(&self, id: ObjectId) -> Result<Option<Part<M>>, PoolError> {
-        let entry = self.find(id)?.filter(|entry| self.holds(entry.extent));
-        Ok(entry.map(|entry| part(&self.medium, entry.extent)))
+        let Some(entry) = self.find(id)? else { return Ok(None) };
+        if !self.holds(entry.extent) {
+            return Err(PoolError::Fenced(id));
+        }
+        let memory = part(&self.medium, entry.extent);
+        let is_it = |found: Identity| found.id == id && found.fingerprint.0 == entry.fingerprint;
+        let is_it = Identity::read(&memory).is_ok_and(is_it);
+        if is_it { Ok(Some(memory)) } else { Err(PoolError::Fenced(id)) }
     }
 
-    /// Calls `each` with all objects, in no order.
+    /// Calls `each` with all objects of which is known what they are, in no order.
     ///
     /// # Errors
     /// The system object is damaged.
     pub fn for_each(&self, mut each: impl FnMut(ObjectId, &Entry)) -> Result<(), PoolError> {
         let system = self.session.read(&self.system).map_err(TxError::from)?;
         let objects = system::objects(self.system.base());
-        let each = |id: &u128, entry: &Entry| each(ObjectId::new(*id), entry);
+        let each = |id: &u128, sealed: &Sealed<Entry>| {
+            // What a division of the map has left behind is not what is found.
+            let found = system::find(&system, self.system.base(), ObjectId::new(*id));
+            if let (Some(entry), Ok(Some(found))) = (sealed.open(id), found)
+                && entry == found
+            {
+                each(ObjectId::new(*id), &entry);
+            }
+        };
         Ok(objects.for_each(&system, each).map_err(TxError::from)?)
     }
 
     pub(crate) fn system(&self) -> (&Session<Part<M>>, &Object<System, Part<M>>) {
         (&self.session, &self.system)
+    }
+
+    /// The memory of these pages, which are of the pool.
+    pub(crate) fn part(&self, extent: Extent) -> Part<M> {
+        part(&self.medium, extent)
     }
 
     /// Whether these are pages that objects can have.
@@ -375,8 +405,7 @@ pub(crate) fn check_id(id: ObjectId) -> Result<(), PoolError> {
 
 /// What is known of an object that is there.
 pub(crate) fn entry(editor: &Editor<'_, System>, id: ObjectId) -> Result<Entry, PoolError> {
-    let objects = system::objects(editor.base_pointer());
-    objects.get(editor, &id.number())?.copied().ok_or(PoolError::Unknown(id))
+    system::find(editor, editor.base_pointer(), id)?.ok_or(PoolError::Unknown(id))
 }
 
 /// Takes pages for an object, makes it there, and makes it known.
@@ -386,8 +415,7 @@ pub(crate) fn make<T: Persist, M: Medium + Clone>(
     new: &New<'_, T>,
     kind: Kind,
 ) -> Result<Entry, PoolError> {
-    let objects = system::objects(editor.base_pointer());
-    if objects.get(editor, &new.id.number())?.is_some() {
+    if system::find(editor, editor.base_pointer(), new.id)?.is_some() {
         return Err(PoolError::Exists(new.id));
     }
     let extent = take(editor, layout, new.pages)?;
@@ -398,7 +426,7 @@ pub(crate) fn make<T: Persist, M: Medium + Clone>(
     memory.fence();
     let fingerprint = Identity::read(&memory).map_err(OpenError::Layout)?.fingerprint.0;
     let entry = Entry::new(extent, fingerprint, new.owner, kind);
-    objects.insert(editor, new.id.number(), entry)?;
+    system::put(editor, new.id, entry)?;
     Ok(entry)
 }
 
@@ -413,8 +441,8 @@ pub(crate) fn unmake(
         return Err(PoolError::Damaged(entry.extent));
     }
     owners::forget(editor, id)?;
-    system::objects(editor.base_pointer()).remove(editor, &id.number())?;
-    Ok(space::give(editor, entry.extent)?)
+    system::remove(editor, id)?;
+    space::give(editor, entry.extent)
 }
 
 /// Takes free pages, which are where objects can be.
@@ -521,8 +549,7 @@ impl<M: Medium + Clone> Objects for Own<'_, M> {
         if id == system::id(self.layout.id) {
             return Access::Deleted;
         }
-        let objects = system::objects(self.system.base());
-        match objects.get(&map::still(self.system), &id.number()) {
+        match system::find(&map::still(self.system), self.system.base(), id) {
             Ok(None) => Access::Deleted,
             Ok(Some(entry))
                 if entry.kind() == Kind::Directory && holds(self.layout, entry.extent) =>
@@ -544,11 +571,11 @@ impl<M: Medium + Clone> Known<'_, M> {
     fn find(&self, slot: Slot, id: ObjectId) -> Result<Access<Part<M>>, PoolError> {
         let (session, system) = self.pool.system();
         let view = session.read(system)?;
-        let Some(entry) = system::objects(system.base()).get(&view, &id.number())? else {
+        let Some(entry) = system::find(&view, system.base(), id)? else {
             return Ok(Access::Deleted);
         };
         let holder = self.holders.get(&slot).copied().unwrap_or(Principal::POOL);
-        let may_write = owners::may_write(&view, system.base(), id, entry, holder)?;
+        let may_write = owners::may_write(&view, system.base(), id, &entry, holder)?;
         Ok(if may_write && self.pool.holds(entry.extent) {
             Access::Write(part(&self.pool.medium, entry.extent))
         } else {

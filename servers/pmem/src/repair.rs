@@ -29,7 +29,7 @@ impl<M: Medium + Clone> Pool<M> {
             system::by_end(base).clear(editor)?;
             system::by_length(base).clear(editor)?;
             editor.set(system::free(base), 0)?;
-            Ok(free.iter().try_for_each(|extent| space::insert(editor, *extent))?)
+            free.iter().try_for_each(|extent| space::insert(editor, *extent))
         })?;
         self.check()
     }

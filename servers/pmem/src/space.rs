@@ -4,18 +4,19 @@
 //! from one, so that no page is lost and none is given twice. Nothing is built when the pool is opened.
 //!
 //! Of a damaged pool the maps may say anything: sums do not wrap, and whoever takes pages looks where
-//! they are.
+//! they are. Pages are free if both maps say so; if only one does, nothing is done with them.
 
 use libd3os_object::view::View;
-use libd3os_object::{Editor, PointerError, TxError};
+use libd3os_object::{Editor, PointerError};
 
+use crate::pool::PoolError;
 use crate::system::{self, Extent, System};
 
 type Edit<'t> = Editor<'t, System>;
 
 /// Takes the shortest free extent that is long enough, and of it the beginning; nothing if there is
 /// none.
-pub(crate) fn take(editor: &mut Edit<'_>, pages: u64) -> Result<Option<Extent>, TxError> {
+pub(crate) fn take(editor: &mut Edit<'_>, pages: u64) -> Result<Option<Extent>, PoolError> {
     let Some(found) = shortest(editor, pages)? else { return Ok(None) };
     remove(editor, found)?;
     let rest = Extent { first: found.first.saturating_add(pages), pages: found.pages - pages };
@@ -28,7 +29,7 @@ pub(crate) fn take_behind(
     editor: &mut Edit<'_>,
     extent: Extent,
     pages: u64,
-) -> Result<bool, TxError> {
+) -> Result<bool, PoolError> {
     let Some(found) = starting_at(editor, extent.end())? else { return Ok(false) };
     if found.pages < pages {
         return Ok(false);
@@ -42,7 +43,7 @@ pub(crate) fn take_behind(
 }
 
 /// Gives an extent back, and joins it with those that it touches.
-pub(crate) fn give(editor: &mut Edit<'_>, extent: Extent) -> Result<(), TxError> {
+pub(crate) fn give(editor: &mut Edit<'_>, extent: Extent) -> Result<(), PoolError> {
     let mut whole = extent;
     if let Some(before) = ending_at(editor, extent.first)? {
         remove(editor, before)?;
@@ -84,21 +85,28 @@ fn starting_at(view: &Edit<'_>, first: u64) -> Result<Option<Extent>, PointerErr
 }
 
 /// Adds a free extent that touches no other one.
-pub(crate) fn insert(editor: &mut Edit<'_>, extent: Extent) -> Result<(), TxError> {
+pub(crate) fn insert(editor: &mut Edit<'_>, extent: Extent) -> Result<(), PoolError> {
     if extent.pages == 0 {
         return Ok(());
     }
     let base = editor.base_pointer();
-    system::by_end(base).insert(editor, extent.end(), extent.first)?;
-    system::by_length(base).insert(editor, key(extent.pages, extent.first), extent.first)?;
+    let is_new = system::by_end(base).insert(editor, extent.end(), extent.first)?;
+    let key = key(extent.pages, extent.first);
+    if !system::by_length(base).insert(editor, key, extent.first)? || !is_new {
+        return Err(PoolError::Damaged(extent));
+    }
     let free = *editor.get(system::free(base))?;
     Ok(editor.set(system::free(base), free.saturating_add(extent.pages))?)
 }
 
-pub(crate) fn remove(editor: &mut Edit<'_>, extent: Extent) -> Result<(), TxError> {
+pub(crate) fn remove(editor: &mut Edit<'_>, extent: Extent) -> Result<(), PoolError> {
     let base = editor.base_pointer();
+    let is_by_end = system::by_end(base).get(editor, &extent.end())? == Some(&extent.first);
+    let is_by_length = system::by_length(base).remove(editor, &key(extent.pages, extent.first))?;
+    if !is_by_end || !is_by_length {
+        return Err(PoolError::Damaged(extent));
+    }
     system::by_end(base).remove(editor, &extent.end())?;
-    system::by_length(base).remove(editor, &key(extent.pages, extent.first))?;
     let free = *editor.get(system::free(base))?;
     Ok(editor.set(system::free(base), free.saturating_sub(extent.pages))?)
 }

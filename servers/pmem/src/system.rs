@@ -2,16 +2,19 @@
 
 use libd3os_object::collections::{PHashMap, POrderedMap};
 use libd3os_object::control::Slot;
-use libd3os_object::{ObjectId, PPtr, Persist, field};
+use libd3os_object::view::View;
+use libd3os_object::{Editor, ObjectId, PPtr, Persist, field};
 
 use crate::name::Name;
 use crate::owners::{Permit, Principal};
+use crate::pool::PoolError;
+use crate::sealed::Sealed;
 
 /// The base of the system object.
 #[derive(Persist)]
 #[repr(C)]
 pub(crate) struct System {
-    pub(crate) objects: PHashMap<u128, Entry>,
+    pub(crate) objects: PHashMap<u128, Sealed<Entry>>,
     /// Free extents: where each begins, by the page behind its last one.
     pub(crate) by_end: POrderedMap<u64, u64>,
     /// The same by length and beginning, together in one key; the value is the beginning.
@@ -26,9 +29,9 @@ pub(crate) struct System {
     /// Their names by their numbers.
     pub(crate) names: POrderedMap<u64, Name>,
     /// What principals may do with objects that are not theirs.
-    pub(crate) permits: POrderedMap<Permit, u64>,
+    pub(crate) permits: POrderedMap<Permit, Sealed<u64>>,
     /// Who has which session.
-    pub(crate) holders: [Principal; Slot::COUNT as usize],
+    pub(crate) holders: Holders,
     /// What keeps the structure free of padding.
     pub(crate) reserved: u64,
 }
@@ -44,10 +47,46 @@ impl Default for System {
             principals: POrderedMap::default(),
             names: POrderedMap::default(),
             permits: POrderedMap::default(),
-            holders: [Principal::POOL; _],
+            holders: no_holders(),
             reserved: 0,
         }
     }
+}
+
+/// Who has which session, by slot.
+pub(crate) type Holders = [Sealed<Principal>; Slot::COUNT as usize];
+
+pub(crate) fn no_holders() -> Holders {
+    core::array::from_fn(|slot| Sealed::new(&(slot as u64), Principal::POOL))
+}
+
+/// What is known of an object, if there is one.
+pub(crate) fn find(view: &impl View, base: Base, id: ObjectId) -> Result<Option<Entry>, PoolError> {
+    let found = objects(base).get(view, &id.number())?;
+    found.map(|sealed| sealed.open(&id.number()).ok_or(PoolError::Fenced(id))).transpose()
+}
+
+/// Makes known of an object what there is to know.
+pub(crate) fn put(
+    editor: &mut Editor<'_, System>,
+    id: ObjectId,
+    entry: Entry,
+) -> Result<(), PoolError> {
+    let sealed = Sealed::new(&id.number(), entry);
+    objects(editor.base_pointer()).insert(editor, id.number(), sealed)?;
+    Ok(())
+}
+
+/// Forgets an object. What was known of it is not left in the map's memory: a wrong bit there could bring
+/// it back.
+pub(crate) fn remove(editor: &mut Editor<'_, System>, id: ObjectId) -> Result<(), PoolError> {
+    let objects = objects(editor.base_pointer());
+    if let Some(place) = objects.find(editor, &id.number())? {
+        let sealed = *editor.get(place)?;
+        editor.set(place, sealed.broken())?;
+    }
+    objects.remove(editor, &id.number())?;
+    Ok(())
 }
 
 /// What the pool knows about an object.
@@ -133,7 +172,7 @@ pub(crate) const fn root(pool: u128) -> ObjectId {
 
 type Base = PPtr<System>;
 
-pub(crate) const fn objects(base: Base) -> PPtr<PHashMap<u128, Entry>> {
+pub(crate) const fn objects(base: Base) -> PPtr<PHashMap<u128, Sealed<Entry>>> {
     field!(base, System, objects)
 }
 
@@ -161,15 +200,15 @@ pub(crate) const fn names(base: Base) -> PPtr<POrderedMap<u64, Name>> {
     field!(base, System, names)
 }
 
-pub(crate) const fn permits(base: Base) -> PPtr<POrderedMap<Permit, u64>> {
+pub(crate) const fn permits(base: Base) -> PPtr<POrderedMap<Permit, Sealed<u64>>> {
     field!(base, System, permits)
 }
 
-pub(crate) const fn holders(base: Base) -> PPtr<[Principal; Slot::COUNT as usize]> {
+pub(crate) const fn holders(base: Base) -> PPtr<Holders> {
     field!(base, System, holders)
 }
 
 /// Who has the session of a slot.
-pub(crate) const fn holder(base: Base, slot: Slot) -> PPtr<Principal> {
-    holders(base).cast::<Principal>().element(slot.number() as u64)
+pub(crate) const fn holder(base: Base, slot: Slot) -> PPtr<Sealed<Principal>> {
+    holders(base).cast::<Sealed<Principal>>().element(slot.number() as u64)
 }

@@ -538,7 +538,9 @@ impl Head {
     fn insert(&mut self, position: u64) -> u64 {
         let (at, count) = (index(position), index(self.count()));
         let free = self.used.trailing_ones();
-        if at > count || count >= MAX_LEAF {
+        // A place that is used, but not known to be, would be lost.
+        let is_damaged = u64::from(self.used.count_ones()) != self.count();
+        if at > count || count >= MAX_LEAF || is_damaged {
             return u64::MAX;
         }
         self.order.copy_within(at..count, at + 1);

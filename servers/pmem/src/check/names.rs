@@ -91,8 +91,8 @@ impl<M: Medium + Clone> Pool<M> {
         let base = self.system().1.base();
         system::orphans(base).for_each(guard, |id, _| orphans.push(*id))?;
         for id in orphans {
-            let found = system::objects(base).get(guard, &id)?;
-            if found.is_none_or(|entry| entry.links > 0) {
+            let found = system::find(guard, base, ObjectId::new(id));
+            if !matches!(found, Ok(Some(Entry { links: 0, .. }))) {
                 damage.push(Damage::Orphan(ObjectId::new(id)));
             }
         }

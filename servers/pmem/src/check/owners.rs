@@ -7,6 +7,8 @@ use libd3os_object::view::View;
 use libd3os_object::{PPtr, PointerError};
 
 use super::Damage;
+use crate::owners::Principal;
+use crate::sealed::Sealed;
 use crate::system::{self, System};
 
 pub(super) fn check(
@@ -15,14 +17,17 @@ pub(super) fn check(
     damage: &mut Vec<Damage>,
 ) -> Result<(), PointerError> {
     let mut objects = BTreeSet::new();
-    system::permits(base).for_each(view, |permit, _| {
-        objects.insert(permit.object());
+    system::permits(base).for_each(view, |permit, sealed| {
+        objects.insert((permit.object(), sealed.open(permit).is_some()));
     })?;
-    for id in objects {
-        if system::objects(base).get(view, &id.number())?.is_none() {
+    for (id, is_right) in objects {
+        if !is_right || system::objects(base).get(view, &id.number())?.is_none() {
             damage.push(Damage::Permit(id));
         }
     }
+    let holders = view.get(system::holders(base))?.iter().zip(0_u64..);
+    let is_wrong = |(sealed, slot): &(&Sealed<Principal>, u64)| sealed.open(slot).is_none();
+    damage.extend(holders.filter(is_wrong).map(|(_, slot)| Damage::Holder(slot)));
     let (mut by_name, mut by_number) = (BTreeMap::new(), BTreeMap::new());
     system::principals(base).for_each(view, |name, number| {
         by_name.insert(*number, *name);

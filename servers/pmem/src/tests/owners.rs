@@ -77,7 +77,7 @@ fn what_others_may_do_ends_with_the_object() {
     pool.change(|editor| {
         let permits = system::permits(editor.base_pointer());
         let permit = crate::owners::Permit::new(id(1), other);
-        Ok(permits.insert(editor, permit, 1)?)
+        Ok(permits.insert(editor, permit, crate::sealed::Sealed::new(&permit, 1))?)
     })
     .expect("room");
     assert_eq!(pool.check(), Ok(vec![Damage::Permit(id(1))]));
