@@ -10,7 +10,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use libd3os::abi::{FrameSize, ObjectType};
+use libd3os::abi::{FrameSize, ObjectType, RETYPE_FAN_OUT};
 use libd3os::memory::{Kernel, MemoryError, SlotPool};
 use libd3os::start::layout::PAGE_SIZE;
 
@@ -54,11 +54,18 @@ impl Piece {
     }
 }
 
-/// A frame, and the piece that it was made of.
+/// Frames in a row, the first of them, and the piece that they were made of.
 #[derive(Clone, Copy, Debug)]
 struct Made {
     frame: DeviceFrame,
+    count: u64,
     piece: Piece,
+}
+
+impl Made {
+    fn end(&self) -> u64 {
+        self.frame.paddr + self.count * self.frame.size.bytes()
+    }
 }
 
 /// A frame over device memory.
@@ -77,6 +84,9 @@ impl DeviceFrame {
         self.paddr + self.size.bytes()
     }
 }
+
+/// Small frames in a large one's place.
+pub const PAGES: u64 = FrameSize::Large.bytes() / PAGE_SIZE;
 
 /// Device memory that the kernel handed out.
 #[derive(Debug, Default)]
@@ -130,7 +140,8 @@ impl DeviceMemory {
         paddr: u64,
         size: FrameSize,
     ) -> Result<Option<DeviceFrame>, MemoryError> {
-        if let Some(made) = self.made.get(&paddr).filter(|made| made.frame.size == size) {
+        let is_it = |made: &&Made| made.frame.size == size && made.count == 1;
+        if let Some(made) = self.made.get(&paddr).filter(is_it) {
             return Ok(Some(made.frame));
         }
         let found = self.pieces.iter().position(|piece| piece.contains(paddr));
@@ -145,12 +156,55 @@ impl DeviceMemory {
         }
         self.pieces.retain(|known| known.slot != piece.slot);
         let frame = DeviceFrame { slot, size, paddr };
-        self.made.insert(paddr, Made { frame, piece });
+        self.made.insert(paddr, Made { frame, count: 1, piece });
         Ok(Some(frame))
     }
 
-    /// Gives up the frame at `paddr`, if there is one, and with it every capability to it: another
-    /// may be made of its memory, which keeps its contents.
+    /// Small frames in the place of a large one at `paddr`: the slot of the first of [`PAGES`] in a
+    /// row. `None` where the large frame could not be had, or is there.
+    ///
+    /// # Errors
+    /// [`MemoryError`]; nothing is lost then, though pieces may have been split.
+    pub fn pages(
+        &mut self,
+        kernel: &mut impl Kernel,
+        slots: &mut SlotPool,
+        paddr: u64,
+    ) -> Result<Option<u64>, MemoryError> {
+        let (large, size) = (FrameSize::Large, FrameSize::Small);
+        if let Some(made) = self.made.get(&paddr) {
+            return Ok((made.count == PAGES).then_some(made.frame.slot));
+        }
+        let found = self.pieces.iter().position(|piece| piece.contains(paddr));
+        let Some(index) = found.filter(|&index| self.pieces[index].bits >= large.bits()) else {
+            return Ok(None);
+        };
+        let piece = self.split(kernel, slots, index, (paddr, large))?;
+        let first = slots.take_run(PAGES)?;
+        let mut done = 0;
+        while done < PAGES {
+            let (object, count) = (size.object_type(), RETYPE_FAN_OUT.min(PAGES - done));
+            if let Err(error) = kernel.retype(piece.slot, object, 0, first + done, count) {
+                kernel.revoke(piece.slot)?;
+                slots.give_back(first, PAGES);
+                return Err(error.into());
+            }
+            done += count;
+        }
+        self.pieces.retain(|known| known.slot != piece.slot);
+        let frame = DeviceFrame { slot: first, size, paddr };
+        self.made.insert(paddr, Made { frame, count: PAGES, piece });
+        Ok(Some(first))
+    }
+
+    /// Whether there are small frames in the place of a large one at `paddr`.
+    #[must_use]
+    pub fn has_pages(&self, paddr: u64) -> bool {
+        self.made.get(&paddr).is_some_and(|made| made.count == PAGES)
+    }
+
+    /// Gives up the frame at `paddr`, if there is one, or the small ones in a large one's place, and
+    /// with them every capability to them: others may be made of the memory, which keeps its contents.
     ///
     /// # Errors
     /// [`MemoryError`] where the kernel refuses; what was given up until then stays so.
@@ -160,10 +214,12 @@ impl DeviceMemory {
         slots: &mut SlotPool,
         paddr: u64,
     ) -> Result<(), MemoryError> {
-        let Some(Made { frame, piece }) = self.made.get(&paddr).copied() else { return Ok(()) };
+        let Some(Made { frame, count, piece }) = self.made.get(&paddr).copied() else {
+            return Ok(());
+        };
         kernel.revoke(piece.slot)?;
         self.made.remove(&paddr);
-        slots.give_back(frame.slot, 1);
+        slots.give_back(frame.slot, count);
         self.pieces.push(piece);
         self.join(kernel, slots, piece)
     }
@@ -202,7 +258,7 @@ impl DeviceMemory {
         while next < pages.end {
             let piece = self.pieces.iter().find(|piece| piece.contains(next));
             let end = piece.map(|piece| piece.paddr + (1 << piece.bits));
-            next = end.or_else(|| Some(self.frame_over(next)?.end())).ok_or(next)?;
+            next = end.or_else(|| Some(self.made_over(next)?.end())).ok_or(next)?;
         }
         Ok(())
     }
@@ -252,9 +308,9 @@ impl DeviceMemory {
         Ok(None)
     }
 
-    fn frame_over(&self, paddr: u64) -> Option<DeviceFrame> {
+    fn made_over(&self, paddr: u64) -> Option<Made> {
         let (_, made) = self.made.range(..=paddr).next_back()?;
-        (paddr < made.frame.end()).then_some(made.frame)
+        (paddr < made.end()).then_some(*made)
     }
 
     /// Splits the piece of this index until one is left that is the wanted frame's.
@@ -291,9 +347,9 @@ mod tests {
     use libd3os::memory::Table;
     use proptest::prelude::*;
 
-    /// What stands in each slot: address, size, and whether something was made of it.
+    /// What stands in each slot: address, size, and how many bytes of it something was made of.
     #[derive(Default)]
-    struct Model(BTreeMap<u64, (u64, u8, bool)>);
+    struct Model(BTreeMap<u64, (u64, u8, u64)>);
 
     impl Kernel for Model {
         fn retype(
@@ -306,10 +362,11 @@ mod tests {
         ) -> Result<(), Error> {
             let bits = kind.size_bits(size_bits);
             let (paddr, whole, used) = self.0[&untyped];
-            assert!(!used && count << bits <= 1 << whole, "nothing is made of {untyped} twice");
-            self.0.insert(untyped, (paddr, whole, true));
+            assert!(used + (count << bits) <= 1 << whole, "nothing is made of {untyped} twice");
+            self.0.insert(untyped, (paddr, whole, used + (count << bits)));
             for number in 0..count {
-                let made = self.0.insert(first + number, (paddr + (number << bits), bits, false));
+                let paddr = paddr + used + (number << bits);
+                let made = self.0.insert(first + number, (paddr, bits, 0));
                 assert_eq!(made, None, "slot {first} was empty");
             }
             Ok(())
@@ -317,12 +374,12 @@ mod tests {
 
         fn revoke(&mut self, untyped: u64) -> Result<(), Error> {
             let (paddr, whole, used) = self.0[&untyped];
-            assert!(used, "nothing is made of {untyped}");
+            assert!(used > 0, "nothing is made of {untyped}");
             let inside = |paddr_made: u64| paddr_made.wrapping_sub(paddr) >> whole == 0;
             self.0.retain(|slot, (made, bits, _)| {
                 *slot == untyped || *bits > whole || !inside(*made) || *slot < 100
             });
-            self.0.insert(untyped, (paddr, whole, false));
+            self.0.insert(untyped, (paddr, whole, 0));
             Ok(())
         }
 
@@ -353,7 +410,7 @@ mod tests {
         let mut model = Model::default();
         for (slot, paddr, bits) in [(1, LOW, 26), (2, LOW + (128 << 20), 12), (3, GIB_PIECE, 31)] {
             memory.add(slot, paddr, bits);
-            model.0.insert(slot, (paddr, bits, false));
+            model.0.insert(slot, (paddr, bits, 0));
         }
         (model, SlotPool::new(100..100_000), memory)
     }
@@ -422,6 +479,29 @@ mod tests {
         assert_eq!((&kernel.0, slots.available()), (&capabilities, free));
         let huge = memory.frame(&mut kernel, &mut slots, GIB_PIECE, FrameSize::Huge);
         assert!(huge.expect("memory").is_some(), "of other sizes, too");
+    }
+
+    #[test]
+    fn small_frames_take_the_place_of_a_large_one() {
+        let (mut kernel, mut slots, mut memory) = memory();
+        let (capabilities, free) = (kernel.0.clone(), slots.available());
+        let paddr = GIB_PIECE + (6 << 20);
+        let first = memory.pages(&mut kernel, &mut slots, paddr).expect("memory");
+        let first = first.expect("nothing was made of it");
+        for page in 0..PAGES {
+            assert_eq!(kernel.0[&(first + page)], (paddr + page * PAGE_SIZE, 12, 0));
+        }
+        assert_eq!(memory.pages(&mut kernel, &mut slots, paddr), Ok(Some(first)));
+        assert!(memory.has_pages(paddr));
+        let large = memory.frame(&mut kernel, &mut slots, paddr, FrameSize::Large);
+        assert_eq!(large, Ok(None), "its pages are there");
+        assert_eq!(memory.check(&(GIB_PIECE..GIB_PIECE + (1 << 31))), Ok(()));
+        memory.give_up(&mut kernel, &mut slots, paddr).expect("the kernel agrees");
+        assert_eq!((&kernel.0, slots.available()), (&capabilities, free));
+        let large = memory.frame(&mut kernel, &mut slots, paddr, FrameSize::Large);
+        assert!(large.expect("memory").is_some());
+        assert_eq!(memory.pages(&mut kernel, &mut slots, paddr), Ok(None), "a large one is there");
+        assert!(!memory.has_pages(paddr));
     }
 
     proptest! {

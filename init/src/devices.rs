@@ -11,9 +11,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use libd3os::abi::MAX_IRQ_VECTOR;
-use libd3os::device::{
-    Caching, ColourField, DeviceGrant, DeviceIdentity, DeviceWindow, NvdimmRange, Screen,
-};
+use libd3os::device::{Caching, ColourField, DeviceGrant, DeviceIdentity, DeviceWindow, Screen};
 use libd3os::image::{BootDevice, DeviceSpec, Manifest, ProgramSpec, StartPolicy};
 use libd3os::region::Rights;
 use libd3os::service::devices::{
@@ -45,6 +43,8 @@ enum Teller {
 struct Entry {
     spec: DeviceSpec,
     driver: Option<ProgramNumber>,
+    /// Programs that do not drive it, and need it nevertheless.
+    needed_by: Vec<ProgramNumber>,
     /// Which of its driver's devices it is.
     place: u64,
     state: DeviceState,
@@ -100,8 +100,9 @@ impl Devices {
     pub fn new(manifest: &Manifest, pool: Range<u64>) -> Self {
         let entries = manifest.devices.iter().map(|spec| {
             let (driver, place) = driver_of(manifest, &spec.name).unzip();
-            let (state, provided) = (DeviceState::Unsettled, None);
-            Entry { spec: spec.clone(), driver, place: place.unwrap_or(0), state, provided }
+            let needed_by = needing(manifest, &spec.name).collect();
+            let (spec, place) = (spec.clone(), place.unwrap_or(0));
+            Entry { spec, driver, needed_by, place, state: DeviceState::Unsettled, provided: None }
         });
         Self { entries: entries.collect(), pool }
     }
@@ -139,6 +140,14 @@ impl Devices {
     #[must_use]
     pub fn driver(&self, index: usize) -> Option<ProgramNumber> {
         self.entries.get(index)?.driver
+    }
+
+    /// The programs that wait for a device: its driver, and who needs it.
+    #[must_use]
+    pub fn waiting_for(&self, index: usize) -> Vec<ProgramNumber> {
+        let waiting =
+            |entry: &Entry| entry.driver.iter().chain(&entry.needed_by).copied().collect();
+        self.entries.get(index).map(waiting).unwrap_or_default()
     }
 
     /// A program's devices, in the order in which it names them.
@@ -251,13 +260,17 @@ impl Devices {
     /// Whether a program may start.
     #[must_use]
     pub fn readiness(&self, program: ProgramNumber, start: StartPolicy) -> Readiness {
-        let own: Vec<_> = self.of(program).map(|index| &self.entries[index]).collect();
+        let own = || self.entries.iter().filter(|entry| entry.driver == Some(program));
+        let needed = || self.entries.iter().filter(|entry| entry.needed_by.contains(&program));
         let settled =
-            |entry: &&Entry| matches!(entry.state, DeviceState::Ready | DeviceState::Absent);
-        if !own.iter().all(settled) {
+            |entry: &Entry| matches!(entry.state, DeviceState::Ready | DeviceState::Absent);
+        // What another drives need not be ready: that may be started again.
+        let found = |entry: &Entry| entry.state != DeviceState::Unsettled;
+        if !own().all(settled) || !needed().all(found) {
             return Readiness::Waits;
         }
-        let absent = own.iter().find(|entry| entry.state == DeviceState::Absent);
+        let mut both = own().chain(needed());
+        let absent = both.find(|entry| entry.state == DeviceState::Absent);
         match absent.filter(|_| start == StartPolicy::Device) {
             Some(entry) => Readiness::Lacks(entry.spec.name.clone()),
             None => Readiness::Ready,
@@ -295,18 +308,40 @@ impl Devices {
     /// # Errors
     /// [`PersistentError`] where there is no such piece.
     pub fn persistent(&self, range: u16, offset: u64) -> Result<(u64, Rights), PersistentError> {
-        let none = PersistentError::NoSuchRange(range);
-        let mut held = self.entries.iter().filter_map(Entry::held);
-        let (window, facts) = held.find_map(|known| persistent_range(known, range)).ok_or(none)?;
-        if !offset.is_multiple_of(PERSISTENT_BYTES) {
+        let found = self.persistent_range(range)?;
+        match offset.is_multiple_of(PERSISTENT_BYTES) {
+            true => found.part(offset, PERSISTENT_BYTES),
+            false => Err(PersistentError::Misaligned(offset)),
+        }
+    }
+
+    /// Where pages of a range of persistent memory are, and what a program may do with them.
+    ///
+    /// # Errors
+    /// [`PersistentError`] where there are none, or not so many.
+    pub fn persistent_pages(
+        &self,
+        range: u16,
+        offset: u64,
+        pages: u32,
+    ) -> Result<(Range<u64>, Rights), PersistentError> {
+        let found = self.persistent_range(range)?;
+        if !offset.is_multiple_of(PAGE_SIZE) || pages == 0 {
             return Err(PersistentError::Misaligned(offset));
         }
-        let end = offset.checked_add(PERSISTENT_BYTES).filter(|end| *end <= window.bytes);
-        let paddr = end.and_then(|_| window.paddr.checked_add(offset));
-        // A range that begins elsewhere has no pieces that are large frames.
-        let paddr = paddr.filter(|paddr| paddr.is_multiple_of(PERSISTENT_BYTES));
-        let paddr = paddr.ok_or(PersistentError::Outside(offset))?;
-        Ok((paddr, if facts.unarmed { Rights::READ } else { Rights::READ_WRITE }))
+        let bytes = u64::from(pages) * PAGE_SIZE;
+        let (start, rights) = found.part(offset, bytes)?;
+        // Frames are made of whole pieces.
+        match offset + bytes <= found.whole_pieces() {
+            true => Ok((start..start + bytes, rights)),
+            false => Err(PersistentError::Outside(offset)),
+        }
+    }
+
+    fn persistent_range(&self, range: u16) -> Result<PersistentRange, PersistentError> {
+        let mut held = self.entries.iter().filter_map(Entry::held);
+        let found = held.find_map(|known| persistent_range(known, range));
+        found.ok_or(PersistentError::NoSuchRange(range))
     }
 
     /// How a device that is held interrupts.
@@ -352,11 +387,41 @@ fn mapped(provided: &Provided) -> &[ProvidedWindow] {
 }
 
 /// A range of a device that is persistent memory.
-fn persistent_range(provided: &Provided, range: u16) -> Option<(ProvidedWindow, NvdimmRange)> {
+fn persistent_range(provided: &Provided, range: u16) -> Option<PersistentRange> {
     let DeviceIdentity::Nvdimm { ranges, .. } = &provided.identity else { return None };
-    let facts = ranges.get(usize::from(range))?;
+    let unarmed = ranges.get(usize::from(range))?.unarmed;
     let window = provided.windows.iter().find(|window| u16::from(window.bar) == range)?;
-    Some((*window, *facts))
+    Some(PersistentRange { window: *window, unarmed })
+}
+
+/// A range of persistent memory.
+#[derive(Clone, Copy)]
+struct PersistentRange {
+    window: ProvidedWindow,
+    unarmed: bool,
+}
+
+impl PersistentRange {
+    const fn whole_pieces(&self) -> u64 {
+        self.window.bytes - self.window.bytes % PERSISTENT_BYTES
+    }
+
+    /// Where a part of it is, if it has so many bytes there.
+    fn part(&self, offset: u64, bytes: u64) -> Result<(u64, Rights), PersistentError> {
+        let end = offset.checked_add(bytes).filter(|end| *end <= self.window.bytes);
+        let start = end.and_then(|_| self.window.paddr.checked_add(offset));
+        // A range that begins elsewhere has no pieces that are large frames.
+        let start = start.filter(|_| self.window.paddr.is_multiple_of(PERSISTENT_BYTES));
+        let start = start.ok_or(PersistentError::Outside(offset))?;
+        Ok((start, if self.unarmed { Rights::READ } else { Rights::READ_WRITE }))
+    }
+}
+
+/// The programs that need a device.
+fn needing(manifest: &Manifest, name: &str) -> impl Iterator<Item = ProgramNumber> {
+    let numbered = (1..).map_while(ProgramNumber::new).zip(&manifest.programs);
+    let needing = numbered.filter(move |(_, spec)| spec.needs.iter().any(|need| need == name));
+    needing.map(|(number, _)| number)
 }
 
 /// The program that drives a device, and which of its devices it is.

@@ -17,6 +17,7 @@ pub mod devices;
 pub mod elf;
 pub mod fault;
 pub mod grants;
+pub mod lending;
 pub mod log;
 pub mod machine;
 pub mod memory;

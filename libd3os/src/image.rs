@@ -233,7 +233,8 @@ pub enum StartPolicy {
     /// After the programs that start with the system run, by init's first ticks: the way to the
     /// prompt is not longer for it.
     Later,
-    /// When all of its devices are there. Where the machine lacks one, it stays away.
+    /// When all of its devices, and those that it needs, are there. Where the machine lacks one, it
+    /// stays away, and takes no memory.
     Device,
 }
 
@@ -286,6 +287,9 @@ pub struct ProgramSpec {
     pub interrupts: Vec<String>,
     /// Devices that it drives.
     pub devices: Vec<String>,
+    /// Devices, of whichever driver, without which it has nothing to do: as with its own, it waits
+    /// until they are found, and with [`StartPolicy::Device`] stays away where one is absent.
+    pub needs: Vec<String>,
     /// Shared memory that it reads and writes.
     pub regions: Vec<String>,
     /// Shared memory that it reads.

@@ -5,11 +5,14 @@
 //! shows.
 
 use core::ops::Range;
+use core::ptr::NonNull;
+
+use libd3os_object::medium::{Durability, LINE_BYTES, Mapped};
 
 use crate::call::{Error, Transport};
 use crate::connection::Connection;
 use crate::program::take_once;
-use crate::region::RegionId;
+use crate::region::{RegionId, Rights};
 use crate::service::persistent::{PersistentClient, PersistentError};
 use crate::shared::SharedMemory;
 use crate::start::RegionGrant;
@@ -91,6 +94,72 @@ impl<T: Transport> Window<T> {
         let memory = unsafe { SharedMemory::new(grant) };
         memory.map_err(|_| Error::Service(PersistentError::Refused))
     }
+}
+
+/// The beginning of a range, as far as a program's places reach, in one piece.
+#[derive(Debug)]
+pub struct Whole {
+    base: NonNull<u8>,
+    bytes: usize,
+    rights: Rights,
+}
+
+impl Whole {
+    /// All whole pieces of a range of `bytes` bytes that there are places for.
+    ///
+    /// # Errors
+    /// [`PersistentError`], or that init was not reached. [`PersistentError::NoSuchPlace`] where the
+    /// program has a window.
+    pub fn show<T: Transport>(
+        client: &PersistentClient<T>,
+        range: u16,
+        bytes: u64,
+    ) -> Result<Self, Error<PersistentError>> {
+        let pieces = (bytes / PERSISTENT_BYTES).min(PERSISTENT_PLACES.into());
+        let mut rights = Rights::READ_WRITE;
+        for (place, start) in (0..).zip((0..pieces).map(|piece| piece * PERSISTENT_BYTES)) {
+            if !take_once(base(place)) {
+                return Err(Error::Service(PersistentError::NoSuchPlace(place)));
+            }
+            rights = rights & client.show(place, range, start)?;
+        }
+        let bytes = usize::try_from(pieces * PERSISTENT_BYTES).unwrap_or(0);
+        let base = usize::try_from(base(0)).map(core::ptr::with_exposed_provenance_mut);
+        let base = base.ok().and_then(NonNull::new).filter(|_| bytes > 0);
+        let base = base.ok_or(Error::Service(PersistentError::Outside(0)))?;
+        Ok(Self { base, bytes, rights })
+    }
+
+    /// How long it is.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The memory to store to; nothing where it may only be read.
+    #[must_use]
+    pub fn into_medium(self, durability: Durability) -> Option<Mapped> {
+        let Self { base, bytes, rights } = self;
+        // SAFETY: init has mapped the pieces at these places, one after the other, for as long as the
+        // program lives: the places were taken once, and nobody is left who would show other pieces
+        // there. All that is known of them is this value, which is used up.
+        let mapped = || unsafe { Mapped::new(base, bytes, durability) };
+        rights.contain(Rights::WRITE).then(mapped)
+    }
+}
+
+/// Memory that was lent to this program ([`PersistentClient::lend`]).
+///
+/// # Safety
+/// It is lent there, readable and writable, until the program ends or reaches for it no more; no other
+/// value was made of it that is still used, but by this function.
+#[must_use]
+pub unsafe fn lent(base: u64, bytes: u64, durability: Durability) -> Option<Mapped> {
+    let (base, bytes) = (usize::try_from(base).ok()?, usize::try_from(bytes).ok()?);
+    let base = NonNull::new(core::ptr::with_exposed_provenance_mut(base))?;
+    let is_lines = base.addr().get().is_multiple_of(LINE_BYTES) && bytes.is_multiple_of(LINE_BYTES);
+    // SAFETY: the caller promises it.
+    is_lines.then(|| unsafe { Mapped::new(base, bytes, durability) })
 }
 
 const fn base(place: u16) -> u64 {

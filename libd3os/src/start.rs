@@ -59,6 +59,14 @@ pub mod layout {
     pub const PERSISTENT_PLACES: u16 = 512;
     /// Bytes of each of them: a large frame.
     pub const PERSISTENT_BYTES: u64 = 2 << 20;
+    /// Pages of persistent memory that another program has lent: each where its range's window
+    /// begins, and as far behind that as it is in the range. So a page has the same address in every
+    /// program that it is lent to.
+    pub const LENT_WINDOW: u64 = 0x6800_0000_0000;
+    /// Addresses between the windows of two ranges.
+    pub const LENT_SPAN: u64 = 1 << 40;
+    /// Ranges of which pages can be lent.
+    pub const LENT_RANGES: u16 = 7;
     /// What starts in a window of its own starts at a multiple of this: a page table's span, so that
     /// large frames fit and two such things share no page table.
     pub const WINDOW_ALIGNMENT: u64 = 2 << 20;

@@ -93,6 +93,46 @@ fn a_device_is_reset_before_its_program_runs_again() {
 }
 
 #[test]
+fn who_needs_a_device_waits_for_it_once() {
+    let mut manifest = manifest();
+    manifest.programs[2].needs = vec!["nic".to_string()];
+    let mut devices = Devices::new(&manifest, POOL);
+    let needing = |devices: &Devices| devices.readiness(program(2), StartPolicy::Device);
+    assert_eq!(needing(&devices), Readiness::Waits);
+    assert_eq!(devices.waiting_for(NIC), [program(0), program(2)]);
+    provide(&mut devices, "nic", nic()).expect("sound");
+    devices.ready("nic").expect("held");
+    assert_eq!(needing(&devices), Readiness::Ready);
+    devices.ended(program(0));
+    assert_eq!(needing(&devices), Readiness::Ready, "it does not drive it");
+    assert_eq!(devices.ended(program(2)), 0);
+    let mut without = Devices::new(&manifest, POOL);
+    without.absent("nic").expect("it is open");
+    assert_eq!(needing(&without), Readiness::Lacks("nic".to_string()));
+    assert_eq!(without.readiness(program(2), StartPolicy::Manual), Readiness::Ready);
+}
+
+#[test]
+fn pages_are_where_they_are_in_their_range() {
+    let mut devices = devices();
+    let ranges = vec![nvdimm_range(1, false), nvdimm_range(2, true)];
+    let windows = vec![window(0, 0, 1 << 32, (4 << 20) + 0x3000), window(1, 0, 3 << 32, 2 << 20)];
+    let identity = DeviceIdentity::Nvdimm { ranges, domain: None };
+    provide(&mut devices, "nic", Provided { identity, ..made_of(windows) }).expect("sound");
+    let pages = |range, offset, pages| devices.persistent_pages(range, offset, pages);
+    let start = (1 << 32) + 0x1000;
+    assert_eq!(pages(0, 0x1000, 3), Ok((start..start + 0x3000, Rights::READ_WRITE)));
+    assert_eq!(pages(1, 0, 512), Ok((3 << 32..(3 << 32) + (2 << 20), Rights::READ)));
+    assert_eq!(pages(0, 0x800, 1), Err(PersistentError::Misaligned(0x800)));
+    assert_eq!(pages(0, 0, 0), Err(PersistentError::Misaligned(0)));
+    assert_eq!(pages(0, 4 << 20, 1), Err(PersistentError::Outside(4 << 20)), "no whole piece");
+    assert_eq!(pages(0, (4 << 20) - 0x1000, 2), Err(PersistentError::Outside((4 << 20) - 0x1000)));
+    let last = !0xfff;
+    assert_eq!(pages(0, last, u32::MAX), Err(PersistentError::Outside(last)));
+    assert_eq!(pages(2, 0, 1), Err(PersistentError::NoSuchRange(2)));
+}
+
+#[test]
 fn what_runs_stays_what_it_is() {
     let mut devices = devices();
     provide(&mut devices, "nic", nic()).expect("sound");

@@ -150,8 +150,8 @@ impl System {
         {
             self.note(Level::Error, format_args!("{refused}"));
         }
-        let memory = &mut self.site.platform.memory;
-        if let Err(refused) = self.site.held.persistent.close(number, memory) {
+        let (windows, memory) = (&mut self.site.held.persistent, &mut self.site.platform.memory);
+        if let Err(refused) = windows.close(number, &self.site.programs, memory) {
             self.note(Level::Error, format_args!("{refused}"));
         }
         if self.site.held.devices.ended(number) > 0
@@ -247,9 +247,14 @@ impl System {
         }
     }
 
-    /// A device was settled: starts its program if that is what it waited for.
+    /// A device was settled: starts the programs that waited for nothing else.
     fn reconsider(&mut self, index: usize) {
-        let Some(number) = self.site.held.devices.driver(index) else { return };
+        for number in self.site.held.devices.waiting_for(index) {
+            self.reconsider_program(number);
+        }
+    }
+
+    fn reconsider_program(&mut self, number: ProgramNumber) {
         match self.readiness(number) {
             Readiness::Ready if self.was_withdrawn(number) => self.start_after_all(number),
             Readiness::Ready | Readiness::Lacks(_) => {

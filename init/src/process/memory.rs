@@ -7,7 +7,7 @@ use core::ops::Range;
 use init::device_memory::{DeviceFrame, DeviceMemory, LargestFrames};
 use libd3os::abi::{BootInfo, FrameSize, ObjectType};
 use libd3os::cap::{Frame, Untyped};
-use libd3os::memory::{MemoryError, Objects, SlotPool};
+use libd3os::memory::{MemoryError, Object, Objects, SlotPool};
 use libd3os::region::Region;
 use libd3os::start::layout::PAGE_SIZE;
 use libd3os::sys::Cptr;
@@ -131,6 +131,29 @@ impl Memory {
         let missing = MemoryError::OutOfMemory { bits: size.bits() };
         let frame = frame.and_then(|frame| frame.ok_or(missing));
         frame.map(|frame| frame.slot).doing("making a frame")
+    }
+
+    /// Small frames in the place of a large one over persistent memory: the first one's slot. They are
+    /// kept as a large one is.
+    pub(super) fn persistent_pages(&mut self, paddr: u64) -> Result<u64, Refused> {
+        let pages = self.device.pages(&mut { MEMORY }, self.objects.slots(), paddr);
+        let missing = MemoryError::OutOfMemory { bits: FrameSize::Small.bits() };
+        pages.and_then(|first| first.ok_or(missing)).doing("making frames of a piece")
+    }
+
+    /// Whether there are small frames in the place of a large one.
+    pub(super) fn has_pages(&self, paddr: u64) -> bool {
+        self.device.has_pages(paddr)
+    }
+
+    /// Makes an object that is destroyed again.
+    pub(super) fn make_object(&mut self, object: ObjectType) -> Result<Object, Refused> {
+        self.objects.make(&mut { MEMORY }, object, 0).doing("making a paging structure")
+    }
+
+    /// Destroys an object.
+    pub(super) fn destroy(&mut self, object: Object) -> Result<(), Refused> {
+        self.objects.destroy(&mut { MEMORY }, object).doing("taking a paging structure back")
     }
 
     /// Gives up a frame over device memory, with all capabilities to it.

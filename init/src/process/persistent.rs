@@ -1,36 +1,78 @@
-//! Persistent memory in programs' windows: pieces of it, mapped while somebody looks at them.
+//! Persistent memory in programs: pieces in their windows, mapped while somebody looks at them, and pages
+//! that one program lends to another.
+//!
+//! A piece of which a part is lent consists of small frames, for whoever looks at it too; it is one
+//! large frame again when nothing of it is lent ([`init::lending`]).
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::Range;
 
+use init::device_memory::PAGES;
+use init::lending::{Segment, segments};
+use init::own::row;
 use init::supervise::ProgramNumber;
-use libd3os::abi::{CapRights, VmAttributes};
+use libd3os::abi::{CapRights, FrameSize, VmAttributes};
 use libd3os::call::Caller;
-use libd3os::cap::Frame;
+use libd3os::cap::{Frame, VSpace};
+use libd3os::memory::{Kernel, Object, Table};
 use libd3os::region::Rights;
 use libd3os::service::log::Level;
 use libd3os::service::persistent::{Persistent, PersistentError};
 use libd3os::service::supervisor::CapabilityInfo;
-use libd3os::start::layout::{PERSISTENT_BYTES, PERSISTENT_PLACES, PERSISTENT_WINDOW};
+use libd3os::start::layout::{
+    LENT_RANGES, LENT_SPAN, LENT_WINDOW, PERSISTENT_BYTES, PERSISTENT_PLACES, PERSISTENT_WINDOW,
+};
 use libd3os::sys::Cptr;
 
-use init::own::row;
-
-use super::kernel::own_slot;
+use super::kernel::{MEMORY, own_slot};
 use super::memory::Memory;
 use super::program::Program;
 use super::serve::program_of;
 use super::system::System;
 use super::trouble::{Doing, Refused};
 
-/// What is shown where: by program and place.
+/// What is shown where, and what is lent to whom.
 #[derive(Debug, Default)]
-pub(super) struct Windows(BTreeMap<(ProgramNumber, u16), Shown>);
+pub(super) struct Windows {
+    /// By program and place.
+    places: BTreeMap<(ProgramNumber, u16), Shown>,
+    /// By program and the first page's physical address.
+    lent: BTreeMap<(ProgramNumber, u64), Lent>,
+    /// Paging structures that programs were not made with.
+    tables: BTreeMap<(ProgramNumber, Table), Object>,
+}
 
-/// A piece in a place: the slot of the capability by which it is mapped there.
+/// A piece in a place: the capabilities by which it is mapped there, and with which rights.
 #[derive(Clone, Copy, Debug)]
 struct Shown {
-    slot: u64,
+    copies: Copies,
     paddr: u64,
+    rights: CapRights,
+}
+
+/// Pages that are lent.
+#[derive(Clone, Copy, Debug)]
+struct Lent {
+    by: ProgramNumber,
+    copies: Copies,
+    segment: Segment,
+}
+
+/// Copies of frames' capabilities, in a row.
+#[derive(Clone, Copy, Debug)]
+struct Copies {
+    first: u64,
+    count: u64,
+}
+
+/// Where something is mapped, and how.
+#[derive(Clone, Copy)]
+struct Site {
+    program: ProgramNumber,
+    vspace: VSpace,
+    address: u64,
+    rights: CapRights,
 }
 
 impl Persistent for System {
@@ -45,9 +87,11 @@ impl Persistent for System {
         let site = &mut self.site;
         let (windows, memory) = (&mut site.held.persistent, &mut site.platform.memory);
         let piece = site.held.devices.persistent(range, offset);
-        let program = site.programs.get(number.index()).ok_or(PersistentError::Refused)?;
+        let vspace = vspace(&site.programs, number).ok_or(PersistentError::Refused)?;
         let done = windows.hide(number, place, memory).and_then(|()| match piece {
-            Ok(piece) => windows.show((number, place), piece, program, memory),
+            Ok((paddr, rights)) => {
+                windows.show((number, place), (paddr, kernel_rights(rights)), vspace, memory)
+            }
             Err(_) => Ok(()),
         });
         let (_, rights) = piece?;
@@ -60,6 +104,50 @@ impl Persistent for System {
         let done = self.site.held.persistent.hide(number, place, memory);
         self.said(done)
     }
+
+    fn lend(
+        &mut self,
+        caller: Caller,
+        program: u16,
+        range: u16,
+        offset: u64,
+        pages: u32,
+        rights: Rights,
+    ) -> Result<u64, PersistentError> {
+        let (by, to) = self.parties(caller, program)?;
+        let site = &mut self.site;
+        let (pages, most) = site.held.devices.persistent_pages(range, offset, pages)?;
+        if range >= LENT_RANGES || offset >= LENT_SPAN {
+            return Err(PersistentError::NoSuchRange(range));
+        }
+        let (windows, memory) = (&mut site.held.persistent, &mut site.platform.memory);
+        let is_lent = |known: &Segment| windows.is_lent(to, known, memory);
+        if let Some(segment) = segments(pages.clone()).find(is_lent) {
+            return Err(PersistentError::Lent(offset + (segment.start - pages.start)));
+        }
+        let vspace = vspace(&site.programs, to).ok_or(PersistentError::NoSuchProgram(program))?;
+        let address = LENT_WINDOW + u64::from(range) * LENT_SPAN + offset;
+        let rights = kernel_rights(most & rights);
+        let place = Site { program: to, vspace, address, rights };
+        let done = windows.lend(by, place, pages, &site.programs, memory);
+        self.said(done).map(|()| address)
+    }
+
+    fn withdraw(
+        &mut self,
+        caller: Caller,
+        program: u16,
+        range: u16,
+        offset: u64,
+        pages: u32,
+    ) -> Result<(), PersistentError> {
+        let (by, to) = self.parties(caller, program)?;
+        let site = &mut self.site;
+        let (pages, _) = site.held.devices.persistent_pages(range, offset, pages)?;
+        let memory = &mut site.platform.memory;
+        let done = site.held.persistent.withdraw(by, to, pages, &site.programs, memory);
+        self.said(done)
+    }
 }
 
 /// Whose place it is, if there is such a place.
@@ -70,7 +158,32 @@ fn place_of(caller: Caller, place: u16) -> Result<ProgramNumber, PersistentError
     program_of(caller).ok_or(PersistentError::Refused)
 }
 
+const fn kernel_rights(rights: Rights) -> CapRights {
+    match rights.contain(Rights::WRITE) {
+        true => CapRights::READ_WRITE,
+        false => CapRights::READ,
+    }
+}
+
+/// The address space of a program that runs on this core.
+fn vspace(programs: &[Program], number: ProgramNumber) -> Option<VSpace> {
+    let program = programs.get(number.index()).filter(|program| program.is_live);
+    program.map(Program::vspace)
+}
+
 impl System {
+    /// Who lends, and to whom.
+    fn parties(
+        &self,
+        caller: Caller,
+        program: u16,
+    ) -> Result<(ProgramNumber, ProgramNumber), PersistentError> {
+        let by = program_of(caller).ok_or(PersistentError::Refused)?;
+        let to =
+            ProgramNumber::new(program.into()).ok_or(PersistentError::NoSuchProgram(program))?;
+        Ok((by, to))
+    }
+
     /// What the caller is told; what it cannot know goes into the log.
     fn said(&mut self, done: Result<(), Refused>) -> Result<(), PersistentError> {
         done.map_err(|refused| {
@@ -81,29 +194,21 @@ impl System {
 }
 
 impl Windows {
+    /// Shows a piece at an empty place.
     fn show(
         &mut self,
         (number, place): (ProgramNumber, u16),
-        (paddr, rights): (u64, Rights),
-        program: &Program,
+        (paddr, rights): (u64, CapRights),
+        vspace: VSpace,
         memory: &mut Memory,
     ) -> Result<(), Refused> {
-        let frame = memory.persistent_frame(paddr)?;
-        let slot = memory.slots(1).doing("taking a slot for persistent memory")?;
-        // From here on it is taken away again when anything fails.
-        self.0.insert((number, place), Shown { slot, paddr });
-        let rights = match rights.contain(Rights::WRITE) {
-            true => CapRights::READ_WRITE,
-            false => CapRights::READ,
-        };
         let address = PERSISTENT_WINDOW + u64::from(place) * PERSISTENT_BYTES;
-        let copied = own_slot(slot).copy_from(own_slot(frame), rights);
-        let copy = Frame::new(Cptr::new(slot));
-        let vspace = program.vspace();
-        let mapped = copied
-            .and_then(|()| copy.map(vspace, address, rights, VmAttributes::WriteBack))
-            .doing("mapping persistent memory");
-        mapped.or_else(|refused| self.hide(number, place, memory).and(Err(refused)))
+        let site = Site { program: number, vspace, address, rights };
+        let whole = Segment { start: paddr, pages: PAGES };
+        let copies = self.map(site, whole, memory);
+        let copies = copies.inspect_err(|_| self.drop_frames(paddr, memory))?;
+        self.places.insert((number, place), Shown { copies, paddr, rights });
+        Ok(())
     }
 
     /// Empties a place. A piece that nobody looks at any more gives its capabilities back.
@@ -113,37 +218,320 @@ impl Windows {
         place: u16,
         memory: &mut Memory,
     ) -> Result<(), Refused> {
-        let Some(Shown { slot, paddr }) = self.0.remove(&(number, place)) else { return Ok(()) };
-        own_slot(slot).delete().doing("unmapping persistent memory")?;
-        memory.give_back_slots(slot, 1);
-        match self.0.values().any(|other| other.paddr == paddr) {
+        let Some(shown) = self.places.remove(&(number, place)) else { return Ok(()) };
+        shown.copies.delete(memory)?;
+        let base = PERSISTENT_WINDOW + u64::from(place) * PERSISTENT_BYTES;
+        self.drop_table((number, Table::PageTable { base }), memory)?;
+        match self.is_used(shown.paddr) {
             true => Ok(()),
-            false => memory.give_up_frame(paddr),
+            false => memory.give_up_frame(shown.paddr),
         }
     }
 
-    /// Empties all places of a program, which has ended.
-    pub(super) fn close(
+    /// Lends pages at a place of a program's.
+    fn lend(
+        &mut self,
+        by: ProgramNumber,
+        site: Site,
+        pages: Range<u64>,
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        let start = pages.start;
+        let done = segments(pages.clone()).try_for_each(|segment| {
+            let address = site.address + (segment.start - start);
+            self.lend_segment(by, Site { address, ..site }, segment, programs, memory)
+        });
+        done.or_else(|refused| {
+            self.withdraw(by, site.program, pages, programs, memory).and(Err(refused))
+        })
+    }
+
+    fn lend_segment(
+        &mut self,
+        by: ProgramNumber,
+        site: Site,
+        segment: Segment,
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        if !segment.is_piece() {
+            self.divide(segment.piece(), programs, memory)?;
+        }
+        match self.map(site, segment, memory) {
+            Ok(copies) => {
+                self.lent.insert((site.program, segment.start), Lent { by, copies, segment });
+                Ok(())
+            }
+            Err(refused) => self.unite(segment.piece(), programs, memory).and(Err(refused)),
+        }
+    }
+
+    /// Withdraws what a program has lent to another of these pages.
+    fn withdraw(
+        &mut self,
+        by: ProgramNumber,
+        to: ProgramNumber,
+        pages: Range<u64>,
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        let lent = self.lent.range((to, pages.start)..(to, pages.end));
+        let lent: Vec<_> = lent.filter(|(_, lent)| lent.by == by).map(|(key, _)| *key).collect();
+        lent.into_iter().try_for_each(|key| self.take_back(key, programs, memory))
+    }
+
+    fn take_back(
+        &mut self,
+        key: (ProgramNumber, u64),
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        let Some(lent) = self.lent.remove(&key) else { return Ok(()) };
+        lent.copies.delete(memory)?;
+        self.unite(lent.segment.piece(), programs, memory)?;
+        match self.lent.keys().any(|(program, _)| *program == key.0) {
+            true => Ok(()),
+            false => self.drop_lent_tables(key.0, memory),
+        }
+    }
+
+    /// Whether anything of it is lent to a program already, or cannot be lent as its piece is lent as
+    /// a whole.
+    fn is_lent(&self, to: ProgramNumber, segment: &Segment, memory: &Memory) -> bool {
+        let piece = segment.piece();
+        let mut lent = self.lent.range((to, piece)..(to, segment.end()));
+        let as_a_whole = || !memory.has_pages(piece) && self.of_piece(piece).next().is_some();
+        lent.any(|(_, lent)| lent.segment.end() > segment.start)
+            || (!segment.is_piece() && as_a_whole())
+    }
+
+    /// Maps frames of a piece, as it is: a whole one as a large frame, or else small ones.
+    fn map(
+        &mut self,
+        site: Site,
+        segment: Segment,
+        memory: &mut Memory,
+    ) -> Result<Copies, Refused> {
+        let piece = segment.piece();
+        let (first, count, size) = if segment.is_piece() && !memory.has_pages(piece) {
+            (memory.persistent_frame(piece)?, 1, FrameSize::Large)
+        } else {
+            (memory.persistent_pages(piece)? + segment.first(), segment.pages, FrameSize::Small)
+        };
+        self.prepare(site, size, memory)?;
+        let slots = memory.slots(count).doing("taking slots for persistent memory")?;
+        let copies = Copies { first: slots, count };
+        match copies.map(first, site, size) {
+            Ok(()) => Ok(copies),
+            Err(refused) => copies.delete(memory).and(Err(refused)),
+        }
+    }
+
+    /// Makes the paging structures that a program lacks. Those of its window it was made with, but for
+    /// the lowest.
+    fn prepare(&mut self, site: Site, size: FrameSize, memory: &mut Memory) -> Result<(), Refused> {
+        let made_with = if site.address < LENT_WINDOW { 2 } else { 0 };
+        for table in Table::above(site.address, size).skip(made_with) {
+            let key = (site.program, table);
+            if self.tables.contains_key(&key) {
+                continue;
+            }
+            let object = memory.make_object(table.object_type())?;
+            let mapped = { MEMORY }.map_table(object.slot(), table, site.vspace);
+            if let Err(refused) = mapped.doing("putting a paging structure in") {
+                return memory.destroy(object).and(Err(refused));
+            }
+            self.tables.insert(key, object);
+        }
+        Ok(())
+    }
+
+    /// Makes a piece that is one large frame, not lent to anybody, small ones for all who look at it.
+    fn divide(
+        &mut self,
+        piece: u64,
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        if memory.has_pages(piece) {
+            return Ok(());
+        }
+        self.close_eyes(piece, memory)?;
+        let divided = memory.persistent_pages(piece).map(drop);
+        self.open_eyes(piece, programs, memory).and(divided)
+    }
+
+    /// Makes a piece of which nothing is lent one large frame again.
+    fn unite(
+        &mut self,
+        piece: u64,
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        if self.of_piece(piece).next().is_some() {
+            return Ok(());
+        }
+        if memory.has_pages(piece) {
+            self.close_eyes(piece, memory)?;
+            self.open_eyes(piece, programs, memory)
+        } else {
+            self.drop_frames(piece, memory);
+            Ok(())
+        }
+    }
+
+    /// Lends of a piece, by their keys.
+    fn of_piece(&self, piece: u64) -> impl Iterator<Item = (ProgramNumber, u64)> {
+        let lent = self.lent.iter().filter(move |(_, lent)| lent.segment.piece() == piece);
+        lent.map(|(key, _)| *key)
+    }
+
+    /// Gives up the frames of a piece, which nobody sees then, though places are still its.
+    fn close_eyes(&mut self, piece: u64, memory: &mut Memory) -> Result<(), Refused> {
+        // With the frames, all capabilities to them are gone.
+        memory.give_up_frame(piece)?;
+        let mut tables = Vec::new();
+        for (&(number, place), shown) in
+            self.places.iter_mut().filter(|(_, known)| known.paddr == piece)
+        {
+            memory.give_back_slots(shown.copies.first, shown.copies.count);
+            shown.copies.count = 0;
+            let base = PERSISTENT_WINDOW + u64::from(place) * PERSISTENT_BYTES;
+            tables.push((number, Table::PageTable { base }));
+        }
+        tables.into_iter().try_for_each(|key| self.drop_table(key, memory))
+    }
+
+    /// Shows a piece again to all whose places it has.
+    fn open_eyes(
+        &mut self,
+        piece: u64,
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        let places = self.places.iter().filter(|(_, shown)| shown.paddr == piece);
+        let places: Vec<_> = places.map(|(key, shown)| (*key, shown.rights)).collect();
+        for (key, rights) in places {
+            self.places.remove(&key);
+            // One that has ended sees nothing any more.
+            if let Some(vspace) = vspace(programs, key.0) {
+                self.show(key, (piece, rights), vspace, memory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anybody looks at a piece, or has any of it.
+    fn is_used(&self, piece: u64) -> bool {
+        self.places.values().any(|shown| shown.paddr == piece)
+            || self.of_piece(piece).next().is_some()
+    }
+
+    /// Gives up the frames of a piece unless somebody uses them. What the kernel refuses stays.
+    fn drop_frames(&self, piece: u64, memory: &mut Memory) {
+        if !self.is_used(piece) {
+            let _kept = memory.give_up_frame(piece);
+        }
+    }
+
+    fn drop_table(
+        &mut self,
+        key: (ProgramNumber, Table),
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        match self.tables.remove(&key) {
+            Some(object) => memory.destroy(object),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes back what a program has of paging structures for what it is lent, the lowest first.
+    fn drop_lent_tables(
         &mut self,
         number: ProgramNumber,
         memory: &mut Memory,
     ) -> Result<(), Refused> {
-        let places: alloc::vec::Vec<u16> =
-            self.0.range((number, 0)..=(number, u16::MAX)).map(|((_, place), _)| *place).collect();
+        let first = (number, Table::Pdpt { base: 0 });
+        let own = self.tables.range(first..).take_while(|((program, _), _)| *program == number);
+        let lent = own.filter(|((_, table), _)| base(*table) >= LENT_WINDOW);
+        let mut keys: Vec<_> = lent.map(|(key, _)| *key).collect();
+        keys.reverse();
+        keys.into_iter().try_for_each(|key| self.drop_table(key, memory))
+    }
+
+    /// Empties all places of a program, which has ended, and ends what it has lent and was lent.
+    pub(super) fn close(
+        &mut self,
+        number: ProgramNumber,
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        let lent = self.lent.iter().filter(|((to, _), lent)| *to == number || lent.by == number);
+        let lent: Vec<_> = lent.map(|(key, _)| *key).collect();
+        lent.into_iter().try_for_each(|key| self.take_back(key, programs, memory))?;
+        let places: Vec<u16> = self
+            .places
+            .range((number, 0)..=(number, u16::MAX))
+            .map(|((_, place), _)| *place)
+            .collect();
         places.into_iter().try_for_each(|place| self.hide(number, place, memory))
     }
 
-    /// Empties all places: what they show is not what it was.
+    /// Ends everything: what is shown and lent is not what it was.
     pub(super) fn close_all(&mut self, memory: &mut Memory) -> Result<(), Refused> {
-        let places: alloc::vec::Vec<_> = self.0.keys().copied().collect();
+        let lent: Vec<_> = self.lent.keys().copied().collect();
+        lent.into_iter().try_for_each(|key| self.take_back(key, &[], memory))?;
+        let places: Vec<_> = self.places.keys().copied().collect();
         places.into_iter().try_for_each(|(number, place)| self.hide(number, place, memory))
     }
 
     /// Rows for what `caps init` shows.
     pub(super) fn rows(&self) -> impl Iterator<Item = CapabilityInfo> {
-        self.0.values().map(|shown| {
+        let shown = self.places.values().map(|shown| {
             let detail = alloc::format!("persistent memory at {:#x}, shown", shown.paddr);
-            row(shown.slot, "frame", detail)
-        })
+            row(shown.copies.first, "frame", detail)
+        });
+        let lent = self.lent.iter().map(|((to, start), lent)| {
+            let (pages, to) = (lent.segment.pages, to.number());
+            let detail =
+                alloc::format!("persistent memory at {start:#x}, {pages} pages lent to {to}");
+            row(lent.copies.first, "frame", detail)
+        });
+        shown.chain(lent)
+    }
+}
+
+impl Copies {
+    /// Copies as many capabilities to frames of this size as there are slots, from the one in `first`
+    /// on, and maps them in a row.
+    fn map(&self, first: u64, site: Site, size: FrameSize) -> Result<(), Refused> {
+        for number in 0..self.count {
+            let slot = self.first + number;
+            let frame = Frame::new(Cptr::new(slot));
+            let address = site.address + number * size.bytes();
+            own_slot(slot)
+                .copy_from(own_slot(first + number), site.rights)
+                .and_then(|()| {
+                    frame.map(site.vspace, address, site.rights, VmAttributes::WriteBack)
+                })
+                .doing("mapping persistent memory")?;
+        }
+        Ok(())
+    }
+
+    /// Deletes them, which unmaps the frames, and gives their slots back. What is gone does no harm.
+    fn delete(&self, memory: &mut Memory) -> Result<(), Refused> {
+        for slot in self.first..self.first + self.count {
+            own_slot(slot).delete().doing("unmapping persistent memory")?;
+        }
+        memory.give_back_slots(self.first, self.count);
+        Ok(())
+    }
+}
+
+const fn base(table: Table) -> u64 {
+    match table {
+        Table::Pdpt { base } | Table::PageDirectory { base } | Table::PageTable { base } => base,
     }
 }

@@ -14,7 +14,7 @@ use crate::region::Rights;
 /// [`crate::start::layout::PERSISTENT_BYTES`] bytes, of which each shows any such piece of a range.
 /// The same piece may be shown to several programs. Which ranges there are, and whether what is
 /// written to them is safe, the driver `nvdimm` tells ([`super::nvdimm`]).
-#[crate::service(name = "persistent", version = 1)]
+#[crate::service(name = "persistent", version = 2)]
 pub trait Persistent {
     /// Shows the piece that begins at `offset`, a multiple of a window's bytes, of a range at place
     /// `place` of the caller's window, instead of what was there, and tells what the caller may do
@@ -26,6 +26,27 @@ pub trait Persistent {
     /// Empties a place.
     #[retryable]
     fn hide(place: u16) -> Result<(), PersistentError>;
+
+    /// Lends `pages` pages of 4 KiB of a range, from `offset` on, to another program of this core, by
+    /// its number ([`crate::call::Caller::program`]), with these rights at most, and tells its
+    /// address there: the same in every program ([`crate::start::layout::LENT_WINDOW`]). Nothing else
+    /// of the range can be reached through them. Pages that are lent to that program already are
+    /// refused, and parts of a piece that was lent as a whole. When this fails, nothing more is lent than before.
+    ///
+    /// They are lent until they are withdrawn, or either program ends. A program that reaches for
+    /// pages that were withdrawn faults.
+    fn lend(
+        program: u16,
+        range: u16,
+        offset: u64,
+        pages: u32,
+        rights: Rights,
+    ) -> Result<u64, PersistentError>;
+
+    /// Withdraws what the caller has lent to a program of these pages; when this is answered, the
+    /// program cannot reach them any more.
+    #[retryable]
+    fn withdraw(program: u16, range: u16, offset: u64, pages: u32) -> Result<(), PersistentError>;
 }
 
 /// Why init refused.
@@ -35,10 +56,15 @@ pub enum PersistentError {
     NoSuchPlace(u16),
     /// There is no range of this number, or no persistent memory at all.
     NoSuchRange(u16),
-    /// Pieces of ranges begin at multiples of a window's bytes.
+    /// Pieces of ranges begin at multiples of a window's bytes, pages of a page's, and no pages
+    /// cannot be lent.
     Misaligned(u64),
     /// The range has no whole piece there.
     Outside(u64),
+    /// No such program runs on this core.
+    NoSuchProgram(u16),
+    /// A page from there on is lent to the program already, or its piece to any as a whole.
+    Lent(u64),
     /// Init has no memory for it, or the kernel refused; the log tells more.
     Refused,
 }
@@ -48,8 +74,10 @@ impl fmt::Display for PersistentError {
         match self {
             Self::NoSuchPlace(place) => write!(f, "the persistent window has no place {place}"),
             Self::NoSuchRange(range) => write!(f, "there is no range {range} of persistent memory"),
-            Self::Misaligned(offset) => write!(f, "no window can begin at {offset:#x}"),
+            Self::Misaligned(offset) => write!(f, "no window and no page can begin at {offset:#x}"),
             Self::Outside(offset) => write!(f, "the range ends before {offset:#x}, or soon after"),
+            Self::NoSuchProgram(number) => write!(f, "no program {number} runs on this core"),
+            Self::Lent(offset) => write!(f, "the page at {offset:#x} is lent already"),
             Self::Refused => f.write_str("init has no memory for it, or the kernel refused"),
         }
     }

@@ -24,7 +24,7 @@ const IMAGE_KEYS: [&str; 2] = ["name", "extends"];
 const RESOURCE_KEYS: [&str; 4] = ["ports", "irq", "level", "active_low"];
 const REGION_KEYS: [&str; 1] = ["size"];
 const DEVICE_KEYS: [&str; 3] = ["pci", "acpi", "boot"];
-const PROGRAM_KEYS: [&str; 23] = [
+const PROGRAM_KEYS: [&str; 24] = [
     "name",
     "file",
     "session",
@@ -42,6 +42,7 @@ const PROGRAM_KEYS: [&str; 23] = [
     "ports",
     "interrupts",
     "devices",
+    "needs",
     "regions",
     "reads",
     "dma",
@@ -247,6 +248,7 @@ fn program(number: usize, value: &Value) -> Found<ProgramSpec> {
         ports: keys.names("ports")?,
         interrupts: keys.names("interrupts")?,
         devices: keys.names("devices")?,
+        needs: keys.names("needs")?,
         regions: keys.names("regions")?,
         reads: keys.names("reads")?,
         dma: keys.names("dma")?,

@@ -215,8 +215,12 @@ fn devices(manifest: &Manifest) -> Found<()> {
     }
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
     for program in &manifest.programs {
-        if program.start == StartPolicy::Device && program.devices.is_empty() {
+        let has_none = program.devices.is_empty() && program.needs.is_empty();
+        if program.start == StartPolicy::Device && has_none {
             return Err((at(program, "start"), Problem::NoDevices));
+        }
+        if let Some(name) = program.needs.iter().find(|name| manifest.device(name).is_none()) {
+            return Err((at(program, "needs"), no_device(manifest, name)));
         }
         for name in &program.devices {
             if manifest.device(name).is_none() {

@@ -1,0 +1,88 @@
+//! Which frames it takes to lend pages of persistent memory to a program, and nothing else of it.
+//!
+//! Persistent memory is mapped by large frames, whose memory can be made into frames once only. So a
+//! piece of a large frame's size of which a part is lent is made into small frames, everywhere, for as
+//! long as any of it is lent; what covers whole pieces is lent as large ones.
+
+use core::ops::Range;
+
+use libd3os::abi::FrameSize;
+use libd3os::start::layout::PAGE_SIZE;
+
+const PIECE: u64 = FrameSize::Large.bytes();
+
+/// Pages of one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The physical address of the first.
+    pub start: u64,
+    /// How many.
+    pub pages: u64,
+}
+
+impl Segment {
+    /// Where its piece begins.
+    #[must_use]
+    pub const fn piece(&self) -> u64 {
+        self.start - self.start % PIECE
+    }
+
+    /// Its first page's number in the piece.
+    #[must_use]
+    pub const fn first(&self) -> u64 {
+        self.start % PIECE / PAGE_SIZE
+    }
+
+    /// Whether it is the whole piece.
+    #[must_use]
+    pub const fn is_piece(&self) -> bool {
+        self.pages == PIECE / PAGE_SIZE
+    }
+
+    /// Where it ends.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.start + self.pages * PAGE_SIZE
+    }
+}
+
+/// Cuts pages, by their physical addresses, where pieces meet.
+pub fn segments(pages: Range<u64>) -> impl Iterator<Item = Segment> {
+    let mut next = pages.start;
+    core::iter::from_fn(move || {
+        let start = (next < pages.end).then_some(next)?;
+        let end = (start - start % PIECE + PIECE).min(pages.end);
+        next = end;
+        Some(Segment { start, pages: (end - start) / PAGE_SIZE })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn pages_are_cut_where_pieces_meet() {
+        let at = |piece: u64, page: u64| piece * PIECE + page * PAGE_SIZE;
+        let cut: Vec<_> = segments(at(3, 510)..at(5, 1)).collect();
+        let expected = [(at(3, 510), 2), (at(4, 0), 512), (at(5, 0), 1)];
+        assert_eq!(cut, expected.map(|(start, pages)| Segment { start, pages }));
+        assert_eq!(cut.iter().map(Segment::is_piece).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!((cut[0].piece(), cut[0].first()), (at(3, 0), 510));
+    }
+
+    proptest! {
+        #[test]
+        fn every_page_is_in_one_segment(first in 0u64..5000, pages in 0u64..5000) {
+            let range = first * PAGE_SIZE..(first + pages) * PAGE_SIZE;
+            let mut next = range.start;
+            for segment in segments(range.clone()) {
+                prop_assert_eq!(segment.start, next);
+                prop_assert!(segment.pages > 0 && segment.first() + segment.pages <= 512);
+                next = segment.end();
+            }
+            prop_assert_eq!(next, range.end.max(range.start));
+        }
+    }
+}
