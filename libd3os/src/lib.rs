@@ -52,6 +52,8 @@ pub mod share;
 pub mod shared;
 pub mod start;
 pub mod stdio;
+#[expect(unsafe_code, reason = "makes objects of what the server lends")]
+pub mod store;
 pub mod sys;
 pub mod task;
 pub mod time;

@@ -9,6 +9,7 @@ use libd3os::service::supervisor::ProgramState;
 use crate::command::arguments::Walk;
 use crate::command::{COMMANDS, Kind, SHARE_SERVICE, find};
 use crate::editor::Offer;
+use crate::objects::PMEM_SERVICE;
 use crate::parser::{AtCursor, at_cursor, escape, open_quote};
 use crate::system::System;
 
@@ -53,6 +54,7 @@ fn values(kind: Kind, prefix: &str, system: &mut dyn System) -> Vec<String> {
             system.cores().unwrap_or_default().into_iter().map(|c| c.core.to_string()).collect()
         }
         Kind::Shared => shared_paths(prefix, system),
+        Kind::Object => object_paths(prefix, system),
         Kind::Choice(words) => words.iter().map(|word| word.to_string()).collect(),
         Kind::Count | Kind::Number | Kind::Text => Vec::new(),
     }
@@ -68,6 +70,21 @@ fn shared_paths(prefix: &str, system: &mut dyn System) -> Vec<String> {
     let directory = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
     let entries = system.host_files(directory).unwrap_or_default();
     entries.into_iter().map(|entry| format!("{directory}{}", entry.name)).collect()
+}
+
+/// What is in the directory of objects that a path begins with. A machine without them is not asked.
+fn object_paths(prefix: &str, system: &mut dyn System) -> Vec<String> {
+    let services = system.services().unwrap_or_default();
+    let mut services = services.iter().filter(|service| service.name == PMEM_SERVICE);
+    if services.all(|service| service.state != ProgramState::Running) {
+        return Vec::new();
+    }
+    let (directory, before) = match prefix.rsplit_once('/') {
+        Some((directory, _)) => (directory, format!("{directory}/")),
+        None => ("", String::new()),
+    };
+    let names = system.objects(directory).unwrap_or_default();
+    names.into_iter().map(|named| format!("{before}{}", named.name)).collect()
 }
 
 fn command_names() -> Vec<String> {
@@ -141,6 +158,17 @@ mod tests {
         assert_eq!(offered("fault st").0, "fault stack ");
         assert_eq!(offered("ps u").1, Vec::<String>::new());
         assert_eq!(offered("echo u").1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn paths_of_objects() {
+        let objects = ["notes", "dir", "dir/a", "dir/b"].map(|path| (path.to_string(), None));
+        let mut fake = Fake { objects: Some(objects.into()), ..Fake::default() };
+        let mut offered = |before: &str| complete(before, &mut fake).candidates;
+        assert_eq!(offered("obj get n"), ["notes"]);
+        assert_eq!(offered("obj get dir/"), ["dir/a", "dir/b"]);
+        assert_eq!(offered("obj link notes d"), ["dir"]);
+        assert_eq!(complete("obj get n", &mut Fake::default()).candidates, Vec::<String>::new());
     }
 
     #[test]

@@ -66,6 +66,12 @@ pub(crate) struct Fake {
     pub(crate) no_share: bool,
     /// Files of its host's share, if it has one: no bytes for a directory.
     pub(crate) share: Option<BTreeMap<String, Option<Vec<u8>>>>,
+    /// Texts of persistent objects, if it has memory for them: none for a directory.
+    pub(crate) objects: Option<BTreeMap<String, Option<String>>>,
+    /// Whether its image has their server, and its machine no memory for them.
+    pub(crate) no_objects: bool,
+    /// What is damaged of them.
+    pub(crate) damage: Vec<String>,
 }
 
 impl Default for Fake {
@@ -92,6 +98,9 @@ impl Default for Fake {
             network: false,
             no_share: false,
             share: None,
+            objects: None,
+            no_objects: false,
+            damage: Vec::new(),
         }
     }
 }
@@ -294,6 +303,13 @@ impl System for Fake {
         if self.share.is_some() || self.no_share {
             let stopped = if self.no_share { ProgramState::Stopped } else { ProgramState::Running };
             services.push(service("share", "share", stopped));
+        }
+        if self.objects.is_some() || self.no_objects {
+            let state = match self.no_objects {
+                true => ProgramState::Stopped,
+                false => ProgramState::Running,
+            };
+            services.push(service("pmem", "pmem", state));
         }
         Ok(services)
     }

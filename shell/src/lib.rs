@@ -13,8 +13,11 @@ pub mod completion;
 pub mod editor;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod fake_objects;
 pub mod interactive;
 pub mod live;
+pub mod objects;
 pub mod parser;
 pub mod runner;
 pub mod sample;

@@ -24,6 +24,7 @@ use libd3os::service::nvdimm::{NvdimmClient, NvdimmError, RangeStatus};
 use libd3os::service::platform::{
     DeviceInfo, IommuUnit, NodeInfo, PersistentRange, PlatformClient, PlatformError, TableInfo,
 };
+use libd3os::service::pmem::PmemError;
 use libd3os::service::rtc::{RtcClient, RtcError, WallTime};
 use libd3os::service::share::{self, Entry, ShareClient, ShareError};
 use libd3os::service::supervisor::{
@@ -31,6 +32,9 @@ use libd3os::service::supervisor::{
     RunMode, ServiceStatus, SupervisorClient, SupervisorError, SystemInfo,
 };
 use libd3os::service::timer::{TimerClient, TimerError};
+use libd3os::store::StoreError;
+
+use crate::objects::Objects;
 
 /// Bytes of output in one message: what fits behind the length that precedes them.
 const CHUNK: usize = MAX_BYTES - 8;
@@ -41,7 +45,7 @@ const ATTEMPTS: u32 = 20;
 ///
 /// Every method fails with a [`SystemError`] that names the service and its reason.
 #[expect(clippy::missing_errors_doc, reason = "the trait's documentation says it for all methods")]
-pub trait System {
+pub trait System: Objects {
     /// Sends bytes to the terminal.
     fn write(&mut self, bytes: &[u8]) -> Result<(), SystemError>;
     /// Waits for keys; ^C is one of them.
@@ -185,6 +189,8 @@ pub enum SystemError {
     Timer(TimerError),
     /// The host's share refused.
     Share(ShareError),
+    /// Something about persistent objects.
+    Store(StoreError),
     /// A server could not be observed.
     Observed {
         /// The service that it serves.
@@ -218,6 +224,7 @@ impl fmt::Display for SystemError {
             Self::Rtc(error) => error.fmt(f),
             Self::Timer(error) => error.fmt(f),
             Self::Share(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
             Self::Observed { service, error } => write!(f, "observing `{service}`: {error}"),
             Self::NotGranted { service } => {
                 write!(f, "the shell may not call `{service}`")
@@ -319,6 +326,18 @@ impl From<Error<ShareError>> for SystemError {
     }
 }
 
+impl From<Error<PmemError>> for SystemError {
+    fn from(error: Error<PmemError>) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<StoreError> for SystemError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 /// The ways to the services that the shell may call, by their names.
 pub trait Ways {
     /// What carries the calls.
@@ -380,7 +399,7 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
             .map_err(|error| SystemError::Observed { service: service.to_string(), error })
     }
 
-    fn way(&self, service: &str) -> Result<W::Transport, SystemError> {
+    pub(crate) fn way(&self, service: &str) -> Result<W::Transport, SystemError> {
         let not_granted = || SystemError::NotGranted { service: service.to_string() };
         self.ways.to(service).ok_or_else(not_granted)
     }
@@ -676,7 +695,7 @@ fn insist<T, E>(pause: fn(), mut call: impl FnMut() -> Result<T, Error<E>>) -> R
 }
 
 /// Collects a list that comes in parts.
-fn all_pages<T, E>(
+pub(crate) fn all_pages<T, E>(
     service: &'static str,
     mut fetch: impl FnMut(u32) -> Result<Page<T>, Error<E>>,
 ) -> Result<Vec<T>, SystemError>

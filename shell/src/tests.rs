@@ -644,6 +644,76 @@ RANGE    SIZE  NODE  STATE      SAFE WHEN POWER FAILS
     assert_eq!(text, "This machine has no persistent memory.\n");
 }
 
+/// A machine with some objects.
+fn with_objects() -> Fake {
+    let text = |text: &str| Some(text.to_string());
+    let objects =
+        [("notes", text("a\nb")), ("used", text("")), ("dir", None), ("dir/a", text("x"))];
+    let objects = objects.map(|(path, text)| (path.to_string(), text));
+    Fake { objects: Some(objects.into()), ..Fake::default() }
+}
+
+fn on_objects(line: &str) -> String {
+    run_on(&mut with_objects(), Mode::Script, line).0
+}
+
+#[test]
+fn objects_are_made_changed_and_shown() {
+    let lines =
+        "obj new n; obj put n two words; obj get n; obj show n; obj mv n m; obj rm m; obj get m";
+    let shown = "two words\nText {\n    text: \"two words\",\n}\nobj: there is no such name\n";
+    let (text, status) = run_on(&mut with_objects(), Mode::Script, lines);
+    assert!(text.starts_with(shown), "{text}");
+    assert_eq!(status, Outcome::Failure);
+    assert_eq!(on_objects("obj get notes"), "a\nb\n");
+    let used = "It is deleted when nobody has it open any more.\n";
+    assert_eq!(on_objects("obj rm used"), used);
+    let taken = on_objects("obj link notes dir/a");
+    assert!(taken.starts_with("obj: the name is taken"), "{taken}");
+}
+
+#[test]
+fn objects_are_listed() {
+    assert_eq!(
+        on_objects("obj ls"),
+        "  SIZE  VERSION  NAMES  OWNER  TYPE       NAME\n\
+         16 KiB        7      1  shell  directory  dir\n\
+         16 KiB        7      1  shell  Text       notes\n\
+         16 KiB        7      1  shell  Text       used\n"
+    );
+    assert!(on_objects("obj ls dir").ends_with("Text  a\n"));
+    assert!(on_objects("obj stat notes").contains("Text (000000000000f00d)"));
+}
+
+#[test]
+fn the_pool_is_told_checked_and_made() {
+    let told = on_objects("pmem");
+    assert!(told.contains("3.9 MiB by 3 objects"), "{told}");
+    assert_eq!(on_objects("pmem check"), "3 objects checked, nothing is damaged\n");
+    let damage = vec!["this is damaged".to_string(), "that is".to_string()];
+    let mut fake = Fake { damage, ..with_objects() };
+    let (text, status) = run_on(&mut fake, Mode::Script, "pmem check");
+    assert!(
+        text.contains("this is damaged\nthat is\npmem: the pool is damaged in 2 places"),
+        "{text}"
+    );
+    assert_eq!(status, Outcome::Failure);
+    let refused = on_objects("pmem init");
+    assert!(refused.contains("there is no pool: it is somebody else's"), "{refused}");
+    assert_eq!(on_objects("pmem init --force"), "made a pool of 1 GiB\n");
+    assert!(on_objects("pmem check --force").contains("one argument too many"));
+}
+
+#[test]
+fn a_machine_without_persistent_memory_has_no_objects() {
+    for line in ["obj ls", "pmem", "pmem check"] {
+        let mut fake = Fake { no_objects: true, ..Fake::default() };
+        let (text, status) = run_on(&mut fake, Mode::Script, line);
+        assert!(text.contains("no persistent memory: the machine has none"), "{text}");
+        assert_eq!(status, Outcome::Failure);
+    }
+}
+
 #[test]
 fn nvdimm_says_what_it_misses() {
     let refused = "nvdimm: the memory is not armed: what is written would be lost\n";

@@ -98,8 +98,16 @@ pub fn size(medium: &impl Medium) -> Result<u64, LayoutError> {
 /// # Errors
 /// The medium has no size for an object.
 pub fn format<T: Persist>(medium: &impl Medium, id: ObjectId) -> Result<u64, LayoutError> {
+    format_as(medium, id, &Description::of::<T>())
+}
+
+/// As [`format`], for a base of the type that is described.
+pub(crate) fn format_as(
+    medium: &impl Medium,
+    id: ObjectId,
+    description: &Description,
+) -> Result<u64, LayoutError> {
     let size = size(medium)?;
-    let description = Description::of::<T>();
     let kept = description.encode();
     let kept = if kept.len() as u64 <= ROOM { &*kept } else { &[] };
     let identity = Identity {

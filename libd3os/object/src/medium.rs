@@ -62,6 +62,11 @@ pub unsafe trait Medium {
     /// Loads the aligned word at `at`, in one access.
     fn load_word(&self, at: usize) -> u64;
 
+    /// Whether these bytes, whole lines, are all zeros. Nobody changes them meanwhile.
+    fn is_zero(&self, at: usize, bytes: usize) -> bool {
+        (at..at + bytes).step_by(WORD_BYTES).all(|at| self.load_word(at) == 0)
+    }
+
     /// Stores bytes, through the cache. They may be torn at aligned words.
     fn store(&self, at: usize, from: &[u8]);
 

@@ -16,6 +16,7 @@ pub mod nvdimm;
 mod page;
 pub mod persistent;
 pub mod platform;
+pub mod pmem;
 pub mod rtc;
 pub mod share;
 pub mod supervisor;
@@ -27,7 +28,7 @@ pub use page::Page;
 use crate::call::InterfaceDoc;
 
 /// The interfaces that this library declares.
-pub static INTERFACES: [&InterfaceDoc; 16] = [
+pub static INTERFACES: [&InterfaceDoc; 17] = [
     &console::CONSOLE,
     &devices::DEVICES,
     &entropy::ENTROPY,
@@ -39,6 +40,7 @@ pub static INTERFACES: [&InterfaceDoc; 16] = [
     &nvdimm::NVDIMM,
     &persistent::PERSISTENT,
     &platform::PLATFORM,
+    &pmem::PMEM,
     &rtc::RTC,
     &share::SHARE,
     &supervisor::SUPERVISOR,

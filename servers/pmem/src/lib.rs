@@ -10,7 +10,10 @@ extern crate alloc;
 
 mod capabilities;
 mod check;
+pub mod core;
 mod directory;
+mod errors;
+pub mod events;
 #[expect(unsafe_code, reason = "maps objects, as only the pool changes the table of them")]
 mod map;
 mod name;
@@ -22,8 +25,10 @@ mod repair;
 mod rights;
 mod sealed;
 mod space;
+pub mod store;
 mod superblock;
 mod system;
+mod words;
 
 pub use capabilities::{Capabilities, Capability, CapabilityError, Loss};
 pub use check::{Damage, MapName};

@@ -10,8 +10,10 @@ use libd3os_object::log::LogError;
 use libd3os_object::mapping::Mapping;
 use libd3os_object::medium::Medium;
 use libd3os_object::object::OpenError;
+use libd3os_object::recovery::{self, Access, Report};
+use libd3os_object::session::Busy;
 use libd3os_object::view::View;
-use libd3os_object::{Object, PPtr, Persist, PointerError, Session, Still};
+use libd3os_object::{Object, ObjectId, PPtr, Persist, PointerError, Session, Still};
 
 /// The server's own session, with its own log.
 pub(crate) fn session<M: Medium>(log: M) -> Result<Session<M>, LogError> {
@@ -30,6 +32,24 @@ pub(crate) fn object<T: Persist, M: Medium>(medium: M) -> Result<Object<T, M>, O
         // them once.
         unsafe { Mapping::new(medium, ControlRef::own(version)) };
     Object::open(Arc::new(mapping?))
+}
+
+/// An object of programs, with what all who have it open share about it.
+pub(crate) fn shared<M: Medium>(medium: M, control: ControlRef) -> Result<Mapping<M>, LayoutError> {
+    // SAFETY: whoever is shown the object is shown the same control with it, and the pool itself
+    // changes it through this mapping only.
+    unsafe { Mapping::new(medium, control) }
+}
+
+/// Ends what a session has left whose program can reach neither its log nor any object any more.
+pub(crate) fn evict<L: Medium, M: Medium>(
+    dead: (Slot, &L),
+    by: &mut Session<M>,
+    find: impl FnMut(ObjectId) -> Access<Arc<Mapping<M>>>,
+    mapped: &[Arc<Mapping<M>>],
+) -> Result<Report, Busy> {
+    // SAFETY: the caller has withdrawn all that was lent to the session's program.
+    unsafe { recovery::evict(dead, by, find, mapped) }
 }
 
 /// Reads an object that only the pool's session writes, while that does not: the system object before there

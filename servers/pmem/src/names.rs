@@ -4,7 +4,8 @@
 //! id can reach what is below it and nothing else. The last name of an object takes the object with it.
 
 use libd3os_object::medium::Medium;
-use libd3os_object::{Editor, ObjectId, Persist};
+use libd3os_object::object::Base;
+use libd3os_object::{Editor, ObjectId};
 
 use crate::directory::{self, Directory, Target};
 use crate::name::{self, Name, NameError};
@@ -143,7 +144,7 @@ impl<M: Medium + Clone> Pool<M> {
     ///
     /// # Errors
     /// The name or the id is taken, there is no room, or the base does not fit.
-    pub fn create_at<T: Persist>(
+    pub fn create_at<T: Base>(
         &mut self,
         place: &Place,
         new: New<'_, T>,
@@ -166,7 +167,7 @@ impl<M: Medium + Clone> Pool<M> {
         self.create_named(place, new, Kind::Directory)
     }
 
-    fn create_named<T: Persist>(
+    fn create_named<T: Base>(
         &mut self,
         place: &Place,
         new: New<'_, T>,

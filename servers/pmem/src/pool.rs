@@ -8,10 +8,11 @@ use libd3os_object::control::Slot;
 use libd3os_object::layout::Identity;
 use libd3os_object::log::LogError;
 use libd3os_object::medium::{LINE_BYTES, Medium, Part};
-use libd3os_object::object::{self, OpenError};
+use libd3os_object::object::{self, Base, OpenError};
 use libd3os_object::recovery::{self, Access, Objects, Report};
 use libd3os_object::session::Busy;
-use libd3os_object::{Editor, Object, ObjectId, Persist, PointerError, Session, Tx, TxError};
+use libd3os_object::view::View;
+use libd3os_object::{Editor, Object, ObjectId, PointerError, Session, Tx, TxError};
 
 use crate::directory::{Directories, Mapped};
 use crate::map;
@@ -184,7 +185,7 @@ impl<M: Medium + Clone> Pool<M> {
     ///
     /// # Errors
     /// The id is taken or reserved, there is no room, or the base does not fit.
-    pub fn create_object<T: Persist>(&mut self, new: New<'_, T>) -> Result<Entry, PoolError> {
+    pub fn create_object<T: Base>(&mut self, new: New<'_, T>) -> Result<Entry, PoolError> {
         check_id(new.id)?;
         let (medium, layout) = (self.medium.clone(), self.layout);
         self.change(|editor| make(editor, (&medium, layout), &new, Kind::Object))
@@ -326,6 +327,21 @@ impl<M: Medium + Clone> Pool<M> {
         Ok(objects.for_each(&system, each).map_err(TxError::from)?)
     }
 
+    /// What the server does itself, it does in this session.
+    pub(crate) fn session(&mut self) -> &mut Session<Part<M>> {
+        &mut self.session
+    }
+
+    /// How many pages are free.
+    ///
+    /// # Errors
+    /// The system object is damaged.
+    pub fn free(&self) -> Result<u64, PoolError> {
+        let system = self.session.read(&self.system).map_err(TxError::from)?;
+        let free = system.get(system::free(self.system.base())).map_err(TxError::from)?;
+        Ok(*free)
+    }
+
     pub(crate) fn system(&self) -> (&Session<Part<M>>, &Object<System, Part<M>>) {
         (&self.session, &self.system)
     }
@@ -409,7 +425,7 @@ pub(crate) fn entry(editor: &Editor<'_, System>, id: ObjectId) -> Result<Entry, 
 }
 
 /// Takes pages for an object, makes it there, and makes it known.
-pub(crate) fn make<T: Persist, M: Medium + Clone>(
+pub(crate) fn make<T: Base, M: Medium + Clone>(
     editor: &mut Editor<'_, System>,
     (medium, layout): (&M, Layout),
     new: &New<'_, T>,

@@ -24,6 +24,8 @@ const COPIES: [u64; 2] = [0, PAGE_BYTES];
 const MAKING: u64 = u64::from_le_bytes(*b"D3OSnew\x01");
 const MADE: u64 = u64::from_le_bytes(*b"D3OSpol\x01");
 const SEED: u64 = 0x7375_7065_7262_6c6b;
+/// Bytes that are looked at together in search of one that is not zero.
+const LOOKED_AT: usize = 64 * LINE_BYTES;
 const WORDS: usize = LINE_BYTES / WORD_BYTES;
 
 /// How a pool is divided.
@@ -226,7 +228,9 @@ fn copy(medium: &impl Medium, at: u64) -> Option<(u64, Layout)> {
 
 /// The first byte from here on, a word's beginning, that is not zero.
 fn first_byte(medium: &impl Medium, from: usize) -> Option<u64> {
-    let mut words = (from..medium.bytes()).step_by(WORD_BYTES);
+    let mut parts = (from..medium.bytes()).step_by(LOOKED_AT);
+    let part = parts.find(|at| !medium.is_zero(*at, LOOKED_AT.min(medium.bytes() - at)))?;
+    let mut words = (part..medium.bytes()).step_by(WORD_BYTES);
     let at = words.find(|at| medium.load_word(*at) != 0)?;
     Some(at as u64 + u64::from(medium.load_word(at).trailing_zeros() / 8))
 }

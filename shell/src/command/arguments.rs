@@ -39,6 +39,8 @@ pub enum Kind {
     Core,
     /// A path in the host's share. Whether it leads somewhere the host says.
     Shared,
+    /// A path of persistent objects. Whether it leads somewhere their server says.
+    Object,
     /// Anything.
     Text,
 }
@@ -91,7 +93,7 @@ impl Argument {
             Kind::Number => number(word).is_some(),
             Kind::Core => word.parse::<u32>().is_ok(),
             Kind::Command => find(word).is_some(),
-            Kind::Program | Kind::Service | Kind::Shared | Kind::Text => true,
+            Kind::Program | Kind::Service | Kind::Shared | Kind::Object | Kind::Text => true,
         };
         if fits { Ok(()) } else { Err(Problem::Misfit { argument: *self, word: word.to_string() }) }
     }
@@ -160,7 +162,7 @@ fn misfit(f: &mut fmt::Formatter<'_>, argument: &Argument, word: &str) -> fmt::R
         Kind::Number => write!(f, "`{word}` is not a number"),
         Kind::Core => write!(f, "`{word}` is not a core's number"),
         Kind::Command => write!(f, "there is no command `{word}`"),
-        Kind::Program | Kind::Service | Kind::Shared | Kind::Text => {
+        Kind::Program | Kind::Service | Kind::Shared | Kind::Object | Kind::Text => {
             write!(f, "`{word}` does not fit")
         }
     }

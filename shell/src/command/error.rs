@@ -6,16 +6,20 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use libd3os::call::CallError;
+use libd3os::object::object::OpenError;
 use libd3os::service::net::NetError;
+use libd3os::service::pmem::PmemError;
 use libd3os::service::share::{Errno, ShareError};
 use libd3os::service::supervisor::{Exit, FaultReport, ProgramState, SupervisorError};
+
+use libd3os::store::StoreError;
 
 use super::arguments::{Kind, Problem};
 use super::{COMMANDS, Command};
 use crate::session::Session;
 use crate::suggest::nearest;
 use crate::system::SystemError;
-use crate::units::microseconds;
+use crate::units::{counted, microseconds};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -64,6 +68,13 @@ pub enum CommandError {
     },
     /// The machine has no share of its host.
     NoShare,
+    /// The machine has no persistent memory.
+    NoPersistentMemory,
+    /// The pool of persistent objects is damaged.
+    Damaged {
+        /// In so many places.
+        count: usize,
+    },
     /// A program that the shell waited for did not succeed.
     Ended {
         /// The program.
@@ -100,6 +111,10 @@ impl fmt::Display for CommandError {
             Self::NotServed { program, state } => {
                 write!(f, "`{program}` does not run: it is {state}")
             }
+            Self::NoPersistentMemory => f.write_str("no persistent memory: the machine has none"),
+            Self::Damaged { count } => {
+                write!(f, "the pool is damaged in {}", counted(*count as u64, "place", "places"))
+            }
             Self::NoShare => f.write_str("the host shares no directory with this machine"),
             Self::Ended { program, exit } => f.write_str(&ending(program, exit)),
             Self::Survived { program, code } => {
@@ -129,6 +144,12 @@ impl CommandError {
                 Some(format!("`run {program}` starts it, `ps` shows how the programs are doing"))
             }
             Self::NoShare => Some("`cargo xtask qemu --share DIR` shares one".to_string()),
+            Self::NoPersistentMemory => {
+                Some("`cargo xtask qemu --pmem FILE:SIZE` adds some".to_string())
+            }
+            Self::Damaged { .. } => {
+                Some("`pmem repair` works out anew which pages are free".to_string())
+            }
             Self::Ended { exit: Exit::Faulted(_), .. } => {
                 Some("the system goes on; `log` has the details".to_string())
             }
@@ -178,9 +199,23 @@ fn system_hint(error: &SystemError, session: &mut Session<'_>) -> Option<String>
         SystemError::Share(ShareError::Host(Errno::ENOENT)) => {
             Some("`share ls` shows what is there".to_string())
         }
+        SystemError::Store(error) => store_hint(error),
         SystemError::Share(_) => None,
         SystemError::Net(_) | SystemError::Platform(_) | SystemError::EndlessList { .. } => None,
     }
+}
+
+fn store_hint(error: &StoreError) -> Option<String> {
+    let hint = match error {
+        StoreError::Refused(PmemError::NotFound) => "`obj ls` shows what there is",
+        StoreError::Refused(PmemError::NoPool(_)) => {
+            "`pmem init --force` makes a pool, and whatever is there is lost"
+        }
+        StoreError::Refused(PmemError::Full { .. }) => "`obj rm` makes room",
+        StoreError::Object(OpenError::Type { .. }) => "`obj show` prints objects of every type",
+        _ => return None,
+    };
+    Some(hint.to_string())
 }
 
 fn supervisor_hint(error: &SupervisorError, session: &mut Session<'_>) -> Option<String> {

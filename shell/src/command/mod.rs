@@ -23,8 +23,10 @@ mod mem;
 mod net;
 mod numa;
 mod nvdimm;
+mod obj;
 mod ping;
 mod plot;
+mod pmem;
 mod poweroff;
 mod ps;
 mod reboot;
@@ -53,7 +55,7 @@ pub use help::explain;
 pub use share::SHARE_SERVICE;
 
 /// Every command, in the order in which `help` shows them.
-pub static COMMANDS: [&Command; 34] = [
+pub static COMMANDS: [&Command; 36] = [
     &help::HELP,
     &ps::PS,
     &mem::MEM,
@@ -74,6 +76,8 @@ pub static COMMANDS: [&Command; 34] = [
     &acpi::ACPI,
     &numa::NUMA,
     &nvdimm::NVDIMM,
+    &pmem::PMEM,
+    &obj::OBJ,
     &iommu::IOMMU,
     &net::NET,
     &ping::PING,
@@ -202,6 +206,8 @@ mod tests {
                 "acpi [NAME]",
                 "numa",
                 "nvdimm [ACTION] [RANGE] [AT] [TEXT]",
+                "pmem [ACTION] [--force]",
+                "obj ACTION [PATH] [TEXT…]",
                 "iommu",
                 "net",
                 "ping [-n N] HOST [&]",

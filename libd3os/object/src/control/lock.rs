@@ -138,7 +138,7 @@ impl Lock {
 
     /// Puts a slot out whose session will not go on: it neither reads nor writes any more. What it had
     /// committed must have been applied before.
-    pub(crate) fn put_out(&self, slot: Slot) {
+    pub fn put_out(&self, slot: Slot) {
         self.end_read(slot);
         self.end_write(slot);
     }

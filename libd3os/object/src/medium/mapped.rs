@@ -83,6 +83,19 @@ unsafe impl Medium for Mapped {
         self.word(at).load(Ordering::Acquire)
     }
 
+    /// A line at a time, for memory of gibibytes.
+    fn is_zero(&self, at: usize, bytes: usize) -> bool {
+        assert_within(self, at, bytes);
+        assert!(at.is_multiple_of(LINE_BYTES) && bytes.is_multiple_of(LINE_BYTES), "not lines");
+        (at..at + bytes).step_by(LINE_BYTES).all(|at| {
+            let line = self.address(at).cast::<[u64; LINE_BYTES / WORD_BYTES]>();
+            // SAFETY: a line within the range, which begins at a line, and is mapped; nobody changes
+            // it, and numbers have no wrong patterns.
+            let line = unsafe { line.read() };
+            line.into_iter().fold(0, |all, word| all | word) == 0
+        })
+    }
+
     #[inline]
     fn store(&self, at: usize, from: &[u8]) {
         assert_within(self, at, from.len());
@@ -155,6 +168,17 @@ mod tests {
             assert_eq!(medium.load_word(64), 0x0123_4567_89ab_cdef);
             medium.read(128, &mut bytes);
             assert_eq!(bytes, [7; 17]);
+        });
+    }
+
+    #[test]
+    fn every_byte_that_is_not_zero_is_seen() {
+        each(|medium| {
+            assert!(medium.is_zero(0, 256));
+            medium.store(77, &[1]);
+            assert!(!medium.is_zero(64, 64) && !medium.is_zero(0, 256));
+            assert!(medium.is_zero(0, 64) && medium.is_zero(128, 128));
+            assert!(medium.part(128, 64).is_zero(0, 64) && !medium.part(64, 64).is_zero(0, 64));
         });
     }
 

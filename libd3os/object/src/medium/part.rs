@@ -52,6 +52,10 @@ unsafe impl<M: Medium> Medium for Part<M> {
         self.whole.load_word(self.at(at, 1))
     }
 
+    fn is_zero(&self, at: usize, bytes: usize) -> bool {
+        self.whole.is_zero(self.at(at, bytes), bytes)
+    }
+
     #[inline]
     fn store(&self, at: usize, from: &[u8]) {
         self.whole.store(self.at(at, from.len()), from);

@@ -14,10 +14,9 @@ use super::function::Function;
 use super::reset::{BUS_MASTERING, COMMAND, MEMORY_DECODING, PIN_DISABLED};
 use crate::memory::{DeviceMemory, Unreadable};
 
-/// MSI-X control, in the upper half of the capability's first word: messages are said.
+/// MSI-X control, in the upper half of the capability's first word.
 const MSIX_ENABLE: u16 = 1 << 15;
-/// MSI-X control: all of them are masked.
-pub const MSIX_MASK_ALL: u16 = 1 << 14;
+const MSIX_MASK_ALL: u16 = 1 << 14;
 /// An entry of the table: address, its upper half, data, and whether it is masked.
 const ENTRY_MASKED: u32 = 1;
 

@@ -26,6 +26,7 @@ use libd3os::service::keyboard::KeyboardClient;
 use libd3os::service::net::{EchoRequest, NetClient};
 use libd3os::service::nvdimm::NvdimmClient;
 use libd3os::service::platform::PlatformClient;
+use libd3os::service::pmem::PmemClient;
 use libd3os::service::rtc::RtcClient;
 use libd3os::service::share::ShareClient;
 use libd3os::service::supervisor::{Exit, Moment, ProgramState, SupervisorClient};
@@ -205,6 +206,7 @@ impl Process {
             "net" => answered(self.net.interfaces(0)),
             "nvdimm" => answered(NvdimmClient::connect().map_err(Failure::Grant)?.read(0, 0, 64)),
             "platform" => answered(self.platform.devices(0)),
+            "pmem" => answered(PmemClient::connect().map_err(Failure::Grant)?.check(0)),
             "rtc" => answered(RtcClient::connect().map_err(Failure::Grant)?.now()),
             "share" => {
                 let root = String::new();

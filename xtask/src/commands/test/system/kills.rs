@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use super::lab::Lab;
-use super::net::free_ports;
+use super::net::free_port;
 use super::nvdimm::fresh;
 use super::screen::Screen;
 use super::session::{Session, SessionError};
@@ -35,7 +35,7 @@ const KILLS: usize = 100;
 /// So many of them at an event, at least.
 const FEWEST_AT_EVENTS: usize = 80;
 /// Victims that there are at least: fewer would mean that drivers are missing.
-const VICTIMS: usize = 13;
+const VICTIMS: usize = 14;
 /// Network cards; an IOMMU's tables have a row for each of them, and one for the unit.
 const CARDS: usize = 2;
 /// The echo server's port in the machine.
@@ -104,12 +104,12 @@ fn check(end: &str) -> Outcome {
 fn machine(
     lab: &Lab<'_>,
     iommu: Iommu,
-    [first, second]: [u16; 2],
+    ports: (u16, u16),
     monitor: &Path,
 ) -> Result<Machine, Failure> {
     let forward = |host| vec![Forward { host, guest: ECHO }];
-    let (forwards, second) = (forward(first), forward(second));
-    let network = Network { nics: NicChoice::Both, forwards, second };
+    let (nics, forwards, second) = (NicChoice::Both, forward(ports.0), forward(ports.1));
+    let network = Network { nics, forwards, second };
     let monitor = format!("unix:{},server=on,wait=off", monitor.display());
     let extra = vec!["-qmp".into(), monitor.into()];
     let directory = empty(&lab.place("kills-share")).map_err(SessionError::from)?;
@@ -128,13 +128,14 @@ struct Scene {
 
 impl Scene {
     fn begin(lab: &Lab<'_>, iommu: Iommu) -> Result<Self, Failure> {
-        let ports = free_ports().map_err(SessionError::from)?;
+        let ports =
+            (free_port().map_err(SessionError::from)?, free_port().map_err(SessionError::from)?);
         let socket = lab.place("kills.qmp");
         let mut session = Session::at_prompt(&machine(lab, iommu, ports, &socket)?)?;
         session.keys(&format!("serve {ECHO} &\r"))?;
         session.text(&format!("serving at port {ECHO}"))?;
         let mut traffic = Traffic::new();
-        for (card, host) in ["virtio-net", "e1000e"].into_iter().zip(ports) {
+        for (card, host) in [("virtio-net", ports.0), ("e1000e", ports.1)] {
             let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, host));
             traffic.datagrams(card, peer);
             traffic.stream(card, peer);

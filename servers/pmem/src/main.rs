@@ -1,0 +1,263 @@
+//! The object server's process: it finds the persistent memory, lends it and takes it back, and carries out
+//! the interface. `core` decides.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+mod memory;
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::fmt;
+
+use libd3os::call::Caller;
+use libd3os::device::PersistenceDomain;
+use libd3os::ends::Ends;
+use libd3os::ipc::MissingGrant;
+use libd3os::object::medium::Mapped;
+use libd3os::object::{durability, recovery::Report};
+use libd3os::persistent::Whole;
+use libd3os::region::Rights;
+use libd3os::server::{Event, Server, ServerError};
+use libd3os::service::Page;
+use libd3os::service::nvdimm::{NvdimmClient, RangeStatus};
+use libd3os::service::persistent::PersistentClient;
+use libd3os::service::pmem::{
+    Listing, ObjectName, ObjectStatus, OpenObject, Pmem, PmemError, PoolStatus, Removed,
+    SessionGrant,
+};
+use libd3os::service::supervisor::SupervisorClient;
+use libd3os::start::{SIGNAL_FLAG, StartInfo};
+
+use memory::Lending;
+use pmem::core::{Beginning, Core};
+use pmem::events::Journal;
+
+libd3os::program! {
+    main: run,
+    serves: ["pmem"],
+    calls: ["entropy", "log", "nvdimm", "persistent", "supervisor"],
+    waits: ["program-ended-pmem"],
+}
+
+/// Why the server cannot run.
+#[derive(Debug)]
+enum Failure {
+    Server(ServerError),
+    Grant(MissingGrant<'static>),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(error) => error.fmt(f),
+            Self::Grant(error) => error.fmt(f),
+        }
+    }
+}
+
+fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
+    let mut server = Server::serving("pmem").map_err(Failure::Server)?;
+    let mut process = Process {
+        state: open(),
+        journal: Journal::default(),
+        supervisor: SupervisorClient::connect().map_err(Failure::Grant)?,
+        ends: Ends::default(),
+    };
+    server.observe(process.journal().recorder());
+    let ended = start.signal("program-ended-pmem").unwrap_or(0) & !SIGNAL_FLAG;
+    process.fetch_ends();
+    loop {
+        match server.next() {
+            Event::Request(request) => Pmem::dispatch(&mut process, request),
+            Event::Signal(bits) if bits & ended != 0 => process.fetch_ends(),
+            Event::Signal(bits) => log::warn!("a signal {bits:#x}, which nobody should send"),
+            Event::Message(message) => log::warn!("a message with label {}", message.label),
+        }
+    }
+}
+
+/// The memory that is used: the first range, as far as there are places for it.
+fn open() -> Result<Core<Mapped, Lending>, PmemError> {
+    let no_memory = |why: &dyn fmt::Display| PmemError::NoMemory(why.to_string());
+    let nvdimm = NvdimmClient::connect().map_err(|error| no_memory(&error))?;
+    let ranges = nvdimm.ranges(0).map_err(|error| no_memory(&error))?;
+    let domain = nvdimm.domain().map_err(|error| no_memory(&error))?;
+    let range = *ranges.items.first().ok_or_else(|| no_memory(&"the machine has none"))?;
+    if !range.armed {
+        log::warn!("the persistent memory is not armed: nothing is served");
+        return Err(PmemError::Unarmed);
+    }
+    let client = PersistentClient::connect().map_err(|error| no_memory(&error))?;
+    let whole = Whole::show(&client, 0, range.bytes).map_err(|error| no_memory(&error))?;
+    tell_unused(range, whole.bytes());
+    let medium = whole.into_medium(durability(domain)).ok_or(PmemError::Unarmed)?;
+    Ok(begin(medium, domain, Lending::new(client, medium)))
+}
+
+fn tell_unused(range: RangeStatus, used: usize) {
+    let unused = range.bytes.saturating_sub(used as u64) >> 20;
+    if unused > 0 {
+        log::info!("{unused} MiB of the persistent memory are out of reach");
+    }
+}
+
+fn begin(
+    medium: Mapped,
+    domain: Option<PersistenceDomain>,
+    lending: Lending,
+) -> Core<Mapped, Lending> {
+    let (core, beginning) = Core::new(medium, domain, lending);
+    match beginning {
+        Beginning::Made => log::info!("made a pool of {} MiB", medium_mib(&medium)),
+        Beginning::Refused(error) => log::warn!("{error}"),
+        Beginning::Opened(own, programs) => tell_recovery(&own, &programs),
+    }
+    core
+}
+
+fn medium_mib(medium: &Mapped) -> usize {
+    libd3os::object::medium::Medium::bytes(medium) >> 20
+}
+
+fn tell_recovery(own: &Report, programs: &Report) {
+    let records = own.records + programs.records;
+    let applied = own.applied + programs.applied;
+    log::info!("opened the pool: {records} records in its logs, {applied} changes put in place");
+    for finding in own.findings.iter().chain(&programs.findings) {
+        log::warn!("recovery: {finding:?}");
+    }
+}
+
+/// The server, or why it has nothing to serve.
+struct Process {
+    state: Result<Core<Mapped, Lending>, PmemError>,
+    /// Of a server that has nothing to serve.
+    journal: Journal,
+    supervisor: SupervisorClient,
+    ends: Ends,
+}
+
+impl Process {
+    fn journal(&self) -> &Journal {
+        self.state.as_ref().map_or(&self.journal, Core::journal)
+    }
+
+    fn core(&mut self) -> Result<&mut Core<Mapped, Lending>, PmemError> {
+        self.state.as_mut().map_err(|error| error.clone())
+    }
+
+    /// Ends the sessions of programs that have ended.
+    fn fetch_ends(&mut self) {
+        let mut from = Some(0);
+        while let Some(first) = from {
+            // Init always answers; should it not, a dead program's session stays until it is back.
+            let Ok(page) = self.supervisor.ends(first) else { return };
+            for program in self.ends.update(first, &page.items) {
+                if let (Ok(core), Ok(program)) = (&mut self.state, u16::try_from(program)) {
+                    core.ended(program);
+                }
+            }
+            from = page.next.filter(|next| *next > first);
+        }
+    }
+}
+
+type Done<T> = Result<T, PmemError>;
+
+impl Pmem for Process {
+    fn status(&mut self, caller: Caller) -> Done<PoolStatus> {
+        self.core()?.status(caller.program())
+    }
+
+    fn init(&mut self, caller: Caller, force: bool) -> Done<PoolStatus> {
+        self.core()?.init(caller.program(), force)
+    }
+
+    fn session(&mut self, caller: Caller) -> Done<SessionGrant> {
+        self.core()?.session(caller.program())
+    }
+
+    fn close(&mut self, caller: Caller) -> Done<()> {
+        self.core()?.close(caller.program())
+    }
+
+    fn describe(&mut self, caller: Caller, from: u32, part: Vec<u8>) -> Done<()> {
+        self.core()?.describe(caller.program(), from, &part)
+    }
+
+    fn create(
+        &mut self,
+        caller: Caller,
+        path: String,
+        pages: u32,
+        base: Vec<u8>,
+    ) -> Done<ObjectName> {
+        self.core()?.create(caller.program(), &path, pages, base)
+    }
+
+    fn make_directory(&mut self, caller: Caller, path: String) -> Done<ObjectName> {
+        self.core()?.make_directory(caller.program(), &path)
+    }
+
+    fn open(
+        &mut self,
+        caller: Caller,
+        path: String,
+        rights: Rights,
+        fingerprint: Option<u64>,
+    ) -> Done<OpenObject> {
+        self.core()?.open(caller.program(), &path, rights, fingerprint)
+    }
+
+    fn release(&mut self, caller: Caller, id: ObjectName) -> Done<()> {
+        self.core()?.release(caller.program(), id)
+    }
+
+    fn grow(&mut self, caller: Caller, path: String, pages: u32) -> Done<u64> {
+        self.core()?.grow(caller.program(), &path, pages)
+    }
+
+    fn permit(
+        &mut self,
+        caller: Caller,
+        path: String,
+        program: String,
+        rights: Rights,
+    ) -> Done<()> {
+        self.core()?.permit(caller.program(), &path, &program, rights)
+    }
+
+    fn forbid(&mut self, caller: Caller, path: String, program: String) -> Done<()> {
+        self.core()?.forbid(caller.program(), &path, &program)
+    }
+
+    fn link(&mut self, caller: Caller, path: String, other: String) -> Done<()> {
+        self.core()?.link(caller.program(), &path, &other)
+    }
+
+    fn rename(&mut self, caller: Caller, path: String, other: String) -> Done<()> {
+        self.core()?.rename(caller.program(), &path, &other)
+    }
+
+    fn remove(&mut self, caller: Caller, path: String) -> Done<Removed> {
+        self.core()?.remove(caller.program(), &path)
+    }
+
+    fn list(&mut self, caller: Caller, path: String, after: String) -> Done<Listing> {
+        self.core()?.list(caller.program(), &path, &after)
+    }
+
+    fn stat(&mut self, caller: Caller, path: String) -> Done<ObjectStatus> {
+        self.core()?.stat(caller.program(), &path)
+    }
+
+    fn check(&mut self, caller: Caller, from: u32) -> Done<Page<String>> {
+        self.core()?.check(caller.program(), from)
+    }
+
+    fn repair(&mut self, caller: Caller) -> Done<Page<String>> {
+        self.core()?.repair(caller.program())
+    }
+}

@@ -1,0 +1,623 @@
+//! The pool with its users: sessions of programs, and the objects that they have open.
+//!
+//! An object that somebody has open is mapped here, too, with a *control* that all its users share: its
+//! lock, its version, its dirty lines. A control takes a page of the pool, of an object without a name
+//! that the pool keeps for this; what is in it means nothing after a loss of power. So it costs no RAM,
+//! and is lent like anything else.
+//!
+//! A session ends in two steps: first everything is withdrawn from its program, then what its log says
+//! is completed. The second waits where another program holds an object that was changed; until it is
+//! done, the session's slot is not given out.
+
+use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use libd3os::region::Rights;
+use libd3os::service::pmem::{
+    ObjectKind, ObjectName, ObjectStatus, OpenObject, PATH_MOST, Place, PmemError, Removed,
+};
+use libd3os_object::ObjectId;
+use libd3os_object::control::{ControlRef, Slot};
+use libd3os_object::layout::{self, Identity};
+use libd3os_object::mapping::Mapping;
+use libd3os_object::medium::{Medium, Part};
+use libd3os_object::object::Template;
+use libd3os_object::recovery::Access;
+use libd3os_object::session::Patience;
+
+use crate::errors::told;
+use crate::events::{Event, Journal};
+use crate::map;
+use crate::name::Name;
+use crate::names::{self, Found, Unlinked, Use};
+use crate::owners::Principal;
+use crate::pool::{New, Pool, PoolError};
+use crate::rights::Rights as May;
+use crate::superblock::PAGE_BYTES;
+use crate::system::{Entry, Extent, Kind};
+
+/// The object whose pages are controls.
+const CONTROLS: ObjectId = ObjectId::new(u128::from_be_bytes(*b"controls in use\0"));
+/// So many objects can be open at a time, in a pool that is large enough.
+const MOST_OPEN: u64 = 256;
+/// How often the server looks at a lock that somebody holds before it goes on with other things.
+const LOOKS: u32 = 2_000;
+/// Longest text about a type.
+const MOST_WORDS: usize = 400;
+
+/// What the store wants of the rest of the system.
+pub trait World {
+    /// Shows pages of the pool to a program, and tells their address there.
+    ///
+    /// # Errors
+    /// [`PmemError`]; nothing is shown then.
+    fn lend(&mut self, program: u16, pages: Extent, rights: Rights) -> Result<u64, PmemError>;
+
+    /// Takes pages away from a program that it may have been shown. When this returns, it cannot reach
+    /// them.
+    fn withdraw(&mut self, program: u16, pages: Extent);
+
+    /// Makes a control, for an object of this version, of a page of the pool that nobody uses.
+    fn control(&mut self, page: u64, version: u64) -> ControlRef;
+
+    /// A number that was never drawn before.
+    fn draw(&mut self) -> u128;
+
+    /// Names of the image's programs, by their numbers, of which the first is 1.
+    fn programs(&mut self) -> Vec<String>;
+}
+
+/// A pool, and who uses it.
+pub(crate) struct Store<M: Medium + Clone> {
+    pub(crate) pool: Pool<M>,
+    controls: Extent,
+    sessions: BTreeMap<u16, Session>,
+    left: Vec<Left>,
+    open: BTreeMap<ObjectId, Open<M>>,
+}
+
+/// A program's session.
+struct Session {
+    slot: Slot,
+    principal: Principal,
+    objects: BTreeMap<ObjectId, (OpenObject, Rights)>,
+}
+
+/// What a session has left that has ended.
+struct Left {
+    slot: Slot,
+    objects: BTreeMap<ObjectId, Rights>,
+}
+
+/// An object that somebody has open.
+struct Open<M> {
+    mapping: Arc<Mapping<Part<M>>>,
+    extent: Extent,
+    /// The page of its control, of the pool.
+    control: u64,
+}
+
+impl<M: Medium + Clone> Store<M> {
+    /// Nobody uses the pool yet.
+    pub(crate) fn new(mut pool: Pool<M>) -> Result<Self, PoolError> {
+        pool.session().set_patience(|contest| {
+            core::hint::spin_loop();
+            if contest.round < LOOKS { Patience::Wait } else { Patience::GiveUp }
+        });
+        let controls = match pool.find(CONTROLS)? {
+            Some(entry) => entry,
+            None => make_controls(&mut pool)?,
+        };
+        // The first page is its header.
+        let Extent { first, pages } = controls.extent;
+        let controls = Extent { first: first + 1, pages: pages.saturating_sub(1) };
+        let (sessions, open) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { pool, controls, sessions, left: Vec::new(), open })
+    }
+
+    /// Sessions that there are.
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.len() + self.left.len()
+    }
+
+    /// Begins a program's session; one that it has ends.
+    pub(crate) fn begin(
+        &mut self,
+        program: u16,
+        world: &mut impl World,
+        journal: &Journal,
+    ) -> Result<(Slot, Place), PmemError> {
+        self.end(program, world, journal);
+        let slot = self.free_slot().ok_or(PmemError::NoMoreSessions)?;
+        let principal = self.principal(program, world)?;
+        // Written down before the program can write a record.
+        self.pool.begin_session(slot, principal).map_err(told)?;
+        let log = self.log(slot);
+        let base = world.lend(program, log, Rights::READ_WRITE);
+        let base = base.inspect_err(|_| {
+            let _still_its = self.pool.end_session(slot);
+        })?;
+        self.sessions.insert(program, Session { slot, principal, objects: BTreeMap::new() });
+        journal.note(Event::Began(program, slot.number()));
+        Ok((slot, place(base, log)))
+    }
+
+    fn free_slot(&self) -> Option<Slot> {
+        let sessions = self.sessions.values().map(|session| session.slot);
+        let taken: BTreeSet<_> = sessions.chain(self.left.iter().map(|left| left.slot)).collect();
+        let last = u8::try_from(self.pool.layout().logs).unwrap_or(u8::MAX);
+        (1..last).filter_map(Slot::new).find(|slot| !taken.contains(slot))
+    }
+
+    fn log(&self, slot: Slot) -> Extent {
+        let layout = self.pool.layout();
+        Extent { first: layout.log(slot.number().into()), pages: layout.log_pages }
+    }
+
+    /// Ends a program's session, if it has one: nothing of the pool can be reached by it when this
+    /// returns, and what it had committed is completed, or will be by [`Self::tidy`].
+    pub(crate) fn end(&mut self, program: u16, world: &mut impl World, journal: &Journal) {
+        if let Some(Session { slot, objects, .. }) = self.sessions.remove(&program) {
+            world.withdraw(program, self.log(slot));
+            objects.keys().for_each(|id| self.withdraw(program, *id, world));
+            let objects = objects.into_iter().map(|(id, (_, rights))| (id, rights)).collect();
+            self.left.push(Left { slot, objects });
+            journal.note(Event::Ended(program));
+        }
+        self.tidy(journal);
+    }
+
+    fn withdraw(&self, program: u16, id: ObjectId, world: &mut impl World) {
+        if let Some(open) = self.open.get(&id) {
+            world.withdraw(program, open.extent);
+            world.withdraw(program, single(open.control));
+        }
+    }
+
+    /// Completes what ended sessions have left, and closes what nobody has open, as far as nobody holds
+    /// the locks.
+    pub(crate) fn tidy(&mut self, journal: &Journal) {
+        let left = core::mem::take(&mut self.left);
+        self.left = left.into_iter().filter_map(|left| self.complete(left, journal)).collect();
+        let unused: Vec<_> = self.open.keys().copied().filter(|id| self.users(*id) == 0).collect();
+        unused.into_iter().for_each(|id| self.close(id, journal));
+    }
+
+    /// Completes what a session has left; if that has to wait, it is given back.
+    fn complete(&mut self, left: Left, journal: &Journal) -> Option<Left> {
+        let Self { pool, open, .. } = self;
+        let log = pool.log(left.slot)?;
+        let mapping = |id: &ObjectId| open.get(id).map(|open| open.mapping.clone());
+        let find = |id: ObjectId| match (left.objects.get(&id), mapping(&id)) {
+            (Some(rights), Some(mapping)) if rights.contain(Rights::WRITE) => {
+                Access::Write(mapping)
+            }
+            (Some(_), Some(_)) => Access::Forbidden,
+            // What it has released is settled, and what was deleted needs nothing.
+            _ => Access::Deleted,
+        };
+        let mapped: Vec<_> = left.objects.keys().filter_map(mapping).collect();
+        match map::evict((left.slot, &log), pool.session(), find, &mapped) {
+            Ok(report) => {
+                journal.note(Event::Completed(left.slot.number(), report.applied));
+                pool.end_session(left.slot).is_err().then_some(left)
+            }
+            Err(_) => Some(left),
+        }
+    }
+
+    fn users(&self, id: ObjectId) -> usize {
+        let sessions = self.sessions.values().filter(|known| known.objects.contains_key(&id));
+        let left = self.left.iter().filter(|known| known.objects.contains_key(&id));
+        sessions.count() + left.count()
+    }
+
+    /// Closes an object that nobody uses, unless it is locked still; without a name, it goes.
+    fn close(&mut self, id: ObjectId, journal: &Journal) {
+        let Some(open) = self.open.get(&id) else { return };
+        if self.pool.session().settle_object(&open.mapping).is_err() {
+            return;
+        }
+        self.open.remove(&id);
+        journal.note(Event::Closed(id));
+        if matches!(self.pool.find(id), Ok(Some(entry)) if entry.links == 0)
+            && self.pool.delete(id).is_ok()
+        {
+            journal.note(Event::Deleted(id));
+        }
+    }
+
+    /// Shows an object to a program.
+    pub(crate) fn open(
+        &mut self,
+        program: u16,
+        (path, rights, fingerprint): (&str, Rights, Option<u64>),
+        world: &mut impl World,
+        journal: &Journal,
+    ) -> Result<OpenObject, PmemError> {
+        let Found { id, kind } = self.resolve(path)?;
+        if kind == Kind::Directory {
+            return Err(PmemError::IsDirectory);
+        }
+        let session = self.sessions.get(&program).ok_or(PmemError::NoSession)?;
+        self.check(id, session.principal, of_mapping(rights))?;
+        let entry = self.entry(id)?;
+        self.check_type(id, entry.fingerprint, fingerprint)?;
+        match session.objects.get(&id) {
+            Some((opened, held)) if held.contain(rights) => return Ok(*opened),
+            Some(_) => self.release(program, id, world, journal)?,
+            None => {}
+        }
+        let opened = self.lend(program, (id, entry), rights, world);
+        let opened = opened.inspect_err(|_| self.tidy(journal))?;
+        if let Some(session) = self.sessions.get_mut(&program) {
+            session.objects.insert(id, (opened, rights));
+        }
+        journal.note(Event::Opened(program, id));
+        Ok(opened)
+    }
+
+    fn lend(
+        &mut self,
+        program: u16,
+        (id, entry): (ObjectId, Entry),
+        rights: Rights,
+        world: &mut impl World,
+    ) -> Result<OpenObject, PmemError> {
+        let control = single(self.map(id, entry, world)?);
+        let control_base = world.lend(program, control, Rights::READ_WRITE)?;
+        let memory = world.lend(program, entry.extent, rights);
+        let memory = memory.inspect_err(|_| world.withdraw(program, control))?;
+        Ok(OpenObject {
+            id: ObjectName(id.number()),
+            memory: place(memory, entry.extent),
+            control: place(control_base, control),
+        })
+    }
+
+    /// Maps an object here, unless it is; tells the page of its control.
+    fn map(
+        &mut self,
+        id: ObjectId,
+        entry: Entry,
+        world: &mut impl World,
+    ) -> Result<u64, PmemError> {
+        if let Some(open) = self.open.get(&id) {
+            return Ok(open.control);
+        }
+        let control = self.free_control().ok_or(PmemError::TooManyOpen)?;
+        let memory = self.pool.memory(id).map_err(told)?.ok_or(PmemError::NotFound)?;
+        let damaged = |error: layout::LayoutError| PmemError::Damaged(error.to_string());
+        let version = layout::settled(&memory).map_err(damaged)?;
+        let mapping = map::shared(memory, world.control(control, version)).map_err(damaged)?;
+        let mapping = Arc::new(mapping);
+        if mapping.id() != id {
+            return Err(PmemError::Damaged("the object says that it is another one".into()));
+        }
+        self.open.insert(id, Open { mapping, extent: entry.extent, control });
+        Ok(control)
+    }
+
+    fn free_control(&self) -> Option<u64> {
+        let taken: BTreeSet<u64> = self.open.values().map(|open| open.control).collect();
+        (self.controls.first..self.controls.end()).find(|page| !taken.contains(page))
+    }
+
+    /// Takes an object away from a program.
+    pub(crate) fn release(
+        &mut self,
+        program: u16,
+        id: ObjectId,
+        world: &mut impl World,
+        journal: &Journal,
+    ) -> Result<(), PmemError> {
+        let session = self.sessions.get_mut(&program).ok_or(PmemError::NoSession)?;
+        if session.objects.remove(&id).is_some() {
+            self.withdraw(program, id, world);
+            if let (Some(open), Some(session)) = (self.open.get(&id), self.sessions.get(&program)) {
+                // One that releases what it holds has left it in a state that it takes for whole.
+                open.mapping.control().lock().put_out(session.slot);
+            }
+            journal.note(Event::Released(program, id));
+        }
+        self.tidy(journal);
+        Ok(())
+    }
+
+    /// Makes an object with a name.
+    pub(crate) fn create(
+        &mut self,
+        program: u16,
+        (path, pages, template): (&str, u32, &Template),
+        world: &mut impl World,
+        journal: &Journal,
+    ) -> Result<ObjectId, PmemError> {
+        let at = self.locate(path)?;
+        let (id, owner) = (draw(world), self.principal(program, world)?);
+        let new = New { id, pages: pages.into(), owner, base: template };
+        self.pool.create_at(&at, new).map_err(told)?;
+        journal.note(Event::Created(id));
+        Ok(id)
+    }
+
+    /// Makes a directory.
+    pub(crate) fn make_directory(
+        &mut self,
+        program: u16,
+        path: &str,
+        world: &mut impl World,
+    ) -> Result<ObjectId, PmemError> {
+        let at = self.locate(path)?;
+        let (id, owner) = (draw(world), self.principal(program, world)?);
+        self.pool.create_directory(&at, id, owner).map_err(told)?;
+        Ok(id)
+    }
+
+    /// Gives an object that nobody has open more pages, where it is or elsewhere.
+    pub(crate) fn grow(
+        &mut self,
+        program: u16,
+        path: &str,
+        pages: u32,
+        world: &mut impl World,
+    ) -> Result<u64, PmemError> {
+        let Found { id, kind } = self.resolve(path)?;
+        self.may(program, id, May::WRITE, world)?;
+        match kind {
+            Kind::Directory => Err(PmemError::IsDirectory),
+            Kind::Object if self.open.contains_key(&id) => Err(PmemError::InUse),
+            Kind::Object => {
+                let entry = self.pool.enlarge(id, pages.into()).map_err(told)?;
+                Ok(entry.extent.pages)
+            }
+        }
+    }
+
+    /// Gives an object one more name.
+    pub(crate) fn link(
+        &mut self,
+        program: u16,
+        path: &str,
+        other: &str,
+        world: &mut impl World,
+    ) -> Result<(), PmemError> {
+        let Found { id, .. } = self.resolve(path)?;
+        self.may(program, id, May::GRANT, world)?;
+        let at = self.locate(other)?;
+        self.pool.link(&at, id).map(drop).map_err(told)
+    }
+
+    /// Gives what has a name another one.
+    pub(crate) fn rename(
+        &mut self,
+        program: u16,
+        path: &str,
+        other: &str,
+        world: &mut impl World,
+    ) -> Result<(), PmemError> {
+        let id = self.resolve(path)?.id;
+        self.may(program, id, May::DELETE, world)?;
+        let (from, to) = (self.locate(path)?, self.locate(other)?);
+        self.pool.rename(&from, &to).map_err(told)
+    }
+
+    /// Takes a name away.
+    pub(crate) fn remove(
+        &mut self,
+        program: u16,
+        path: &str,
+        world: &mut impl World,
+        journal: &Journal,
+    ) -> Result<Removed, PmemError> {
+        let at = self.locate(path)?;
+        let Found { id, kind } = self.pool.find_name(&at).map_err(told)?;
+        self.may(program, id, May::DELETE, world)?;
+        let usage = if self.open.contains_key(&id) { Use::Mapped } else { Use::None };
+        let done = match kind {
+            Kind::Directory => self.pool.remove_directory(&at).map(|()| Unlinked::Deleted),
+            Kind::Object => self.pool.unlink(&at, usage),
+        };
+        match done.map_err(told)? {
+            Unlinked::Kept => Ok(Removed::Kept),
+            Unlinked::Orphaned => Ok(Removed::InUse),
+            Unlinked::Deleted | Unlinked::Dangling => {
+                journal.note(Event::Deleted(id));
+                Ok(Removed::Deleted)
+            }
+        }
+    }
+
+    /// Calls `each` with the names of a directory behind `after`, until it returns false.
+    pub(crate) fn list(
+        &self,
+        path: &str,
+        after: &str,
+        mut each: impl FnMut(String, ObjectId) -> bool,
+    ) -> Result<(), PmemError> {
+        let Found { id, .. } = self.resolve(path)?;
+        let from = Name::first_with(after);
+        let listed = self.pool.list(id, &from, |name, found| {
+            (!after.is_empty() && *name == from) || each(name.to_string(), found.id)
+        });
+        listed.map_err(told)
+    }
+
+    /// What is known of an object; of its type only the name, unless `in_full`.
+    pub(crate) fn status(&self, id: ObjectId, in_full: bool) -> Result<ObjectStatus, PmemError> {
+        let entry = self.entry(id)?;
+        let memory = self.pool.memory(id).map_err(told)?;
+        let identity = memory.as_ref().and_then(|memory| Identity::read(memory).ok());
+        let described = identity.zip(memory.as_ref());
+        let described =
+            described.and_then(|(identity, memory)| identity.description(memory).ok()?);
+        let of = described.map(|known| match in_full {
+            true => known.to_string(),
+            false => known.root().name.clone(),
+        });
+        let open = self.open.get(&id).map(|open| open.mapping.control().version());
+        let settled = || memory.as_ref().and_then(|memory| layout::settled(memory).ok());
+        Ok(ObjectStatus {
+            id: ObjectName(id.number()),
+            kind: kind(entry.kind()),
+            pages: entry.extent.pages,
+            links: entry.links,
+            fingerprint: entry.fingerprint,
+            of: of.map_or_else(|| "?".into(), shortened),
+            version: open.or_else(settled).unwrap_or(0),
+            owner: self.owner_in_words(entry.owner),
+            users: u32::try_from(self.users(id)).unwrap_or(u32::MAX),
+        })
+    }
+
+    pub(crate) fn resolve(&self, path: &str) -> Result<Found, PmemError> {
+        if path.len() > PATH_MOST {
+            return Err(PmemError::TooLong);
+        }
+        self.pool.resolve(self.pool.root(), path).map_err(told)
+    }
+
+    fn locate(&self, path: &str) -> Result<names::Place, PmemError> {
+        if path.len() > PATH_MOST {
+            return Err(PmemError::TooLong);
+        }
+        self.pool.locate(self.pool.root(), path).map_err(told)
+    }
+
+    fn entry(&self, id: ObjectId) -> Result<Entry, PmemError> {
+        self.pool.find(id).map_err(told)?.ok_or(PmemError::NotFound)
+    }
+
+    /// The principal of a program: its name, without the number of one of several shells.
+    fn principal(&mut self, program: u16, world: &mut impl World) -> Result<Principal, PmemError> {
+        let names = world.programs();
+        let name = usize::from(program).checked_sub(1).and_then(|index| names.get(index));
+        self.pool.principal(principal_name(name.ok_or(PmemError::Denied)?)).map_err(told)
+    }
+
+    fn check(&self, id: ObjectId, principal: Principal, rights: May) -> Result<(), PmemError> {
+        let may = self.pool.rights(id, principal).map_err(told)?.contains(rights);
+        if may { Ok(()) } else { Err(PmemError::Denied) }
+    }
+
+    fn may(
+        &mut self,
+        program: u16,
+        id: ObjectId,
+        rights: May,
+        world: &mut impl World,
+    ) -> Result<(), PmemError> {
+        let principal = self.principal(program, world)?;
+        self.check(id, principal, rights)
+    }
+
+    /// Permits another program something.
+    pub(crate) fn permit(
+        &mut self,
+        program: u16,
+        path: &str,
+        (other, rights): (&str, Rights),
+        world: &mut impl World,
+    ) -> Result<(), PmemError> {
+        let Found { id, .. } = self.resolve(path)?;
+        self.may(program, id, May::GRANT | of_mapping(rights), world)?;
+        let other = self.pool.principal(principal_name(other)).map_err(told)?;
+        self.pool.permit(id, other, of_mapping(rights)).map(drop).map_err(told)
+    }
+
+    /// Takes from another program what it may do, and the object, if it has it open.
+    pub(crate) fn forbid(
+        &mut self,
+        program: u16,
+        (path, other): (&str, &str),
+        world: &mut impl World,
+        journal: &Journal,
+    ) -> Result<(), PmemError> {
+        let Found { id, .. } = self.resolve(path)?;
+        self.may(program, id, May::GRANT, world)?;
+        let other = self.pool.principal(principal_name(other)).map_err(told)?;
+        if self.pool.find(id).map_err(told)?.is_some_and(|entry| entry.owner == other) {
+            return Err(PmemError::Denied);
+        }
+        let has_it = |known: &Session| known.principal == other && known.objects.contains_key(&id);
+        let open = self.sessions.iter().filter(|(_, known)| has_it(known));
+        let open: Vec<u16> = open.map(|(program, _)| *program).collect();
+        open.into_iter().for_each(|program| self.end(program, world, journal));
+        match self.left.iter().any(|left| left.objects.contains_key(&id)) {
+            // What is in its log would be refused after a loss of power.
+            true => Err(PmemError::Busy),
+            false => self.pool.forbid(id, other).map(drop).map_err(told),
+        }
+    }
+
+    fn owner_in_words(&self, owner: Principal) -> String {
+        match self.pool.name_of(owner) {
+            Ok(Some(name)) => name.to_string(),
+            _ => "pmem".into(),
+        }
+    }
+
+    fn check_type(&self, id: ObjectId, found: u64, expected: Option<u64>) -> Result<(), PmemError> {
+        match expected.filter(|expected| *expected != found) {
+            None => Ok(()),
+            Some(expected) => {
+                let found = self.status(id, true)?.of;
+                Err(PmemError::Type { expected, found })
+            }
+        }
+    }
+}
+
+/// Makes the object whose pages are controls: a hundredth of the pool at most.
+fn make_controls<M: Medium + Clone>(pool: &mut Pool<M>) -> Result<Entry, PoolError> {
+    let layout = pool.layout();
+    let pages = ((layout.pages - layout.data()) / 100).clamp(4, MOST_OPEN) + 1;
+    pool.create_object(New { id: CONTROLS, pages, owner: Principal::POOL, base: &0_u64 })
+}
+
+/// Bits that ids of programs' objects have clear are the pool's.
+fn draw(world: &mut impl World) -> ObjectId {
+    ObjectId::new(world.draw() & !(1 << 127))
+}
+
+/// Shells of several consoles are one principal: `shell-2` is `shell`.
+fn principal_name(program: &str) -> &str {
+    match program.rsplit_once('-') {
+        Some((name, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => program,
+    }
+}
+
+/// What it takes to have an object mapped so.
+fn of_mapping(rights: Rights) -> May {
+    match rights.contain(Rights::WRITE) {
+        true => May::READ | May::WRITE,
+        false => May::READ,
+    }
+}
+
+fn shortened(mut words: String) -> String {
+    if words.len() > MOST_WORDS {
+        let end = (0..=MOST_WORDS).rev().find(|at| words.is_char_boundary(*at)).unwrap_or(0);
+        words.truncate(end);
+        words.push('…');
+    }
+    words
+}
+
+const fn kind(kind: Kind) -> ObjectKind {
+    match kind {
+        Kind::Object => ObjectKind::Object,
+        Kind::Directory => ObjectKind::Directory,
+    }
+}
+
+const fn single(page: u64) -> Extent {
+    Extent { first: page, pages: 1 }
+}
+
+const fn place(base: u64, pages: Extent) -> Place {
+    Place { base, bytes: pages.pages * PAGE_BYTES }
+}

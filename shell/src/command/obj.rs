@@ -1,0 +1,172 @@
+//! `obj`: persistent objects.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use libd3os::service::pmem::{NamedObject, ObjectKind, ObjectStatus, Removed};
+
+use super::arguments::Problem;
+use super::log::visible;
+use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence, pmem};
+use crate::parser::Place;
+use crate::session::Session;
+use crate::style::Role;
+use crate::table::{Cell, Column, Table};
+use crate::units::{bytes, counted};
+
+const PAGE_BYTES: u64 = 4096;
+
+const PATH: Argument = Argument {
+    name: "PATH",
+    kind: Kind::Object,
+    presence: Presence::Optional,
+    about: "names with `/` between them",
+};
+
+const TEXT: Argument = Argument {
+    name: "TEXT",
+    kind: Kind::Object,
+    presence: Presence::Repeated,
+    about: "what `put` writes, or the other path of `link` and `mv`",
+};
+
+pub(super) static OBJ: Command = Command {
+    name: "obj",
+    summary: "works with persistent objects",
+    arguments: &[
+        Argument {
+            name: "ACTION",
+            kind: Kind::Choice(&[
+                "ls", "new", "put", "get", "show", "stat", "mkdir", "link", "mv", "rm",
+            ]),
+            presence: Presence::Required,
+            about: "what to do",
+        },
+        PATH,
+        TEXT,
+    ],
+    flags: &[],
+    background: Background::Refused,
+    help: "Objects lie in persistent memory and are used there; what was changed is whole after every \
+           loss of power.\n\n\
+           `obj ls [PATH]` lists a directory, `obj mkdir PATH` makes one. `obj new PATH` makes an object \
+           with an empty text, `obj put PATH TEXT` replaces the text, `obj get PATH` prints it. \
+           `obj show PATH` prints what any object begins with, by the description of its type that it \
+           carries; `obj stat PATH` tells its size, type, version, owner and users.\n\n\
+           `obj link PATH OTHER` gives an object one more name, `obj mv PATH OTHER` another one instead, \
+           `obj rm PATH` takes a name away: an object without a name is deleted, once nobody uses it. An \
+           empty directory goes the same way.\n\n\
+           `pmem` tells of the memory that they lie in.",
+    run,
+};
+
+fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
+    let (path, words) = (arguments.get("PATH"), arguments.rest());
+    let required = || path.ok_or_else(|| missing(PATH));
+    let other = || words.first().map(String::as_str).ok_or_else(|| missing(TEXT));
+    let action = arguments.required("ACTION");
+    let most = match action {
+        "put" => usize::MAX,
+        "link" | "mv" => 1,
+        _ => 0,
+    };
+    if let Some(word) = words.get(most) {
+        return Err(usage(Problem::TooMany(word.clone())));
+    }
+    pmem::present(session)?;
+    match action {
+        "ls" => list(session, path.unwrap_or_default()),
+        "new" => Ok(session.system.make_text(required()?)?),
+        "put" => {
+            let text = words.join(" ");
+            Ok(session.system.set_text(required()?, &text)?)
+        }
+        "get" => get(session, required()?),
+        "show" => show(session, required()?),
+        "stat" => stat(session, required()?),
+        "mkdir" => Ok(session.system.make_object_directory(required()?)?),
+        "link" => Ok(session.system.link_object(required()?, other()?)?),
+        "mv" => Ok(session.system.rename_object(required()?, other()?)?),
+        _ => remove(session, required()?),
+    }
+}
+
+fn missing(argument: Argument) -> CommandError {
+    usage(Problem::Missing(argument))
+}
+
+fn usage(problem: Problem) -> CommandError {
+    CommandError::Usage { command: &OBJ, problem }
+}
+
+fn list(session: &mut Session<'_>, directory: &str) -> Result<(), CommandError> {
+    let names = session.system.objects(directory)?;
+    let mut table = Table::new([
+        Column::right("SIZE"),
+        Column::right("VERSION"),
+        Column::right("NAMES"),
+        Column::left("OWNER"),
+        Column::left("TYPE"),
+        Column::elastic("NAME"),
+    ]);
+    names.iter().for_each(|named| table.row(row(named)));
+    session.table(&table);
+    Ok(())
+}
+
+fn row(NamedObject { name, status }: &NamedObject) -> [Cell; 6] {
+    let (of, role) = match status.kind {
+        ObjectKind::Object => (status.of.as_str(), Role::Plain),
+        ObjectKind::Directory => ("directory", Role::Name),
+    };
+    [
+        bytes(status.pages * PAGE_BYTES).into(),
+        status.version.to_string().into(),
+        status.links.to_string().into(),
+        visible(&status.owner).into(),
+        visible(of).into(),
+        Cell::new(role, visible(name)),
+    ]
+}
+
+fn get(session: &mut Session<'_>, path: &str) -> Result<(), CommandError> {
+    let text = session.system.text(path)?;
+    text.lines().for_each(|line| session.line(visible(line)));
+    Ok(())
+}
+
+fn show(session: &mut Session<'_>, path: &str) -> Result<(), CommandError> {
+    let shown = session.system.show_object(path)?;
+    shown.lines().for_each(|line| session.line(visible(line)));
+    Ok(())
+}
+
+fn stat(session: &mut Session<'_>, path: &str) -> Result<(), CommandError> {
+    let ObjectStatus { id, kind, pages, links, fingerprint, of, version, owner, users } =
+        session.system.object(path)?;
+    let what = match kind {
+        ObjectKind::Object => "object",
+        ObjectKind::Directory => "directory",
+    };
+    let rows = [
+        ("what", what.to_string()),
+        ("id", id.to_string()),
+        ("size", format!("{}, {}", bytes(pages * PAGE_BYTES), counted(pages, "page", "pages"))),
+        ("type", format!("{} ({fingerprint:016x})", visible(&of))),
+        ("version", version.to_string()),
+        ("owner", visible(&owner).to_string()),
+        ("names", links.to_string()),
+        ("users", users.to_string()),
+    ];
+    let mut table = Table::new([Column::left("PROPERTY"), Column::elastic("VALUE")]);
+    rows.into_iter().for_each(|(name, value)| table.row([name.into(), value.into()]));
+    session.table(&table);
+    Ok(())
+}
+
+fn remove(session: &mut Session<'_>, path: &str) -> Result<(), CommandError> {
+    if session.system.remove_object(path)? == Removed::InUse {
+        session.line("It is deleted when nobody has it open any more.");
+    }
+    Ok(())
+}

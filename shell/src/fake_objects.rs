@@ -1,0 +1,126 @@
+//! The made-up machine's persistent objects: texts by their paths.
+
+use libd3os::service::pmem::{
+    NamedObject, ObjectKind, ObjectName, ObjectStatus, PmemError, PoolStatus, Removed,
+};
+use libd3os::store::StoreError;
+
+use crate::fake::Fake;
+use crate::objects::Objects;
+use crate::system::SystemError;
+
+type Done<T> = Result<T, SystemError>;
+
+fn refused<T>(error: PmemError) -> Done<T> {
+    Err(SystemError::Store(StoreError::Refused(error)))
+}
+
+fn status(text: &Option<String>) -> ObjectStatus {
+    ObjectStatus {
+        id: ObjectName(0x0123_4567_89ab_cdef),
+        kind: if text.is_some() { ObjectKind::Object } else { ObjectKind::Directory },
+        pages: 4,
+        links: 1,
+        fingerprint: 0xf00d,
+        of: "Text".into(),
+        version: 7,
+        owner: "shell".into(),
+        users: 2,
+    }
+}
+
+impl Fake {
+    fn place(&mut self, path: &str) -> Done<&mut Option<String>> {
+        let found = self.objects.as_mut().and_then(|objects| objects.get_mut(path));
+        found.map_or_else(|| refused(PmemError::NotFound), Ok)
+    }
+
+    fn add(&mut self, path: &str, text: Option<String>) -> Done<()> {
+        match self.objects.as_mut().and_then(|objects| objects.insert(path.into(), text)) {
+            Some(_) => refused(PmemError::Exists),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Objects for Fake {
+    fn pool(&mut self) -> Done<PoolStatus> {
+        Ok(PoolStatus {
+            id: 0xfeed,
+            pages: 262_144,
+            data: 258_000,
+            free: 257_000,
+            objects: 3,
+            sessions: 1,
+            most_sessions: 55,
+            domain: None,
+        })
+    }
+
+    fn make_pool(&mut self, force: bool) -> Done<PoolStatus> {
+        if !force {
+            return refused(PmemError::NoPool("it is somebody else's".into()));
+        }
+        self.done.push("made a pool".into());
+        self.pool()
+    }
+
+    fn check_pool(&mut self) -> Done<Vec<String>> {
+        Ok(self.damage.clone())
+    }
+
+    fn repair_pool(&mut self) -> Done<Vec<String>> {
+        Ok(self.damage.split_off(self.damage.len().min(1)))
+    }
+
+    fn objects(&mut self, directory: &str) -> Done<Vec<NamedObject>> {
+        let before = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let objects = self.objects.iter().flatten();
+        let below = objects.filter_map(|(path, text)| Some((path.strip_prefix(&before)?, text)));
+        let here = below.filter(|(name, _)| !name.contains('/'));
+        Ok(here
+            .map(|(name, text)| NamedObject { name: name.into(), status: status(text) })
+            .collect())
+    }
+
+    fn object(&mut self, path: &str) -> Done<ObjectStatus> {
+        Ok(status(self.place(path)?))
+    }
+
+    fn make_text(&mut self, path: &str) -> Done<()> {
+        self.add(path, Some(String::new()))
+    }
+
+    fn make_object_directory(&mut self, path: &str) -> Done<()> {
+        self.add(path, None)
+    }
+
+    fn text(&mut self, path: &str) -> Done<String> {
+        self.place(path)?.clone().map_or_else(|| refused(PmemError::IsDirectory), Ok)
+    }
+
+    fn set_text(&mut self, path: &str, text: &str) -> Done<()> {
+        *self.place(path)? = Some(text.into());
+        Ok(())
+    }
+
+    fn show_object(&mut self, path: &str) -> Done<String> {
+        Ok(format!("Text {{\n    text: {:?},\n}}", self.text(path)?))
+    }
+
+    fn link_object(&mut self, path: &str, other: &str) -> Done<()> {
+        let text = self.place(path)?.clone();
+        self.add(other, text)
+    }
+
+    fn rename_object(&mut self, path: &str, other: &str) -> Done<()> {
+        self.link_object(path, other)?;
+        self.remove_object(path).map(drop)
+    }
+
+    fn remove_object(&mut self, path: &str) -> Done<Removed> {
+        self.place(path)?;
+        self.objects.as_mut().and_then(|objects| objects.remove(path));
+        Ok(if path == "used" { Removed::InUse } else { Removed::Deleted })
+    }
+}

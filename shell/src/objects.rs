@@ -1,0 +1,189 @@
+//! Persistent objects, as commands ask for them.
+//!
+//! Names are the object server's; what is in an object is read and written where it lies
+//! ([`libd3os::store`]). A session lasts as long as a command.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use libd3os::call::Transport;
+use libd3os::object::collections::PString;
+use libd3os::object::heap::HeapError;
+use libd3os::object::{Object, Persist, TxError, field, medium::Mapped};
+use libd3os::service::pmem::{NamedObject, ObjectStatus, PmemClient, PoolStatus, Removed};
+use libd3os::store::{Store, StoreError};
+
+use crate::system::{Services, SystemError, Ways, all_pages};
+
+/// The service of persistent objects.
+pub const PMEM_SERVICE: &str = "pmem";
+/// Pages of a new text object.
+const NEW_PAGES: u32 = 4;
+/// How often a command begins anew whose session ended with a restart of the server.
+const ATTEMPTS: u32 = 4;
+const PAGE_BYTES: usize = 4096;
+
+/// What is in an object that the shell makes.
+#[derive(Default, Persist)]
+#[repr(C)]
+pub struct Text {
+    text: PString,
+}
+
+/// Persistent objects.
+///
+/// Every method fails with a [`SystemError`] that names the reason.
+#[expect(clippy::missing_errors_doc, reason = "the trait's documentation says it for all methods")]
+pub trait Objects {
+    /// The pool.
+    fn pool(&mut self) -> Result<PoolStatus, SystemError>;
+    /// Makes a pool; by force, whatever else is there.
+    fn make_pool(&mut self, force: bool) -> Result<PoolStatus, SystemError>;
+    /// What is damaged, in words.
+    fn check_pool(&mut self) -> Result<Vec<String>, SystemError>;
+    /// Mends what can be; tells what is damaged still.
+    fn repair_pool(&mut self) -> Result<Vec<String>, SystemError>;
+    /// The names in a directory.
+    fn objects(&mut self, directory: &str) -> Result<Vec<NamedObject>, SystemError>;
+    /// What a path leads to.
+    fn object(&mut self, path: &str) -> Result<ObjectStatus, SystemError>;
+    /// Makes an object with an empty text.
+    fn make_text(&mut self, path: &str) -> Result<(), SystemError>;
+    /// Makes a directory of objects.
+    fn make_object_directory(&mut self, path: &str) -> Result<(), SystemError>;
+    /// An object's text.
+    fn text(&mut self, path: &str) -> Result<String, SystemError>;
+    /// Replaces an object's text.
+    fn set_text(&mut self, path: &str, text: &str) -> Result<(), SystemError>;
+    /// An object's base, by its type's description.
+    fn show_object(&mut self, path: &str) -> Result<String, SystemError>;
+    /// Gives an object one more name.
+    fn link_object(&mut self, path: &str, other: &str) -> Result<(), SystemError>;
+    /// Gives what has a name another one.
+    fn rename_object(&mut self, path: &str, other: &str) -> Result<(), SystemError>;
+    /// Takes a name away.
+    fn remove_object(&mut self, path: &str) -> Result<Removed, SystemError>;
+}
+
+impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, S, L, W> {
+    fn pool(&mut self) -> Result<PoolStatus, SystemError> {
+        Ok(self.pmem()?.status()?)
+    }
+
+    fn make_pool(&mut self, force: bool) -> Result<PoolStatus, SystemError> {
+        Ok(self.pmem()?.init(force)?)
+    }
+
+    fn check_pool(&mut self) -> Result<Vec<String>, SystemError> {
+        let pmem = self.pmem()?;
+        all_pages(PMEM_SERVICE, |from| pmem.check(from))
+    }
+
+    fn repair_pool(&mut self) -> Result<Vec<String>, SystemError> {
+        Ok(self.pmem()?.repair()?.items)
+    }
+
+    fn objects(&mut self, directory: &str) -> Result<Vec<NamedObject>, SystemError> {
+        let (pmem, mut names) = (self.pmem()?, Vec::<NamedObject>::new());
+        loop {
+            let after = names.last().map_or_else(String::new, |last| last.name.clone());
+            let part = pmem.list(directory.to_string(), after)?;
+            let is_last = !part.more || part.names.is_empty();
+            names.extend(part.names);
+            if is_last {
+                return Ok(names);
+            }
+        }
+    }
+
+    fn object(&mut self, path: &str) -> Result<ObjectStatus, SystemError> {
+        Ok(self.pmem()?.stat(path.to_string())?)
+    }
+
+    fn make_text(&mut self, path: &str) -> Result<(), SystemError> {
+        self.with_store(|store| store.create(path, NEW_PAGES, &Text::default()).map(drop))
+    }
+
+    fn make_object_directory(&mut self, path: &str) -> Result<(), SystemError> {
+        let made = self.pmem()?.make_directory(path.to_string());
+        Ok(made.map(drop)?)
+    }
+
+    fn text(&mut self, path: &str) -> Result<String, SystemError> {
+        self.with_store(|store| {
+            let object = store.open_to_read::<Text>(path)?;
+            let guard = store.look(&object)?;
+            let text = field!(object.base(), Text, text).bytes().as_slice(&guard);
+            Ok(String::from_utf8_lossy(text.map_err(TxError::from)?).into_owned())
+        })
+    }
+
+    fn set_text(&mut self, path: &str, text: &str) -> Result<(), SystemError> {
+        self.with_store(|store| {
+            let object = store.open::<Text>(path)?;
+            match replace(store, &object, text) {
+                Err(StoreError::Transaction(TxError::Heap(HeapError::Full { .. }))) => {
+                    let object = store.enlarge(path, object, pages_for(text))?;
+                    replace(store, &object, text)
+                }
+                done => done,
+            }
+        })
+    }
+
+    fn show_object(&mut self, path: &str) -> Result<String, SystemError> {
+        self.with_store(|store| store.show(path))
+    }
+
+    fn link_object(&mut self, path: &str, other: &str) -> Result<(), SystemError> {
+        let linked = self.pmem()?.link(path.to_string(), other.to_string());
+        Ok(linked?)
+    }
+
+    fn rename_object(&mut self, path: &str, other: &str) -> Result<(), SystemError> {
+        let renamed = self.pmem()?.rename(path.to_string(), other.to_string());
+        Ok(renamed?)
+    }
+
+    fn remove_object(&mut self, path: &str) -> Result<Removed, SystemError> {
+        Ok(self.pmem()?.remove(path.to_string())?)
+    }
+}
+
+impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
+    fn pmem(&self) -> Result<PmemClient<W::Transport>, SystemError> {
+        self.way(PMEM_SERVICE).map(PmemClient::new)
+    }
+
+    /// Does something in a session; anew, where that ended with a restart of the server.
+    fn with_store<T>(
+        &self,
+        mut work: impl FnMut(&mut Store<W::Transport>) -> Result<T, StoreError>,
+    ) -> Result<T, SystemError> {
+        let mut attempt = || {
+            let mut store = Store::over(self.pmem()?)?;
+            work(&mut store).map_err(SystemError::from)
+        };
+        for _ in 1..ATTEMPTS {
+            match attempt() {
+                Err(SystemError::Store(StoreError::Restarted)) => {}
+                settled => return settled,
+            }
+        }
+        attempt()
+    }
+}
+
+fn replace<T: Transport>(
+    store: &mut Store<T>,
+    object: &Object<Text, Mapped>,
+    text: &str,
+) -> Result<(), StoreError> {
+    let place = field!(object.base(), Text, text);
+    store.tx(|tx| Ok(place.set(&mut tx.edit(object)?, text)?))
+}
+
+/// Pages that suffice for a text beside an older one of its length, as blocks grow.
+fn pages_for(text: &str) -> u32 {
+    u32::try_from(3 * text.len() / PAGE_BYTES + 2).unwrap_or(u32::MAX)
+}
