@@ -1,7 +1,7 @@
 //! Taking a function away from a driver that has ended, and giving it a fresh one.
 //!
 //! ```text
-//! quiet: no bus mastering, no messages, no pin
+//! quiet: no bus mastering, messages masked, no pin
 //!   -> transactions pending?  (waits, 100 ms at most)
 //!   -> reset by the best way that the function has  (waits as the way demands)
 //!   -> answers again?  (waits, a second at most)
@@ -22,6 +22,7 @@ use libd3os::service::platform::PciAddress;
 use super::capability::{ADVANCED, EXPRESS, MSI, MSIX, POWER};
 use super::config::{ConfigSpace, NOTHING, read8, read16, write16, write16_alone};
 use super::function::Function;
+use super::wire::MSIX_MASK_ALL;
 
 /// Command register; the status above it is cleared by ones.
 pub const COMMAND: u16 = 0x04;
@@ -136,14 +137,15 @@ enum Stage {
 }
 
 /// Makes the function at `address` unable to reach memory and to interrupt. Where it answers, and
-/// its registers, stay.
+/// its registers, stay. Messages by a table are masked: a function that has just held one back (QEMU's
+/// 82574L does, to bound how often it interrupts) need not bear that they are gone altogether.
 pub fn quiet(space: &mut impl ConfigSpace, function: &Function) {
     let address = function.address;
     let command = read16(space, address, COMMAND);
     write16_alone(space, address, COMMAND, command & !BUS_MASTERING | PIN_DISABLED);
     if let Some(at) = function.capability(MSIX) {
         let control = read16(space, address, at + 2);
-        write16(space, address, at + 2, control & !(1 << 15));
+        write16(space, address, at + 2, control | MSIX_MASK_ALL);
     }
     if let Some(at) = function.capability(MSI) {
         let control = read16(space, address, at + 2);
@@ -441,7 +443,7 @@ mod tests {
         quiet(&mut model, &function);
         let command = read16(&mut model, AT, COMMAND);
         assert_eq!(command, PORT_DECODING | MEMORY_DECODING | PIN_DISABLED);
-        assert_eq!((read16(&mut model, AT, 0x52), read16(&mut model, AT, 0x62)), (0x80, 3));
+        assert_eq!((read16(&mut model, AT, 0x52), read16(&mut model, AT, 0x62)), (0x80, 0xc003));
     }
 
     #[test]

@@ -14,9 +14,10 @@ use super::function::Function;
 use super::reset::{BUS_MASTERING, COMMAND, MEMORY_DECODING, PIN_DISABLED};
 use crate::memory::{DeviceMemory, Unreadable};
 
-/// MSI-X control, in the upper half of the capability's first word.
+/// MSI-X control, in the upper half of the capability's first word: messages are said.
 const MSIX_ENABLE: u16 = 1 << 15;
-const MSIX_MASK_ALL: u16 = 1 << 14;
+/// MSI-X control: all of them are masked.
+pub const MSIX_MASK_ALL: u16 = 1 << 14;
 /// An entry of the table: address, its upper half, data, and whether it is masked.
 const ENTRY_MASKED: u32 = 1;
 

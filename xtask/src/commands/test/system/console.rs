@@ -6,10 +6,11 @@ use super::sight::{Sight, has_line};
 use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::vm::Machine;
 
-pub(crate) const TESTS: [Test; 5] = [
+pub(crate) const TESTS: [Test; 6] = [
     ("console::keys_reach_the_shell_on_the_screen", keys_reach_the_shell_on_the_screen),
     ("console::each_console_has_its_shell", each_console_has_its_shell),
     ("console::each_interrupt_key_has_its_program", each_interrupt_key_has_its_program),
+    ("console::a_plot_is_drawn_in_pixels_while_it_goes_on", a_plot_is_drawn_in_pixels),
     ("console::a_virtio_gpu_shows_the_same", a_virtio_gpu_shows_the_same),
     ("console::without_a_screen_the_serial_line_is_enough", without_a_screen),
 ];
@@ -92,6 +93,23 @@ fn each_interrupt_key_has_its_program(lab: &Lab<'_>) -> Outcome {
     // The other terminal's program goes on: what it has printed until now is not all.
     let printed = line.screen().text().len();
     Ok(line.wait("more of hello", |screen| screen.text().len() > printed + 100)?)
+}
+
+/// The colour of a graph's surface, which no text has.
+const SURFACE: [u8; 3] = [0x1e, 0x3c, 0x40];
+/// Pixels of it that are a surface and not a speck.
+const PIXELS: usize = 500;
+
+fn a_plot_is_drawn_in_pixels(lab: &Lab<'_>) -> Outcome {
+    let Desk { line: _running, mut screen } = Desk::start(lab, "console-plot", &[])?;
+    let begun = |text: &str| text.contains("console: requests in a second, 500 ms a column");
+    screen.enter("plot console")?;
+    screen.wait("the plot's title", begun)?;
+    screen.wait_for_picture("the graph", |picture| picture.count(SURFACE) > PIXELS)?;
+    screen.press(&["q"])?;
+    screen.wait("the prompt", |text| begun(text) && text.contains("d3os>"))?;
+    screen.wait_for_picture("no graph", |picture| picture.count(SURFACE) == 0)?;
+    Ok(())
 }
 
 fn a_virtio_gpu_shows_the_same(lab: &Lab<'_>) -> Outcome {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use super::lab::Lab;
-use super::net::free_port;
+use super::net::free_ports;
 use super::nvdimm::fresh;
 use super::screen::Screen;
 use super::session::{Session, SessionError};
@@ -104,12 +104,12 @@ fn check(end: &str) -> Outcome {
 fn machine(
     lab: &Lab<'_>,
     iommu: Iommu,
-    ports: (u16, u16),
+    [first, second]: [u16; 2],
     monitor: &Path,
 ) -> Result<Machine, Failure> {
     let forward = |host| vec![Forward { host, guest: ECHO }];
-    let (nics, forwards, second) = (NicChoice::Both, forward(ports.0), forward(ports.1));
-    let network = Network { nics, forwards, second };
+    let (forwards, second) = (forward(first), forward(second));
+    let network = Network { nics: NicChoice::Both, forwards, second };
     let monitor = format!("unix:{},server=on,wait=off", monitor.display());
     let extra = vec!["-qmp".into(), monitor.into()];
     let directory = empty(&lab.place("kills-share")).map_err(SessionError::from)?;
@@ -128,14 +128,13 @@ struct Scene {
 
 impl Scene {
     fn begin(lab: &Lab<'_>, iommu: Iommu) -> Result<Self, Failure> {
-        let ports =
-            (free_port().map_err(SessionError::from)?, free_port().map_err(SessionError::from)?);
+        let ports = free_ports().map_err(SessionError::from)?;
         let socket = lab.place("kills.qmp");
         let mut session = Session::at_prompt(&machine(lab, iommu, ports, &socket)?)?;
         session.keys(&format!("serve {ECHO} &\r"))?;
         session.text(&format!("serving at port {ECHO}"))?;
         let mut traffic = Traffic::new();
-        for (card, host) in [("virtio-net", ports.0), ("e1000e", ports.1)] {
+        for (card, host) in ["virtio-net", "e1000e"].into_iter().zip(ports) {
             let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, host));
             traffic.datagrams(card, peer);
             traffic.stream(card, peer);

@@ -100,6 +100,18 @@ fn datagrams(peer: SocketAddr) -> io::Result<()> {
 }
 
 /// A port of this host that nobody uses at present.
-pub(super) fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+fn free_port() -> io::Result<u16> {
+    free_ports().map(|[port]| port)
+}
+
+/// Different ports of this host that nobody uses at present.
+pub(super) fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
+    // All are held at the same time, so none is given out twice.
+    let listeners: Vec<TcpListener> =
+        (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
 }

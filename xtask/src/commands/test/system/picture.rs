@@ -36,6 +36,11 @@ impl Picture {
         (self.width, self.height)
     }
 
+    /// How many pixels have this colour: red, green, blue.
+    pub(crate) fn count(&self, colour: [u8; 3]) -> usize {
+        self.bytes.chunks_exact(3).filter(|pixel| **pixel == colour).count()
+    }
+
     /// The text of the lines that lie at the console's places, without blanks at their ends.
     pub(crate) fn text(&self) -> String {
         let glyphs = glyphs();
@@ -121,6 +126,7 @@ mod tests {
     fn files_of_the_monitor_are_understood() {
         let picture = Picture::parse(b"P6\n2 1\n255\n\n\r abc").expect("a picture");
         assert_eq!((picture.size(), &picture.bytes[..]), ((2, 1), &b"\n\r abc"[..]));
+        assert_eq!((picture.count(*b"abc"), picture.count(*b" ab")), (1, 0));
         assert!(Picture::parse(b"P6 2 1 255 abc").is_none());
         assert!(Picture::parse(b"P5 1 1 255 abc").is_none());
     }

@@ -73,14 +73,24 @@ impl Sight {
         what: &str,
         is: impl Fn(&str) -> bool,
     ) -> Result<String, Failure> {
+        Ok(self.wait_for_picture(what, |picture| is(&picture.text()))?.text())
+    }
+
+    /// Waits until the screen looks so, and tells how.
+    pub(crate) fn wait_for_picture(
+        &mut self,
+        what: &str,
+        is: impl Fn(&Picture) -> bool,
+    ) -> Result<Picture, Failure> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let text = self.look()?.text();
-            if is(&text) {
-                return Ok(text);
+            let picture = self.look()?;
+            if is(&picture) {
+                return Ok(picture);
             }
             if Instant::now() >= end {
-                return Err(unexpected(format!("waited in vain for {what} on the screen"), &text));
+                let what = format!("waited in vain for {what} on the screen");
+                return Err(unexpected(what, &picture.text()));
             }
             thread::sleep(PAUSE);
         }
