@@ -83,13 +83,23 @@ struct Context<M> {
     header: NonNull<u8>,
     end: u64,
     /// What the entries of its table mean, as far as they were asked for.
-    links: RefCell<Vec<Option<NonNull<Context<M>>>>>,
+    links: RefCell<Vec<Option<Link<M>>>>,
+}
+
+/// What an entry leads to. Where the object lies is noted here, too: who follows one pointer after the
+/// other waits for one load less.
+struct Link<M> {
+    context: NonNull<Context<M>>,
+    header: NonNull<u8>,
+    end: u64,
 }
 
 /// A pointer together with the object in which it means something.
 pub struct Far<'w, T, M: Medium> {
     web: &'w Web<'w, M>,
     context: &'w Context<M>,
+    header: NonNull<u8>,
+    end: u64,
     pointer: PPtr<T>,
 }
 
@@ -106,7 +116,8 @@ impl<'s, M: Medium> Web<'s, M> {
     /// The object is in use.
     pub fn base<'w, T: Persist>(&'w self, object: &Object<T, M>) -> Result<Far<'w, T, M>, Busy> {
         let context = self.context(object.mapping())?;
-        Ok(Far { web: self, context, pointer: object.base() })
+        let Context { header, end, .. } = *context;
+        Ok(Far { web: self, context, header, end, pointer: object.base() })
     }
 
     fn context(&self, mapping: &Arc<Mapping<M>>) -> Result<&Context<M>, Busy> {
@@ -134,7 +145,7 @@ impl<'s, M: Medium> Web<'s, M> {
 
     /// The object that an entry of another one leads to.
     #[cold]
-    fn bind(&self, from: &Context<M>, entry: u32) -> Result<&Context<M>, LinkError> {
+    fn bind(&self, from: &Context<M>, entry: u32) -> Result<Link<M>, LinkError> {
         let Entry { target, rights } = fot::entry(from, entry)?;
         if !rights.include(Rights::READ) {
             return Err(LinkError::NotReadable);
@@ -155,8 +166,10 @@ impl<'s, M: Medium> Web<'s, M> {
         if links.len() <= at {
             links.resize(at + 1, None);
         }
-        links[at] = Some(NonNull::from(context));
-        Ok(context)
+        let Context { header, end, .. } = *context;
+        let link = Link { context: NonNull::from(context), header, end };
+        links[at] = Some(link);
+        Ok(link)
     }
 }
 
@@ -175,7 +188,14 @@ impl<'w, T: Persist, M: Medium> Far<'w, T, M> {
     /// It leads nowhere.
     #[inline]
     pub fn get(&self) -> Result<&'w T, PointerError> {
-        self.context.get(self.pointer)
+        const { T::CHECKED };
+        let (bytes, align) = (size_of::<T>() as u64, align_of::<T>() as u64);
+        let at = view::check(self.pointer.cast(), bytes, align, self.end)?;
+        // SAFETY: within the medium, whose beginning is the header.
+        let found = unsafe { self.header.add(usize::try_from(at).unwrap_or(0)) };
+        // SAFETY: so many bytes, aligned as a `T`, of which every pattern is one; the web's session keeps
+        // everybody from changing them as long as the web.
+        Ok(unsafe { found.cast().as_ref() })
     }
 
     /// A pointer that was found where this one leads, in that object or in another one.
@@ -185,14 +205,17 @@ impl<'w, T: Persist, M: Medium> Far<'w, T, M> {
     #[inline]
     pub fn follow<U: Persist>(&self, pointer: PPtr<U>) -> Result<Far<'w, U, M>, LinkError> {
         let entry = pointer.entry();
+        let Self { web, context, header, end, .. } = *self;
         if entry == 0 {
-            return Ok(Far { web: self.web, context: self.context, pointer });
+            return Ok(Far { web, context, header, end, pointer });
         }
-        let context = match self.context.link(entry) {
-            Some(context) => context,
-            None => self.web.bind(self.context, entry)?,
+        let Link { context, header, end } = match context.link(entry) {
+            Some(link) => link,
+            None => web.bind(context, entry)?,
         };
-        Ok(Far { web: self.web, context, pointer: PPtr::local(pointer.offset()) })
+        // SAFETY: contexts are dropped with their web, and nobody has one of another web.
+        let context = unsafe { context.as_ref() };
+        Ok(Far { web, context, header, end, pointer: PPtr::local(pointer.offset()) })
     }
 
     /// The object in which it leads to something.
@@ -204,10 +227,8 @@ impl<'w, T: Persist, M: Medium> Far<'w, T, M> {
 
 impl<M: Medium> Context<M> {
     #[inline]
-    fn link(&self, entry: u32) -> Option<&Self> {
-        let link = self.links.borrow().get(entry as usize).copied().flatten();
-        // SAFETY: contexts are dropped with their web, and nobody has one of another web.
-        link.map(|context| unsafe { context.as_ref() })
+    fn link(&self, entry: u32) -> Option<Link<M>> {
+        self.links.borrow().get(entry as usize).copied().flatten()
     }
 }
 
@@ -231,6 +252,14 @@ unsafe impl<M: Medium> View for Context<M> {
         Ok(unsafe { self.header.add(usize::try_from(at).unwrap_or(0)) })
     }
 }
+
+impl<M> Clone for Link<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Link<M> {}
 
 impl<T, M: Medium> Clone for Far<'_, T, M> {
     fn clone(&self) -> Self {
