@@ -19,7 +19,7 @@ use crate::pointer::{PPtr, PointerError};
 use crate::tx::TxError;
 use crate::view::View;
 
-use super::node::{Entries, Steps};
+use super::node::{Entries, Steps, ahead};
 
 /// A map from keys to values.
 #[derive(Persist)]
@@ -176,6 +176,32 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
         let map = editor.modify(self)?;
         map.length = map.length.wrapping_add(1);
         Ok(true)
+    }
+
+    /// Sets the values of many keys. While one is put in place, what the next ones need is fetched: a
+    /// transaction of many is bound by the memory's rate rather than by its latency.
+    ///
+    /// # Errors
+    /// The object is full, or damaged.
+    pub fn extend<B>(
+        self,
+        editor: &mut Editor<'_, B>,
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(), TxError> {
+        ahead(
+            editor,
+            entries,
+            |editor, (key, _)| self.fetch(editor, key),
+            |editor, (key, value)| self.insert(editor, key, value).map(drop),
+        )
+    }
+
+    /// Has the bucket of a key fetched.
+    fn fetch(self, view: &impl View, key: &K) -> Result<(), PointerError> {
+        let (hash, Found { bucket, .. }) = self.start(view, key)?;
+        view.prefetch(bucket);
+        view.prefetch(Self::key_at(bucket, Self::preferred(hash)));
+        Ok(())
     }
 
     /// Takes a key away, with its value; whether it was there.

@@ -5,12 +5,14 @@
 //! beside the block's first. Where a key is searched among many, as in a tree's node, the keys lie
 //! together, [`Arrays`]: measured with a million records of 64 bytes, looking one up takes a third less.
 
+use alloc::collections::VecDeque;
 use core::marker::PhantomData;
 
 use crate::editor::Editor;
 use crate::medium::LINE_BYTES;
 use crate::persist::Persist;
 use crate::pointer::{PPtr, PointerError};
+use crate::tx::TxError;
 use crate::view::View;
 
 /// Counts blocks on a way through them. In an object that somebody else has written they may form
@@ -27,6 +29,29 @@ impl Steps {
         self.0 = self.0.checked_sub(1).ok_or(outside)?;
         Ok(())
     }
+}
+
+/// So many entries are fetched while one is put in place.
+const AHEAD: usize = 8;
+
+/// Puts each entry in place, after it was announced while earlier ones were.
+pub(super) fn ahead<R, E>(
+    editor: &mut Editor<'_, R>,
+    entries: impl IntoIterator<Item = E>,
+    mut announce: impl FnMut(&Editor<'_, R>, &E) -> Result<(), PointerError>,
+    mut put: impl FnMut(&mut Editor<'_, R>, E) -> Result<(), TxError>,
+) -> Result<(), TxError> {
+    let mut waiting = VecDeque::with_capacity(AHEAD + 1);
+    for entry in entries {
+        announce(editor, &entry)?;
+        waiting.push_back(entry);
+        if waiting.len() > AHEAD
+            && let Some(entry) = waiting.pop_front()
+        {
+            put(editor, entry)?;
+        }
+    }
+    waiting.into_iter().try_for_each(|entry| put(editor, entry))
 }
 
 /// Bytes of the line that describes a block.

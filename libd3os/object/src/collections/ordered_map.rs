@@ -15,7 +15,7 @@ use crate::pointer::{PPtr, PointerError};
 use crate::tx::TxError;
 use crate::view::View;
 
-use super::node::{Arrays, Steps};
+use super::node::{Arrays, Steps, ahead};
 
 /// A map from keys to values, in the order of the keys.
 #[derive(Persist)]
@@ -160,6 +160,31 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         Ok(true)
     }
 
+    /// Sets the values of many keys. While one is put in place, what the next ones need is fetched: a
+    /// transaction of many is bound by the memory's rate rather than by its latency.
+    ///
+    /// # Errors
+    /// The object is full, or damaged.
+    pub fn extend<B>(
+        self,
+        editor: &mut Editor<'_, B>,
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(), TxError> {
+        ahead(
+            editor,
+            entries,
+            |editor, (key, _)| self.fetch(editor, key),
+            |editor, (key, value)| self.insert(editor, key, value).map(drop),
+        )
+    }
+
+    /// Has the leaf of a key fetched.
+    fn fetch(self, view: &impl View, key: &K) -> Result<(), PointerError> {
+        let leaf = self.leaf(view, key, |_, _| ())?;
+        view.prefetch(leaf);
+        Ok(())
+    }
+
     /// Takes a key away, with its value; whether it was there.
     ///
     /// # Errors
@@ -283,6 +308,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         let map = view.get(self)?;
         let mut node = map.root;
         for _ in 0..checked(map.levels)? {
+            Arrays::<K, PPtr<Head>>::prefetch(view, node, Self::INNER);
             let count = Self::keys_of(view, node)?;
             let keys = view.slice(Self::inner_key_at(node, 0), count)?;
             let child = keys.partition_point(|other| other <= key) as u64;

@@ -68,13 +68,16 @@ enum Operation {
     Put(u8),
     Clear,
     Insert(u64, u64),
+    /// Keys, of which some may be the same.
+    Several(Vec<u64>, u64),
     Remove(u64),
     ClearMaps,
 }
 
 fn any_operation(random: &mut Random, keys: usize) -> Operation {
     let value = random.word();
-    let key = (random.below(keys) as u64).wrapping_mul(0x1234_5678_9abc_def1);
+    let mut any_key = || (random.below(keys) as u64).wrapping_mul(0x1234_5678_9abc_def1);
+    let (key, several) = (any_key(), [0; 11].map(|_: u64| any_key()).to_vec());
     match random.below(41) {
         0 | 1 => Operation::Title(format!("title {value}").repeat(1 + random.below(9))),
         2 => Operation::Append(" and more".to_owned()),
@@ -83,7 +86,8 @@ fn any_operation(random: &mut Random, keys: usize) -> Operation {
         8 => Operation::ClearNumbers,
         9 => Operation::Put(value.to_le_bytes()[0]),
         10 => Operation::Clear,
-        11..=30 => Operation::Insert(key, value),
+        11..=29 => Operation::Insert(key, value),
+        30 => Operation::Several(several, value),
         31..=39 => Operation::Remove(key),
         _ => Operation::ClearMaps,
     }
@@ -100,6 +104,9 @@ impl Model {
             Operation::Put(value) => self.last = Some([*value; 24]),
             Operation::Clear => self.last = None,
             Operation::Insert(key, value) => drop(self.map.insert(*key, *value)),
+            Operation::Several(keys, value) => {
+                self.map.extend(keys.iter().map(|key| (*key, *value)));
+            }
             Operation::Remove(key) => drop(self.map.remove(key)),
             Operation::ClearMaps => self.map.clear(),
         }
@@ -121,6 +128,10 @@ fn perform(editor: &mut Editor<'_, Shelf>, operation: &Operation) -> Result<(), 
             let ordered = by_order(base).insert(editor, *key, [*value; 7])?;
             assert_eq!(hashed, ordered);
             Ok(())
+        }
+        Operation::Several(keys, value) => {
+            by_hash(base).extend(editor, keys.iter().map(|key| (*key, [*value; 7])))?;
+            by_order(base).extend(editor, keys.iter().map(|key| (*key, [*value; 7])))
         }
         Operation::Remove(key) => {
             let hashed = by_hash(base).remove(editor, key)?;

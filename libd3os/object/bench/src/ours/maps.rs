@@ -33,6 +33,12 @@ trait Map: Default + Persist {
         key: u64,
         value: Value,
     ) -> Result<bool, TxError>;
+
+    fn extend(
+        map: PPtr<Self>,
+        editor: &mut Editor<'_, Self>,
+        records: impl Iterator<Item = (u64, Value)>,
+    ) -> Result<(), TxError>;
 }
 
 macro_rules! map {
@@ -55,6 +61,14 @@ macro_rules! map {
                 value: Value,
             ) -> Result<bool, TxError> {
                 map.insert(editor, key, value)
+            }
+
+            fn extend(
+                map: PPtr<Self>,
+                editor: &mut Editor<'_, Self>,
+                records: impl Iterator<Item = (u64, Value)>,
+            ) -> Result<(), TxError> {
+                map.extend(editor, records)
             }
         }
     };
@@ -90,10 +104,11 @@ fn insert<T: Map>(
         for first in (0..records).step_by(usize::try_from(batch)?) {
             session.tx(|tx| {
                 let mut editor = tx.edit(object)?;
-                for record in first..records.min(first + batch) {
-                    T::insert(map, &mut editor, key(record), words(record))?;
+                if batch == 1 {
+                    return T::insert(map, &mut editor, key(first), words(first)).map(drop);
                 }
-                Ok::<_, TxError>(())
+                let all = first..records.min(first + batch);
+                T::extend(map, &mut editor, all.map(|record| (key(record), words(record))))
             })?;
         }
         Ok(session.settle()?)
