@@ -11,7 +11,7 @@ use crate::ring::{Line, ReceiveError, Received, Receiver, SendError, Sender};
 use crate::service::net::Opened;
 
 type Out = Sender<&'static [Line], Bell>;
-type In = Receiver<&'static [Line], Bell>;
+pub(super) type In = Receiver<&'static [Line], Bell>;
 
 /// A place of the region, opened. Dropping it closes the socket.
 pub(super) struct Socket<T> {
@@ -60,15 +60,33 @@ impl<T> Socket<T> {
 
     /// Sends a message, as soon as there is room.
     pub(super) fn poll_send(&mut self, bytes: &[u8]) -> Poll<Result<(), SocketError>> {
+        self.poll_send_by(bytes.len(), |out| out.try_send(0, bytes))
+    }
+
+    /// As [`Self::poll_send`], for a message whose bytes lie in two places.
+    pub(super) fn poll_send_parts(
+        &mut self,
+        head: &[u8],
+        body: &[u8],
+    ) -> Poll<Result<(), SocketError>> {
+        self.poll_send_by(head.len() + body.len(), |out| out.try_send_parts(0, head, body))
+    }
+
+    #[inline]
+    fn poll_send_by(
+        &mut self,
+        bytes: usize,
+        send: impl Fn(&mut Out) -> Result<(), SendError>,
+    ) -> Poll<Result<(), SocketError>> {
         if let Err(error) = self.status() {
             return Poll::Ready(Err(error));
         }
         let Some(out) = &mut self.out else { return Poll::Ready(Err(SocketError::Closed)) };
         out.disarm();
         loop {
-            match out.try_send(0, bytes).and_then(|()| out.flush()) {
+            match send(out).and_then(|()| out.flush()) {
                 Ok(()) => return Poll::Ready(Ok(())),
-                Err(SendError::Full) if out.arm(bytes.len()) => out.disarm(),
+                Err(SendError::Full) if out.arm(bytes) => out.disarm(),
                 Err(SendError::Full) => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(self.send_failure(error))),
             }
@@ -80,13 +98,22 @@ impl<T> Socket<T> {
         &mut self,
         buffer: &mut [u8],
     ) -> Poll<Result<Option<Received>, SocketError>> {
+        self.poll_receive_by(|back| back.try_receive(buffer))
+    }
+
+    /// As [`Self::poll_receive`], with a `receive` of the caller's.
+    #[inline]
+    pub(super) fn poll_receive_by<R>(
+        &mut self,
+        mut receive: impl FnMut(&mut In) -> Result<Option<R>, ReceiveError>,
+    ) -> Poll<Result<Option<R>, SocketError>> {
         if let Err(error) = self.shared.check() {
             return Poll::Ready(Err(error));
         }
         let Some(back) = &mut self.back else { return Poll::Ready(Ok(None)) };
         back.disarm();
         loop {
-            match back.try_receive(buffer) {
+            match receive(back) {
                 Ok(Some(received)) => return Poll::Ready(Ok(Some(received))),
                 Err(error) => return Poll::Ready(Err(receive_failure(error))),
                 // What failed is told after all that came before it.

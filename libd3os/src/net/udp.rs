@@ -6,16 +6,17 @@ use core::future::poll_fn;
 use core::net::SocketAddr;
 use core::task::Poll;
 
-use super::socket::Socket;
+use super::socket::{In, Socket};
 use super::{DATAGRAM_HEADER, SocketError, decode_sender, encode_header};
 use crate::call::Transport;
 use crate::connection::Connection;
+use crate::ring::ReceiveError;
 
 /// Sends and receives datagrams. Datagrams may be lost: on the way, and here when they come faster
 /// than they are taken.
 pub struct UdpSocket<T = Connection> {
     socket: Socket<T>,
-    /// A datagram with its header, on its way out or just received.
+    /// A datagram, with its header, that does not fit where it was to go.
     message: Vec<u8>,
 }
 
@@ -48,12 +49,11 @@ impl<T: Transport> UdpSocket<T> {
     /// # Errors
     /// [`SocketError::TooLong`] beyond [`Self::longest`], and the other [`SocketError`]s.
     pub async fn send_to(&mut self, bytes: &[u8], to: SocketAddr) -> Result<(), SocketError> {
-        let end = DATAGRAM_HEADER + bytes.len();
-        let message = self.message.get_mut(..end).ok_or(SocketError::TooLong)?;
-        let (header, payload) = message.split_at_mut(DATAGRAM_HEADER);
-        header.copy_from_slice(&encode_header(to));
-        payload.copy_from_slice(bytes);
-        poll_fn(|_| self.socket.poll_send(&self.message[..end])).await
+        if bytes.len() > self.longest() {
+            return Err(SocketError::TooLong);
+        }
+        let header = encode_header(to);
+        poll_fn(|_| self.socket.poll_send_parts(&header, bytes)).await
     }
 
     /// Receives a datagram: its length, and who sent it. What does not fit in `buffer` is cut off.
@@ -75,17 +75,44 @@ impl<T: Transport> UdpSocket<T> {
         &mut self,
         buffer: &mut [u8],
     ) -> Poll<Result<(usize, SocketAddr), SocketError>> {
-        let received = match self.socket.poll_receive(&mut self.message) {
-            Poll::Ready(Ok(Some(received))) => received,
-            Poll::Ready(Ok(None)) => return Poll::Ready(Err(SocketError::Closed)),
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => return Poll::Pending,
-        };
-        let Some((from, bytes)) = decode_sender(&self.message[..received.length]) else {
-            return Poll::Ready(Err(SocketError::Protocol));
-        };
-        let count = bytes.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&bytes[..count]);
-        Poll::Ready(Ok((count, from)))
+        let message = &mut self.message;
+        let received = self.socket.poll_receive_by(|ring| receive(ring, buffer, message));
+        received.map(|received| match received? {
+            Some((count, header)) => {
+                let (from, _) = decode_sender(&header).ok_or(SocketError::Protocol)?;
+                Ok((count, from))
+            }
+            None => Err(SocketError::Closed),
+        })
+    }
+}
+
+/// Takes the next datagram straight into `buffer`; one that does not fit there is cut off.
+fn receive(
+    ring: &mut In,
+    buffer: &mut [u8],
+    message: &mut [u8],
+) -> Result<Option<(usize, [u8; DATAGRAM_HEADER])>, ReceiveError> {
+    let mut header = [0; DATAGRAM_HEADER];
+    match ring.try_receive_parts(&mut header, buffer) {
+        Ok(received) => Ok(received.map(|received| (received.length - DATAGRAM_HEADER, header))),
+        Err(ReceiveError::TooLong { .. }) => {
+            let received = ring.try_receive(message)?;
+            Ok(received.map(|received| cut(&message[..received.length], buffer)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The datagram in a message, as far as it fits, and its header. A message that is shorter than a
+/// header gets one that says nothing.
+fn cut(message: &[u8], buffer: &mut [u8]) -> (usize, [u8; DATAGRAM_HEADER]) {
+    match message.split_first_chunk() {
+        Some((header, bytes)) => {
+            let count = bytes.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&bytes[..count]);
+            (count, *header)
+        }
+        None => (0, [0; DATAGRAM_HEADER]),
     }
 }

@@ -77,6 +77,35 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
         Ok(Some(Received { tag: header.tag, length }))
     }
 
+    /// As [`Self::try_receive`], for a message whose bytes go to two places: `head` is filled first,
+    /// and what follows lies in `body`. The length that is told is that of both.
+    ///
+    /// # Errors
+    /// As [`Self::try_receive`]; [`ReceiveError::TooLong`] also for a message that does not fill a
+    /// head of up to [`PAYLOAD_BYTES`], or for a longer head.
+    pub fn try_receive_parts(
+        &mut self,
+        head: &mut [u8],
+        body: &mut [u8],
+    ) -> Result<Option<Received>, ReceiveError> {
+        let line = self.ring.line(self.cursor);
+        let Some(header) = self.peek(line)? else { return Ok(None) };
+        let length = usize::from(header.length);
+        let mut first = [0; PAYLOAD_BYTES];
+        line.load_all(&mut first);
+        let body = length.checked_sub(head.len()).and_then(|rest| body.get_mut(..rest));
+        let (Some(body), Some((begin, room))) = (body, first.split_at_checked(head.len())) else {
+            return Err(ReceiveError::TooLong { length });
+        };
+        head.copy_from_slice(begin);
+        let (here, rest) = body.split_at_mut(body.len().min(room.len()));
+        here.copy_from_slice(&room[..here.len()]);
+        let next = self.ring.next(self.cursor);
+        let end = if rest.is_empty() { next } else { self.read_rest(next, header, rest)? };
+        self.take(end, lines_for(length));
+        Ok(Some(Received { tag: header.tag, length }))
+    }
+
     /// Drops the next message, for example one that is too long.
     ///
     /// # Errors

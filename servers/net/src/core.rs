@@ -160,6 +160,8 @@ struct Open {
     region: usize,
     place: usize,
     port: Option<u16>,
+    /// Whether its program has to be asked to ring: a listener's only leaves, and that rings.
+    is_armed: bool,
 }
 
 impl<C: Card> fmt::Debug for Core<C> {
@@ -312,7 +314,7 @@ impl<C: Card> Core<C> {
         for interface in &self.interfaces {
             ready |= interface.with_card(C::arm).unwrap_or(false);
         }
-        for_each_open(&self.open, &mut self.regions, |socket| ready |= streams::arm(socket));
+        for_each_armed(&self.open, &mut self.regions, |socket| ready |= socket.place.arm());
         ready
     }
 
@@ -321,7 +323,7 @@ impl<C: Card> Core<C> {
         for interface in &self.interfaces {
             interface.with_card(C::disarm);
         }
-        for_each_open(&self.open, &mut self.regions, |socket| socket.place.disarm());
+        for_each_armed(&self.open, &mut self.regions, |socket| socket.place.disarm());
     }
 
     /// A program has ended: its sockets are closed, and its region is nobody's.
@@ -650,11 +652,12 @@ impl<C: Card> Core<C> {
         self.open.clear();
         for (region, sockets) in self.regions.iter().map(|region| &region.sockets).enumerate() {
             let open = sockets.iter().enumerate().filter_map(|(place, socket)| {
-                let port = match socket.as_ref()?.kind {
-                    Kind::Datagram { port, .. } => Some(port),
-                    Kind::Stream(_) | Kind::Listener { .. } => None,
+                let (port, is_armed) = match socket.as_ref()?.kind {
+                    Kind::Datagram { port, .. } => (Some(port), true),
+                    Kind::Stream(_) => (None, true),
+                    Kind::Listener { .. } => (None, false),
                 };
-                Some(Open { region, place, port })
+                Some(Open { region, place, port, is_armed })
             });
             self.open.extend(open);
         }
@@ -784,8 +787,8 @@ fn socket_at<'r>(regions: &'r mut [Region], open: &Open) -> Option<&'r mut Socke
     regions.get_mut(open.region)?.sockets.get_mut(open.place)?.as_mut()
 }
 
-fn for_each_open(open: &[Open], regions: &mut [Region], mut work: impl FnMut(&mut Socket)) {
-    for open in open {
+fn for_each_armed(open: &[Open], regions: &mut [Region], mut work: impl FnMut(&mut Socket)) {
+    for open in open.iter().filter(|open| open.is_armed) {
         socket_at(regions, open).into_iter().for_each(&mut work);
     }
 }

@@ -125,15 +125,6 @@ pub fn has_news(socket: &Socket) -> bool {
     }
 }
 
-/// Asks to be woken when the program does something. `true` where it has already. A listener's
-/// program only leaves, and that rings.
-pub fn arm(socket: &mut Socket) -> bool {
-    match socket.kind {
-        Kind::Listener { .. } => false,
-        Kind::Stream(_) | Kind::Datagram { .. } => socket.place.arm(),
-    }
-}
-
 /// Offers a datagram to the socket that it is for. `false` where the stack is to have it: because
 /// datagrams from before wait there.
 pub fn offer(socket: &mut Socket, datagram: &Datagram<'_>) -> Result<bool, DropReason> {
