@@ -27,8 +27,8 @@ use crate::queue::{
 };
 use crate::regs::{
     ADDRESS_VALID, ALL_TO_VECTOR_0, Cause, Control, Eeprom, ExtendedControl, GAPS,
-    MULTICAST_REGISTERS, PCIE_ONE, ReceiveChecksum, ReceiveControl, Register, Registers, Status,
-    THROTTLE, TRANSMIT_DESCRIPTORS_ONE, TransmitControl, WRITE_BACK_EACH,
+    MULTICAST_REGISTERS, NO_ACK_INTERRUPTS, PCIE_ONE, ReceiveChecksum, ReceiveControl, Register,
+    Registers, Status, THROTTLE, TRANSMIT_DESCRIPTORS_ONE, TransmitControl, WRITE_BACK_EACH,
 };
 
 /// Bytes that the card writes into a buffer at most.
@@ -223,7 +223,7 @@ impl<'m, R: Registers> Device<'m, R> {
         }
         let checks = ReceiveChecksum::IPV4 | ReceiveChecksum::TRANSPORT;
         let writes = [
-            (Register::ReceiveFilter, 0),
+            (Register::ReceiveFilter, NO_ACK_INTERRUPTS),
             (Register::ReceiveChecksum, checks.bits()),
             (Register::ReceiveBaseLow, low),
             (Register::ReceiveBaseHigh, high),

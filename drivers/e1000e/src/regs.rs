@@ -68,7 +68,7 @@ pub enum Register {
     NoBuffers = 0x40a0,
     /// [`ReceiveChecksum`] (10.2.5.15).
     ReceiveChecksum = 0x5000,
-    /// Receive filter control; its bit for extended descriptors stays clear (10.2.5.16).
+    /// Receive filter control, of which [`NO_ACK_INTERRUPTS`] alone is set (10.2.5.16).
     ReceiveFilter = 0x5008,
     /// Which multicast addresses pass: the first of 128 registers (10.2.5.17).
     MulticastTable = 0x5200,
@@ -243,6 +243,10 @@ pub const ALL_TO_VECTOR_0: u32 = 0x8 | 0x8 << 8 | 0x8 << 16;
 /// which bounds what a storm of small frames costs; a message that the card puts off comes when its
 /// frame was taken long ago, and wakes the driver for nothing.
 pub const THROTTLE: u32 = 0;
+
+/// The card does not interrupt at once for a TCP acknowledgement. It would do so by a cause of its own,
+/// one of the "others" with which the line's changes come, and so also while the queues are masked.
+pub const NO_ACK_INTERRUPTS: u32 = 1 << 12;
 
 /// Gaps between frames as the data sheet recommends (10.2.6.2).
 pub const GAPS: u32 = 8 | 8 << 10 | 6 << 20;

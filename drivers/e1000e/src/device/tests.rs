@@ -55,6 +55,7 @@ fn is_set_up_for_long_frames_and_all_multicast() {
         let (mut device, _) = device(&mut words, interrupts);
         let chip = &device.registers;
         assert_eq!(chip.register(0x100), 0x0603_8032, "receive control");
+        assert_eq!(chip.register(0x5008), 0x1000, "no interrupts for acknowledgements");
         assert_eq!(chip.register(0x400) & 0xff, 0xfa, "transmit control");
         assert_eq!(chip.register(0) & 0x41, 0x41, "link up, full duplex");
         assert_eq!((chip.register(0x5200 + 20), chip.resets), (0, 1));
