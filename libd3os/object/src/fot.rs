@@ -293,6 +293,15 @@ impl<T> Editor<'_, T> {
     }
 }
 
+/// Where an object ends by what it says itself, guard page included: it may have pages behind that which it
+/// has not taken possession of.
+///
+/// # Errors
+/// Its state is damaged.
+pub fn end(view: &impl View) -> Result<u64, FotError> {
+    Ok(Table::load(view)?.end)
+}
+
 impl Table {
     fn words(self) -> [u64; 7] {
         let Self { end, used, pages, free } = self;

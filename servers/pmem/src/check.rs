@@ -11,7 +11,7 @@ use libd3os_object::heap::{self, Census};
 use libd3os_object::layout::{Identity, LayoutError};
 use libd3os_object::medium::Medium;
 use libd3os_object::view::View;
-use libd3os_object::{Guard, ObjectId, PPtr};
+use libd3os_object::{Guard, ObjectId, PPtr, PointerError};
 
 use crate::names::Place;
 use crate::pool::{Pool, PoolError};
@@ -177,17 +177,26 @@ fn check_blocks<M: Medium>(
             return Ok(());
         }
     };
-    let mut used = system::objects(base).blocks(guard)?;
-    used.extend(system::by_end(base).blocks(guard)?);
-    used.extend(system::by_length(base).blocks(guard)?);
-    used.extend(system::orphans(base).blocks(guard)?);
-    used.extend(system::principals(base).blocks(guard)?);
-    used.extend(system::names(base).blocks(guard)?);
-    used.extend(system::permits(base).blocks(guard)?);
-    if !has_blocks(&census, base.offset(), &used) {
+    if !has_blocks(&census, base.offset(), &used_blocks(guard, base)?) {
         damage.push(Damage::Blocks);
     }
     Ok(())
+}
+
+/// The blocks of the system object's maps.
+pub(crate) fn used_blocks(
+    view: &impl View,
+    base: PPtr<System>,
+) -> Result<Vec<PPtr<u8>>, PointerError> {
+    let mut used = system::objects(base).blocks(view)?;
+    used.extend(system::rebuilt(base).blocks(view)?);
+    used.extend(system::by_end(base).blocks(view)?);
+    used.extend(system::by_length(base).blocks(view)?);
+    used.extend(system::orphans(base).blocks(view)?);
+    used.extend(system::principals(base).blocks(view)?);
+    used.extend(system::names(base).blocks(view)?);
+    used.extend(system::permits(base).blocks(view)?);
+    Ok(used)
 }
 
 /// Whether a heap's blocks are these and that of the base.

@@ -142,6 +142,16 @@ fn verify(view: &impl View, base: PPtr<Directory>) -> Result<bool, PointerError>
     Ok(is_whole && are_right)
 }
 
+/// Calls `each` with what can still be read of a damaged directory.
+pub(crate) fn salvage(view: &impl View, base: PPtr<Directory>, mut each: impl FnMut(Name, Target)) {
+    // As far as it can be walked.
+    let _ = entries(base).for_each(view, |name, sealed| {
+        if let Some(target) = sealed.open(name).filter(|_| name.as_str().is_some()) {
+            each(*name, target);
+        }
+    });
+}
+
 /// Calls `each` with the names from this one on, in order, until it returns false.
 pub(crate) fn for_each_from(
     view: &impl View,

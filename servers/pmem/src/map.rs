@@ -13,7 +13,9 @@ use libd3os_object::object::OpenError;
 use libd3os_object::recovery::{self, Access, Report};
 use libd3os_object::session::Busy;
 use libd3os_object::view::View;
-use libd3os_object::{Object, ObjectId, PPtr, Persist, PointerError, Session, Still};
+use libd3os_object::{Object, ObjectId, PPtr, Persist, PointerError, Session, Still, TxError, fot};
+
+use crate::pool::PoolError;
 
 /// The server's own session, with its own log.
 pub(crate) fn session<M: Medium>(log: M) -> Result<Session<M>, LogError> {
@@ -58,6 +60,17 @@ pub(crate) fn still<T, M: Medium>(object: &Object<T, M>) -> Still<'_, M> {
     // SAFETY: the pool has no session yet or does nothing with it meanwhile, and recovery, once the system
     // object was replayed, changes it no more.
     unsafe { object.mapping().still() }
+}
+
+/// Where an object ends that nobody knows, and that nobody has mapped, by what it says itself.
+pub(crate) fn end_of<M: Medium>(medium: M) -> Result<u64, PoolError> {
+    let mapping: Result<Mapping<M>, LayoutError> =
+        // SAFETY: the mapping ends here, and writes nothing.
+        unsafe { Mapping::new(medium, ControlRef::own(0)) };
+    let mapping = mapping.map_err(OpenError::Layout)?;
+    // SAFETY: nobody changes pages that are nobody's.
+    let view = unsafe { mapping.still() };
+    Ok(fot::end(&view).map_err(TxError::from)?)
 }
 
 /// Whether all that is in an ordered map is found in it.

@@ -12,7 +12,7 @@ use crate::name::{self, Name, NameError};
 use crate::owners::Principal;
 use crate::pool::{self, Inside, New, Pool, PoolError};
 use crate::superblock::Layout;
-use crate::system::{self, Entry, Kind, System};
+use crate::system::{self, Entry, Extent, Kind, System};
 
 /// Where a name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,10 +204,12 @@ impl<M: Medium + Clone> Pool<M> {
             return Err(NameError::Directory.into());
         }
         let object = self.directory(place.directory)?;
-        self.change_all(|tx, inside| {
+        let (unlinked, gone) = self.change_all(|tx, inside| {
             directory::remove(&mut tx.edit(&object)?, &place.name)?;
             lose_name(&mut tx.edit(inside.system)?, inside.layout, id, usage)
-        })
+        })?;
+        gone.into_iter().for_each(|extent| self.spoil(extent));
+        Ok(unlinked)
     }
 
     /// Takes an empty directory away.
@@ -229,6 +231,7 @@ impl<M: Medium + Clone> Pool<M> {
             let entry = pool::entry(&editor, id)?;
             pool::unmake(&mut editor, inside.layout, id, &entry)
         })
+        .map(|extent| self.spoil(extent))
     }
 
     fn check_empty(&self, id: ObjectId) -> Result<(), PoolError> {
@@ -290,7 +293,7 @@ impl<M: Medium + Clone> Pool<M> {
     }
 
     /// Adds a name together with a change of the table of objects.
-    fn insert_with<R>(
+    pub(crate) fn insert_with<R>(
         &mut self,
         place: &Place,
         target: Target,
@@ -306,7 +309,7 @@ impl<M: Medium + Clone> Pool<M> {
     }
 
     /// Does something that adds a name to a directory; if it is full, again with a longer one.
-    fn with_room<R>(
+    pub(crate) fn with_room<R>(
         &mut self,
         directory: ObjectId,
         mut body: impl FnMut(&mut Self) -> Result<R, PoolError>,
@@ -352,26 +355,27 @@ fn change_links(
     Ok(entry)
 }
 
-/// Counts one name less of an object, and does what follows from that.
+/// Counts one name less of an object, and does what follows from that; tells which pages it had, if it is
+/// gone.
 fn lose_name(
     editor: &mut Editor<'_, System>,
     layout: Layout,
     id: ObjectId,
     usage: Use,
-) -> Result<Unlinked, PoolError> {
+) -> Result<(Unlinked, Option<Extent>), PoolError> {
     let base = editor.base_pointer();
     let Some(mut entry) = system::find(editor, base, id)? else {
-        return Ok(Unlinked::Dangling);
+        return Ok((Unlinked::Dangling, None));
     };
     entry.links = entry.links.saturating_sub(1);
     if entry.links == 0 && usage == Use::None {
-        pool::unmake(editor, layout, id, &entry)?;
-        return Ok(Unlinked::Deleted);
+        let extent = pool::unmake(editor, layout, id, &entry)?;
+        return Ok((Unlinked::Deleted, Some(extent)));
     }
     system::put(editor, id, entry)?;
     if entry.links > 0 {
-        return Ok(Unlinked::Kept);
+        return Ok((Unlinked::Kept, None));
     }
     system::orphans(base).insert(editor, id.number(), 0)?;
-    Ok(Unlinked::Orphaned)
+    Ok((Unlinked::Orphaned, None))
 }

@@ -206,6 +206,7 @@ impl<M: Medium + Clone> Pool<M> {
             system::orphans(editor.base_pointer()).remove(editor, &id.number())?;
             unmake(editor, layout, id, &entry)
         })
+        .map(|extent| self.spoil(extent))
     }
 
     /// Deletes what had lost its last name while it was in use.
@@ -280,8 +281,19 @@ impl<M: Medium + Clone> Pool<M> {
             copy(&part(&medium, from), &part(&medium, entry.extent));
             system::put(editor, id, entry)?;
             space::give(editor, from)?;
-            Ok(entry)
+            Ok((entry, from))
         })
+        .map(|(entry, from)| {
+            self.spoil(from);
+            entry
+        })
+    }
+
+    /// Spoils the header of an object that is gone, so that it is not taken for one when a pool is repaired.
+    pub(crate) fn spoil(&self, extent: Extent) {
+        let memory = part(&self.medium, extent);
+        memory.store_word(0, 0);
+        memory.flush(0);
     }
 
     /// What is known of an object, if there is one.
@@ -446,19 +458,20 @@ pub(crate) fn make<T: Base, M: Medium + Clone>(
     Ok(entry)
 }
 
-/// Forgets an object and gives its pages back.
+/// Forgets an object and gives its pages back; returns which.
 pub(crate) fn unmake(
     editor: &mut Editor<'_, System>,
     layout: Layout,
     id: ObjectId,
     entry: &Entry,
-) -> Result<(), PoolError> {
+) -> Result<Extent, PoolError> {
     if !holds(layout, entry.extent) {
         return Err(PoolError::Damaged(entry.extent));
     }
     owners::forget(editor, id)?;
     system::remove(editor, id)?;
-    space::give(editor, entry.extent)
+    space::give(editor, entry.extent)?;
+    Ok(entry.extent)
 }
 
 /// Takes free pages, which are where objects can be.

@@ -15,6 +15,8 @@ use crate::sealed::Sealed;
 #[repr(C)]
 pub(crate) struct System {
     pub(crate) objects: PHashMap<u128, Sealed<Entry>>,
+    /// The same while it is repaired: it takes the other's place when it is complete.
+    pub(crate) rebuilt: PHashMap<u128, Sealed<Entry>>,
     /// Free extents: where each begins, by the page behind its last one.
     pub(crate) by_end: POrderedMap<u64, u64>,
     /// The same by length and beginning, together in one key; the value is the beginning.
@@ -40,6 +42,7 @@ impl Default for System {
     fn default() -> Self {
         Self {
             objects: PHashMap::default(),
+            rebuilt: PHashMap::default(),
             by_end: POrderedMap::default(),
             by_length: POrderedMap::default(),
             free: 0,
@@ -133,6 +136,11 @@ impl Entry {
         Self { extent, fingerprint, owner, links: 0, kind: kind.number() }
     }
 
+    /// The same with so many names.
+    pub(crate) const fn with_links(self, links: u64) -> Self {
+        Self { links, ..self }
+    }
+
     /// What it is to the pool.
     #[must_use]
     pub const fn kind(&self) -> Kind {
@@ -170,10 +178,19 @@ pub(crate) const fn root(pool: u128) -> ObjectId {
     ObjectId::new((pool ^ 1) | 1 << 127)
 }
 
+/// The directory of what has lost its name.
+pub(crate) const fn lost(pool: u128) -> ObjectId {
+    ObjectId::new((pool ^ 2) | 1 << 127)
+}
+
 type Base = PPtr<System>;
 
 pub(crate) const fn objects(base: Base) -> PPtr<PHashMap<u128, Sealed<Entry>>> {
     field!(base, System, objects)
+}
+
+pub(crate) const fn rebuilt(base: Base) -> PPtr<PHashMap<u128, Sealed<Entry>>> {
+    field!(base, System, rebuilt)
 }
 
 pub(crate) const fn by_end(base: Base) -> PPtr<POrderedMap<u64, u64>> {

@@ -49,7 +49,7 @@ impl<M: Medium + Clone> Pool<M> {
     }
 
     /// The names of a directory, which is whole.
-    fn check_directory(&self, id: ObjectId) -> Result<Vec<(Name, Found)>, PoolError> {
+    pub(crate) fn check_directory(&self, id: ObjectId) -> Result<Vec<(Name, Found)>, PoolError> {
         let object = self.directory(id)?;
         let guard = self.system().0.read(&object)?;
         let blocks = directory::blocks(&guard, object.base())?;

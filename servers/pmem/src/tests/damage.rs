@@ -1,15 +1,16 @@
 //! Damaged memory: whatever bits are wrong, the pool says so or says what is right.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use libd3os_object::ObjectId;
 use libd3os_object::layout::HEADER;
-use libd3os_object::sim::{Domain, Random, Sim};
+use libd3os_object::sim::{Domain, Explorer, Limits, Random, Sim};
 
 use super::{Machine, id, new};
 use crate::{
-    Entry, Extent, Found, Kind, Layout, Name, Place, Pool, PoolError, Principal, Rights,
-    superblock, system,
+    Damage, Entry, Extent, Found, Kind, Layout, MapName, Name, Place, Pool, PoolError, Principal,
+    Rights, superblock, system,
 };
 
 const LAYOUT: Layout = Layout { id: 79, pages: 90, logs: 2, log_pages: 2, system_pages: 20 };
@@ -226,6 +227,115 @@ fn what_a_damaged_pool_says_is_right() {
     }
     println!("{fates:?}");
     assert!(fates[&Fate::Refused] > 10 && fates[&Fate::Told] > 1000, "{fates:?}");
+}
+
+/// The bytes of an object by which it is found again: identity, settled version, state.
+fn is_intact(reference: &Reference, image: &[u8], entry: &Entry) -> bool {
+    let start = superblock::page(entry.extent.first);
+    let same = |bytes: std::ops::Range<usize>| image[bytes.clone()] == reference.image[bytes];
+    same(start..start + 0x100) && same(start + 0x800..start + 0x1000)
+}
+
+/// What repair makes of a damaged pool, if it can be repaired.
+fn repaired(reference: &Reference, image: &[u8]) -> Result<Fate, String> {
+    let sim = Sim::with_contents(Domain::Adr, image);
+    let Ok(opened) = Pool::open(sim.medium(0)) else { return Ok(Fate::Refused) };
+    let mut pool = opened.pool;
+    let Ok(left) = pool.repair() else { return Ok(Fate::Refused) };
+    for (id, entry) in &reference.entries {
+        let found = pool.find(*id).map_err(|error| error.to_string())?;
+        let is_there = match entry.kind() {
+            Kind::Object => found.is_some_and(|found| found.extent == entry.extent),
+            Kind::Directory => found.is_some(),
+        };
+        if !is_there && is_intact(reference, image, entry) {
+            return Err(format!("{id} is lost: {found:?}"));
+        }
+    }
+    let again = pool.repair().map_err(|error| error.to_string())?;
+    if again != left {
+        return Err(format!("{left:?}, then {again:?}"));
+    }
+    let is_mended = |damage: &Damage| {
+        !matches!(
+            damage,
+            Damage::Object(..)
+                | Damage::Mistaken(_)
+                | Damage::Heap(_)
+                | Damage::Blocks
+                | Damage::Map(
+                    MapName::Orphans | MapName::Principals | MapName::Names | MapName::Permits
+                )
+                | Damage::Permit(_)
+                | Damage::Orphan(_)
+                | Damage::Principals
+        )
+    };
+    match left.iter().find(|damage| is_mended(damage)) {
+        Some(damage) => Err(format!("{damage:?} is left")),
+        None if left.is_empty() => Ok(Fate::Unnoticed),
+        None => Ok(Fate::Told),
+    }
+}
+
+#[test]
+fn repair_loses_nothing_that_is_intact() {
+    let reference = reference();
+    let mut random = Random::new(37);
+    let mut fates = BTreeMap::new();
+    for round in 0..2000 {
+        let image = damaged(&reference, &mut random, 1 + round % 8);
+        let fate = repaired(&reference, &image);
+        let fate = fate.unwrap_or_else(|wrong| panic!("round {round}: {wrong}"));
+        *fates.entry(fate).or_insert(0) += 1;
+    }
+    println!("{fates:?}");
+    assert!(fates[&Fate::Unnoticed] > 1000, "{fates:?}");
+}
+
+/// An image in which the entries of two objects are damaged, and a name in a directory.
+fn badly_damaged(reference: &Reference) -> Vec<u8> {
+    let mut image = reference.image.clone();
+    let mut spoil = |words: &[u8], in_pages: std::ops::Range<u64>| {
+        let pages = superblock::page(in_pages.start)..superblock::page(in_pages.end);
+        let found = pages.step_by(8).find(|at| image[*at..].starts_with(words));
+        image[found.expect("it is there")] ^= 0x40;
+    };
+    let system = LAYOUT.system()..LAYOUT.data();
+    for number in [5, 8] {
+        let Extent { first, pages } = reference.entries[&id(number)].extent;
+        spoil([first, pages].map(u64::to_le_bytes).as_flattened(), system.clone());
+    }
+    let directory = reference.entries[&id(100)].extent;
+    spoil(b"object 1", directory.first..directory.end());
+    image
+}
+
+#[test]
+fn repair_can_be_interrupted_by_a_loss_of_power() {
+    let reference = Arc::new(reference());
+    let image = badly_damaged(&reference);
+    let sim = Sim::with_contents(Domain::Adr, &image);
+    let watched = Arc::clone(&reference);
+    let mut pool = Pool::open(sim.medium(0)).expect("its header is well").pool;
+    let damage = pool.check().expect("it can be walked");
+    for expected in [Damage::Entry(id(5)), Damage::Entry(id(8)), Damage::Directory(id(100))] {
+        assert!(damage.contains(&expected), "{damage:?}");
+    }
+    let limits = Limits { product: 24, random: 6, ..Limits::default() };
+    sim.watch(Explorer::new(limits, 9), move |image| match repaired(&watched, image)? {
+        Fate::Unnoticed => Ok(()),
+        fate => Err(format!("{fate:?}")),
+    });
+    assert_eq!(pool.repair(), Ok(vec![]));
+    let counts = sim.finish().expect("it can be repaired again");
+    println!("{counts}");
+    assert!(counts.images > 500, "{counts}");
+    // What was found by its header has lost its owner, what was in the directory its name.
+    let found = pool.find(id(5)).expect("it is sealed").expect("it is there");
+    assert_eq!((found.owner, found.links), (Principal::POOL, 1));
+    let lost = pool.resolve(pool.root(), "lost+found").expect("there were such");
+    assert_eq!(lost.kind, Kind::Directory);
 }
 
 /// The lines, as offsets in the pool, of what tells which pages are free and which an object's, as far as
