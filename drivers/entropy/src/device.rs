@@ -19,7 +19,7 @@ use crate::source::{Words, seed_words};
 const FRESH_WORDS: usize = 4;
 
 /// All sources that there can be.
-const SOURCES: [Source; 2] = [Source::RdSeed, Source::RdRand];
+const SOURCES: [Source; 3] = [Source::RdSeed, Source::RdRand, Source::VirtioRng];
 
 /// The generator and what feeds it.
 #[derive(Debug)]

@@ -16,11 +16,12 @@ pub trait Words {
 ///
 /// RDSEED's are said to have full entropy; twice as much is taken as is needed. RDRAND's come from a
 /// generator that is seeded anew after 511 samples of 128 bits at the latest: more words than that
-/// hold at least one seed that was not there before.
+/// hold at least one seed that was not there before. A virtio device's are said to be as good as those
+/// of the host's own generator.
 #[must_use]
 pub const fn seed_words(source: Source) -> usize {
     match source {
-        Source::RdSeed => 8,
+        Source::RdSeed | Source::VirtioRng => 8,
         Source::RdRand => 1024,
     }
 }

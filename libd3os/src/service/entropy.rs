@@ -30,6 +30,8 @@ pub enum Source {
     RdSeed,
     /// The processor's `RDRAND` instruction.
     RdRand,
+    /// The entropy device of an emulated machine.
+    VirtioRng,
 }
 
 impl fmt::Display for Source {
@@ -37,6 +39,7 @@ impl fmt::Display for Source {
         f.pad(match self {
             Self::RdSeed => "RDSEED",
             Self::RdRand => "RDRAND",
+            Self::VirtioRng => "virtio-rng",
         })
     }
 }

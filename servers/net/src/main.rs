@@ -23,6 +23,7 @@ use libd3os::nic::{Consumer, Epoch, Link, Memory};
 use libd3os::program::{self, grant};
 use libd3os::ring::RingError;
 use libd3os::server::{Event, Server, ServerError};
+use libd3os::service::entropy::EntropyClient;
 use libd3os::service::net::{LinkState, Net};
 use libd3os::service::nic::NicClient;
 use libd3os::service::supervisor::SupervisorClient;
@@ -38,7 +39,7 @@ use net::service::Service;
 libd3os::program! {
     main: run,
     serves: ["net"],
-    calls: ["e1000e", "log", "supervisor", "timer", "virtio-net"],
+    calls: ["e1000e", "entropy", "log", "supervisor", "timer", "virtio-net"],
     regions: ["e1000e-tx", "net-fetch", "net-serve", "virtio-net-tx"],
     reads: ["e1000e-rx", "virtio-net-rx"],
     signals: ["e1000e-send", "net-fetch-ready", "net-serve-ready", "virtio-net-send"],
@@ -133,6 +134,17 @@ fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
     }
 }
 
+/// What ports, identifiers and sequence numbers are drawn from: random bytes that nobody outside can
+/// guess, or the clock's where there are none.
+fn seed() -> u64 {
+    let bytes = EntropyClient::connect().ok().and_then(|client| client.fill(8).ok());
+    let word = bytes.and_then(|bytes| bytes.first_chunk().copied()).map(u64::from_le_bytes);
+    word.unwrap_or_else(|| {
+        log::warn!("no random bytes: ports and sequence numbers can be guessed");
+        tsc()
+    })
+}
+
 /// Time since the machine started.
 fn now() -> Duration {
     time::uptime().unwrap_or_default()
@@ -165,7 +177,7 @@ struct Driver {
 
 impl Process {
     fn open(options: Options) -> Result<Self, Failure> {
-        let mut core = Core::new(tsc());
+        let mut core = Core::new(seed());
         for (region, _) in PROGRAMS {
             let memory = program::region(region).map_err(Failure::Grant)?;
             let mapping = memory.mapping().map_err(|error| Failure::Region(region, error))?;

@@ -10,6 +10,7 @@ mod cores;
 mod covering;
 mod damage;
 mod editing;
+mod entropy;
 mod faults;
 mod iommu;
 mod kills;
@@ -127,6 +128,7 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &shared::TESTS,
         &iommu::TESTS,
         &nvdimm::TESTS,
+        &entropy::TESTS,
         &storm::TESTS,
         &damage::TESTS,
     ];
