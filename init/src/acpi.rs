@@ -1,11 +1,13 @@
-//! How to switch this machine off and start it again: the few ACPI tables that say so.
+//! How to switch this machine off and start it again, and which interrupt controllers have which
+//! inputs: the few ACPI tables that say so.
 //!
 //! RSDP -> XSDT (or RSDT) -> FADT -> DSDT, followed through a reader of physical memory. The sleep
 //! type for power-off stands in the DSDT as the package `_S5_`; it is found by its byte pattern,
-//! without an AML interpreter, as its encoding leaves no freedom. Everything is foreign bytes:
+//! without an AML interpreter, as its encoding leaves no freedom. The controllers stand in the MADT, in
+//! the order in which the kernel numbers them. Everything is foreign bytes:
 //! lengths are bounded, checksums checked, and any nonsense ends in an [`AcpiError`].
 //!
-//! Followed: ACPI specification 6.5, sections 4.8.3, 5.2.5 to 5.2.9, 7.4.2 and 20.2.
+//! Followed: ACPI specification 6.5, sections 4.8.3, 5.2.5 to 5.2.9, 5.2.12.3, 7.4.2 and 20.2.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,6 +15,10 @@ use core::fmt;
 /// Longest table that is read. Real DSDTs stay below half of it.
 const LONGEST_TABLE: u32 = 1 << 20;
 const HEADER_BYTES: usize = 36;
+/// The MADT's entry for an interrupt controller.
+const IO_APIC: u8 = 1;
+/// Controllers that the kernel has at most.
+const MOST_IO_APICS: usize = 8;
 /// The FADT's flag that the reset register works.
 const RESET_SUPPORTED: u32 = 1 << 10;
 /// Generic addresses in I/O space have this space number.
@@ -62,6 +68,8 @@ pub enum AcpiError {
     BadTable(u64),
     /// There is no FADT.
     NoFadt,
+    /// There is no MADT.
+    NoMadt,
     /// The DSDT has no `_S5_`, or the FADT no port for it.
     NoPowerOff,
 }
@@ -73,6 +81,7 @@ impl fmt::Display for AcpiError {
             Self::Unreadable(at) => write!(f, "the ACPI table at {at:#x} cannot be read"),
             Self::BadTable(at) => write!(f, "the ACPI table at {at:#x} is damaged"),
             Self::NoFadt => f.write_str("ACPI has no FADT"),
+            Self::NoMadt => f.write_str("ACPI has no MADT"),
             Self::NoPowerOff => f.write_str("ACPI does not tell how to switch off"),
         }
     }
@@ -90,7 +99,7 @@ pub fn power(
     memory: &mut impl PhysicalMemory,
     sleep_types: Option<(u8, u8)>,
 ) -> Result<Power, AcpiError> {
-    let fadt = find_fadt(&Root::parse(rsdp)?, memory)?;
+    let fadt = find(&Root::parse(rsdp)?, memory, b"FACP")?.ok_or(AcpiError::NoFadt)?;
     if sleep_types.is_some() {
         return Ok(power_from(&fadt, sleep_types));
     }
@@ -119,18 +128,65 @@ impl Root {
     }
 }
 
-fn find_fadt(root: &Root, memory: &mut impl PhysicalMemory) -> Result<Vec<u8>, AcpiError> {
+/// Inputs of the interrupt controllers, which the firmware numbers through ("global system
+/// interrupts").
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// The number of each controller's first input, in the kernel's order.
+    first: Vec<u32>,
+}
+
+impl Inputs {
+    /// What the MADT says.
+    ///
+    /// # Errors
+    /// [`AcpiError`].
+    pub fn read(rsdp: &[u8], memory: &mut impl PhysicalMemory) -> Result<Self, AcpiError> {
+        let madt = find(&Root::parse(rsdp)?, memory, b"APIC")?.ok_or(AcpiError::NoMadt)?;
+        let mut rest = madt.get(HEADER_BYTES + 8..).unwrap_or(&[]);
+        let mut first = Vec::new();
+        while let [kind, length, ..] = *rest {
+            let Some((entry, others)) = rest.split_at_checked(length.max(2).into()) else { break };
+            // The kernel takes those that have an address, so many at most.
+            if kind == IO_APIC && entry.len() >= 8 && first.len() < MOST_IO_APICS {
+                first.push(int(entry, 8));
+            }
+            rest = others;
+        }
+        Ok(Self { first })
+    }
+
+    /// The controller that has an input, by the kernel's number, and which of its inputs it is: that of
+    /// the controllers that begins last before it. Whether it has so many, the kernel knows. Without
+    /// a MADT there is one controller.
+    #[must_use]
+    pub fn locate(&self, gsi: u32) -> Option<(u64, u64)> {
+        if self.first.is_empty() {
+            return Some((0, gsi.into()));
+        }
+        let before = (0..).zip(&self.first).filter(|(_, first)| **first <= gsi);
+        let (number, first) = before.max_by_key(|(_, first)| **first)?;
+        Some((number, u64::from(gsi - first)))
+    }
+}
+
+/// The first table of this name.
+fn find(
+    root: &Root,
+    memory: &mut impl PhysicalMemory,
+    signature: &[u8; 4],
+) -> Result<Option<Vec<u8>>, AcpiError> {
     let list = table(memory, root.address)?;
     let entries = list.get(HEADER_BYTES..).unwrap_or(&[]).chunks_exact(root.entry_bytes);
     for entry in entries {
         let address = entry.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte));
         // Other tables may be out of reach or damaged without harm.
         let header = memory.read(address, HEADER_BYTES);
-        if header.is_some_and(|header| header.starts_with(b"FACP")) {
-            return table(memory, address);
+        if header.is_some_and(|header| header.starts_with(signature)) {
+            return table(memory, address).map(Some);
         }
     }
-    Err(AcpiError::NoFadt)
+    Ok(None)
 }
 
 /// A whole table with a sound checksum.
@@ -336,6 +392,38 @@ mod tests {
         assert_eq!((old.off, old.reset), (off, None));
     }
 
+    /// A MADT: a processor, controllers that begin at these inputs, an entry too short for one.
+    fn madt(first: &[u32]) -> Vec<u8> {
+        let mut body = vec![0; 8];
+        body.extend([0, 8, 0, 0, 1, 0, 0, 0, 1, 4, 0, 0]);
+        for input in first {
+            body.extend([1, 12, 0, 0, 0, 0, 0xc0, 0xfe]);
+            body.extend(input.to_le_bytes());
+        }
+        sealed(b"APIC", &body)
+    }
+
+    fn inputs(first: &[u32]) -> Inputs {
+        let mut memory = machine(true);
+        memory.0.insert(0x9000, madt(first));
+        Inputs::read(&rsdp(2), &mut memory).expect("sound")
+    }
+
+    #[test]
+    fn inputs_are_those_of_the_controller_that_begins_before_them() {
+        let three = inputs(&[24, 0, 32]);
+        let located = [0, 23, 24, 31, 32, 500].map(|gsi| three.locate(gsi));
+        assert_eq!(located, [(1, 0), (1, 23), (0, 0), (0, 7), (2, 0), (2, 468)].map(Some));
+        assert_eq!(Inputs::default().locate(9), Some((0, 9)));
+        assert_eq!(inputs(&[4]).locate(3), None);
+        let many: Vec<u32> = (0..10).map(|number| number * 8).collect();
+        assert_eq!(inputs(&many).locate(79), Some((7, 23)), "the kernel has eight");
+        let mut memory = machine(true);
+        memory.0.insert(0x9000, sealed(b"HPET", &[0; 9]));
+        let none = Inputs::read(&rsdp(2), &mut memory);
+        assert_eq!(none, Err(AcpiError::NoMadt));
+    }
+
     #[test]
     fn damage_is_named() {
         let mut root = rsdp(2);
@@ -385,6 +473,16 @@ mod tests {
                 bytes[9] = 0u8.wrapping_sub(sum(bytes));
             }
             let _ = power(&rsdp(2), &mut memory, None);
+        }
+
+        #[test]
+        fn any_madt_is_read(body in prop::collection::vec(prop_oneof![Just(1u8), Just(12), any::<u8>()], 0..80), gsi: u32) {
+            let mut memory = machine(true);
+            memory.0.insert(0x9000, sealed(b"APIC", &body));
+            let inputs = Inputs::read(&rsdp(2), &mut memory).expect("its sum is right");
+            if let Some((number, pin)) = inputs.locate(gsi) {
+                prop_assert!(number < 8 && pin <= u64::from(gsi));
+            }
         }
 
         #[test]

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 
+use init::acpi::Inputs;
 use init::devices::{Missing, Readiness, Told, boot_screen, screen_device};
 use init::grants::DEVICES;
 use init::service::is_gone;
@@ -203,9 +204,13 @@ impl System {
 
     /// Takes what a device is made of, and holds it. What cannot be taken is absent.
     fn take_device(&mut self, index: usize, provided: Provided) -> Result<usize, DevicesError> {
+        let inputs = match provided.interrupt {
+            ProvidedInterrupt::Pin { .. } => self.site.platform.inputs(),
+            _ => Inputs::default(),
+        };
         let memory = &mut self.site.platform.memory;
         let held = &mut self.site.held;
-        let taken = held.take(index, &provided, memory).and_then(|()| {
+        let taken = held.take(index, &provided, &inputs, memory).and_then(|()| {
             held.devices.hold(index, provided);
             held.equip(index, memory)
         });

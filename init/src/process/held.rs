@@ -7,6 +7,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use init::acpi::Inputs;
 use init::device_memory::DeviceFrame;
 use init::devices::{Devices, Vectors};
 use init::grants::Found;
@@ -184,6 +185,7 @@ impl Held {
         &mut self,
         index: usize,
         provided: &Provided,
+        inputs: &Inputs,
         memory: &mut Memory,
     ) -> Result<(), NotTaken> {
         for window in &provided.windows {
@@ -197,7 +199,7 @@ impl Held {
         }
         if !gear.interrupt.is_some_and(|known| known.wiring == provided.interrupt) {
             gear.drop_interrupt(&mut self.vectors, memory)?;
-            gear.take_interrupt(provided.interrupt, &mut self.vectors, memory)?;
+            gear.take_interrupt(provided.interrupt, inputs, &mut self.vectors, memory)?;
         }
         Ok(())
     }
@@ -341,6 +343,14 @@ const fn attributes(caching: Caching) -> VmAttributes {
     }
 }
 
+/// The controller that an interrupt arrives at, and at which of its inputs; none matters to messages.
+fn input_of(wiring: ProvidedInterrupt, inputs: &Inputs) -> Result<(u64, u64), DevicesError> {
+    match wiring {
+        ProvidedInterrupt::Pin { gsi, .. } => inputs.locate(gsi).ok_or(DevicesError::BadPin(gsi)),
+        _ => Ok((0, 0)),
+    }
+}
+
 /// Capabilities of a program's own to frames, in a row.
 fn copies(from: u64, count: u64, rights: CapRights, memory: &mut Memory) -> Result<u64, Refused> {
     let first = memory.slots(count).doing("taking slots for shared memory")?;
@@ -397,19 +407,22 @@ impl Gear {
     fn take_interrupt(
         &mut self,
         wiring: ProvidedInterrupt,
+        inputs: &Inputs,
         vectors: &mut Vectors,
         memory: &mut Memory,
     ) -> Result<(), NotTaken> {
         if wiring == ProvidedInterrupt::None {
             return Ok(());
         }
+        let input = input_of(wiring, inputs)?;
         let slot = memory.slots(1).doing("taking a slot")?;
         let vector = vectors.take(wiring)?;
         let destination = own_slot(slot);
         let taken = match wiring {
-            ProvidedInterrupt::Pin { gsi, level, low } => {
+            ProvidedInterrupt::Pin { level, low, .. } => {
+                let (io_apic, pin) = input;
                 let (level_triggered, active_low) = (level, low);
-                let pin = IrqPin { io_apic: 0, pin: gsi.into(), level_triggered, active_low };
+                let pin = IrqPin { io_apic, pin, level_triggered, active_low };
                 IRQ_CONTROL.get_io_apic(destination, pin, vector)
             }
             _ => IRQ_CONTROL.get_msi(destination, MsiSource::default(), vector),

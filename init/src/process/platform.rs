@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
-use init::acpi::{self, AcpiError, PhysicalMemory, PortWrite, Power};
+use init::acpi::{self, AcpiError, Inputs, PhysicalMemory, PortWrite, Power};
 use init::machine::Machine;
 use libd3os::abi::BootInfo;
 use libd3os::cap::{Error, IoPort, IoPortRange};
@@ -125,6 +125,15 @@ impl Platform {
         let power = acpi::power(&rsdp, self, self.sleep_types);
         self.machine.rsdp = rsdp;
         power
+    }
+
+    /// Inputs of the interrupt controllers. Where no table tells of them there is one, as the kernel
+    /// sees it, too.
+    pub(super) fn inputs(&mut self) -> Inputs {
+        let rsdp = core::mem::take(&mut self.machine.rsdp);
+        let inputs = Inputs::read(&rsdp, self);
+        self.machine.rsdp = rsdp;
+        inputs.unwrap_or_default()
     }
 
     /// Some firmware keeps the power registers until it is asked for them.
