@@ -77,20 +77,30 @@ impl<T: Transport> TcpStream<T> {
     /// # Errors
     /// [`SocketError`].
     pub fn poll_read(&mut self, buffer: &mut [u8]) -> Poll<Result<usize, SocketError>> {
-        if self.rest.is_empty() {
-            let received = match self.socket.poll_receive(&mut self.chunk[..]) {
-                Poll::Ready(Ok(Some(received))) => received,
-                Poll::Ready(Ok(None)) => return Poll::Ready(Ok(0)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            };
-            self.rest = 0..received.length;
+        if !self.rest.is_empty() {
+            return Poll::Ready(Ok(self.take_rest(buffer)));
         }
+        // Straight to where it is wanted, if there is room for whatever comes.
+        let whole = buffer.get_mut(..STREAM_CHUNK);
+        let is_whole = whole.is_some();
+        let received = self.socket.poll_receive(whole.unwrap_or(&mut self.chunk[..]));
+        received.map(|received| {
+            let length = received?.map_or(0, |received| received.length);
+            if is_whole {
+                return Ok(length);
+            }
+            self.rest = 0..length;
+            Ok(self.take_rest(buffer))
+        })
+    }
+
+    /// Takes of what was received and not yet read; tells how much.
+    fn take_rest(&mut self, buffer: &mut [u8]) -> usize {
         let count = self.rest.len().min(buffer.len());
         let end = self.rest.start + count;
         buffer[..count].copy_from_slice(&self.chunk[self.rest.start..end]);
         self.rest.start = end;
-        Poll::Ready(Ok(count))
+        count
     }
 
     /// Writes all of the bytes, waiting for room meanwhile. They are sent as soon as possible.

@@ -112,6 +112,10 @@ fn bytes_go_through_the_rings() {
     assert_eq!(stream.poll_read(&mut buffer[..4]), Poll::Ready(Ok(4)));
     assert_eq!(stream.poll_read(&mut buffer[4..]), Poll::Ready(Ok(2)));
     assert_eq!(&buffer[..6], b"abcdef");
+    // With room for whatever comes, it comes there straight.
+    to.try_send(0, b"ghi").expect("room");
+    assert_eq!(stream.poll_read(&mut buffer), Poll::Ready(Ok(3)));
+    assert_eq!(&buffer[..6], b"ghidef");
     drop(to);
     assert_eq!(stream.poll_read(&mut buffer), Poll::Ready(Ok(0)));
     drop(from);
