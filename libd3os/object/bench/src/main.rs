@@ -13,6 +13,7 @@ mod plain;
 mod pool;
 mod records;
 mod redb_store;
+mod search;
 mod timing;
 
 use std::env;
@@ -45,6 +46,7 @@ fn run() -> Outcome {
     match &*store {
         "ours" => ours::measure(folder, records),
         "pool" => pool::measure(folder),
+        "search" => search::measure(),
         "plain" => plain::measure(records),
         "lmdb" => lmdb::measure(&store, heed::EnvFlags::empty(), folder, records),
         "lmdb-writemap" => lmdb::measure(&store, heed::EnvFlags::WRITE_MAP, folder, records),

@@ -14,13 +14,17 @@ pub(crate) fn figure<R>(
 ) -> Result<R, Box<dyn Error>> {
     let before = now()?;
     let result = work()?;
-    let taken = now()? - before;
-    println!("{store}\t{name}\t{:.2}", per(taken, operations));
+    print(store, name, now()? - before, operations);
     Ok(result)
 }
 
+/// Prints what an operation took, of which so many took so many nanoseconds.
+pub(crate) fn print(store: &str, name: &str, taken: u64, operations: u64) {
+    println!("{store}\t{name}\t{:.2}", per(taken, operations));
+}
+
 /// In nanoseconds.
-fn now() -> Result<u64, Box<dyn Error>> {
+pub(crate) fn now() -> Result<u64, Box<dyn Error>> {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     Ok(u64::try_from(time.tv_sec())? * 1_000_000_000 + u64::try_from(time.tv_nsec())?)
 }
