@@ -289,6 +289,12 @@ impl Watching {
     }
 }
 
+/// So many steps, or as many times more as the environment asks for in `CRASH_TESTS`.
+pub(crate) fn at_least(steps: usize) -> usize {
+    let times = std::env::var("CRASH_TESTS").ok().and_then(|times| times.parse().ok());
+    steps * times.unwrap_or(1).max(1)
+}
+
 /// Calls `step` so often, with random numbers.
 pub(crate) fn steps(seed: u64, count: usize, mut step: impl FnMut(&mut Random)) {
     let mut random = Random::new(seed);

@@ -4,7 +4,7 @@ use crate::clumsy::Mistake;
 use crate::heap::{self, Block};
 use crate::medium::Medium;
 use crate::sim::{Domain, Limits, Random};
-use crate::testing::{Expected, Machine, Plan, TestMedium, Watching, steps, watch};
+use crate::testing::{Expected, Machine, Plan, TestMedium, Watching, at_least, steps, watch};
 use crate::view::View;
 use crate::{PPtr, PointerError, Session, TxError};
 
@@ -38,7 +38,7 @@ fn change(random: &mut Random, state: &[Words]) -> Vec<(usize, usize, u64)> {
 
 #[test]
 fn committed_transactions_are_whole_and_others_are_not_there() {
-    let watch = |domain| two_sessions(domain, Mistake::None, 60).finish("two sessions");
+    let watch = |domain| two_sessions(domain, Mistake::None, at_least(60)).finish("two sessions");
     let images: u64 = [Domain::Adr, Domain::Eadr].into_iter().map(watch).sum();
     assert!(images > 10_000, "{images}");
 }
@@ -296,8 +296,10 @@ fn toggle(
 #[test]
 fn no_block_is_lost_or_used_twice() {
     let limits = Limits { product: 64, random: 24, ..Limits::default() };
-    let images: u64 =
-        [Domain::Adr, Domain::Eadr].into_iter().map(|d| heap_is_used(d, limits, 5, 60)).sum();
+    let images: u64 = [Domain::Adr, Domain::Eadr]
+        .into_iter()
+        .map(|d| heap_is_used(d, limits, 5, at_least(60)))
+        .sum();
     assert!(images > 5_000, "{images}");
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Only tests whose names contain this text (rings kernel and system).
     #[arg(requires = "ring")]
     filter: Option<String>,
-    /// Everything, hours of it: what is represented by a few otherwise (ring system).
+    /// Everything, hours of it: what is represented by a few otherwise (rings host and system).
     #[arg(long, requires = "ring")]
     all: bool,
 }
@@ -92,7 +92,7 @@ impl Args {
 impl Ring {
     fn run(self, filter: &str, scope: Scope) -> Result<Tally, TestError> {
         match self {
-            Self::Host => host::run(),
+            Self::Host => host::run(scope),
             Self::Kernel => kernel::run(&Workshop::open()?, filter),
             Self::System => system::run(&Workshop::open()?, filter, scope),
         }

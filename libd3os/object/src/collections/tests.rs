@@ -8,7 +8,7 @@ use crate::fot::{self, Rights};
 use crate::heap;
 use crate::medium::Medium;
 use crate::sim::{Domain, Limits, Random};
-use crate::testing::{Expected, Machine, Plan, TestMedium, steps, watch};
+use crate::testing::{Expected, Machine, Plan, TestMedium, at_least, steps, watch};
 use crate::view::View;
 use crate::{Editor, Guard, Object, PPtr, Persist, Session, TxError, field};
 
@@ -263,7 +263,7 @@ fn collections_are_what_the_standard_library_s_are_after_every_loss_of_power() {
     let limits = Limits { product: 32, random: 12, ..Limits::default() };
     let images: u64 = [Domain::Adr, Domain::Eadr]
         .into_iter()
-        .map(|domain| used(plan(domain), limits, 21, 120, 80))
+        .map(|domain| used(plan(domain), limits, 21, at_least(120), 80))
         .sum();
     assert!(images > 5_000, "{images}");
 }

@@ -1,11 +1,12 @@
-//! The host's ring: `cargo nextest` where it is installed, else `cargo test`; and a part of the
-//! kernel's tests once more under Miri, where that is installed.
+//! The host's ring: `cargo nextest` where it is installed, else `cargo test`; and a part of the tests of
+//! the kernel and of persistent objects once more under Miri, where that is installed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use super::TestError;
+use super::system::Scope;
 use super::tally::Tally;
 use crate::paths::Paths;
 use crate::process::{self, CommandError};
@@ -13,11 +14,14 @@ use crate::progress;
 use crate::toolchain;
 
 /// Runs what the workspace's default members test.
-pub(crate) fn run() -> Result<Tally, TestError> {
+pub(crate) fn run(scope: Scope) -> Result<Tally, TestError> {
     let paths = Paths::locate()?;
     let cargo = |arguments: &[&str]| {
         let mut cargo = toolchain::host_cargo();
         cargo.args(arguments).current_dir(paths.root());
+        if scope == Scope::All {
+            cargo.env("CRASH_TESTS", ALL_CRASHES);
+        }
         cargo
     };
     let mut tally = Tally::default();
@@ -32,19 +36,51 @@ pub(crate) fn run() -> Result<Tally, TestError> {
     Ok(tally)
 }
 
-/// Tests of the kernel's core that Miri, which is a thousand times slower, gets through in minutes.
-const FOR_MIRI: [&str; 3] =
-    ["thread_tests::vanishing", "thread_tests::notification", "cnode_tests"];
+/// So many times more steps the crash tests of persistent objects make where everything is tested.
+const ALL_CRASHES: &str = "4";
+
+/// Tests of a package that Miri, which is a thousand times slower, gets through in minutes.
+struct ForMiri {
+    package: &'static str,
+    tests: &'static [&'static str],
+    flags: &'static str,
+}
+
+const FOR_MIRI: [ForMiri; 2] = [
+    ForMiri {
+        package: "kernel-core",
+        tests: &["thread_tests::vanishing", "thread_tests::notification", "cnode_tests"],
+        // The core has no unsafe code, and the simulated RAM is one slice, whose borrows take Miri
+        // most of its time.
+        flags: "-Zmiri-disable-stacked-borrows",
+    },
+    // What makes references of bytes: copies of transactions, guards, values, links between objects.
+    ForMiri {
+        package: "libd3os-object",
+        tests: &[
+            "fot_tests::pointers_lead",
+            "persist::tests::only_aligned",
+            "persist::tests::values_are",
+            "snapshot_tests::what_has_no_room",
+            "tx_tests::a_transaction_sees",
+            "tx_tests::nested_parts",
+            "tx_tests::pointers_that",
+        ],
+        flags: "",
+    },
+];
 
 /// Runs these under the first Miri that is found: that of the toolchain in use, or a nightly one's.
 fn miri(cargo: &impl Fn(&[&str]) -> Command) -> Result<Tally, CommandError> {
     for miri in [&["miri"][..], &["+nightly", "miri"]] {
         if process::succeeds(&mut cargo(&[miri, &["--version"]].concat())) {
-            let what = ["test", "--package", "kernel-core", "--lib", "--"];
-            let mut run = cargo(&[miri, &what, &FOR_MIRI].concat());
-            // The core has no unsafe code, and the simulated RAM is one slice, whose borrows take
-            // Miri most of its time.
-            return counted(run.env("MIRIFLAGS", "-Zmiri-disable-stacked-borrows"));
+            let mut tally = Tally::default();
+            for ForMiri { package, tests, flags } in FOR_MIRI {
+                let what = ["test", "--package", package, "--lib", "--"];
+                let mut run = cargo(&[miri, &what, tests].concat());
+                tally += counted(run.env("MIRIFLAGS", flags))?;
+            }
+            return Ok(tally);
         }
     }
     progress::note("without Miri: `rustup component add miri --toolchain nightly` brings it");
