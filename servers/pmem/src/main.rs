@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+#[expect(unsafe_code, reason = "makes controls of pages that are nobody's")]
 mod memory;
 
 use alloc::string::{String, ToString};

@@ -52,7 +52,6 @@ impl World for Lending {
         }
     }
 
-    #[expect(unsafe_code, reason = "makes a control of a page that is nobody's")]
     fn control(&mut self, page: u64, version: u64) -> ControlRef {
         let at = usize::try_from(page * PAGE_SIZE).unwrap_or(usize::MAX);
         assert!(at < self.medium.bytes(), "page {page} is not of the pool");
