@@ -19,6 +19,7 @@ mod machines;
 mod matrix;
 mod net;
 mod nvdimm;
+mod objects;
 mod picture;
 mod platform;
 mod restart;
@@ -129,6 +130,7 @@ fn all(scope: Scope) -> impl Iterator<Item = Case> {
         &iommu::TESTS,
         &nvdimm::TESTS,
         &entropy::TESTS,
+        &objects::TESTS,
         &storm::TESTS,
         &damage::TESTS,
     ];

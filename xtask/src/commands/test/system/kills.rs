@@ -68,6 +68,7 @@ fn everything(lab: &Lab<'_>, iommu: Iommu) -> Outcome {
     let seed = seed();
     progress::step(&format!("kills: seed {seed} ({SEED} repeats it)"));
     let mut scene = Scene::begin(lab, iommu)?;
+    scene.settles()?;
     let before = scene.held()?;
     if iommu == Iommu::Present && before.reach.len() <= CARDS {
         return Err(unexpected("the IOMMU's tables lack a card", &format!("{before:?}")));
@@ -172,6 +173,19 @@ impl Scene {
         self.typist.goes_on()?;
         let (traffic, lines, keys) = (self.traffic.words(), self.person.lines, self.typist.keys());
         progress::step(&format!("kills: so far {traffic}; {lines} lines, {keys} keys"));
+        Ok(())
+    }
+
+    /// Waits until the pool of objects is made, and who ends by himself has ended.
+    fn settles(&mut self) -> Outcome {
+        contains(&self.person.run("pmem check")?, &["nothing is damaged"])?;
+        let end = Instant::now() + PATIENCE;
+        let is_over = |row: &str| row.starts_with("aml ") && row.contains("stopped");
+        while !self.person.run("ps")?.lines().any(is_over) {
+            if Instant::now() >= end {
+                return Err(self.person.stuck("the end of `aml`"));
+            }
+        }
         Ok(())
     }
 

@@ -47,6 +47,7 @@ pub(crate) struct Lab<'w> {
     slate: OnceCell<PathBuf>,
     iommu: OnceCell<PathBuf>,
     chaos: OnceCell<PathBuf>,
+    crash: OnceCell<PathBuf>,
 }
 
 impl<'w> Lab<'w> {
@@ -60,8 +61,8 @@ impl<'w> Lab<'w> {
         build::write(&iso, &[])?;
         iso::write(workshop, &kernel, &module, &iso)?;
         let uefi = tools::ensure(Tool::Ovmf)?;
-        let [storm, slate, iommu, chaos] = [const { OnceCell::new() }; 4];
-        Ok(Self { workshop, kernel, module, iso, uefi, image, storm, slate, iommu, chaos })
+        let [storm, slate, iommu, chaos, crash] = [const { OnceCell::new() }; 5];
+        Ok(Self { workshop, kernel, module, iso, uefi, image, storm, slate, iommu, chaos, crash })
     }
 
     /// The machine of an ordinary session.
@@ -96,6 +97,11 @@ impl<'w> Lab<'w> {
     /// The boot module of the image `chaos`, built when it is first wanted.
     pub(crate) fn chaos(&self) -> Result<&Path, LabError> {
         self.other(&self.chaos, "chaos")
+    }
+
+    /// The boot module of the image `crash`, built when it is first wanted.
+    pub(crate) fn crash(&self) -> Result<&Path, LabError> {
+        self.other(&self.crash, "crash")
     }
 
     fn other<'m>(&self, module: &'m OnceCell<PathBuf>, name: &str) -> Result<&'m Path, LabError> {

@@ -22,7 +22,7 @@ pub(super) fn fresh(lab: &Lab<'_>, name: &str, persistence: Persistence) -> Resu
 }
 
 /// A module that holds zeros.
-fn of_size(
+pub(super) fn of_size(
     lab: &Lab<'_>,
     name: &str,
     size: &str,

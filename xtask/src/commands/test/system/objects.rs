@@ -1,0 +1,163 @@
+//! Persistent objects: there after the next start, whole wherever the machine was switched off.
+
+use std::fs;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::lab::{Lab, LabError};
+use super::nvdimm::of_size;
+use super::script::output_of;
+use super::session::Session;
+use super::{Failure, Outcome, Test, contains, unexpected};
+use crate::progress;
+use crate::vm::{Arming, Persistence, Pmem};
+
+pub(crate) const TESTS: [Test; 5] = [
+    ("objects::are_there_after_the_next_start", kept),
+    ("objects::are_there_when_their_server_is_back", restarted),
+    ("objects::are_not_served_where_they_would_be_lost", unarmed),
+    ("objects::leave_alone_what_is_not_theirs", foreign),
+    ("objects::are_whole_wherever_the_machine_was_switched_off", switched_off),
+];
+
+/// How often the machine is switched off in the middle of work.
+const TIMES: u64 = 50;
+/// Transfers between two looks of the test, at most.
+const MOST: u64 = 12;
+/// Repeats a course.
+const SEED: &str = "D3OS_SEED";
+
+fn kept(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "objects.pmem", "64M", Persistence::Adr)?;
+    let run = |name: &str, lines: &str| -> Result<String, Failure> {
+        output_of(&lab.script(name, lines)?.with_pmem(pmem.clone())?)
+    };
+    let lines = "obj new notes; obj put notes 'hello'; obj mkdir d; obj link notes d/n; obj ls";
+    contains(&run("objects-1", lines)?, &["Text", "notes", "directory"])?;
+    let again =
+        run("objects-2", "obj get notes; obj show d/n; obj rm notes; pmem check; obj ls d")?;
+    contains(&again, &["hello\n", "Text {", "nothing is damaged", " n"])
+}
+
+fn restarted(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "restarted.pmem", "64M", Persistence::Eadr)?;
+    let mut session = session(lab, &pmem)?;
+    session.run("obj new notes")?;
+    session.run("obj put notes 'as it was'")?;
+    contains(&session.run("kill pmem")?, &["`pmem` was ended"])?;
+    contains(&session.run("obj get notes")?, &["as it was"])?;
+    contains(&session.run("obj get absent")?, &["there is no such name"])?;
+    contains(&session.run("pmem check")?, &["nothing is damaged"])?;
+    contains(&session.run("trace pmem")?, &["opened the pool, recovered"])
+}
+
+fn unarmed(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "unarmed-objects.pmem", "64M", Persistence::Adr)?;
+    let mut session = session(lab, &Pmem { arming: Arming::Unarmed, ..pmem.clone() })?;
+    let refused = "the memory is not armed: what is written would be lost";
+    contains(&session.run("obj new notes")?, &[refused])?;
+    contains(&session.run("pmem init --force")?, &[refused])?;
+    drop(session);
+    match contents(&pmem.file)?.iter().all(|byte| *byte == 0) {
+        true => Ok(()),
+        false => Err(unexpected("something was written", "")),
+    }
+}
+
+fn foreign(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "foreign.pmem", "64M", Persistence::Adr)?;
+    let mut bytes = contents(&pmem.file)?;
+    bytes[0x12_3456] = 7;
+    fs::write(&pmem.file, &bytes)
+        .map_err(|source| LabError::Read { path: pmem.file.clone(), source })?;
+    let mut session = session(lab, &pmem)?;
+    let named = "the memory holds somebody else's data: the byte at 0x123456 is not zero";
+    contains(&session.run("obj ls")?, &[named])?;
+    contains(&session.run("pmem init")?, &[named])?;
+    if contents(&pmem.file)? != bytes {
+        return Err(unexpected("somebody else's data was changed", ""));
+    }
+    contains(&session.run("pmem init --force")?, &["made a pool of 64 MiB"])?;
+    contains(&session.run("pmem check")?, &["nothing is damaged"])
+}
+
+/// A program transfers money between accounts, each of them an object; the machine is switched off at
+/// random moments of that, and of its start. What the program told as committed is there then, all
+/// objects agree, and the pool is whole.
+fn switched_off(lab: &Lab<'_>) -> Outcome {
+    let seed = seed();
+    progress::step(&format!("objects: seed {seed} ({SEED} repeats it)"));
+    let mut random = fastrand::Rng::with_seed(seed);
+    let pmem = of_size(lab, "crash.pmem", "64M", Persistence::Adr)?;
+    let (mut known, mut at_work) = (0, 0);
+    for _ in 0..TIMES {
+        let mut session = crash_session(lab, &pmem)?;
+        if random.u8(..8) == 0 {
+            // While it recovers, or soon after.
+            continue;
+        }
+        known = checked(&mut session, known)?;
+        session.keys("run ledger\r")?;
+        let goal = known + random.u64(1..=MOST);
+        session.wait("transfers", |screen| committed(&screen.text()) >= goal)?;
+        known = known.max(committed(&session.screen().text()));
+        at_work += 1;
+    }
+    let mut session = crash_session(lab, &pmem)?;
+    let transfers = checked(&mut session, known)?;
+    progress::step(&format!(
+        "objects: switched off {TIMES} times, {at_work} of them at work; {transfers} transfers are whole"
+    ));
+    Ok(())
+}
+
+fn crash_session(lab: &Lab<'_>, pmem: &Pmem) -> Result<Session, Failure> {
+    let machine = lab.machine_with(lab.crash()?).with_pmem(pmem.clone())?;
+    Ok(Session::at_prompt(&machine)?)
+}
+
+/// That everything is whole; tells how many transfers there were, at least as many as `known`.
+fn checked(session: &mut Session, known: u64) -> Result<u64, Failure> {
+    contains(&session.run("pmem check")?, &["nothing is damaged"])?;
+    let told = session.run("run ledger check")?;
+    let words = told.split_whitespace().zip(told.split_whitespace().skip(1));
+    let transfers = words
+        .filter(|(_, next)| next.starts_with("transfers"))
+        .find_map(|(number, _)| number.parse::<u64>().ok());
+    match transfers.filter(|transfers| *transfers >= known) {
+        Some(transfers) => Ok(transfers),
+        None => Err(unexpected(format!("{known} transfers were committed"), &told)),
+    }
+}
+
+/// The last transfer that is told on the screen.
+fn committed(screen: &str) -> u64 {
+    let told = screen.split("committed ").skip(1);
+    let numbers = told.filter_map(|rest| rest.split_once('.')?.0.parse().ok());
+    numbers.max().unwrap_or(0)
+}
+
+fn session(lab: &Lab<'_>, pmem: &Pmem) -> Result<Session, Failure> {
+    Ok(Session::at_prompt(&lab.machine().with_pmem(pmem.clone())?)?)
+}
+
+fn contents(file: &Path) -> Result<Vec<u8>, Failure> {
+    Ok(fs::read(file).map_err(|source| LabError::Read { path: file.into(), source })?)
+}
+
+fn seed() -> u64 {
+    let given = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    given.unwrap_or(now.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_transfer_told_is_found() {
+        assert_eq!(committed("d3os> run ledger\ncommitted 9.\ncommitted 10.\ncommitted 1"), 10);
+        assert_eq!(committed("d3os> "), 0);
+    }
+}
