@@ -365,6 +365,9 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 fn name_of(id: ObjectId) -> ObjectName {
     ObjectName(id.number())
 }

@@ -118,6 +118,17 @@ impl<M: Medium + Clone> Store<M> {
         Ok(Self { pool, controls, sessions, left: Vec::new(), open })
     }
 
+    /// What programs may have been lent.
+    #[cfg(test)]
+    pub(crate) fn allowed(&self) -> BTreeMap<u16, Vec<Extent>> {
+        let of = |session: &Session| {
+            let open = session.objects.keys().filter_map(|id| self.open.get(id));
+            let objects = open.flat_map(|open| [open.extent, single(open.control)]);
+            objects.chain([self.log(session.slot)]).collect()
+        };
+        self.sessions.iter().map(|(program, session)| (*program, of(session))).collect()
+    }
+
     /// Sessions that there are.
     pub(crate) fn sessions(&self) -> usize {
         self.sessions.len() + self.left.len()

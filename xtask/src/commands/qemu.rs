@@ -5,7 +5,7 @@ pub(crate) mod script;
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -48,12 +48,15 @@ pub(crate) struct Args {
     #[arg(long)]
     iommu: bool,
     /// Persistent memory over this file, which is made, sparse, where it is not there and a size is
-    /// given.
+    /// given. Without this, 1 GiB over a file that is kept for the image in target/d3os/pmem.
     #[arg(long, value_name = "FILE[:SIZE]")]
     pmem: Option<Store>,
+    /// No persistent memory.
+    #[arg(long, conflicts_with = "pmem")]
+    no_pmem: bool,
     /// What of the persistent memory is saved when power fails: what has reached the memory
     /// controllers (adr), or the processors' caches (eadr).
-    #[arg(long, value_enum, default_value_t, requires = "pmem")]
+    #[arg(long, value_enum, default_value_t, conflicts_with = "no_pmem")]
     pmem_persistence: Persistence,
     /// Where the screen is shown.
     #[arg(long, value_enum, default_value_t)]
@@ -140,26 +143,32 @@ impl Args {
                     module: module.path().into(),
                     command_line: format!("quiet exit_port={EXIT_PORT:#x}"),
                 };
-                let machine = Machine { control, ..self.machine(boot)? };
+                let machine = Machine { control, ..self.machine(&workshop.paths.out(), boot)? };
                 let seconds = self.timeout.unwrap_or(script::DEFAULT_TIMEOUT);
                 script::run(&machine, seconds, screenshot)
             }
             None => {
                 let module = build::image(&workshop, &self.image)?;
-                let machine = Machine { control, ..self.interactive_machine(kernel, module)? };
+                let machine = self.interactive_machine(&workshop.paths.out(), kernel, module)?;
+                let machine = Machine { control, ..machine };
                 interactive(&machine, self.timeout, screenshot)
             }
         }
     }
 
     /// The machine of a session. A system in it that cannot start, or dies, ends it with a status.
-    fn interactive_machine(&self, kernel: PathBuf, module: PathBuf) -> Result<Machine, PmemError> {
+    fn interactive_machine(
+        &self,
+        out: &Path,
+        kernel: PathBuf,
+        module: PathBuf,
+    ) -> Result<Machine, PmemError> {
         let command_line = format!("exit_port={EXIT_PORT:#x}");
         let boot = Boot::Direct { kernel, module, command_line };
-        Ok(Machine { on_reset: OnReset::Restart, ..self.machine(boot)? })
+        Ok(Machine { on_reset: OnReset::Restart, ..self.machine(out, boot)? })
     }
 
-    fn machine(&self, boot: Boot) -> Result<Machine, PmemError> {
+    fn machine(&self, out: &Path, boot: Boot) -> Result<Machine, PmemError> {
         let machine = Machine {
             cores: self.smp,
             memory: self.memory.clone(),
@@ -175,7 +184,22 @@ impl Args {
         };
         match &self.pmem {
             Some(store) => machine.with_pmem(store.open(self.pmem_persistence)?),
-            None => Ok(machine),
+            None if self.no_pmem => Ok(machine),
+            None => self.with_usual_pmem(out, machine),
+        }
+    }
+
+    /// What nobody has asked for is left out where it cannot be had: two machines of an image can run at a
+    /// time.
+    fn with_usual_pmem(&self, out: &Path, machine: Machine) -> Result<Machine, PmemError> {
+        let store = Store::of_image(&out.join("pmem"), &self.image)?;
+        match store.open(self.pmem_persistence) {
+            Ok(pmem) => machine.with_pmem(pmem),
+            Err(error @ PmemError::InUse { .. }) => {
+                progress::step(&format!("no persistent memory: {error}"));
+                Ok(machine)
+            }
+            Err(error) => Err(error),
         }
     }
 }
@@ -260,8 +284,9 @@ mod tests {
 
     #[test]
     fn a_session_that_cannot_start_fails() {
-        let Line { args } = Line::try_parse_from(["qemu", "--smp", "4"]).expect("a sound line");
-        let machine = args.interactive_machine("kernel".into(), "module".into());
+        let Line { args } =
+            Line::try_parse_from(["qemu", "--smp", "4", "--no-pmem"]).expect("a sound line");
+        let machine = args.interactive_machine(Path::new("out"), "kernel".into(), "module".into());
         let machine = machine.expect("no persistent memory");
         let Boot::Direct { command_line, .. } = &machine.boot else { panic!("no CD") };
         assert_eq!((command_line.as_str(), machine.cores), ("exit_port=0xf4", 4));

@@ -1,15 +1,19 @@
 //! The machine's persistent memory: an NVDIMM over a file of the host, which outlives the machine.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 
 /// Sizes are multiples of this: QEMU places memory devices at multiples of the largest page.
 const GRAIN: u64 = 2 << 20;
+
+/// The size of what an image's machines have if nothing else is said.
+const USUAL: u64 = 1 << 30;
 
 /// Room that QEMU wants for aligning a memory device, besides its size.
 const SLACK: u64 = 1 << 30;
@@ -42,6 +46,8 @@ pub(crate) struct Store {
 }
 
 /// An NVDIMM.
+///
+/// As long as it or a copy of it exists, no other is made over its file.
 #[derive(Clone, Debug)]
 pub(crate) struct Pmem {
     /// Its contents.
@@ -52,6 +58,9 @@ pub(crate) struct Pmem {
     pub(crate) persistence: Persistence,
     /// Whether anything is.
     pub(crate) arming: Arming,
+    /// Held, and let go of with the last copy.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    pub(crate) lock: Option<Arc<File>>,
 }
 
 /// There is no file that an NVDIMM could be made of.
@@ -83,6 +92,12 @@ pub(crate) enum PmemError {
         file: PathBuf,
         /// Its size.
         found: u64,
+    },
+    /// Another machine runs with the file: both would write it.
+    #[error("{} is in use by another machine", file.display())]
+    InUse {
+        /// The file.
+        file: PathBuf,
     },
     /// The size of the machine's RAM cannot be read.
     #[error("cannot add persistent memory to {0:?} of RAM: expected a size such as 512M")]
@@ -133,7 +148,25 @@ impl Store {
             }
             (Err(error), _) => return Err(open(error)),
         };
-        Ok(Pmem { file, bytes, persistence, arming: Arming::Armed })
+        let opened = File::open(&file).map_err(open)?;
+        match opened.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(PmemError::InUse { file }),
+            Err(TryLockError::Error(source)) => return Err(open(source)),
+        }
+        let lock = Some(Arc::new(opened));
+        Ok(Pmem { file, bytes, persistence, arming: Arming::Armed, lock })
+    }
+
+    /// The one that the machines of an image have if nothing else is said: 1 GiB, in this folder, which is
+    /// made.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub(crate) fn of_image(folder: &Path, image: &str) -> Result<Self, PmemError> {
+        let open = |source| PmemError::Open { file: folder.into(), source };
+        std::fs::create_dir_all(folder).map_err(open)?;
+        Ok(Self { file: folder.join(format!("{image}.pmem")), bytes: Some(USUAL) })
     }
 
     fn fits(&self, found: u64, wanted: Option<u64>) -> Result<u64, PmemError> {
@@ -224,7 +257,7 @@ mod tests {
 
     fn pmem(bytes: u64) -> Pmem {
         let (persistence, arming) = (Persistence::Eadr, Arming::Unarmed);
-        Pmem { file: "a,b".into(), bytes, persistence, arming }
+        Pmem { file: "a,b".into(), bytes, persistence, arming, lock: None }
     }
 
     #[test]
@@ -267,6 +300,10 @@ mod tests {
         let open = |bytes| store(bytes).open(Persistence::Adr).map(|pmem| pmem.bytes);
         assert!(matches!(open(None), Err(PmemError::NoSize { .. })));
         assert!(matches!(open(Some(GRAIN)), Ok(GRAIN)));
+        assert!(matches!(open(None), Ok(GRAIN)));
+        let one = store(None).open(Persistence::Adr).expect("it is there");
+        assert!(matches!(open(None), Err(PmemError::InUse { .. })));
+        drop(one);
         assert!(matches!(open(None), Ok(GRAIN)));
         assert!(matches!(open(Some(2 * GRAIN)), Err(PmemError::OtherSize { .. })));
         std::fs::write(file, "somebody's text").expect("written");

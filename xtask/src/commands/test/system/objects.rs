@@ -36,7 +36,7 @@ fn kept(lab: &Lab<'_>) -> Outcome {
     contains(&run("objects-1", lines)?, &["Text", "notes", "directory"])?;
     let again =
         run("objects-2", "obj get notes; obj show d/n; obj rm notes; pmem check; obj ls d")?;
-    contains(&again, &["hello\n", "Text {", "nothing is damaged", " n"])
+    contains(&again, &["hello", "Text {", "nothing is damaged", " n"])
 }
 
 fn restarted(lab: &Lab<'_>) -> Outcome {

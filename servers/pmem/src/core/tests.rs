@@ -1,0 +1,253 @@
+//! The server over simulated memory, with programs that ask for everything.
+
+use std::collections::BTreeMap;
+
+use libd3os_object::control::ControlRef;
+use libd3os_object::object::Base;
+use libd3os_object::sim::{Domain, Sim, SimMedium};
+use proptest::prelude::*;
+
+use super::*;
+use crate::system::Extent;
+
+const BYTES: usize = 2 << 20;
+const SHELL: u16 = 1;
+const OTHER: u16 = 2;
+const SECOND_SHELL: u16 = 3;
+
+/// What is lent, by program and page.
+#[derive(Default)]
+struct Model {
+    lent: BTreeMap<(u16, u64), Rights>,
+    drawn: u128,
+    refuses: bool,
+}
+
+impl World for Model {
+    fn lend(&mut self, program: u16, pages: Extent, rights: Rights) -> Done<u64> {
+        if self.refuses {
+            return Err(PmemError::NotLent);
+        }
+        for page in pages.first..pages.end() {
+            let before = self.lent.insert((program, page), rights);
+            assert_eq!(before, None, "page {page} is lent to {program} twice");
+        }
+        Ok(pages.first * 4096)
+    }
+
+    fn withdraw(&mut self, program: u16, pages: Extent) {
+        for page in pages.first..pages.end() {
+            self.lent.remove(&(program, page));
+        }
+    }
+
+    fn control(&mut self, _: u64, version: u64) -> ControlRef {
+        ControlRef::own(version)
+    }
+
+    fn draw(&mut self) -> u128 {
+        self.drawn += 1;
+        self.drawn
+    }
+
+    fn programs(&mut self) -> Vec<String> {
+        ["shell", "other", "shell-2"].map(String::from).into()
+    }
+}
+
+type Tested = Core<SimMedium, Model>;
+
+fn core() -> Tested {
+    let sim = Sim::new(Domain::Adr, BYTES);
+    let (core, beginning) = Core::new(sim.medium(0), None, Model::default());
+    assert_eq!(beginning, Beginning::Made);
+    core
+}
+
+fn describe(core: &mut Tested, program: u16) {
+    let description = 0_u64.description().encode();
+    for (number, part) in description.chunks(7).enumerate() {
+        core.describe(program, u32::try_from(7 * number).expect("short"), part).expect("in order");
+    }
+}
+
+fn create(core: &mut Tested, program: u16, path: &str) -> Done<ObjectName> {
+    describe(core, program);
+    core.create(program, path, 3, 5_u64.to_le_bytes().to_vec())
+}
+
+fn open(core: &mut Tested, program: u16, path: &str) -> Done<OpenObject> {
+    core.open(program, path, Rights::READ_WRITE, Some(0_u64.description().fingerprint().0))
+}
+
+/// Pages that are lent to a program.
+fn lent(core: &Tested, program: u16) -> usize {
+    core.world.lent.keys().filter(|(to, _)| *to == program).count()
+}
+
+#[test]
+fn a_session_has_its_log_and_what_it_opens() {
+    let mut core = core();
+    assert_eq!(open(&mut core, SHELL, "a"), Err(PmemError::NotFound));
+    let id = create(&mut core, SHELL, "a").expect("room");
+    assert_eq!(open(&mut core, SHELL, "a"), Err(PmemError::NoSession));
+    let session = core.session(SHELL).expect("there are some");
+    let log = usize::try_from(session.log.bytes / 4096).expect("few");
+    assert_eq!((session.slot, lent(&core, SHELL)), (1, log));
+    let opened = open(&mut core, SHELL, "a").expect("its own");
+    assert_eq!((opened.id, opened.memory.bytes, opened.control.bytes), (id, 3 * 4096, 4096));
+    assert_eq!(lent(&core, SHELL), log + 4);
+    assert_eq!(open(&mut core, SHELL, "a"), Ok(opened), "it has it open");
+    assert_eq!(core.stat(SHELL, "a").map(|status| status.users), Ok(1));
+    core.release(SHELL, id).expect("a session");
+    assert_eq!(lent(&core, SHELL), log);
+    core.close(SHELL).expect("nothing against it");
+    assert_eq!(core.world.lent, BTreeMap::new());
+    assert_eq!(core.release(SHELL, id), Err(PmemError::NoSession));
+}
+
+#[test]
+fn who_begins_anew_has_lost_what_was_before() {
+    let mut core = core();
+    create(&mut core, SHELL, "a").expect("room");
+    let first = core.session(SHELL).expect("there are some");
+    open(&mut core, SHELL, "a").expect("its own");
+    let second = core.session(SHELL).expect("there are some");
+    assert_eq!((first, core.status(SHELL).map(|pool| pool.sessions)), (second, Ok(1)));
+    core.ended(SHELL);
+    assert_eq!(core.world.lent, BTreeMap::new());
+}
+
+#[test]
+fn an_owner_permits_and_forbids() {
+    let mut core = core();
+    create(&mut core, SHELL, "a").expect("room");
+    core.session(OTHER).expect("there are some");
+    core.session(SECOND_SHELL).expect("there are some");
+    assert_eq!(open(&mut core, OTHER, "a"), Err(PmemError::Denied));
+    assert_eq!(core.remove(OTHER, "a"), Err(PmemError::Denied));
+    assert_eq!(core.permit(OTHER, "a", "other", Rights::READ), Err(PmemError::Denied));
+    assert!(open(&mut core, SECOND_SHELL, "a").is_ok(), "shells are one principal");
+    core.permit(SHELL, "a", "other", Rights::READ).expect("the owner");
+    assert_eq!(open(&mut core, OTHER, "a"), Err(PmemError::Denied), "to write");
+    let opened = core.open(OTHER, "a", Rights::READ, None).expect("to read");
+    let page = opened.memory.base / 4096;
+    assert_eq!(core.world.lent[&(OTHER, page)], Rights::READ);
+    core.forbid(SHELL, "a", "other").expect("the owner");
+    assert_eq!(lent(&core, OTHER), 0);
+    assert_eq!(core.open(OTHER, "a", Rights::READ, None), Err(PmemError::NoSession));
+    assert_eq!(core.forbid(SHELL, "a", "shell"), Err(PmemError::Denied), "the owner stays it");
+}
+
+#[test]
+fn what_is_in_use_is_deleted_when_it_is_not() {
+    let mut core = core();
+    let free = core.status(SHELL).expect("a pool").free;
+    create(&mut core, SHELL, "a").expect("room");
+    core.session(SHELL).expect("there are some");
+    open(&mut core, SHELL, "a").expect("its own");
+    assert_eq!(core.grow(SHELL, "a", 1), Err(PmemError::InUse));
+    assert_eq!(core.remove(SHELL, "a"), Ok(Removed::InUse));
+    assert_eq!(core.stat(SHELL, "a").map(drop), Err(PmemError::NotFound));
+    assert_ne!(core.status(SHELL).expect("a pool").free, free);
+    core.ended(SHELL);
+    assert_eq!(core.status(SHELL).expect("a pool").free, free);
+    assert_eq!(core.check(SHELL, 0).map(|page| page.items), Ok(vec![]));
+}
+
+#[test]
+fn what_is_no_base_is_refused() {
+    let mut core = core();
+    assert_eq!(core.create(SHELL, "a", 3, vec![0; 8]), Err(PmemError::BadBase), "of no type");
+    describe(&mut core, SHELL);
+    assert_eq!(core.create(SHELL, "a", 3, vec![0; 7]), Err(PmemError::BadBase));
+    assert_eq!(core.create(SHELL, "a", 3, vec![0; PART_MOST + 1]), Err(PmemError::TooLong));
+    assert_eq!(core.describe(SHELL, 1, b"x"), Err(PmemError::TooLong), "not the next part");
+    core.session(SHELL).expect("there are some");
+    create(&mut core, SHELL, "a").expect("room");
+    let wrong = core.open(SHELL, "a", Rights::READ, Some(1));
+    let Err(PmemError::Type { expected: 1, found }) = wrong else { panic!("{wrong:?}") };
+    assert_eq!(found, "u64");
+}
+
+#[test]
+fn what_init_does_not_lend_is_not_open() {
+    let mut core = core();
+    create(&mut core, SHELL, "a").expect("room");
+    core.session(SHELL).expect("there are some");
+    core.world.refuses = true;
+    assert_eq!(open(&mut core, SHELL, "a"), Err(PmemError::NotLent));
+    assert_eq!(core.session(OTHER), Err(PmemError::NotLent));
+    core.world.refuses = false;
+    assert!(open(&mut core, SHELL, "a").is_ok());
+    assert_eq!(core.session(OTHER).map(|session| session.slot), Ok(2));
+}
+
+#[test]
+fn somebody_elses_data_is_named_until_it_is_given_up() {
+    let mut image = vec![0; BYTES];
+    image[70_000] = 1;
+    let sim = Sim::with_contents(Domain::Adr, &image);
+    let (mut core, beginning) = Core::new(sim.medium(0), None, Model::default());
+    let Beginning::Refused(refused @ PmemError::NoPool(_)) = beginning else {
+        panic!("{beginning:?}")
+    };
+    assert_eq!(core.status(SHELL), Err(refused.clone()));
+    assert_eq!(core.init(SHELL, false), Err(refused));
+    assert_eq!(sim.visible(), image);
+    assert!(core.init(SHELL, true).is_ok());
+    core.session(SHELL).expect("a pool");
+    assert_eq!(core.init(SHELL, true), Err(PmemError::InUse));
+}
+
+#[test]
+fn a_directory_is_listed_in_parts() {
+    let mut core = core();
+    core.make_directory(SHELL, "d").expect("room");
+    for number in 0..30 {
+        create(&mut core, SHELL, &format!("d/{number:02}")).expect("room");
+    }
+    let (mut names, mut more) = (Vec::<NamedObject>::new(), true);
+    while more {
+        let after = names.last().map_or_else(String::new, |last| last.name.clone());
+        let part = core.list(SHELL, "d", &after).expect("a directory");
+        more = part.more;
+        names.extend(part.names);
+    }
+    let names: Vec<_> = names.into_iter().map(|named| named.name).collect();
+    assert_eq!(names, (0..30).map(|number| format!("{number:02}")).collect::<Vec<_>>());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever programs ask for: what is lent to one are its log, controls and its objects, and in the end
+    /// nothing is lent, nothing is lost and nothing damaged.
+    #[test]
+    fn nothing_is_lent_that_is_not_open(
+        steps in prop::collection::vec((0_u8..8, 1_u16..=3, 0_u8..4), 1..60),
+    ) {
+        let mut core = core();
+        for (step, program, name) in steps {
+            let path = format!("{name}");
+            // That it was refused is an answer, too.
+            match step {
+                0 => drop(core.session(program)),
+                1 | 2 => drop(create(&mut core, program, &path)),
+                3 | 4 => drop(open(&mut core, program, &path)),
+                5 => drop(core.remove(program, &path)),
+                6 => drop(core.permit(program, &path, "other", Rights::READ_WRITE)),
+                _ => core.ended(program),
+            }
+            let store = core.store.as_ref().expect("a pool");
+            let allowed = store.allowed();
+            for (program, page) in core.world.lent.keys() {
+                let is_its = |extent: &Extent| (extent.first..extent.end()).contains(page);
+                prop_assert!(allowed.get(program).is_some_and(|own| own.iter().any(is_its)));
+            }
+        }
+        (1..=3).for_each(|program| core.ended(program));
+        prop_assert_eq!(&core.world.lent, &BTreeMap::new());
+        prop_assert_eq!(core.check(SHELL, 0).map(|page| page.items), Ok(vec![]));
+    }
+}
