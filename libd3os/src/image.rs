@@ -234,7 +234,7 @@ pub enum StartPolicy {
     /// prompt is not longer for it.
     Later,
     /// When all of its devices, and those that it needs, are there. Where the machine lacks one, it
-    /// stays away, and takes no memory.
+    /// stays away.
     Device,
 }
 

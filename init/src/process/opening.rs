@@ -9,7 +9,7 @@ use init::service::SHELL;
 use init::supervise::ProgramNumber;
 use libd3os::abi::{BootInfo, ObjectType};
 use libd3os::cap::Reply;
-use libd3os::image::{Archive, BootConfig, Manifest, ProgramSpec, StartPolicy};
+use libd3os::image::{Archive, BootConfig, Manifest, ProgramSpec};
 use libd3os::mark::{Phase, mark};
 use libd3os::memory::MemoryError;
 use libd3os::server::Server;
@@ -91,10 +91,9 @@ impl Opening {
         let absent = reply(memory)?;
         let mut programs: Vec<_> = drafts.into_iter().map(Program::new).collect();
         let core = core_of(info);
-        // What stays away on some machines has memory set aside when it is first started.
-        let is_here = |spec: &ProgramSpec| {
-            placed(spec, info.num_nodes) == core && spec.start != StartPolicy::Device
-        };
+        // What needs another's device, which few machines have, has memory set aside when it first starts.
+        let is_here =
+            |spec: &ProgramSpec| placed(spec, info.num_nodes) == core && spec.needs.is_empty();
         equip(
             programs.iter_mut().filter(|known| is_here(&known.draft.spec)),
             &self.shared,
