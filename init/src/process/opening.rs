@@ -9,7 +9,7 @@ use init::service::SHELL;
 use init::supervise::ProgramNumber;
 use libd3os::abi::{BootInfo, ObjectType};
 use libd3os::cap::Reply;
-use libd3os::image::{Archive, BootConfig, Manifest, ProgramSpec};
+use libd3os::image::{Archive, BootConfig, Manifest, ProgramSpec, StartPolicy};
 use libd3os::mark::{Phase, mark};
 use libd3os::memory::MemoryError;
 use libd3os::server::Server;
@@ -91,9 +91,8 @@ impl Opening {
         let absent = reply(memory)?;
         let mut programs: Vec<_> = drafts.into_iter().map(Program::new).collect();
         let core = core_of(info);
-        // What needs another's device, which few machines have, has memory set aside when it first starts.
         let is_here =
-            |spec: &ProgramSpec| placed(spec, info.num_nodes) == core && spec.needs.is_empty();
+            |spec: &ProgramSpec| placed(spec, info.num_nodes) == core && !takes_memory_late(spec);
         equip(
             programs.iter_mut().filter(|known| is_here(&known.draft.spec)),
             &self.shared,
@@ -130,6 +129,12 @@ impl Settled {
 /// one, so that an image runs on every machine.
 pub(super) fn placed(spec: &ProgramSpec, cores: u64) -> u32 {
     if u64::from(spec.core) < cores { spec.core } else { 0 }
+}
+
+/// Whether memory is set aside for a program not before it first starts: for one that needs
+/// another's device, which few machines have, and for the shells of consoles, which few people show.
+fn takes_memory_late(spec: &ProgramSpec) -> bool {
+    !spec.needs.is_empty() || (spec.start == StartPolicy::Manual && spec.session > 0)
 }
 
 /// The script's lines for the shell. The other arguments of the boot are short.
