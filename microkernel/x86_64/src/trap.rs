@@ -42,8 +42,9 @@ const PAGE_FAULT: u8 = 14;
 const MACHINE_CHECK: u8 = 18;
 const LAST_IRQ: u8 = IRQ_VECTOR_BASE + LAST_VECTOR;
 
-/// Flags that user mode may have: status, direction, trap, resume, alignment check, identification.
-const USER_FLAGS: u64 = 0x25_0dd5;
+/// Flags that user mode may have: status, direction, trap, nested task, resume, alignment check,
+/// identification. A thread may set all of them itself, and keeps them over an interrupt.
+const USER_FLAGS: u64 = 0x25_4dd5;
 /// Flags that user mode always has: interrupts, and the one that is fixed.
 const FIXED_FLAGS: u64 = 0x202;
 /// Canonical user addresses have no bit from here up.

@@ -151,6 +151,12 @@ impl Subject {
         self.wait()
     }
 
+    /// Answers a fault without a change: the instruction is tried again.
+    fn repeat(&self) -> End {
+        self.reply.send(raw::info(0, 0));
+        self.wait()
+    }
+
     /// Answers a system call that does not exist, which left its message in the IPC buffer: goes on
     /// behind it, with these stack and flags.
     fn answer_syscall(&self, ip: u64, rsp: u64, flags: u64) -> End {
@@ -349,6 +355,11 @@ fn flags_that_a_thread_sets_itself(arena: &mut Arena) -> Outcome {
         check!(matches!(end, End::Page(..) | End::Exception(PROTECTION, ..)), "{end:x?}");
         subject.load(0, &[&PUSH_RBX_POPFQ]);
         check_eq!(subject.run(&registers)?, End::Exception(UNDEFINED, 0, 2));
+        subject.load(0, &[&PUSH_RBX_POPFQ, &[NOP, NOP], &PUSHFQ_POP_RAX, &[CLI]]);
+        let end = subject.repeat();
+        check_flags(&subject, end, 6, asked)?;
+        let kept = subject.now()?.rax & OWN.iter().sum::<u64>();
+        check_eq!(kept, asked & OWN.iter().sum::<u64>(), "its own flags, after an exception");
         check_life_goes_on(arena)?;
     }
     Ok(())
