@@ -116,9 +116,11 @@ fn reboot(lab: &Lab<'_>) -> Outcome {
     equals(&session.run("echo after")?, "after")
 }
 
-/// Also when the program is new that has told how.
+/// Also when the program is new that has told how. It answers before it is ended: who is ended while he
+/// waits to be started is not started.
 fn poweroff(lab: &Lab<'_>) -> Outcome {
     let mut session = Session::at_prompt(&lab.machine())?;
+    contains(&session.run("acpi")?, &["FACP"])?;
     contains(&session.run("kill platform")?, &["`platform` was ended"])?;
     contains(&session.run("acpi")?, &["FACP"])?;
     session.edit("poweroff", "poweroff")?;
