@@ -5,6 +5,7 @@
 //! for as long as the program does not run.
 
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 
 use libd3os::image::Manifest;
 use libd3os::service::supervisor::ProgramState;
@@ -51,6 +52,17 @@ pub fn remedy(manifest: &Manifest, number: ProgramNumber) -> Remedy {
     if needed || number == shell { Remedy::Machine } else { Remedy::Command }
 }
 
+/// The program that may use this I/O port: its driver.
+#[must_use]
+pub fn driver_of_port(manifest: &Manifest, port: u16) -> Option<ProgramNumber> {
+    let has_port = |name: &String| {
+        let ports = manifest.resource(name).and_then(|resource| resource.ports);
+        ports.is_some_and(|ports| (ports.first..=ports.last).contains(&port))
+    };
+    let driver = manifest.programs.iter().position(|program| program.ports.iter().any(has_port))?;
+    ProgramNumber::from_index(driver)
+}
+
 /// A program and all that it calls, directly or through others.
 fn chain(manifest: &Manifest, first: ProgramNumber) -> BTreeSet<ProgramNumber> {
     let mut found = BTreeSet::from([first]);
@@ -71,7 +83,7 @@ mod tests {
     use crate::supervise::Action;
     use alloc::string::ToString;
     use alloc::vec::Vec;
-    use libd3os::image::{ProgramSpec, RestartPolicy};
+    use libd3os::image::{PortRange, ProgramSpec, Resource, RestartPolicy};
     use libd3os::service::supervisor::RunMode;
 
     fn program(name: &str, serves: &[&str], calls: &[&str]) -> ProgramSpec {
@@ -102,6 +114,18 @@ mod tests {
         assert_eq!(remedies, [machine, machine, machine, Remedy::Command]);
         let without_shell = Manifest { programs: manifest.programs[..2].to_vec(), ..manifest };
         assert_eq!(remedy(&without_shell, number(0)), Remedy::Command);
+    }
+
+    #[test]
+    fn a_port_has_the_driver_that_may_use_it() {
+        let mut manifest = manifest();
+        assert_eq!(driver_of_port(&manifest, 0x3f8), None);
+        let ports = Some(PortRange { first: 0x3f8, last: 0x3ff });
+        manifest.resources.push(Resource { name: "com1".to_string(), ports, irq: None });
+        assert_eq!(driver_of_port(&manifest, 0x3f8), None);
+        manifest.programs[1].ports.push("com1".to_string());
+        let drivers = [0x3f7, 0x3f8, 0x3ff, 0x400].map(|port| driver_of_port(&manifest, port));
+        assert_eq!(drivers, [None, Some(number(1)), Some(number(1)), None]);
     }
 
     #[test]

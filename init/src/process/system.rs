@@ -11,7 +11,7 @@ use init::cores::Cores;
 use init::grants::{DEVICE_ENDED, LOG_READY, waiter};
 use init::log::LogRing;
 use init::rings::Rings;
-use init::service::{Remedy, remedy, unserved};
+use init::service::{Remedy, driver_of_port, remedy, unserved};
 use init::supervise::{Action, ProgramNumber, Supervisor};
 use libd3os::abi::BootInfo;
 use libd3os::call::Later;
@@ -35,6 +35,7 @@ use super::platform::Platform;
 use super::power::{Closing, End, FAILED, Failure};
 use super::program::Program;
 use super::resources::Shared;
+use super::serial::PORTS as SERIAL_PORTS;
 use super::site::Site;
 use super::ticker::Pace;
 use super::trouble::{Refused, Trouble};
@@ -445,24 +446,19 @@ impl System {
         );
     }
 
-    /// Whether the log's reader shows it. One that was given up does not, nor does one whose own
-    /// servers are: then what happens is shown by init.
+    /// Whether the log's reader shows it. One that was given up does not, nor can it on the serial line
+    /// if that line's driver was: then what happens is shown there by init.
     fn is_shown_by_another(&self) -> bool {
         let Some(reader) = &self.log_reader else { return false };
+        let driver = driver_of_port(&self.site.manifest, SERIAL_PORTS.first);
         self.handed_over
             && !self.is_given_up(reader.program)
-            && !self.lacks_a_server(reader.program)
+            && !driver.is_some_and(|driver| self.is_given_up(driver))
     }
 
     fn is_given_up(&self, number: ProgramNumber) -> bool {
         let state = self.supervisor.program(number).map(init::supervise::Program::state);
         matches!(state, Some(ProgramState::GivenUp | ProgramState::Stopped))
-    }
-
-    fn lacks_a_server(&self, client: ProgramNumber) -> bool {
-        let manifest = &self.site.manifest;
-        let Some(spec) = manifest.programs.get(client.index()) else { return true };
-        init::grants::called(manifest, spec).any(|(_, server)| self.is_given_up(server))
     }
 
     /// The clock ticks while something waits for time to pass, and for the hearts of programs and of

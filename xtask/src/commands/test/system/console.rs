@@ -1,5 +1,7 @@
 //! The screen and the machine's keyboard, beside the serial line.
 
+use std::collections::BTreeSet;
+
 use super::lab::Lab;
 use super::session::Session;
 use super::sight::{Sight, has_line};
@@ -125,5 +127,12 @@ fn without_a_screen(lab: &Lab<'_>) -> Outcome {
     machine.extra.extend(["-vga", "none"].map(Into::into));
     let mut session = Session::at_prompt(&machine)?;
     contains(&session.run("screenshot")?, &["there is no screen"])?;
-    contains(&session.run("echo enough")?, &["enough"])
+    session.text("init: share cannot be started")?;
+    contains(&session.run("echo enough")?, &["enough"])?;
+    // Init shows the log where the console cannot, and only there.
+    let records = session.screen().records();
+    match records.iter().collect::<BTreeSet<_>>().len() == records.len() {
+        true => Ok(()),
+        false => Err(unexpected("a record was shown twice", &records.join("\n"))),
+    }
 }

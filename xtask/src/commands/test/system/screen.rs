@@ -84,6 +84,11 @@ impl Screen {
         output.copied().collect::<Vec<_>>().join("\n")
     }
 
+    /// The rows with records of the log.
+    pub(crate) fn records(&self) -> Vec<String> {
+        self.text().lines().filter(|row| is_record(row)).map(str::to_owned).collect()
+    }
+
     /// The last rows, for messages.
     pub(crate) fn tail(&self) -> String {
         let text = self.text();
