@@ -29,6 +29,8 @@
 //! must not be touched any more, for their memory is gone; a program that does faults. What was
 //! committed is there: connect again, once all handles are dropped, and open it again.
 
+pub mod near;
+
 use alloc::string::{String, ToString};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -84,6 +86,8 @@ pub enum StoreError {
     Log(LogError),
     /// A transaction did not commit, or an object cannot be read now.
     Transaction(TxError),
+    /// Others change the object all the time.
+    Changing,
     /// What the server lent makes no sense.
     BadPlace,
 }
@@ -418,6 +422,7 @@ impl fmt::Display for StoreError {
             Self::Object(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
             Self::Transaction(error) => error.fmt(f),
+            Self::Changing => f.write_str("others change the object all the time"),
             Self::BadPlace => f.write_str("the object server lent what cannot be"),
         }
     }

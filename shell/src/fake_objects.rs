@@ -1,12 +1,13 @@
 //! The made-up machine's persistent objects: texts by their paths.
 
+use libd3os::object::operators::Operator;
 use libd3os::service::pmem::{
     NamedObject, ObjectKind, ObjectName, ObjectStatus, PmemError, PoolStatus, Removed,
 };
 use libd3os::store::StoreError;
 
 use crate::fake::Fake;
-use crate::objects::Objects;
+use crate::objects::{Meant, Objects, Worked};
 use crate::system::SystemError;
 
 type Done<T> = Result<T, SystemError>;
@@ -102,6 +103,12 @@ impl Objects for Fake {
     fn set_text(&mut self, path: &str, text: &str) -> Done<()> {
         *self.place(path)? = Some(text.into());
         Ok(())
+    }
+
+    fn work_on_object(&mut self, path: &str, work: &Operator) -> Done<Worked> {
+        let text = self.text(path)?;
+        let outcome = work.carry_out(text.as_bytes(), 0..text.len());
+        Ok(Worked { meant: Meant::Text, bytes: text.len() as u64, outcome })
     }
 
     fn show_object(&mut self, path: &str) -> Done<String> {

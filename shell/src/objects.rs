@@ -5,13 +5,17 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use libd3os::call::Transport;
 use libd3os::object::collections::PString;
 use libd3os::object::heap::HeapError;
-use libd3os::object::{Object, Persist, TxError, field, medium::Mapped};
+use libd3os::object::layout::PAGES;
+use libd3os::object::object::OpenError;
+use libd3os::object::operators::{Operator, Outcome};
+use libd3os::object::{Object, Persist, TxError, View, field, medium::Mapped};
 use libd3os::service::pmem::{NamedObject, ObjectStatus, PmemClient, PoolStatus, Removed};
-use libd3os::store::{Store, StoreError};
+use libd3os::store::{Store, StoreError, near};
 
 use crate::system::{Services, SystemError, Ways, all_pages};
 
@@ -28,6 +32,26 @@ const PAGE_BYTES: usize = 4096;
 #[repr(C)]
 pub struct Text {
     text: PString,
+}
+
+/// Which bytes of an object are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meant {
+    /// Its text.
+    Text,
+    /// All of its pages, as what is in use there is known to its own type only.
+    Pages,
+}
+
+/// What came of work on an object's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worked {
+    /// Which bytes.
+    pub meant: Meant,
+    /// How many.
+    pub bytes: u64,
+    /// What came of it; places count from the first of the bytes.
+    pub outcome: Outcome,
 }
 
 /// Persistent objects.
@@ -55,6 +79,8 @@ pub trait Objects {
     fn text(&mut self, path: &str) -> Result<String, SystemError>;
     /// Replaces an object's text.
     fn set_text(&mut self, path: &str, text: &str) -> Result<(), SystemError>;
+    /// Has the object server do work on an object's bytes: its text, or all of its pages.
+    fn work_on_object(&mut self, path: &str, work: &Operator) -> Result<Worked, SystemError>;
     /// An object's base, by its type's description.
     fn show_object(&mut self, path: &str) -> Result<String, SystemError>;
     /// Gives an object one more name.
@@ -131,6 +157,23 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
         })
     }
 
+    fn work_on_object(&mut self, path: &str, work: &Operator) -> Result<Worked, SystemError> {
+        for _ in 0..near::ATTEMPTS {
+            let text = self.text_place(path)?;
+            let (meant, range) = match &text {
+                Some((range, _)) => (Meant::Text, range.clone()),
+                None => (Meant::Pages, near::whole(self.object(path)?.pages)),
+            };
+            let swept = near::carry_out(&self.pmem()?, path, range.clone(), work)?;
+            // Of another version, the text may be elsewhere.
+            if text.is_none_or(|(_, version)| version == swept.version) {
+                let outcome = counted_from(range.start, swept.outcome);
+                return Ok(Worked { meant, bytes: range.end - range.start, outcome });
+            }
+        }
+        Err(StoreError::Changing.into())
+    }
+
     fn show_object(&mut self, path: &str) -> Result<String, SystemError> {
         self.with_store(|store| store.show(path))
     }
@@ -155,6 +198,23 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
         self.way(PMEM_SERVICE).map(PmemClient::new)
     }
 
+    /// Where in an object its text is, and in which version; nothing if it has none.
+    fn text_place(&self, path: &str) -> Result<Option<(Range<u64>, u64)>, SystemError> {
+        let place = self.with_store(|store| {
+            let object = store.open_to_read::<Text>(path)?;
+            let guard = store.look(&object)?;
+            let bytes = field!(object.base(), Text, text).bytes();
+            let bytes = guard.get(bytes).map_err(TxError::from)?;
+            let from = bytes.elements().offset().max(PAGES);
+            Ok((from..from.saturating_add(bytes.len()), guard.mapping().control().version()))
+        });
+        match place {
+            Ok(place) => Ok(Some(place)),
+            Err(SystemError::Store(StoreError::Object(OpenError::Type { .. }))) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Does something in a session; anew, where that ended with a restart of the server.
     fn with_store<T>(
         &self,
@@ -171,6 +231,16 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
             }
         }
         attempt()
+    }
+}
+
+fn counted_from(first: u64, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Found { mut places, count } => {
+            places.iter_mut().for_each(|place| *place = place.saturating_sub(first));
+            Outcome::Found { places, count }
+        }
+        outcome => outcome,
     }
 }
 

@@ -686,6 +686,25 @@ fn objects_are_listed() {
 }
 
 #[test]
+fn work_is_done_on_objects() {
+    let lines = "obj put notes to be or not to be; obj search notes to be; obj count notes o";
+    let told =
+        "at byte 0\nat byte 13\n2 places in 18 bytes of text\n4 places in 18 bytes of text\n";
+    assert_eq!(on_objects(lines), told);
+    let many = on_objects(&format!("obj put notes {}; obj search notes aa", "a".repeat(150)));
+    assert!(many.ends_with("149 places in 150 bytes of text\n(49 are not listed)\n"), "{many}");
+    let reduced = "obj put notes aaaaaaaabbbbbbbb; obj reduce notes least; obj reduce notes sum";
+    let told = "7016996765293437281 is the least of 2 words of text\n\
+                14106333703424951235 is the sum of 2 words of text\n";
+    assert_eq!(on_objects(reduced), told);
+    assert_eq!(on_objects("obj reduce used greatest"), "there are no words\n");
+    let refused = on_objects("obj search notes; obj reduce notes; obj reduce notes most");
+    for said in ["1 to 256 bytes, not 0", "HOW is missing", "`most`"] {
+        assert!(refused.contains(said), "{refused}");
+    }
+}
+
+#[test]
 fn the_pool_is_told_checked_and_made() {
     let told = on_objects("pmem");
     assert!(told.contains("3.9 MiB by 3 objects"), "{told}");

@@ -43,8 +43,8 @@ const DESCRIPTION: Range<u64> = 0x1100..0x1800;
 /// Where the state begins: the first byte that records of a log may concern.
 pub(crate) const STATE: u64 = 0x1800;
 
-/// Where the pages of the heap begin.
-pub(crate) const PAGES: u64 = 0x2000;
+/// Where the pages of the heap begin, which are all that an object's user has put there.
+pub const PAGES: u64 = 0x2000;
 
 /// The longest description that is kept.
 const ROOM: u64 = DESCRIPTION.end - DESCRIPTION.start;

@@ -32,6 +32,9 @@ pub mod mapping;
 #[expect(unsafe_code, reason = "says what an implementation promises")]
 pub mod medium;
 pub mod object;
+pub mod operators;
+#[cfg(test)]
+mod operators_tests;
 #[expect(unsafe_code, reason = "says what an implementation promises")]
 pub mod persist;
 #[expect(unsafe_code, reason = "reads lines as words")]

@@ -6,6 +6,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use libd3os_object::operators::{OperatorError, Outcome};
+
 use super::Page;
 use crate::device::PersistenceDomain;
 use crate::region::Rights;
@@ -16,6 +18,11 @@ pub const PATH_MOST: usize = 256;
 pub const PART_MOST: usize = 512;
 /// Most bytes of a description.
 pub const DESCRIPTION_MOST: usize = 64 << 10;
+
+/// Most bytes of an object on which one call does work.
+pub const WORK_MOST: usize = 1 << 20;
+/// Most places that one call tells of a search.
+pub const PLACES_MOST: u32 = 64;
 
 /// Objects that outlive programs and losses of power.
 ///
@@ -72,6 +79,15 @@ pub trait Pmem {
     /// Gives an object that nobody has open `pages` pages more, where it is or elsewhere, and tells how
     /// many it has. A transaction takes possession of them.
     fn grow(path: String, pages: u32) -> Result<u64, PmemError>;
+
+    /// Carries out an operator, as its [message](crate::object::operators) says, on bytes of an object, and
+    /// tells what came of it: the bytes stay where they are. [`WORK_MOST`] bytes at most, of which a
+    /// search tells [`PLACES_MOST`] places, counted from the part's beginning. Who may read the object.
+    ///
+    /// The server works by its one thread, and keeps nothing: [`crate::store::near`] goes through a whole
+    /// object part by part, so that others are answered in between.
+    #[retryable]
+    fn work(path: String, part: WorkPart, operator: Vec<u8>) -> Result<WorkDone, PmemError>;
 
     /// Permits a program something with an object, beside what it may already; who may grant.
     fn permit(path: String, program: String, rights: Rights) -> Result<(), PmemError>;
@@ -166,6 +182,29 @@ pub struct OpenObject {
     pub memory: Place,
     /// The page with what its users share about it.
     pub control: Place,
+}
+
+/// Bytes of an object, by their offsets: as pointers count them, the object's pages begin at
+/// [`PAGES`](crate::object::layout::PAGES).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkPart {
+    /// The first of them.
+    pub begin: u64,
+    /// Behind the last of them.
+    pub end: u64,
+    /// How far a match may reach that begins among them, not before `end`.
+    pub reach: u64,
+}
+
+/// What came of a part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkDone {
+    /// The object that the path led to.
+    pub id: ObjectName,
+    /// The object's version that was worked on.
+    pub version: u64,
+    /// The part's outcome.
+    pub outcome: Outcome,
 }
 
 /// What has become of an object that lost a name.
@@ -290,6 +329,10 @@ pub enum PmemError {
     Damaged(String),
     /// Init could not lend the memory; the log tells more.
     NotLent,
+    /// There is no such work.
+    Operator(OperatorError),
+    /// The object has no such bytes.
+    NoSuchBytes,
 }
 
 impl fmt::Display for PmemError {
@@ -298,6 +341,7 @@ impl fmt::Display for PmemError {
             Self::NoMemory(why) => write!(f, "no persistent memory: {why}"),
             Self::NoPool(why) => write!(f, "there is no pool: {why}"),
             Self::Name(why) | Self::Damaged(why) => f.write_str(why),
+            Self::Operator(error) => error.fmt(f),
             Self::Type { expected, found } => {
                 write!(f, "the object is a {found}, not of the type {expected:016x}")
             }
@@ -330,6 +374,7 @@ impl PmemError {
             Self::Denied => "the program may not do that with the object",
             Self::Busy => "another program holds the object",
             Self::Elsewhere => "persistent memory is for programs of core 0",
+            Self::NoSuchBytes => "the object has no such bytes",
             Self::NotLent => "init could not lend the memory",
             _ => "",
         }

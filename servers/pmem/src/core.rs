@@ -13,7 +13,7 @@ use libd3os::region::Rights;
 use libd3os::service::Page;
 use libd3os::service::pmem::{
     DESCRIPTION_MOST, Listing, NamedObject, ObjectName, ObjectStatus, OpenObject, PART_MOST,
-    PmemError, PoolStatus, Removed, SessionGrant,
+    PmemError, PoolStatus, Removed, SessionGrant, WorkDone, WorkPart,
 };
 use libd3os_object::ObjectId;
 use libd3os_object::medium::Medium;
@@ -260,6 +260,22 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// [`PmemError`].
     pub fn grow(&mut self, program: u16, path: &str, pages: u32) -> Done<u64> {
         self.with(program, |store, world, _| store.grow(program, path, pages, world))
+    }
+
+    /// Does work on a part of an object's bytes.
+    ///
+    /// # Errors
+    /// [`PmemError`].
+    pub fn work(
+        &mut self,
+        program: u16,
+        path: &str,
+        part: WorkPart,
+        operator: &[u8],
+    ) -> Done<WorkDone> {
+        self.with(program, |store, world, journal| {
+            store.work(program, (path, part, operator), world, journal)
+        })
     }
 
     /// Permits another program something with an object.

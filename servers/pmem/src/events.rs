@@ -30,6 +30,8 @@ pub enum Event {
     Closed(ObjectId),
     /// The pool was looked through; so much is damaged.
     Checked(usize),
+    /// Work was done on so many bytes for a program.
+    Worked(u16, u64),
     /// A program was refused something.
     Refused(u16),
 }
@@ -50,6 +52,9 @@ impl fmt::Display for Event {
             Self::Released(program, id) => write!(f, "program {program} released {id}"),
             Self::Closed(id) => write!(f, "nobody has {id} open"),
             Self::Checked(damaged) => write!(f, "checked the pool, {damaged} damaged"),
+            Self::Worked(program, bytes) => {
+                write!(f, "worked on {bytes} bytes for program {program}")
+            }
             Self::Refused(program) => write!(f, "refused program {program} something"),
         }
     }
@@ -63,6 +68,7 @@ libd3os::counters! {
         created: "objects made",
         deleted: "objects deleted",
         recovered: "changes recovered",
+        worked: "bytes worked on",
         refused: "calls refused",
     }
 }
@@ -80,6 +86,7 @@ impl Tally for Totals {
             Event::Created(_) => self.created.increment(),
             Event::Deleted(_) => self.deleted.increment(),
             Event::Recovered(changes) | Event::Completed(_, changes) => self.recovered.add(changes),
+            Event::Worked(_, bytes) => self.worked.add(bytes),
             Event::Refused(_) => self.refused.increment(),
             Event::Made(_)
             | Event::Ended(_)

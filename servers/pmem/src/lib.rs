@@ -18,7 +18,6 @@ pub mod events;
 mod map;
 mod name;
 mod names;
-mod operators;
 mod owners;
 mod pool;
 mod repair;
@@ -34,9 +33,6 @@ pub use capabilities::{Capabilities, Capability, CapabilityError, Loss};
 pub use check::{Damage, MapName};
 pub use name::{MAX_DEPTH, MAX_NAME, Name, NameError};
 pub use names::{Found, Place, Unlinked, Use};
-pub use operators::{
-    MAX_PATTERN, MAX_PLACES, Operator, OperatorError, Outcome, PIECE_BYTES, Pattern,
-};
 pub use owners::Principal;
 pub use pool::{New, Opened, Pool, PoolError};
 pub use rights::Rights;

@@ -26,7 +26,7 @@ use libd3os::service::nvdimm::{NvdimmClient, RangeStatus};
 use libd3os::service::persistent::PersistentClient;
 use libd3os::service::pmem::{
     Listing, ObjectName, ObjectStatus, OpenObject, Pmem, PmemError, PoolStatus, Removed,
-    SessionGrant,
+    SessionGrant, WorkDone, WorkPart,
 };
 use libd3os::service::supervisor::SupervisorClient;
 use libd3os::start::{SIGNAL_FLAG, StartInfo};
@@ -218,6 +218,16 @@ impl Pmem for Process {
 
     fn grow(&mut self, caller: Caller, path: String, pages: u32) -> Done<u64> {
         self.core()?.grow(caller.program(), &path, pages)
+    }
+
+    fn work(
+        &mut self,
+        caller: Caller,
+        path: String,
+        part: WorkPart,
+        operator: Vec<u8>,
+    ) -> Done<WorkDone> {
+        self.core()?.work(caller.program(), &path, part, &operator)
     }
 
     fn permit(

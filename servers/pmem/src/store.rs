@@ -9,6 +9,8 @@
 //! is completed. The second waits where another program holds an object that was changed; until it is
 //! done, the session's slot is not given out.
 
+mod near;
+
 use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};

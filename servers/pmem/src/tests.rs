@@ -3,7 +3,6 @@
 mod capabilities;
 mod damage;
 mod names;
-mod operators;
 mod owners;
 #[expect(unsafe_code, reason = "maps objects as a program would")]
 mod program;

@@ -1,11 +1,15 @@
 //! `help`: what there is and how it is used.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use super::{Argument, Arguments, COMMANDS, Command, CommandError, Kind, Presence, find};
 use crate::command::Background;
+use crate::editor::columns;
 use crate::parser::Place;
 use crate::session::Session;
 use crate::style::Role;
-use crate::table::{Cell, Column, Table};
+use crate::table::{Cell, Column, Table, wrapped};
 
 pub(super) static HELP: Command = Command {
     name: "help",
@@ -50,19 +54,16 @@ fn list(session: &mut Session<'_>) {
     );
 }
 
+/// Columns of gaps between a name and what it stands for, with the one before the name.
+const BESIDE: usize = 4;
+
 /// Shows all that a command's declaration says.
 pub fn explain(session: &mut Session<'_>, command: &Command) {
     session.painted_line(Role::Title, &command.usage());
     session.line(format_args!("  {}", command.summary));
-    let flags = command.flags.iter().map(|flag| (flag.usage(), &flag.value));
-    let arguments = command.arguments.iter().map(|argument| (argument.name.into(), argument));
-    let mut table = Table::new([Column::left(""), Column::left(""), Column::elastic("")]);
-    for (name, argument) in flags.chain(arguments) {
-        table.row(["".into(), Cell::new(Role::Name, name), about(argument).into()]);
-    }
     if !command.flags.is_empty() || !command.arguments.is_empty() {
         session.line("");
-        session.table(&table);
+        session.table(&words(session, command));
     }
     for paragraph in command.help.split("\n\n") {
         session.line("");
@@ -70,7 +71,25 @@ pub fn explain(session: &mut Session<'_>, command: &Command) {
     }
 }
 
-fn about(argument: &Argument) -> alloc::string::String {
+/// Its options and arguments, of which each has as many lines as it needs.
+fn words(session: &Session<'_>, command: &Command) -> Table<3> {
+    let flags = command.flags.iter().map(|flag| (flag.usage(), &flag.value));
+    let arguments =
+        command.arguments.iter().map(|argument| (String::from(argument.name), argument));
+    let words: Vec<_> = flags.chain(arguments).collect();
+    let names = words.iter().map(|(name, _)| columns(name)).max().unwrap_or(0);
+    let width = session.width().map_or(usize::MAX, |width| width.saturating_sub(names + BESIDE));
+    let mut table = Table::new([Column::left(""), Column::left(""), Column::elastic("")]);
+    for (name, argument) in words {
+        let mut name = Cell::new(Role::Name, name);
+        for line in wrapped(&about(argument), width) {
+            table.row(["".into(), core::mem::take(&mut name), line.into()]);
+        }
+    }
+    table
+}
+
+fn about(argument: &Argument) -> String {
     match argument.kind {
         Kind::Choice(words) => alloc::format!("{}: {}", argument.about, words.join(", ")),
         _ => argument.about.into(),

@@ -1,5 +1,7 @@
 //! `obj`: persistent objects.
 
+mod near;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 
@@ -27,7 +29,7 @@ const TEXT: Argument = Argument {
     name: "TEXT",
     kind: Kind::Object,
     presence: Presence::Repeated,
-    about: "what `put` writes, or the other path of `link` and `mv`",
+    about: "what `put` writes, `search` and `count` look for; how to `reduce`; or another path",
 };
 
 pub(super) static OBJ: Command = Command {
@@ -37,7 +39,8 @@ pub(super) static OBJ: Command = Command {
         Argument {
             name: "ACTION",
             kind: Kind::Choice(&[
-                "ls", "new", "put", "get", "show", "stat", "mkdir", "link", "mv", "rm",
+                "ls", "new", "put", "get", "show", "stat", "search", "count", "reduce", "mkdir",
+                "link", "mv", "rm",
             ]),
             presence: Presence::Required,
             about: "what to do",
@@ -53,6 +56,10 @@ pub(super) static OBJ: Command = Command {
            with an empty text, `obj put PATH TEXT` replaces the text, `obj get PATH` prints it. \
            `obj show PATH` prints what any object begins with, by the description of its type that it \
            carries; `obj stat PATH` tells its size, type, version, owner and users.\n\n\
+           `obj search PATH TEXT` tells where a text is in an object's text, `obj count PATH TEXT` how often, \
+           overlapping places counted each; `obj reduce PATH HOW` adds its words of 8 bytes up (`sum`), or \
+           tells the least or the greatest. Of an object without a text all pages count, the free ones, too. \
+           The object server does the work where the bytes lie, on its core, and only the result travels.\n\n\
            `obj link PATH OTHER` gives an object one more name, `obj mv PATH OTHER` another one instead, \
            `obj rm PATH` takes a name away: an object without a name is deleted, once nobody uses it. An \
            empty directory goes the same way.\n\n\
@@ -66,8 +73,8 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
     let other = || words.first().map(String::as_str).ok_or_else(|| missing(TEXT));
     let action = arguments.required("ACTION");
     let most = match action {
-        "put" => usize::MAX,
-        "link" | "mv" => 1,
+        "put" | "search" | "count" => usize::MAX,
+        "link" | "mv" | "reduce" => 1,
         _ => 0,
     };
     if let Some(word) = words.get(most) {
@@ -84,6 +91,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
         "get" => get(session, required()?),
         "show" => show(session, required()?),
         "stat" => stat(session, required()?),
+        "search" | "count" | "reduce" => near::run(session, required()?, action, words),
         "mkdir" => Ok(session.system.make_object_directory(required()?)?),
         "link" => Ok(session.system.link_object(required()?, other()?)?),
         "mv" => Ok(session.system.rename_object(required()?, other()?)?),

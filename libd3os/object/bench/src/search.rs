@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use libd3os_object::operators::{Operator, Outcome as Found, PIECE_BYTES, Pattern};
 use memchr::memmem;
-use pmem::{Operator, Outcome as Found, PIECE_BYTES, Pattern};
 
 use crate::Outcome;
 use crate::timing::{now, print};

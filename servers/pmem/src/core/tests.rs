@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use libd3os::service::pmem::{PLACES_MOST, WORK_MOST};
 use libd3os_object::control::ControlRef;
 use libd3os_object::object::Base;
+use libd3os_object::operators::{Operator, OperatorError, Outcome, Pattern};
 use libd3os_object::sim::{Domain, Sim, SimMedium};
 use proptest::prelude::*;
 
@@ -153,6 +155,61 @@ fn what_is_in_use_is_deleted_when_it_is_not() {
     core.ended(SHELL);
     assert_eq!(core.status(SHELL).expect("a pool").free, free);
     assert_eq!(core.check(SHELL, 0).map(|page| page.items), Ok(vec![]));
+}
+
+fn part(begin: u64, end: u64) -> WorkPart {
+    WorkPart { begin, end, reach: end }
+}
+
+#[test]
+fn work_is_done_where_the_bytes_lie() {
+    let mut core = core();
+    let id = create(&mut core, SHELL, "a").expect("room");
+    let sum = Operator::Sum.encode();
+    // The base is behind the first line of the pages.
+    let done = core.work(SHELL, "a", part(0x2040, 0x2048), &sum).expect("its own");
+    assert_eq!((done.id, done.outcome), (id, Outcome::Sum(5)));
+    core.session(SHELL).expect("there are some");
+    open(&mut core, SHELL, "a").expect("its own");
+    let all = part(0x2000, 0x4000);
+    let search = Operator::Search { pattern: Pattern::new(&[5, 0]).expect("short"), limit: 1 };
+    let found = core.work(SHELL, "a", all, &search.encode()).expect("open or not").outcome;
+    assert!(matches!(found, Outcome::Found { places, .. } if places == [0x40]));
+    core.close(SHELL).expect("a session");
+    core.work(SHELL, "a", all, &sum).expect("its own");
+    assert_eq!(core.remove(SHELL, "a"), Ok(Removed::Deleted), "nobody has it open");
+    assert_eq!(core.world.lent, BTreeMap::new(), "nothing is lent for that");
+}
+
+#[test]
+fn work_is_for_who_may_read_and_within_bounds() {
+    let mut core = core();
+    create(&mut core, SHELL, "a").expect("room");
+    core.make_directory(SHELL, "d").expect("room");
+    let work = |core: &mut Tested, program, path, part, operator: &[u8]| {
+        core.work(program, path, part, operator).map(drop)
+    };
+    let (sum, word) = (Operator::Sum.encode(), part(0x2040, 0x2048));
+    assert_eq!(work(&mut core, OTHER, "a", word, &sum), Err(PmemError::Denied));
+    core.permit(SHELL, "a", "other", Rights::READ).expect("the owner");
+    assert_eq!(work(&mut core, OTHER, "a", word, &sum), Ok(()));
+    assert_eq!(work(&mut core, SHELL, "d", word, &sum), Err(PmemError::IsDirectory));
+    assert_eq!(work(&mut core, SHELL, "b", word, &sum), Err(PmemError::NotFound));
+    for (begin, end) in [(0, 8), (0x3ff8, 0x4008), (0x2008, 0x2000), (u64::MAX - 7, u64::MAX)] {
+        let refused = work(&mut core, SHELL, "a", part(begin, end), &Operator::Least.encode());
+        assert!(refused.is_err(), "{begin:#x}..{end:#x}");
+    }
+    let short = WorkPart { reach: 0x2040, ..word };
+    assert_eq!(work(&mut core, SHELL, "a", short, &sum), Err(PmemError::NoSuchBytes));
+    let long = part(0x2000, 0x2008 + WORK_MOST as u64);
+    assert_eq!(work(&mut core, SHELL, "a", long, &sum), Err(PmemError::TooLong));
+    let pattern = Pattern::new(b"a").expect("short");
+    let many = Operator::Search { pattern, limit: PLACES_MOST + 1 }.encode();
+    assert_eq!(work(&mut core, SHELL, "a", word, &many), Err(PmemError::TooLong));
+    let odd = work(&mut core, SHELL, "a", part(0x2040, 0x2043), &sum);
+    assert_eq!(odd, Err(PmemError::Operator(OperatorError::Words(3))));
+    let unknown = work(&mut core, SHELL, "a", word, &[9]);
+    assert_eq!(unknown, Err(PmemError::Operator(OperatorError::Unknown)));
 }
 
 #[test]

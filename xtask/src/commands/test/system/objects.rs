@@ -12,9 +12,10 @@ use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::progress;
 use crate::vm::{Arming, Persistence, Pmem};
 
-pub(crate) const TESTS: [Test; 5] = [
+pub(crate) const TESTS: [Test; 6] = [
     ("objects::are_there_after_the_next_start", kept),
     ("objects::are_there_when_their_server_is_back", restarted),
+    ("objects::are_searched_where_they_lie", searched),
     ("objects::are_not_served_where_they_would_be_lost", unarmed),
     ("objects::leave_alone_what_is_not_theirs", foreign),
     ("objects::are_whole_wherever_the_machine_was_switched_off", switched_off),
@@ -49,6 +50,25 @@ fn restarted(lab: &Lab<'_>) -> Outcome {
     contains(&session.run("obj get absent")?, &["there is no such name"])?;
     contains(&session.run("pmem check")?, &["nothing is damaged"])?;
     contains(&session.run("trace pmem")?, &["opened the pool, recovered"])
+}
+
+/// Also while their server dies.
+fn searched(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "searched.pmem", "64M", Persistence::Adr)?;
+    let mut session = session(lab, &pmem)?;
+    session.run("obj new notes; obj put notes 'to be or not to be'; obj mkdir d")?;
+    let found = session.run("obj search notes 'to be'; obj count notes o")?;
+    let told = ["at byte 0", "at byte 13", "2 places in 18 bytes of text", "4 places in 18 bytes"];
+    contains(&found, &told)?;
+    let died = session.run("kill --after 1 pmem; obj count notes t")?;
+    contains(&died, &["3 places in 18 bytes of text"])?;
+    contains(&session.run("obj reduce notes sum")?, &["18 bytes are no whole words"])?;
+    session.run("obj put notes aaaaaaaabbbbbbbb")?;
+    let least = session.run("obj reduce notes least")?;
+    contains(&least, &["7016996765293437281 is the least of 2 words of text"])?;
+    contains(&session.run("obj count d x")?, &["it is a directory"])?;
+    contains(&session.run("obj ls; pmem check")?, &["notes", "nothing is damaged"])?;
+    contains(&session.run("trace pmem")?, &["worked on 16 bytes", "bytes worked on"])
 }
 
 fn unarmed(lab: &Lab<'_>) -> Outcome {

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use memchr::memmem::Finder;
+use serde::{Deserialize, Serialize};
 
 /// The longest pattern. In bytes that repeat, each of them is looked at as often as the pattern is long.
 pub const MAX_PATTERN: usize = 256;
@@ -54,7 +55,7 @@ pub enum Operator {
 pub struct Pattern(Vec<u8>);
 
 /// What pieces have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Of a search or a count. Places may overlap.
     Found {
@@ -70,7 +71,7 @@ pub enum Outcome {
 }
 
 /// There is no such work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum OperatorError {
     /// The message is none that is known.
     #[error("no such operator")]
@@ -196,7 +197,7 @@ impl Operator {
                 Outcome::Found { places, count },
                 Outcome::Found { places: more, count: others },
             ) => {
-                let places = places.into_iter().chain(more).take(self.limit()).collect();
+                let places = places.into_iter().chain(more).take(index(self.limit())).collect();
                 Outcome::Found { places, count: count + others }
             }
             (_, Outcome::Sum(one), Outcome::Sum(other)) => Outcome::Sum(one + other),
@@ -208,10 +209,21 @@ impl Operator {
         }
     }
 
-    const fn limit(&self) -> usize {
+    /// So many places are told.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
         match self {
-            Self::Search { limit, .. } => index(*limit),
+            Self::Search { limit, .. } => *limit,
             _ => 0,
+        }
+    }
+
+    /// The same, but that it tells so many places.
+    #[must_use]
+    pub fn limited(&self, limit: u32) -> Self {
+        match self {
+            Self::Search { pattern, .. } => Self::Search { pattern: pattern.clone(), limit },
+            operator => operator.clone(),
         }
     }
 }

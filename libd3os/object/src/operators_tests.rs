@@ -5,7 +5,7 @@ use std::thread;
 
 use proptest::prelude::*;
 
-use crate::{MAX_PATTERN, MAX_PLACES, Operator, OperatorError, Outcome, Pattern};
+use crate::operators::{MAX_PATTERN, MAX_PLACES, Operator, OperatorError, Outcome, Pattern};
 
 fn pattern(bytes: &[u8]) -> Pattern {
     Pattern::new(bytes).expect("not too long")
