@@ -10,6 +10,7 @@
 //! prints its seed, and `SIM_SEED=that SIM_SEEDS=1` repeats it.
 
 pub(crate) mod host;
+mod hostile;
 mod network;
 mod plan;
 mod run;
