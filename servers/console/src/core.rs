@@ -12,8 +12,13 @@
 //! reader edits a line: it was answered, but not with the end of a line, and will be back. At any
 //! other time the key ends the program in the foreground, and input before it is forgotten; so does a
 //! second one where nobody has taken the first.
+//!
+//! Records of the log are shown between lines. One that comes while a program is in the middle of a line
+//! waits until that line is ended or read after (whoever edits draws it again), the program has ended,
+//! or [`HELD`] others wait: a prompt is not torn from what is typed after it.
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use libd3os::service::console::{ConsoleError, InputEvent, InputMode};
@@ -29,6 +34,8 @@ pub const TYPE_AHEAD_BYTES: usize = 4096;
 pub const ANSWER_BYTES: usize = 512;
 /// Readers that wait at most.
 pub const READERS: usize = 8;
+/// Records of the log that wait for the end of a line at most.
+pub const HELD: usize = 16;
 
 const INTERRUPT_KEY: u8 = 3;
 const LINE_ENDS: [u8; 2] = *b"\r\n";
@@ -74,6 +81,10 @@ pub struct Console<R> {
     is_polled: bool,
     type_ahead: VecDeque<u8>,
     shown: Shown,
+    /// Records that wait for the end of a line.
+    held: Vec<String>,
+    /// Who wrote last, while it lives.
+    writer: Option<u64>,
     /// A record was shown in the middle of a line that somebody had written, and nothing since that
     /// says the whole line again: who reads next may have to draw it.
     is_line_broken: bool,
@@ -92,17 +103,21 @@ impl<R> Console<R> {
             is_polled: false,
             type_ahead: VecDeque::new(),
             shown,
+            held: Vec::new(),
+            writer: None,
             is_line_broken: false,
             journal,
         }
     }
 
     /// A program writes.
-    pub fn write(&mut self, bytes: &[u8]) {
+    pub fn write(&mut self, caller: u64, bytes: &[u8]) -> Option<Effect<R>> {
         self.journal.note(Event::Wrote(bytes.len()));
         // Who edits writes what has changed of its line, and needs the rest of it too.
         self.is_line_broken &= self.editing.is_some();
+        self.writer = Some(caller);
         self.output.write(bytes);
+        self.show_held()
     }
 
     /// A program wants input.
@@ -123,11 +138,9 @@ impl<R> Console<R> {
         self.editing = None;
         self.journal.note(Event::Reads(caller));
         self.readers.push(Reader { caller, mode, reply });
-        if core::mem::take(&mut self.is_line_broken) {
-            // It had written its line and was about to read. What was typed meanwhile comes after the
-            // line is there again.
-            effects.extend(self.redraw());
-        }
+        // It had written its line and was about to read. What was typed meanwhile comes after the line is
+        // there again.
+        effects.extend(self.show_held_or_restore());
         effects.extend(self.deliver());
         Ok(effects)
     }
@@ -142,7 +155,10 @@ impl<R> Console<R> {
     /// A program has ended: input is not for it any more.
     pub fn ended(&mut self, caller: u64) -> Vec<Effect<R>> {
         self.editing.take_if(|editor| *editor == caller);
-        self.forget_reads(caller)
+        self.writer.take_if(|writer| *writer == caller);
+        let mut effects = self.forget_reads(caller);
+        effects.extend(self.show_held());
+        effects
     }
 
     /// The keyboard sent bytes.
@@ -161,8 +177,8 @@ impl<R> Console<R> {
         effects
     }
 
-    /// New log records, and how many were missed before them. A raw reader is told that its line
-    /// was written over.
+    /// New log records, and how many were missed before them. They are shown as soon as no line is in
+    /// the way; a raw reader is told that its line was written over.
     pub fn log(&mut self, records: &[LogRecord], lost: u64) -> Option<Effect<R>> {
         let Shown::UpTo(level) = self.shown else { return None };
         let mut lines: Vec<_> =
@@ -171,12 +187,8 @@ impl<R> Console<R> {
         if lost > 0 {
             lines.insert(0, record::lost(lost));
         }
-        if lines.is_empty() {
-            return None;
-        }
-        self.clear_the_way();
-        lines.iter().for_each(|line| self.output.print(line));
-        self.redraw()
+        self.held.extend(lines);
+        self.show_held()
     }
 
     /// What was done so far.
@@ -226,6 +238,7 @@ impl<R> Console<R> {
         self.journal.note(Event::Interrupt);
         self.output.print("^C\n");
         let mut effects = alloc::vec![Effect::Interrupt];
+        effects.extend(self.show_held());
         if let Some(reader) = self.readers.pop() {
             let event = InputEvent::Bytes(alloc::vec![INTERRUPT_KEY]);
             effects.push(Effect::Answer(reader.reply, event));
@@ -233,14 +246,38 @@ impl<R> Console<R> {
         effects
     }
 
-    /// Makes room for a line of the console's own.
-    fn clear_the_way(&mut self) {
+    /// Shows the records that wait, unless somebody's line is in the way.
+    fn show_held(&mut self) -> Option<Effect<R>> {
+        let is_open = !self.output.at_line_start() && self.writer.is_some();
+        let waits = is_open && !self.newest_is_raw() && self.held.len() <= HELD;
+        if waits || self.held.is_empty() {
+            return None;
+        }
+        self.print_held()
+    }
+
+    /// A program reads after what it has written: shows the records that wait, or has a line drawn again
+    /// that one had to break.
+    fn show_held_or_restore(&mut self) -> Option<Effect<R>> {
+        let was_broken = core::mem::take(&mut self.is_line_broken);
+        match self.held.is_empty() {
+            false => self.print_held(),
+            true if was_broken => self.redraw(),
+            true => None,
+        }
+    }
+
+    fn print_held(&mut self) -> Option<Effect<R>> {
         if self.newest_is_raw() {
             self.output.print(CLEAR_LINE);
         } else if !self.output.at_line_start() {
             self.output.print("\n");
             self.is_line_broken = true;
         }
+        for line in core::mem::take(&mut self.held) {
+            self.output.print(&line);
+        }
+        self.redraw()
     }
 
     fn redraw(&mut self) -> Option<Effect<R>> {
@@ -373,12 +410,14 @@ mod tests {
     fn a_line_that_is_edited_is_drawn_again_after_a_record_in_its_midst() {
         let mut console = sut();
         console.read(1, InputMode::Raw, 10).expect("room");
-        console.write(b"d3os> ");
+        console.write(1, b"d3os> ");
         assert_eq!(console.input(b"a"), [answer(10, b"a")]);
         assert_eq!(console.log(&[record(Level::Info, "news")], 0), None);
-        console.write(b"a");
+        console.write(1, b"a");
+        assert_eq!(shown(&mut console), "d3os> a", "it waits");
         let redraw = Effect::Answer(11, InputEvent::Redraw);
         assert_eq!(console.read(1, InputMode::Raw, 11), Ok(vec![redraw]));
+        assert_eq!(shown(&mut console), "\r\x1b[K[    0.000000] p: news\r\n");
     }
 
     #[test]
@@ -409,7 +448,7 @@ mod tests {
     #[test]
     fn a_log_record_clears_the_edited_line_and_asks_for_a_redraw() {
         let mut console = sut();
-        console.write(b"d3os> ls");
+        console.write(1, b"d3os> ls");
         console.read(1, InputMode::Raw, 10).expect("room");
         let effect = console.log(&[record(Level::Info, "news"), record(Level::Debug, "x")], 0);
         assert_eq!(effect, Some(Effect::Answer(10, InputEvent::Redraw)));
@@ -419,17 +458,18 @@ mod tests {
     #[test]
     fn a_record_between_a_prompt_and_its_read_asks_for_a_redraw() {
         let mut console = sut();
-        console.write(b"d3os> ");
+        console.write(1, b"d3os> ");
         assert_eq!(console.log(&[record(Level::Info, "news")], 0), None);
         let effects = console.read(1, InputMode::Raw, 10);
         assert_eq!(effects, Ok(vec![Effect::Answer(10, InputEvent::Redraw)]));
+        assert_eq!(shown(&mut console), "d3os> \r\x1b[K[    0.000000] p: news\r\n");
         assert_eq!(console.read(1, InputMode::Raw, 11), Ok(vec![]), "once");
     }
 
     #[test]
-    fn a_broken_line_is_drawn_again_before_what_was_typed_meanwhile() {
+    fn what_was_typed_before_a_read_comes_after_the_line_is_drawn_again() {
         let mut console = sut();
-        console.write(b"d3os> ");
+        console.write(1, b"d3os> ");
         console.log(&[record(Level::Info, "news")], 0);
         assert!(console.input(b"ls").is_empty());
         let effects = console.read(1, InputMode::Raw, 10);
@@ -439,23 +479,68 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_line_that_its_writer_went_on_with_needs_no_redraw() {
+    fn a_record_waits_for_the_end_of_a_line() {
         let mut console = sut();
-        console.write(b"half a");
-        console.log(&[record(Level::Info, "news")], 0);
-        console.write(b" line\nd3os> ");
+        console.write(1, b"half a");
+        assert_eq!(console.log(&[record(Level::Info, "news")], 2), None);
+        console.write(1, b" line");
+        assert_eq!(shown(&mut console), "half a line");
+        console.write(1, b"\n");
+        let expected = "\r\n[ 2 log records were lost ]\r\n[    0.000000] p: news\r\n";
+        assert_eq!(shown(&mut console), expected);
+        console.write(1, b"d3os> ");
         assert_eq!(console.read(1, InputMode::Raw, 10), Ok(vec![]));
+        assert_eq!(console.log(&[record(Level::Debug, "x")], 0), None);
+        assert_eq!(shown(&mut console), "d3os> ");
     }
 
     #[test]
-    fn a_log_record_begins_on_a_line_of_its_own() {
+    fn a_record_does_not_wait_for_the_end_of_a_line_whose_writer_has_ended() {
+        for ends_first in [true, false] {
+            let mut console = sut();
+            console.write(1, b"half a");
+            if ends_first {
+                assert_eq!(console.ended(1), []);
+            }
+            console.log(&[record(Level::Info, "news")], 0);
+            assert_eq!(console.ended(2), []);
+            assert_eq!(console.ended(1), []);
+            assert_eq!(shown(&mut console), "half a\r\n[    0.000000] p: news\r\n");
+        }
+    }
+
+    #[test]
+    fn a_record_does_not_wait_where_a_program_asks_and_waits_for_a_line() {
         let mut console = sut();
-        console.write(b"working");
-        assert_eq!(console.log(&[record(Level::Info, "news")], 2), None);
-        let expected = "working\r\n[ 2 log records were lost ]\r\n[    0.000000] p: news\r\n";
-        assert_eq!(shown(&mut console), expected);
-        assert_eq!(console.log(&[record(Level::Debug, "x")], 0), None);
-        assert_eq!(shown(&mut console), "");
+        console.write(1, b"name? ");
+        console.log(&[record(Level::Info, "news")], 0);
+        assert_eq!(console.read(1, InputMode::Interruptible, 10), Ok(vec![]));
+        assert_eq!(shown(&mut console), "name? \r\n[    0.000000] p: news\r\n");
+    }
+
+    #[test]
+    fn the_interrupt_key_shows_what_waits() {
+        let mut console = sut();
+        console.write(1, b"working");
+        console.log(&[record(Level::Info, "news")], 0);
+        assert_eq!(console.input(b"\x03"), [Effect::Interrupt]);
+        assert_eq!(shown(&mut console), "working^C\r\n[    0.000000] p: news\r\n");
+    }
+
+    #[test]
+    fn many_records_break_a_line_and_whoever_edits_it_draws_it_again() {
+        let mut console = sut();
+        console.write(1, b"d3os> ");
+        for count in 0..HELD {
+            assert_eq!(console.log(&[record(Level::Info, "news")], 0), None);
+            assert_eq!(shown(&mut console), if count == 0 { "d3os> " } else { "" });
+        }
+        assert_eq!(console.log(&[record(Level::Info, "news")], 0), None);
+        let news = "[    0.000000] p: news\r\n".repeat(HELD + 1);
+        assert_eq!(shown(&mut console), alloc::format!("\r\n{news}"));
+        let effects = console.read(1, InputMode::Raw, 10);
+        assert_eq!(effects, Ok(vec![Effect::Answer(10, InputEvent::Redraw)]));
+        assert_eq!(console.read(1, InputMode::Raw, 11), Ok(vec![]), "once");
     }
 
     #[test]

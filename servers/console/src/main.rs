@@ -288,7 +288,8 @@ fn interrupts() -> Result<Vec<Notification>, MissingGrant<'static>> {
 
 impl Interface for Process {
     fn write(&mut self, caller: Caller, bytes: Vec<u8>, later: Later<Result<(), ConsoleError>>) {
-        let effects = self.terminals.write(caller.session(), &bytes);
+        let (session, program) = (caller.session(), caller.program().into());
+        let effects = self.terminals.write(session, program, &bytes);
         self.desk.note_change();
         later.answer(&self.flush());
         self.carry_out(effects);

@@ -136,11 +136,8 @@ impl<R> Terminals<R> {
     }
 
     /// A program of a session writes.
-    pub fn write(&mut self, session: Session, bytes: &[u8]) -> Vec<Effect<R>> {
-        self.at(session, |console| {
-            console.write(bytes);
-            Vec::new()
-        })
+    pub fn write(&mut self, session: Session, caller: u64, bytes: &[u8]) -> Vec<Effect<R>> {
+        self.at(session, |console| console.write(caller, bytes).into_iter().collect())
     }
 
     /// A program of a session wants input.
@@ -421,7 +418,7 @@ mod tests {
     fn each_session_has_a_terminal_of_its_own() {
         let mut sut = with_screen();
         for (session, text) in [(0, "zero"), (1, "one"), (2, "two"), (9, "nine")] {
-            assert_eq!(sut.write(session, text.as_bytes()), []);
+            assert_eq!(sut.write(session, 1, text.as_bytes()), []);
         }
         assert_eq!(line(&mut sut), "zeronine");
         assert_eq!(
@@ -433,7 +430,7 @@ mod tests {
     #[test]
     fn without_a_screen_all_is_the_serial_line() {
         let mut sut = Sut::new(Shown::Nothing);
-        sut.write(1, b"one");
+        sut.write(1, 1, b"one");
         assert_eq!(line(&mut sut), "one");
         assert_eq!(sut.read(0, 7, InputMode::Raw, 70), Ok(vec![]));
         assert_eq!(sut.typed(&Input::Console(2)), []);
@@ -469,7 +466,7 @@ mod tests {
     fn a_terminal_of_the_screen_answers_where_the_cursor_is() {
         let mut sut = with_screen();
         sut.read(1, 2, InputMode::Raw, 20).expect("room");
-        assert_eq!(sut.write(1, b"ab\x1b[6n"), [answer(20, "\x1b[1;3R")]);
+        assert_eq!(sut.write(1, 1, b"ab\x1b[6n"), [answer(20, "\x1b[1;3R")]);
     }
 
     #[test]
@@ -502,7 +499,7 @@ mod tests {
         let mut sut = Sut::new(Shown::Nothing);
         assert_eq!(sut.draw_graph(1, 7, graph.clone()), Err(ConsoleError::NoScreen));
         sut.screen(layout());
-        sut.write(1, b"text");
+        sut.write(1, 1, b"text");
         for session in [0, 9] {
             let refused = sut.draw_graph(session, 7, graph.clone());
             assert_eq!(refused, Err(ConsoleError::NoScreen));
@@ -536,7 +533,7 @@ mod tests {
         assert_eq!(sut.status(), Err(ConsoleError::NoScreen));
         assert_eq!(sut.text().err(), Some(ConsoleError::NoScreen));
         sut.screen(layout());
-        sut.write(1, "a 漢 b\r\n  c".as_bytes());
+        sut.write(1, 1, "a 漢 b\r\n  c".as_bytes());
         sut.draw(&mut Nowhere, &Status { node: "n".into(), ..Status::default() });
         let (status, text) = (sut.status().expect("a screen"), sut.text().expect("a screen"));
         assert_eq!((status.width, status.columns, status.rows, status.console), (200, 23, 4, 1));
@@ -548,7 +545,7 @@ mod tests {
     #[test]
     fn typing_ends_a_look_back() {
         let mut sut = with_screen();
-        sut.write(1, "line\n".repeat(40).as_bytes());
+        sut.write(1, 1, "line\n".repeat(40).as_bytes());
         sut.typed(&Input::Back);
         assert!(sut.shown_terminal().expect("shown").view() > 0);
         sut.typed(&bytes("x"));
@@ -558,7 +555,7 @@ mod tests {
     #[test]
     fn a_screen_that_comes_back_is_drawn_anew_and_keeps_the_consoles() {
         let mut sut = with_screen();
-        sut.write(1, b"kept");
+        sut.write(1, 1, b"kept");
         let status = Status::default();
         assert_eq!(sut.draw(&mut Nowhere, &status).len(), 1);
         assert_eq!(sut.draw(&mut Nowhere, &status), []);
@@ -598,7 +595,7 @@ mod tests {
             let (mut asked, mut settled) = (0, 0);
             for step in steps {
                 let effects = match step {
-                    Step::Write(session, text) => sut.write(session, text.as_bytes()),
+                    Step::Write(session, text) => sut.write(session, 1, text.as_bytes()),
                     Step::Read(session, caller) => {
                         asked += 1;
                         let read = sut.read(session, caller, InputMode::Interruptible, 0);
