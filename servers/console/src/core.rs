@@ -35,7 +35,7 @@ pub const ANSWER_BYTES: usize = 512;
 /// Readers that wait at most.
 pub const READERS: usize = 8;
 /// Records of the log that wait for the end of a line at most.
-pub const HELD: usize = 16;
+pub const HELD: usize = 32;
 
 const INTERRUPT_KEY: u8 = 3;
 const LINE_ENDS: [u8; 2] = *b"\r\n";

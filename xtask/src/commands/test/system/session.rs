@@ -53,6 +53,8 @@ pub(crate) struct Session {
     qemu: Child,
     keyboard: File,
     output: Receiver<Vec<u8>>,
+    /// What QEMU says of itself: not on the terminal, in the middle of the guest's lines.
+    complaints: Receiver<Vec<u8>>,
     screen: Screen,
 }
 
@@ -60,10 +62,11 @@ impl Session {
     /// Starts the machine.
     pub(crate) fn start(machine: &Machine) -> Result<Self, SessionError> {
         let terminal = pty::openpty(None, None).map_err(io::Error::from)?;
-        let qemu = spawn(machine.command()?, terminal.slave)?;
+        let mut qemu = spawn(machine.command()?, terminal.slave)?;
         let keyboard = File::from(terminal.master);
         let output = guest::pump(Some(keyboard.try_clone()?));
-        Ok(Self { qemu, keyboard, output, screen: Screen::new() })
+        let complaints = guest::pump(qemu.stderr.take());
+        Ok(Self { qemu, keyboard, output, complaints, screen: Screen::new() })
     }
 
     /// Starts the machine and waits for the shell's prompt.
@@ -169,7 +172,9 @@ impl Session {
     }
 
     fn in_vain(&self, what: &str, error: RecvTimeoutError) -> SessionError {
-        let (what, screen) = (what.to_owned(), self.screen.tail());
+        let complaints: Vec<u8> = self.complaints.try_iter().flatten().collect();
+        let screen = self.screen.tail() + "\n" + &String::from_utf8_lossy(&complaints);
+        let what = what.to_owned();
         match error {
             RecvTimeoutError::Timeout => SessionError::Vain { what, screen },
             RecvTimeoutError::Disconnected => SessionError::Ended { what, screen },
@@ -184,12 +189,12 @@ impl Drop for Session {
     }
 }
 
-/// Starts QEMU with the terminal as its standard input, output and error; the only copies of the
-/// terminal's end are QEMU's, so that its end is seen.
+/// Starts QEMU with the terminal as its standard input and output; the only copies of the terminal's end
+/// are QEMU's, so that its end is seen.
 fn spawn(mut qemu: Command, terminal: OwnedFd) -> Result<Child, SessionError> {
     qemu.stdin(Stdio::from(terminal.try_clone()?));
-    qemu.stdout(Stdio::from(terminal.try_clone()?));
-    qemu.stderr(Stdio::from(terminal));
+    qemu.stdout(Stdio::from(terminal));
+    qemu.stderr(Stdio::piped());
     let line = process::line(&qemu);
     Ok(qemu.spawn().map_err(|source| CommandError::NotStarted { line, source })?)
 }
