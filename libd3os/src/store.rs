@@ -40,6 +40,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use libd3os_object::control::{Control, ControlRef, Slot};
 use libd3os_object::layout::LayoutError;
 use libd3os_object::log::LogError;
+use libd3os_object::map::{self, ObjectMap};
 use libd3os_object::medium::{Durability, Mapped};
 use libd3os_object::object::{Base, Opaque, OpenError};
 use libd3os_object::persist::{Description, Persist};
@@ -191,7 +192,7 @@ impl<T: Transport> Store<T> {
     /// # Errors
     /// [`StoreError`]; of another type, [`OpenError::Type`], which names both.
     pub fn open<B: Persist>(&mut self, path: &str) -> Result<Object<B, Mapped>, StoreError> {
-        let mapping = self.map::<B>(path, Rights::READ_WRITE)?;
+        let mapping = self.map_as::<B>(path, Rights::READ_WRITE)?;
         Object::open(mapping).map_err(StoreError::Object)
     }
 
@@ -200,11 +201,11 @@ impl<T: Transport> Store<T> {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_to_read<B: Persist>(&mut self, path: &str) -> Result<Readable<B>, StoreError> {
-        let mapping = self.map::<B>(path, Rights::READ)?;
+        let mapping = self.map_as::<B>(path, Rights::READ)?;
         Object::open(mapping).map(Readable).map_err(StoreError::Object)
     }
 
-    fn map<B: Persist>(
+    fn map_as<B: Persist>(
         &mut self,
         path: &str,
         rights: Rights,
@@ -226,12 +227,33 @@ impl<T: Transport> Store<T> {
     /// # Errors
     /// [`StoreError`].
     pub fn show(&mut self, path: &str) -> Result<String, StoreError> {
+        self.of_any_type(path, Self::shown)
+    }
+
+    /// What an object consists of: its pages, what its table says of others, its pointers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn map(&mut self, path: &str) -> Result<ObjectMap, StoreError> {
+        self.of_any_type(path, |store, object| {
+            let description = object.description()?;
+            let guard = store.read(object)?;
+            Ok(map::map(&guard, description.as_ref())?)
+        })
+    }
+
+    /// Reads an object whose type is not known here.
+    fn of_any_type<R>(
+        &mut self,
+        path: &str,
+        read: impl FnOnce(&Self, &Object<Opaque, Mapped>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
         let opened = self.client.open(path.to_string(), Rights::READ, None)?;
         let object = Object::<Opaque, _>::of_any_type(self.mapping(opened)?);
-        let shown = self.shown(&object);
+        let read = read(self, &object);
         // What others of this program have open, too, stays.
         let _kept = self.release(object);
-        shown
+        read
     }
 
     fn shown(&self, object: &Object<Opaque, Mapped>) -> Result<String, StoreError> {

@@ -1,5 +1,9 @@
 //! The made-up machine's persistent objects: texts by their paths.
 
+use libd3os::object::ObjectId;
+use libd3os::object::fot::{Entry, Rights, Target};
+use libd3os::object::heap::{Area, Purpose};
+use libd3os::object::map::{ObjectMap, Pointer};
 use libd3os::object::operators::Operator;
 use libd3os::service::pmem::{
     NamedObject, ObjectKind, ObjectName, ObjectStatus, PmemError, PoolStatus, Removed,
@@ -103,6 +107,21 @@ impl Objects for Fake {
     fn set_text(&mut self, path: &str, text: &str) -> Done<()> {
         *self.place(path)? = Some(text.into());
         Ok(())
+    }
+
+    fn map_object(&mut self, path: &str) -> Done<ObjectMap> {
+        self.text(path)?;
+        let area = |page, pages, purpose| Area { page, pages, purpose };
+        let small = Purpose::Small { bytes: 64, blocks: 63, taken: 2 };
+        let entry = Entry { target: Target::Object(ObjectId::new(5)), rights: Rights::READ };
+        let pointer = |name: &str, entry, to| Pointer { at: 0x2040, name: name.into(), entry, to };
+        Ok(ObjectMap {
+            bytes: 9 * 4096,
+            areas: vec![area(2, 1, Purpose::Large), area(3, 1, small), area(4, 4, Purpose::Free)],
+            entries: vec![(1, entry)],
+            pointers: vec![pointer("text", 0, 0x3040), pointer("other", 1, 0x2040)],
+            more: false,
+        })
     }
 
     fn work_on_object(&mut self, path: &str, work: &Operator) -> Done<Worked> {

@@ -11,6 +11,7 @@ use libd3os::call::Transport;
 use libd3os::object::collections::PString;
 use libd3os::object::heap::HeapError;
 use libd3os::object::layout::PAGES;
+use libd3os::object::map::ObjectMap;
 use libd3os::object::object::OpenError;
 use libd3os::object::operators::{Operator, Outcome};
 use libd3os::object::{Object, Persist, TxError, View, field, medium::Mapped};
@@ -79,6 +80,8 @@ pub trait Objects {
     fn text(&mut self, path: &str) -> Result<String, SystemError>;
     /// Replaces an object's text.
     fn set_text(&mut self, path: &str, text: &str) -> Result<(), SystemError>;
+    /// What an object consists of.
+    fn map_object(&mut self, path: &str) -> Result<ObjectMap, SystemError>;
     /// Has the object server do work on an object's bytes: its text, or all of its pages.
     fn work_on_object(&mut self, path: &str, work: &Operator) -> Result<Worked, SystemError>;
     /// An object's base, by its type's description.
@@ -155,6 +158,10 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
                 done => done,
             }
         })
+    }
+
+    fn map_object(&mut self, path: &str) -> Result<ObjectMap, SystemError> {
+        self.with_store(|store| store.map(path))
     }
 
     fn work_on_object(&mut self, path: &str, work: &Operator) -> Result<Worked, SystemError> {

@@ -914,3 +914,23 @@ fn the_keyboards_layout_is_told_and_chosen() {
     let (text, _) = run_on(&mut fake, Mode::Script, "keyboard");
     assert_eq!(text, "keyboard: this machine has no keyboard controller\n");
 }
+
+#[test]
+fn an_object_is_shown_by_pages_entries_and_pointers() {
+    assert_eq!(
+        on_objects("obj map notes"),
+        "    AT    SIZE  PAGES                   TAKEN\n\
+         0x1000   4 KiB  header\n\
+         0x2000   4 KiB  large block             1 of 1\n\
+         0x3000   4 KiB  small blocks            2 of 63, 64 B each\n\
+         0x4000  16 KiB  free\n\
+         0x8000   4 KiB  table of other objects  1\n\
+         \n\
+         ENTRY  RIGHTS  OBJECT\n\
+         \u{20}   1  r       00000000000000000000000000000005\n\
+         \n\
+         \u{20}   AT  LEADS TO           POINTER\n\
+         0x2040  0x3040             text\n\
+         0x2040  0x2040 by entry 1  other\n"
+    );
+}

@@ -30,7 +30,7 @@ use crate::persist::Persist;
 use crate::pointer::{PPtr, PointerError};
 use crate::tx::TxError;
 
-pub use census::{Block, Census, Damage, census};
+pub use census::{Area, Block, Census, Damage, Purpose, areas, census};
 
 use line::{Bounds, List};
 use span::{Kind, SIZES, Span};

@@ -27,6 +27,7 @@ pub mod id;
 mod interleaving_tests;
 pub mod layout;
 pub mod log;
+pub mod map;
 #[expect(unsafe_code, reason = "takes memory for what its caller promises it to be")]
 pub mod mapping;
 #[expect(unsafe_code, reason = "says what an implementation promises")]

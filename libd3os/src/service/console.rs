@@ -39,7 +39,7 @@ pub trait Console {
     /// on, until some program reads, ^C is a byte like any other.
     fn poll() -> Result<Vec<u8>, ConsoleError>;
 
-    /// Draws a graph over cells of the caller's console, in place of its last one: it hides the text
+    /// Draws a picture over cells of the caller's console, in place of its last one: it hides the text
     /// there until one without values comes, or the caller ends. A terminal that is no console of the
     /// screen has no graphics ([`ConsoleError::NoScreen`]).
     #[retryable]
@@ -56,7 +56,7 @@ pub trait Console {
     fn text(from: u32) -> Result<Page<String>, ConsoleError>;
 }
 
-/// Values over time, and the cells over which they are drawn. What lies outside of the console is
+/// A picture of values, and the cells over which it is drawn. What lies outside of the console is
 /// left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Graph {
@@ -68,13 +68,32 @@ pub struct Graph {
     pub rows: u16,
     /// Columns.
     pub columns: u16,
-    /// One for each column, [`GRAPH_VALUES`] at most, the newest last and at the right edge;
-    /// `u16::MAX` is at the upper edge.
+    /// [`GRAPH_VALUES`] at most; what they mean, `picture` says.
     pub values: Vec<u16>,
+    /// What is made of them.
+    pub picture: Picture,
+}
+
+/// What a [`Graph`] makes of its values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Picture {
+    /// A line: a value for each column, the newest last and at the right edge; `u16::MAX` is at the upper
+    /// edge.
+    #[default]
+    Line,
+    /// A tile for each value, in a colour of its kind: 0 for nothing, 1 to 6 for something.
+    Tiles {
+        /// Tiles in a row.
+        across: u16,
+        /// What leads from one tile to another, by their numbers; [`GRAPH_LINKS`] at most.
+        links: Vec<(u8, u8)>,
+    },
 }
 
 /// Values of a graph at most: so many fit in a message.
 pub const GRAPH_VALUES: usize = 256;
+/// Links between tiles at most, beside [`GRAPH_VALUES`] tiles.
+pub const GRAPH_LINKS: usize = 128;
 
 /// The screen, and what is shown on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

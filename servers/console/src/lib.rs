@@ -8,7 +8,7 @@
 //! A terminal on the screen is emulated: [`terminal`] takes the bytes (colours by [`sgr`]) and
 //! keeps [`cell`]s in a [`grid`] and in its [`scrollback`]; [`render`] draws those that changed,
 //! with the glyphs of [`font`] and the colours of [`palette`], above the [`status`] line, when
-//! [`pace`] says so; a [`graph`] may lie over some of them. [`terminals`] are the serial line and the consoles that share the screen.
+//! [`pace`] says so; a [`graph`] or a [`mosaic`] may lie over some of them. [`terminals`] are the serial line and the consoles that share the screen.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -19,6 +19,7 @@ pub mod events;
 pub mod font;
 pub mod graph;
 pub mod grid;
+pub mod mosaic;
 pub mod options;
 pub mod output;
 pub mod pace;

@@ -14,11 +14,12 @@ use embedded_graphics::geometry::{Dimensions, OriginDimensions, Point, Size};
 use embedded_graphics::pixelcolor::{IntoStorage, Rgb888};
 use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::{Pixel, prelude::PointsIter};
-use libd3os::service::console::Graph;
+use libd3os::service::console::{Graph, Picture};
 
 use crate::cell::{Cell, Part, Style};
 use crate::font::{Font, HEIGHT, WIDTH};
 use crate::graph;
+use crate::mosaic::{self, Mosaic};
 use crate::palette::{CURSOR, GROUND, colours};
 
 /// Pixels between the screen's edge and the cells, at least.
@@ -213,10 +214,16 @@ impl Screen {
     /// Draws the graph, if there is one, and tells where.
     fn draw_graph(&self, canvas: &mut Canvas<'_, impl Pixels>) -> Option<Damage> {
         let (rows, columns) = self.covered();
-        let values = self.graph.as_ref().filter(|_| !rows.is_empty())?.values.as_slice();
+        let Graph { values, picture, .. } = self.graph.as_ref().filter(|_| !rows.is_empty())?;
         let (x, y) = (self.layout.left() + columns.start * WIDTH, self.layout.upper(rows.start));
         let (width, height) = (columns.len() * WIDTH, rows.len() * HEIGHT);
-        let Ok(()) = graph::draw(values, rectangle(x, y, width, height), canvas);
+        let area = rectangle(x, y, width, height);
+        let Ok(()) = match picture {
+            Picture::Line => graph::draw(values, area, canvas),
+            Picture::Tiles { across, links } => {
+                mosaic::draw(Mosaic { kinds: values, across: *across, links }, area, canvas)
+            }
+        };
         (width > 0).then(|| damage(x, y, width, height))
     }
 

@@ -495,7 +495,14 @@ mod tests {
 
     #[test]
     fn graphs_are_drawn_on_the_callers_console_until_it_ends() {
-        let graph = Graph { row: 0, column: 0, rows: 1, columns: 3, values: alloc::vec![1] };
+        let graph = Graph {
+            row: 0,
+            column: 0,
+            rows: 1,
+            columns: 3,
+            values: alloc::vec![1],
+            ..Graph::default()
+        };
         let mut sut = Sut::new(Shown::Nothing);
         assert_eq!(sut.draw_graph(1, 7, graph.clone()), Err(ConsoleError::NoScreen));
         sut.screen(layout());

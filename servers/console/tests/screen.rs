@@ -54,7 +54,14 @@ fn graph() -> impl Strategy<Value = Graph> {
     let place = prop_oneof![4 => 0u16..12, 1 => any::<u16>()];
     let values = prop::collection::vec(any::<u16>(), 1..30);
     (place.clone(), place.clone(), place.clone(), place, values).prop_map(
-        |(row, column, rows, columns, values)| Graph { row, column, rows, columns, values },
+        |(row, column, rows, columns, values)| Graph {
+            row,
+            column,
+            rows,
+            columns,
+            values,
+            ..Graph::default()
+        },
     )
 }
 
@@ -66,7 +73,14 @@ fn a_graph_hides_text_until_it_is_taken_away() {
     terminal.write(b"one two");
     draw(&mut screen, &terminal, &mut picture);
     let before = picture.pixels.clone();
-    let graph = Graph { row: 0, column: 4, rows: 3, columns: 10, values: vec![0, u16::MAX] };
+    let graph = Graph {
+        row: 0,
+        column: 4,
+        rows: 3,
+        columns: 10,
+        values: vec![0, u16::MAX],
+        ..Graph::default()
+    };
     let drawn = damage_with(&mut screen, &terminal, Some(&graph), &mut picture);
     assert_eq!(drawn.len(), 1, "the graph's place: {drawn:?}");
     assert_eq!((drawn[0].width, drawn[0].height, screen.text(0).as_str()), (80, 48, "one"));

@@ -1,5 +1,6 @@
 //! `obj`: persistent objects.
 
+mod map;
 mod near;
 
 use alloc::format;
@@ -39,8 +40,8 @@ pub(super) static OBJ: Command = Command {
         Argument {
             name: "ACTION",
             kind: Kind::Choice(&[
-                "ls", "new", "put", "get", "show", "stat", "search", "count", "reduce", "mkdir",
-                "link", "mv", "rm",
+                "ls", "new", "put", "get", "show", "stat", "map", "search", "count", "reduce",
+                "mkdir", "link", "mv", "rm",
             ]),
             presence: Presence::Required,
             about: "what to do",
@@ -55,7 +56,9 @@ pub(super) static OBJ: Command = Command {
            `obj ls [PATH]` lists a directory, `obj mkdir PATH` makes one. `obj new PATH` makes an object \
            with an empty text, `obj put PATH TEXT` replaces the text, `obj get PATH` prints it. \
            `obj show PATH` prints what any object begins with, by the description of its type that it \
-           carries; `obj stat PATH` tells its size, type, version, owner and users.\n\n\
+           carries; `obj stat PATH` tells its size, type, version, owner and users. \
+           `obj map PATH` shows what its pages are for, what its table says of other objects, and its pointers, \
+           on the screen as a picture first.\n\n\
            `obj search PATH TEXT` tells where a text is in an object's text, `obj count PATH TEXT` how often, \
            overlapping places counted each; `obj reduce PATH HOW` adds its words of 8 bytes up (`sum`), or \
            tells the least or the greatest. Of an object without a text all pages count, the free ones, too. \
@@ -91,6 +94,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
         "get" => get(session, required()?),
         "show" => show(session, required()?),
         "stat" => stat(session, required()?),
+        "map" => map::run(session, required()?),
         "search" | "count" | "reduce" => near::run(session, required()?, action, words),
         "mkdir" => Ok(session.system.make_object_directory(required()?)?),
         "link" => Ok(session.system.link_object(required()?, other()?)?),

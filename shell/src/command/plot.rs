@@ -160,6 +160,7 @@ impl Plot {
             rows: number(self.lines),
             columns: number(columns),
             values: shares(&self.rates, columns),
+            ..Graph::default()
         }
     }
 

@@ -85,6 +85,81 @@ pub fn census(view: &impl View) -> Result<Census, Damage> {
     Ok(census)
 }
 
+/// What pages of a heap are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Blocks of one size.
+    Small {
+        /// The size of each.
+        bytes: u64,
+        /// How many there are.
+        blocks: u64,
+        /// How many of them are taken.
+        taken: u64,
+    },
+    /// One block.
+    Large,
+    /// Nothing: they were given back, or never used.
+    Free,
+}
+
+/// Pages of a heap that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// The first of them.
+    pub page: u32,
+    /// How many.
+    pub pages: u32,
+    /// What they are for.
+    pub purpose: Purpose,
+}
+
+/// What the pages of an object's heap are for, in order; pages of small blocks of one size that follow each
+/// other are one area. Ends when there are `most`.
+///
+/// # Errors
+/// A line that describes some of them is damaged.
+pub fn areas(view: &impl View, most: usize) -> Result<Vec<Area>, HeapError> {
+    let bounds = Bounds::load(view)?;
+    let (mut areas, mut page) = (Vec::new(), FIRST);
+    while page < bounds.end && areas.len() < most {
+        let span = Span::load(view, page)?;
+        add(&mut areas, Area { page, pages: span.pages, purpose: purpose(&span) });
+        page = page.saturating_add(span.pages);
+    }
+    if (bounds.end..bounds.limit).contains(&page) {
+        add(&mut areas, Area { page, pages: bounds.limit - page, purpose: Purpose::Free });
+    }
+    Ok(areas)
+}
+
+fn add(areas: &mut Vec<Area>, next: Area) {
+    match (areas.last_mut(), next.purpose) {
+        (
+            Some(Area { pages, purpose: Purpose::Small { bytes, blocks, taken }, .. }),
+            Purpose::Small { bytes: size, blocks: more, taken: further },
+        ) if *bytes == size => {
+            *pages += next.pages;
+            *blocks += more;
+            *taken += further;
+        }
+        _ => areas.push(next),
+    }
+}
+
+fn purpose(span: &Span) -> Purpose {
+    let blocks = || span::blocks(span.class) as u64;
+    match span.kind {
+        Kind::Free => Purpose::Free,
+        Kind::Large => Purpose::Large,
+        Kind::Slab => Purpose::Small {
+            bytes: SIZES[span.class],
+            blocks: blocks(),
+            taken: blocks().saturating_sub(u64::from(span.free)),
+        },
+    }
+}
+
 impl Census {
     fn add(&mut self, page: u32, span: &Span) {
         let first = offset_of(page) + SPAN_HEADER;

@@ -176,6 +176,12 @@ impl Description {
         self.get(self.root)
     }
 
+    /// The described type's number.
+    #[must_use]
+    pub const fn root_number(&self) -> TypeNumber {
+        self.root
+    }
+
     /// A type's name as it would be written, but for parameters: `[u8; 4]`, `PPtr<Node>`.
     pub(super) fn name(&self, number: TypeNumber) -> Name<'_> {
         Name { description: self, described: self.get(number) }

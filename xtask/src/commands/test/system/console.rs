@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::lab::Lab;
+use super::nvdimm::of_size;
 use super::session::Session;
 use super::sight::{Sight, has_line};
 use super::{Failure, Outcome, Test, contains, unexpected};
-use crate::vm::Machine;
+use crate::vm::{Machine, Persistence};
 
-pub(crate) const TESTS: [Test; 6] = [
+pub(crate) const TESTS: [Test; 7] = [
     ("console::keys_reach_the_shell_on_the_screen", keys_reach_the_shell_on_the_screen),
     ("console::each_console_has_its_shell", each_console_has_its_shell),
     ("console::each_interrupt_key_has_its_program", each_interrupt_key_has_its_program),
     ("console::a_plot_is_drawn_in_pixels_while_it_goes_on", a_plot_is_drawn_in_pixels),
+    ("console::an_object_is_drawn_in_pixels", an_object_is_drawn_in_pixels),
     ("console::a_virtio_gpu_shows_the_same", a_virtio_gpu_shows_the_same),
     ("console::without_a_screen_the_serial_line_is_enough", without_a_screen),
 ];
@@ -28,6 +30,11 @@ impl Desk {
     fn start(lab: &Lab<'_>, name: &str, arguments: &[&str]) -> Result<Self, Failure> {
         let mut machine = lab.machine();
         machine.extra.extend(arguments.iter().map(Into::into));
+        Self::at(lab, name, machine)
+    }
+
+    /// Starts this machine and waits for both prompts.
+    fn at(lab: &Lab<'_>, name: &str, mut machine: Machine) -> Result<Self, Failure> {
         Sight::prepare(lab, name, &mut machine);
         let mut line = Session::start(&machine)?;
         let mut screen = Sight::of(lab, name)?;
@@ -111,6 +118,29 @@ fn a_plot_is_drawn_in_pixels(lab: &Lab<'_>) -> Outcome {
     screen.press(&["q"])?;
     screen.wait("the prompt", |text| begun(text) && text.contains("d3os>"))?;
     screen.wait_for_picture("no graph", |picture| picture.count(SURFACE) == 0)?;
+    Ok(())
+}
+
+/// The colours of a page with a large block, and of a pointer.
+const LARGE: [u8; 3] = [0x4f, 0x8f, 0xd6];
+const POINTER: [u8; 3] = [0xf0, 0xb4, 0x4c];
+
+fn an_object_is_drawn_in_pixels(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "drawn.pmem", "64M", Persistence::Adr)?;
+    let machine = lab.machine().with_pmem(pmem)?;
+    let Desk { mut line, mut screen } = Desk::at(lab, "console-object", machine)?;
+    line.run("obj new notes")?;
+    line.run("obj put notes text")?;
+    // The serial line has no graphics, so there are tables only.
+    contains(&line.run("obj map notes")?, &["large block", "text.bytes.elements"])?;
+    let begun = |text: &str| text.contains("notes: a tile is 1 page, a line a pointer");
+    screen.enter("obj map notes")?;
+    screen.wait("the picture's title", begun)?;
+    screen.wait_for_picture("the pages", |picture| picture.count(LARGE) > 100)?;
+    screen.wait_for_picture("the pointer", |picture| picture.count(POINTER) > 40)?;
+    screen.press(&["q"])?;
+    screen.wait("the tables", |text| text.contains("text.bytes.elements"))?;
+    screen.wait_for_picture("no picture", |picture| picture.count(LARGE) == 0)?;
     Ok(())
 }
 
