@@ -109,6 +109,14 @@ impl Objects for Fake {
         Ok(())
     }
 
+    fn change_text(&mut self, path: &str, before: &str, text: &str) -> Done<bool> {
+        let is_it = self.text(path)? == before;
+        if is_it {
+            self.set_text(path, text)?;
+        }
+        Ok(is_it)
+    }
+
     fn map_object(&mut self, path: &str) -> Done<ObjectMap> {
         self.text(path)?;
         let area = |page, pages, purpose| Area { page, pages, purpose };

@@ -18,6 +18,7 @@ mod fake_objects;
 pub mod interactive;
 pub mod live;
 pub mod objects;
+pub mod page;
 pub mod parser;
 pub mod runner;
 pub mod sample;

@@ -80,6 +80,8 @@ pub trait Objects {
     fn text(&mut self, path: &str) -> Result<String, SystemError>;
     /// Replaces an object's text.
     fn set_text(&mut self, path: &str, text: &str) -> Result<(), SystemError>;
+    /// Replaces an object's text, if it is `before`; tells whether it was.
+    fn change_text(&mut self, path: &str, before: &str, text: &str) -> Result<bool, SystemError>;
     /// What an object consists of.
     fn map_object(&mut self, path: &str) -> Result<ObjectMap, SystemError>;
     /// Has the object server do work on an object's bytes: its text, or all of its pages.
@@ -148,16 +150,11 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
     }
 
     fn set_text(&mut self, path: &str, text: &str) -> Result<(), SystemError> {
-        self.with_store(|store| {
-            let object = store.open::<Text>(path)?;
-            match replace(store, &object, text) {
-                Err(StoreError::Transaction(TxError::Heap(HeapError::Full { .. }))) => {
-                    let object = store.enlarge(path, object, pages_for(text))?;
-                    replace(store, &object, text)
-                }
-                done => done,
-            }
-        })
+        self.replace_text(path, None, text).map(drop)
+    }
+
+    fn change_text(&mut self, path: &str, before: &str, text: &str) -> Result<bool, SystemError> {
+        self.replace_text(path, Some(before), text)
     }
 
     fn map_object(&mut self, path: &str) -> Result<ObjectMap, SystemError> {
@@ -203,6 +200,25 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
 impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
     fn pmem(&self) -> Result<PmemClient<W::Transport>, SystemError> {
         self.way(PMEM_SERVICE).map(PmemClient::new)
+    }
+
+    /// Replaces an object's text, where a text is expected only that one; tells whether it did.
+    fn replace_text(
+        &self,
+        path: &str,
+        expected: Option<&str>,
+        text: &str,
+    ) -> Result<bool, SystemError> {
+        self.with_store(|store| {
+            let object = store.open::<Text>(path)?;
+            match replace(store, &object, expected, text) {
+                Err(StoreError::Transaction(TxError::Heap(HeapError::Full { .. }))) => {
+                    let object = store.enlarge(path, object, pages_for(text))?;
+                    replace(store, &object, expected, text)
+                }
+                done => done,
+            }
+        })
     }
 
     /// Where in an object its text is, and in which version; nothing if it has none.
@@ -254,10 +270,19 @@ fn counted_from(first: u64, outcome: Outcome) -> Outcome {
 fn replace<T: Transport>(
     store: &mut Store<T>,
     object: &Object<Text, Mapped>,
+    expected: Option<&str>,
     text: &str,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let place = field!(object.base(), Text, text);
-    store.tx(|tx| Ok(place.set(&mut tx.edit(object)?, text)?))
+    store.tx(|tx| {
+        let mut editor = tx.edit(object)?;
+        let before = place.bytes().as_slice(&editor).map_err(TxError::from)?;
+        if expected.is_some_and(|expected| expected.as_bytes() != before) {
+            return Ok(false);
+        }
+        place.set(&mut editor, text)?;
+        Ok(true)
+    })
 }
 
 /// Pages that suffice for a text beside an older one of its length, as blocks grow.

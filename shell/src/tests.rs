@@ -934,3 +934,24 @@ fn an_object_is_shown_by_pages_entries_and_pointers() {
          0x2040  0x2040 by entry 1  other\n"
     );
 }
+
+#[test]
+fn a_text_is_edited_on_the_terminal() {
+    let mode = Mode::Interactive { width: 40, height: 6 };
+    let edited = |typed: &str, lines: &str| {
+        let typed = typed.bytes().map(|byte| InputEvent::Bytes(vec![byte])).collect();
+        let mut fake = Fake { typed, ..with_objects() };
+        let (shown, _) = run_on(&mut fake, mode, lines);
+        (fake.objects.expect("there are some"), shown)
+    };
+    let (objects, shown) = edited("x\r\x13\x11", "obj edit notes");
+    assert_eq!(objects["notes"].as_deref(), Some("x\na\nb"));
+    assert!(shown.contains("saved"), "{shown:?}");
+    let (objects, _) = edited("new\x13\x11", "obj edit dir/b");
+    assert_eq!(objects["dir/b"].as_deref(), Some("new"));
+    let (objects, _) = edited("new\x11\x11", "obj edit dir/b");
+    assert_eq!(objects.get("dir/b"), None, "it was not saved");
+    let (_, shown) = edited("\x11", "obj edit dir");
+    assert!(shown.contains("it is a directory"), "{shown:?}");
+    assert!(on_objects("obj edit notes").contains("that needs a terminal"));
+}

@@ -16,10 +16,11 @@ use libd3os::store::StoreError;
 
 use super::arguments::{Kind, Problem};
 use super::{COMMANDS, Command};
+use crate::page::MAX_TEXT;
 use crate::session::Session;
 use crate::suggest::nearest;
 use crate::system::SystemError;
-use crate::units::{counted, microseconds};
+use crate::units::{bytes, counted, microseconds};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -70,6 +71,13 @@ pub enum CommandError {
     NoShare,
     /// The machine has no persistent memory.
     NoPersistentMemory,
+    /// What the command does needs a terminal.
+    NeedsTerminal,
+    /// An object's text has more bytes than can be edited.
+    TooLong {
+        /// The object.
+        path: String,
+    },
     /// The pool of persistent objects is damaged.
     Damaged {
         /// In so many places.
@@ -110,6 +118,14 @@ impl fmt::Display for CommandError {
             Self::NoSuchCounter { name, .. } => write!(f, "it counts nothing called `{name}`"),
             Self::NotServed { program, state } => {
                 write!(f, "`{program}` does not run: it is {state}")
+            }
+            Self::NeedsTerminal => f.write_str("that needs a terminal"),
+            Self::TooLong { path } => {
+                write!(
+                    f,
+                    "the text of `{path}` is too long: {} can be edited",
+                    bytes(MAX_TEXT as u64)
+                )
             }
             Self::NoPersistentMemory => f.write_str("no persistent memory: the machine has none"),
             Self::Damaged { count } => {
@@ -153,6 +169,7 @@ impl CommandError {
             Self::Ended { exit: Exit::Faulted(_), .. } => {
                 Some("the system goes on; `log` has the details".to_string())
             }
+            Self::NeedsTerminal | Self::TooLong { .. } => None,
             Self::Ended { .. } | Self::Survived { .. } => None,
         }
     }

@@ -1,5 +1,6 @@
 //! `obj`: persistent objects.
 
+mod edit;
 mod map;
 mod near;
 
@@ -40,8 +41,8 @@ pub(super) static OBJ: Command = Command {
         Argument {
             name: "ACTION",
             kind: Kind::Choice(&[
-                "ls", "new", "put", "get", "show", "stat", "map", "search", "count", "reduce",
-                "mkdir", "link", "mv", "rm",
+                "ls", "new", "put", "edit", "get", "show", "stat", "map", "search", "count",
+                "reduce", "mkdir", "link", "mv", "rm",
             ]),
             presence: Presence::Required,
             about: "what to do",
@@ -54,7 +55,8 @@ pub(super) static OBJ: Command = Command {
     help: "Objects lie in persistent memory and are used there; what was changed is whole after every \
            loss of power.\n\n\
            `obj ls [PATH]` lists a directory, `obj mkdir PATH` makes one. `obj new PATH` makes an object \
-           with an empty text, `obj put PATH TEXT` replaces the text, `obj get PATH` prints it. \
+           with an empty text, `obj put PATH TEXT` replaces the text, `obj edit PATH` shows \
+           it on the terminal to be changed, `obj get PATH` prints it. \
            `obj show PATH` prints what any object begins with, by the description of its type that it \
            carries; `obj stat PATH` tells its size, type, version, owner and users. \
            `obj map PATH` shows what its pages are for, what its table says of other objects, and its pointers, \
@@ -94,6 +96,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
         "get" => get(session, required()?),
         "show" => show(session, required()?),
         "stat" => stat(session, required()?),
+        "edit" => edit::run(session, required()?),
         "map" => map::run(session, required()?),
         "search" | "count" | "reduce" => near::run(session, required()?, action, words),
         "mkdir" => Ok(session.system.make_object_directory(required()?)?),

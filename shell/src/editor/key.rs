@@ -7,7 +7,7 @@
 
 /// A key, or a report, as the terminal sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
+pub(crate) enum Key {
     /// A printable character.
     Char(char),
     /// A control key: `Ctrl('a')` is ^A. Enter, Tab and Backspace have their own names.
@@ -36,6 +36,10 @@ pub(super) enum Key {
     Home,
     /// End.
     End,
+    /// Page up.
+    PageUp,
+    /// Page down.
+    PageDown,
     /// Ctrl or Alt with cursor left.
     WordLeft,
     /// Ctrl or Alt with cursor right.
@@ -54,7 +58,7 @@ const MAX_PARAMETERS: usize = 16;
 
 /// Turns bytes into keys, keeping what is unfinished between calls.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     state: State,
     /// The last byte was a carriage return: a line feed right after it is the same key.
     after_return: bool,
@@ -75,7 +79,7 @@ enum State {
 
 impl Decoder {
     /// Takes one byte; a key if that byte completed one.
-    pub(super) fn push(&mut self, byte: u8) -> Option<Key> {
+    pub(crate) fn push(&mut self, byte: u8) -> Option<Key> {
         let after_return = core::mem::replace(&mut self.after_return, byte == b'\r');
         if after_return && byte == b'\n' {
             return None;
@@ -193,6 +197,8 @@ fn editing_key(number: u16) -> Option<Key> {
         1 | 7 => Some(Key::Home),
         3 => Some(Key::Delete),
         4 | 8 => Some(Key::End),
+        5 => Some(Key::PageUp),
+        6 => Some(Key::PageDown),
         _ => None,
     }
 }

@@ -134,7 +134,7 @@ impl Line {
 }
 
 /// Whether a character belongs to the one before it.
-pub(super) fn is_attached(c: char) -> bool {
+pub(crate) fn is_attached(c: char) -> bool {
     c.width() == Some(0)
 }
 

@@ -20,13 +20,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use self::history::History;
-use self::key::{Decoder, Key};
 use self::line::{Line, WordKind};
 use self::search::Search;
 use self::view::{Frame, View};
 
 pub use self::history::CAPACITY as HISTORY_CAPACITY;
+pub(crate) use self::key::{Decoder, Key};
 pub use self::line::MAX_LINE;
+pub(crate) use self::line::is_attached;
 pub use self::view::{DEFAULT_WIDTH, columns};
 
 /// Bytes that may be typed ahead; more are dropped with a bell.

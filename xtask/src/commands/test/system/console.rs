@@ -9,12 +9,13 @@ use super::sight::{Sight, has_line};
 use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::vm::{Machine, Persistence};
 
-pub(crate) const TESTS: [Test; 7] = [
+pub(crate) const TESTS: [Test; 8] = [
     ("console::keys_reach_the_shell_on_the_screen", keys_reach_the_shell_on_the_screen),
     ("console::each_console_has_its_shell", each_console_has_its_shell),
     ("console::each_interrupt_key_has_its_program", each_interrupt_key_has_its_program),
     ("console::a_plot_is_drawn_in_pixels_while_it_goes_on", a_plot_is_drawn_in_pixels),
     ("console::an_object_is_drawn_in_pixels", an_object_is_drawn_in_pixels),
+    ("console::a_text_is_edited_on_both_terminals", a_text_is_edited),
     ("console::a_virtio_gpu_shows_the_same", a_virtio_gpu_shows_the_same),
     ("console::without_a_screen_the_serial_line_is_enough", without_a_screen),
 ];
@@ -142,6 +143,28 @@ fn an_object_is_drawn_in_pixels(lab: &Lab<'_>) -> Outcome {
     screen.wait("the tables", |text| text.contains("text.bytes.elements"))?;
     screen.wait_for_picture("no picture", |picture| picture.count(LARGE) == 0)?;
     Ok(())
+}
+
+fn a_text_is_edited(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "edited.pmem", "64M", Persistence::Adr)?;
+    let machine = lab.machine().with_pmem(pmem)?;
+    let Desk { mut line, mut screen } = Desk::at(lab, "console-edit", machine)?;
+    screen.enter("obj edit notes")?;
+    screen.wait("the page", |text| text.contains("notes  1:1  ^S saves, ^Q leaves"))?;
+    screen.enter("first")?;
+    screen.enter("third")?;
+    screen.press(&["ctrl", "s"])?;
+    screen.wait("the note", |text| text.contains("notes  3:1  saved"))?;
+    screen.press(&["ctrl", "q"])?;
+    screen.wait("the prompt", |text| text.contains("d3os>") && !text.contains("saved"))?;
+    contains(&line.run("obj get notes")?, &["first", "third"])?;
+    line.keys("obj edit notes\r")?;
+    line.wait("the page", |screen| screen.text().contains("notes  1:1  ^S saves"))?;
+    line.keys("\x1b[B2\r\x13")?;
+    line.wait("the note", |screen| screen.text().contains("notes  3:1  saved"))?;
+    line.keys("\x11")?;
+    line.prompt()?;
+    contains(&line.run("obj search notes 2")?, &["at byte 6", "1 place in 14 bytes of text"])
 }
 
 fn a_virtio_gpu_shows_the_same(lab: &Lab<'_>) -> Outcome {
