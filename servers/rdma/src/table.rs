@@ -86,6 +86,18 @@ impl<T> Table<T> {
         slot.value.take()
     }
 
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
+    }
+
+    /// All values with their handles.
+    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
+        (RESERVED..).zip(&mut self.slots).filter_map(|(place, slot)| {
+            let handle = slot.generation << INDEX_BITS | place;
+            slot.value.as_mut().map(|value| (handle, value))
+        })
+    }
+
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().filter_map(|slot| slot.value.as_ref())
     }

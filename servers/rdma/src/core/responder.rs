@@ -252,7 +252,7 @@ impl QueuePair {
             Body::SendFirst | Body::SendOnly(_) | Body::WriteFirst(_) | Body::WriteOnly(..)
         );
         let in_order = packet.bth.psn == self.responder.expected;
-        if begins || !in_order {
+        if begins {
             self.responder.assembly = Assembly::Idle;
         }
         self.responder.expected = packet.bth.psn;

@@ -176,6 +176,43 @@ fn a_read_is_asked_for_again_from_what_is_missing() {
 }
 
 #[test]
+fn a_long_read_is_asked_for_again_up_to_where_it_was_asked_for() {
+    let mut hosts = two();
+    hosts[1].memory.0[..5120].fill(3);
+    let entry = remote(&hosts, WrOpcode::RdmaRead, 8192, 0, 5120);
+    hosts[0].post_send(NOW, &entry);
+    // Ten of twenty packets are asked for at first; of their answers, one is lost. No time passes.
+    exchange_but(&mut hosts, NOW, |number| number != 4);
+    assert_eq!(statuses(&mut hosts[0]), [WcStatus::Success]);
+    assert_eq!(hosts[0].memory.0[8192..8192 + 5120], [3; 5120]);
+}
+
+#[test]
+fn an_acknowledgement_does_not_overtake_an_answer() {
+    let mut hosts = two();
+    let read = remote(&hosts, WrOpcode::RdmaRead, 0, 0, 512);
+    let write = remote(&hosts, WrOpcode::RdmaWrite, 1024, 1024, 8);
+    let mut buffer = vec![0; 8192];
+    for entry in [read, write] {
+        hosts[0].post_send(NOW, &entry);
+        let length = transmit(&mut hosts[0], NOW, &mut buffer).expect("a request");
+        give(&mut hosts[1], NOW, &buffer[..length]);
+    }
+    let answers = core::iter::from_fn(|| {
+        let length = transmit(&mut hosts[1], NOW, &mut buffer)?;
+        Some(Received::parse(&buffer[..length]).expect("sound").body)
+    });
+    let answers: Vec<Body> = answers.collect();
+    let aeth = |msn| Aeth { syndrome: Syndrome::ACK, msn };
+    let expected = [
+        Body::ReadResponseFirst(aeth(1)),
+        Body::ReadResponseLast(aeth(1)),
+        Body::Acknowledge(aeth(2)),
+    ];
+    assert_eq!(answers, expected);
+}
+
+#[test]
 fn an_atomic_is_carried_out_once_however_often_it_is_asked_for() {
     let mut hosts = two();
     let mut entry = remote(&hosts, WrOpcode::AtomicFetchAndAdd, 8, 64, 8);

@@ -16,6 +16,8 @@ use crate::wire::{GRH_BYTES, global_route};
 
 /// Steps after which a run is stuck.
 const PATIENCE: u32 = 200_000;
+/// When a card takes more.
+const PACE: Duration = Duration::from_micros(1);
 
 fn draw_link(random: &mut Rng) -> Link {
     let kind = match random.u32(..10) {
@@ -62,6 +64,8 @@ struct World {
     sides: [Side; 2],
     network: Network,
     faultless: bool,
+    /// Packets that a card takes in a microsecond.
+    burst: u32,
 }
 
 impl World {
@@ -81,22 +85,23 @@ impl World {
             Side::new(host, plan, needed, target, revoked)
         };
         let sides = [side(a, first, for_first, for_b), side(b, second, for_second, for_a)];
+        let burst = random.u32(1..20);
         let network = Network::new(faults, random);
-        Self { link, now: Duration::ZERO, sides, network, faultless: faults.is_none() }
+        Self { link, now: Duration::ZERO, sides, network, faultless: faults.is_none(), burst }
     }
 
     /// Lets everything happen, until nothing more does.
     fn go(&mut self) {
         let mut buffer = vec![0; self.sides[0].host.core.buffer_bytes()];
         for _ in 0..PATIENCE {
+            let mut busy = false;
             for at in 0..2 {
                 self.sides[at].act(self.now);
-                while let Some(sent) = self.sides[at].transmit(self.now, &mut buffer) {
-                    self.network.send(self.now, 1 - at, &buffer[..sent]);
-                }
+                busy |= self.send(at, &mut buffer);
                 self.sides[at].collect();
             }
-            let Some(next) = self.next() else { return };
+            let soon = busy.then_some(self.now + PACE);
+            let Some(next) = self.next().into_iter().chain(soon).min() else { return };
             self.now = next;
             while let Some((to, packet)) = self.network.arrive(next) {
                 self.sides[to].take(next, &packet);
@@ -106,6 +111,15 @@ impl World {
             }
         }
         panic!("it does not end: {:?}", self.link);
+    }
+
+    /// Sends what a card takes at once; whether there may be more.
+    fn send(&mut self, at: usize, buffer: &mut [u8]) -> bool {
+        for _ in 0..self.burst {
+            let Some(sent) = self.sides[at].transmit(self.now, buffer) else { return false };
+            self.network.send(self.now, 1 - at, &buffer[..sent]);
+        }
+        true
     }
 
     fn next(&self) -> Option<Duration> {
