@@ -38,13 +38,13 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use libd3os_object::control::{Control, ControlRef, Slot};
-use libd3os_object::layout::LayoutError;
+use libd3os_object::layout::{HEADER, LayoutError};
 use libd3os_object::log::LogError;
 use libd3os_object::map::{self, ObjectMap};
 use libd3os_object::medium::{Durability, Mapped};
 use libd3os_object::object::{Base, Opaque, OpenError};
 use libd3os_object::persist::{Description, Persist};
-use libd3os_object::session::{Busy, Patience};
+use libd3os_object::session::{Busy, Patience, Withdrawn};
 use libd3os_object::view::View;
 use libd3os_object::{Guard, Mapping, Object, Session, Tx, TxError};
 use spin::Mutex;
@@ -61,6 +61,9 @@ use crate::service::pmem::{
 
 /// How often a lock is looked at between two times that others get the processor.
 const LOOKS: u32 = 256;
+
+/// How often a snapshot is asked for of an object that others hold just then.
+const SNAPSHOT_ATTEMPTS: u32 = 1000;
 
 /// Whether there is a store, and what there was in earlier ones.
 static OPEN: AtomicBool = AtomicBool::new(false);
@@ -260,8 +263,7 @@ impl<T: Transport> Store<T> {
         let Some(description) = object.description()? else {
             return Ok("a type whose description was too long to be kept".into());
         };
-        let Some(session) = &self.session else { return Err(StoreError::Restarted) };
-        let guard = session.read(object)?;
+        let guard = self.read(object)?;
         let bytes = guard.slice(object.base_bytes(), description.root().bytes);
         let bytes = bytes.map_err(TxError::from)?;
         let shown = description.show(bytes).map(|shown| alloc::format!("{shown:#?}"));
@@ -277,10 +279,27 @@ impl<T: Transport> Store<T> {
         let memory = memory(opened.memory, self.durability)?;
         // SAFETY: the server shows the same control to all whom it shows the object, whose bytes are
         // changed by this library only, as far as this program is concerned.
-        let mapping = unsafe { Mapping::new(memory, control) };
+        let mapping = unsafe { Mapping::lent(memory, control) };
         let mapping = Arc::new(mapping?);
         self.open.push(mapping.clone());
         Ok(mapping)
+    }
+
+    /// Begins a snapshot of an object, whatever its size, which nobody changes: [`Pmem::snapshot`]. What
+    /// was committed before this is in it.
+    ///
+    /// [`Pmem::snapshot`]: crate::service::pmem::Pmem::snapshot
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn snapshot(&self, path: &str, snapshot: &str) -> Result<(), StoreError> {
+        for _ in 1..SNAPSHOT_ATTEMPTS {
+            match self.client.snapshot(path.to_string(), snapshot.to_string()) {
+                Err(Error::Service(PmemError::Busy)) => crate::sys::yield_now(),
+                done => return Ok(done.map(drop)?),
+            }
+        }
+        Ok(self.client.snapshot(path.to_string(), snapshot.to_string()).map(drop)?)
     }
 
     /// Gives an object back, of which this is the last handle.
@@ -290,7 +309,11 @@ impl<T: Transport> Store<T> {
     pub fn release<B>(&mut self, object: Object<B, Mapped>) -> Result<(), StoreError> {
         let mapping = object.mapping().clone();
         drop(object);
-        self.session().settle()?;
+        while let Err(busy) = self.session().settle() {
+            if !self.renewed() {
+                return Err(busy.into());
+            }
+        }
         // One here, one in the list.
         if Arc::strong_count(&mapping) > 2 {
             return Err(StoreError::StillUsed);
@@ -332,9 +355,30 @@ impl<T: Transport> Store<T> {
     /// What `body` returns, or why the transaction cannot be committed.
     pub fn tx<R, E: From<TxError>>(
         &mut self,
-        body: impl FnMut(&mut Tx<'_, Mapped>) -> Result<R, E>,
+        mut body: impl FnMut(&mut Tx<'_, Mapped>) -> Result<R, E>,
     ) -> Result<R, E> {
-        self.session().tx(body)
+        loop {
+            let done = self.session().tx(&mut body);
+            if done.is_ok() || !self.renewed() {
+                return done;
+            }
+        }
+    }
+
+    /// Whether what was just tried can be tried again: it failed as an object was withdrawn, and this has it
+    /// shown again.
+    fn renewed(&self) -> bool {
+        let withdrawn = self.session.as_ref().and_then(Session::withdrawn);
+        let Some(Withdrawn { id, withdrawals }) = withdrawn else { return false };
+        let Some(mapping) = self.open.iter().find(|known| known.id() == id) else { return false };
+        let Ok(shown) = self.client.renew(ObjectName(id.number())) else { return false };
+        let is_there = shown.memory.base == mapping.address() as u64
+            && shown.memory.bytes + HEADER >= mapping.bytes();
+        if is_there {
+            // SAFETY: the server has it lent again, where it was; whoever withdraws it anew counts that.
+            unsafe { mapping.shown_again(withdrawals) };
+        }
+        is_there
     }
 
     /// Reads an object: [`Session::read`].
@@ -346,7 +390,12 @@ impl<T: Transport> Store<T> {
         object: &'s Object<B, Mapped>,
     ) -> Result<Guard<'s, B, Mapped>, StoreError> {
         let session = self.session.as_ref().ok_or(StoreError::Restarted)?;
-        Ok(session.read(object)?)
+        loop {
+            match session.read(object) {
+                Err(_) if self.renewed() => {}
+                done => return Ok(done?),
+            }
+        }
     }
 
     /// Reads an object that is open for that only.

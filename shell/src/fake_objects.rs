@@ -142,6 +142,10 @@ impl Objects for Fake {
         Ok(format!("Text {{\n    text: {:?},\n}}", self.text(path)?))
     }
 
+    fn snapshot_object(&mut self, path: &str, snapshot: &str) -> Done<()> {
+        self.link_object(path, snapshot)
+    }
+
     fn link_object(&mut self, path: &str, other: &str) -> Done<()> {
         let text = self.place(path)?.clone();
         self.add(other, text)

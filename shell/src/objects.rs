@@ -88,6 +88,8 @@ pub trait Objects {
     fn work_on_object(&mut self, path: &str, work: &Operator) -> Result<Worked, SystemError>;
     /// An object's base, by its type's description.
     fn show_object(&mut self, path: &str) -> Result<String, SystemError>;
+    /// Has what an object holds now as an object of its own, which nobody changes.
+    fn snapshot_object(&mut self, path: &str, snapshot: &str) -> Result<(), SystemError>;
     /// Gives an object one more name.
     fn link_object(&mut self, path: &str, other: &str) -> Result<(), SystemError>;
     /// Gives what has a name another one.
@@ -180,6 +182,10 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
 
     fn show_object(&mut self, path: &str) -> Result<String, SystemError> {
         self.with_store(|store| store.show(path))
+    }
+
+    fn snapshot_object(&mut self, path: &str, snapshot: &str) -> Result<(), SystemError> {
+        self.with_store(|store| store.snapshot(path, snapshot))
     }
 
     fn link_object(&mut self, path: &str, other: &str) -> Result<(), SystemError> {

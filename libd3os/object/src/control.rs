@@ -29,6 +29,8 @@ use sync::{AtomicU64, Ordering};
 pub struct Control {
     lock: Lock,
     version: AtomicU64,
+    /// How often the object's memory was withdrawn from those who have it open.
+    withdrawals: AtomicU64,
     dirty: Dirty,
 }
 
@@ -36,7 +38,12 @@ impl Control {
     /// The state of an object of which everything up to this version is durable in place.
     #[must_use]
     pub fn new(version: u64) -> Self {
-        Self { lock: Lock::default(), version: AtomicU64::new(version), dirty: Dirty::default() }
+        Self {
+            lock: Lock::default(),
+            version: AtomicU64::new(version),
+            withdrawals: AtomicU64::new(0),
+            dirty: Dirty::default(),
+        }
     }
 
     /// The lock of the object and of all that is below.
@@ -53,6 +60,18 @@ impl Control {
 
     pub(crate) fn set_version(&self, version: u64) {
         self.version.store(version, Ordering::Release);
+    }
+
+    /// How often the object's memory was withdrawn from those who have it open: whoever finds another
+    /// number under the lock than when it was shown the memory has to have it shown again.
+    #[must_use]
+    pub fn withdrawals(&self) -> u64 {
+        self.withdrawals.load(Ordering::Acquire)
+    }
+
+    /// Only for whoever holds the lock and withdraws the memory.
+    pub(crate) fn withdraw(&self) {
+        self.withdrawals.store(self.withdrawals().wrapping_add(1), Ordering::Release);
     }
 
     pub(crate) const fn dirty(&self) -> &Dirty {

@@ -161,6 +161,16 @@ impl Identity {
         })
     }
 
+    /// Gives the object on this medium, which nobody has mapped, another name: for a copy, which is an object
+    /// of its own. Durable after the next fence.
+    ///
+    /// # Errors
+    /// There is no object, or it is damaged.
+    pub fn rename(medium: &impl Medium, id: ObjectId) -> Result<(), LayoutError> {
+        Self { id, ..Self::read(medium)? }.store(medium);
+        Ok(())
+    }
+
     /// Reads what the base's type consists of, for tools and for messages; nothing if it was too long
     /// to be kept.
     ///

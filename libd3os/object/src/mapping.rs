@@ -1,6 +1,7 @@
 //! An object that is mapped into this address space.
 
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::control::{Control, ControlRef};
 use crate::id::ObjectId;
@@ -13,6 +14,8 @@ pub struct Mapping<M> {
     medium: M,
     control: ControlRef,
     identity: Identity,
+    /// How many withdrawals there had been when the memory was shown; none where it is never withdrawn.
+    shown: Option<AtomicU64>,
 }
 
 impl<M: Medium> Mapping<M> {
@@ -28,7 +31,41 @@ impl<M: Medium> Mapping<M> {
     /// program; the memory of others it cannot reach.)
     pub unsafe fn new(medium: M, control: ControlRef) -> Result<Self, LayoutError> {
         let identity = Identity::read(&medium)?;
-        Ok(Self { medium, control, identity })
+        Ok(Self { medium, control, identity, shown: None })
+    }
+
+    /// The same for memory that was lent, and may be withdrawn while nobody holds the object's lock: then the
+    /// next one who takes it in a session is told so ([`Session::withdrawn`](crate::Session::withdrawn)), and
+    /// reaches for nothing.
+    ///
+    /// # Errors
+    /// No object is there.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new); but the memory need be there only while the lock is held and the control
+    /// counts as many withdrawals as when the memory was [shown](Self::shown_again).
+    pub unsafe fn lent(medium: M, control: ControlRef) -> Result<Self, LayoutError> {
+        let identity = Identity::read(&medium)?;
+        let shown = Some(AtomicU64::new(control.withdrawals()));
+        Ok(Self { medium, control, identity, shown })
+    }
+
+    /// The memory is where it was again, after so many withdrawals.
+    ///
+    /// # Safety
+    /// It is, or there was another withdrawal since.
+    pub unsafe fn shown_again(&self, withdrawals: u64) {
+        if let Some(shown) = &self.shown {
+            shown.store(withdrawals, Ordering::Relaxed);
+        }
+    }
+
+    /// After how many withdrawals it has to be shown again. Only for whoever holds the lock.
+    #[inline]
+    pub(crate) fn withdrawn(&self) -> Option<u64> {
+        let (shown, now) =
+            (self.shown.as_ref()?.load(Ordering::Relaxed), self.control.withdrawals());
+        (shown != now).then_some(now)
     }
 
     /// The object's name.
@@ -47,6 +84,12 @@ impl<M: Medium> Mapping<M> {
     #[must_use]
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// Where its memory begins.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.medium.base().as_ptr().addr()
     }
 
     /// Its memory.

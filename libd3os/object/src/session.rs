@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 
 use crate::control::{Control, Slot};
@@ -49,6 +49,15 @@ pub struct Busy {
     pub id: ObjectId,
 }
 
+/// An object's memory was withdrawn, and has to be shown again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// The object.
+    pub id: ObjectId,
+    /// How many withdrawals there were.
+    pub withdrawals: u64,
+}
+
 /// So many objects are remembered between transactions.
 const MANY: usize = 64;
 
@@ -60,6 +69,7 @@ pub struct Session<M> {
     log: Log<M>,
     wait: RefCell<Wait>,
     reading: RefCell<Vec<Reading>>,
+    withdrawn: Cell<Option<Withdrawn>>,
     pub(crate) shadows: Shadows,
     pub(crate) record: Builder,
     pub(crate) known: Vec<Known<M>>,
@@ -99,6 +109,7 @@ impl<M: Medium> Session<M> {
                 Patience::Wait
             })),
             reading: RefCell::default(),
+            withdrawn: Cell::new(None),
             shadows: Shadows::new(),
             record: Builder::default(),
             known: Vec::new(),
@@ -145,7 +156,23 @@ impl<M: Medium> Session<M> {
         Ok(Guard::new(self, object.mapping()))
     }
 
+    /// Why the last transaction failed, or the last guard was not to be had, if that was because an
+    /// object's memory was withdrawn from under its [mapping](Mapping::lent).
+    #[must_use]
+    pub const fn withdrawn(&self) -> Option<Withdrawn> {
+        self.withdrawn.get()
+    }
+
+    /// That the memory of an object, whose lock is held, is there.
+    fn check_shown(&self, mapping: &Mapping<M>) -> Result<(), Busy> {
+        let Some(withdrawals) = mapping.withdrawn() else { return Ok(()) };
+        let id = mapping.id();
+        self.withdrawn.set(Some(Withdrawn { id, withdrawals }));
+        Err(Busy { id })
+    }
+
     pub(crate) fn begin_read(&self, mapping: &Mapping<M>) -> Result<(), Busy> {
+        self.withdrawn.set(None);
         let id = mapping.id();
         let mut reading = self.reading.borrow_mut();
         if let Some(reading) = reading.iter_mut().find(|reading| reading.id == id) {
@@ -155,6 +182,8 @@ impl<M: Medium> Session<M> {
             self.wait_for(id, mapping.control(), may_wait, |control| {
                 control.lock().try_read(self.slot)
             })?;
+            let shown = self.check_shown(mapping);
+            shown.inspect_err(|_| mapping.control().lock().end_read(self.slot))?;
             reading.push(Reading { id, guards: 1 });
         }
         Ok(())
@@ -187,6 +216,7 @@ impl<M: Medium> Session<M> {
         mut body: impl FnMut(&mut Tx<'_, M>) -> Result<R, E>,
     ) -> Result<R, E> {
         let mut wanted = Vec::new();
+        self.withdrawn.set(None);
         self.make_room(self.log.capacity() / 2)?;
         self.forget().map_err(TxError::from)?;
         loop {
@@ -217,6 +247,23 @@ impl<M: Medium> Session<M> {
         self.known.clear();
         self.log.clear();
         Ok(())
+    }
+
+    /// Settles an object and calls `then`, which withdraws its memory from those to whom it was
+    /// [lent](Mapping::lent), while nobody can read or change it; who takes the lock after that has it
+    /// shown again before he reaches for it.
+    ///
+    /// # Errors
+    /// It is held by somebody else, and waiting was given up.
+    pub fn withdraw<R>(
+        &mut self,
+        mapping: &Mapping<M>,
+        then: impl FnOnce() -> R,
+    ) -> Result<R, Busy> {
+        self.settled(mapping, |_| {
+            mapping.control().withdraw();
+            then()
+        })
     }
 
     /// Makes everything durable in place that anybody has committed to an object, and says so: what logs
@@ -265,10 +312,16 @@ impl<M: Medium> Session<M> {
 
     /// Takes an object's lock to write. Without `may_wait`, only if that needs no waiting.
     pub(crate) fn write_lock(&self, mapping: &Mapping<M>, may_wait: bool) -> Result<(), Busy> {
-        let (id, control, slot) = (mapping.id(), mapping.control(), self.slot);
-        if control.lock().try_write(slot) {
-            return Ok(());
+        let (control, slot) = (mapping.control(), self.slot);
+        self.withdrawn.set(None);
+        if !control.lock().try_write(slot) {
+            self.wait_to_write(mapping, may_wait)?;
         }
+        self.check_shown(mapping).inspect_err(|_| control.lock().end_write(slot))
+    }
+
+    fn wait_to_write(&self, mapping: &Mapping<M>, may_wait: bool) -> Result<(), Busy> {
+        let (id, control, slot) = (mapping.id(), mapping.control(), self.slot);
         self.wait_for(id, control, may_wait, |control| control.lock().claim(slot))?;
         let gone = |control: &Control| control.lock().readers_are_gone();
         self.wait_for(id, control, may_wait, gone).inspect_err(|_| control.lock().end_write(slot))

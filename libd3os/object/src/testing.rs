@@ -148,6 +148,20 @@ impl Machine {
         let mapping = map(self.object_medium(object, thread), control);
         Object::open(Arc::new(mapping)).expect("of this type")
     }
+
+    /// The same object as a program has it that was lent it.
+    pub(crate) fn lent_object<T: Persist>(&self, object: usize) -> Object<T, TestMedium> {
+        let control = self.controls[object].clone();
+        // SAFETY: as for `map`; the memory stays where it is, whatever the control counts.
+        let mapping = unsafe { Mapping::lent(self.object_medium(object, 0), control) };
+        Object::open(Arc::new(mapping.expect("an object"))).expect("of this type")
+    }
+}
+
+/// What was lent is there again.
+pub(crate) fn show_again<T>(object: &Object<T, TestMedium>, withdrawals: u64) {
+    // SAFETY: it never went.
+    unsafe { object.mapping().shown_again(withdrawals) };
 }
 
 pub(crate) fn open<M: Medium>(number: usize, log: M) -> Session<M> {

@@ -23,6 +23,7 @@ use alloc::vec::Vec;
 use crate::editor::{Editor, Place};
 use crate::fot::FotError;
 use crate::heap::HeapError;
+use crate::id::ObjectId;
 use crate::mapping::Mapping;
 use crate::medium::Medium;
 use crate::object::Object;
@@ -55,6 +56,9 @@ pub enum TxError {
         /// The log can hold so many.
         capacity: u64,
     },
+    /// An object's memory was withdrawn: nothing was done. Whoever has lent it may lend it again
+    /// ([`Session::withdrawn`]); then the transaction can begin again.
+    Withdrawn(ObjectId),
     /// It was given up.
     Aborted,
 }
@@ -121,6 +125,9 @@ impl<'s, M: Medium> Tx<'s, M> {
         let may_wait = held.all(|known| known.mapping.id() < mapping.id());
         match self.session.write_lock(mapping, may_wait) {
             Ok(()) => self.session.known[number].is_held = true,
+            Err(busy) if self.session.withdrawn().is_some() => {
+                return Err(TxError::Withdrawn(busy.id));
+            }
             Err(busy) if may_wait => return Err(TxError::Busy(busy)),
             Err(busy) => {
                 self.conflict = Some(Arc::clone(mapping));
@@ -160,6 +167,7 @@ impl fmt::Display for TxError {
             Self::TooLarge { lines, capacity } => {
                 write!(to, "the transaction needs {lines} lines of a log of {capacity}")
             }
+            Self::Withdrawn(id) => write!(to, "the memory of object {id} was withdrawn"),
             Self::Aborted => to.write_str("the transaction was given up"),
         }
     }

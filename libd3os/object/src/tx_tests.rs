@@ -4,7 +4,7 @@ use crate::clumsy::Mistake;
 use crate::heap::{self, Block};
 use crate::medium::Medium;
 use crate::sim::{Domain, Limits, Random};
-use crate::testing::{Expected, Machine, Plan, TestMedium, Watching, at_least, steps, watch};
+use crate::testing::{self, Expected, Machine, Plan, TestMedium, Watching, at_least, steps, watch};
 use crate::view::View;
 use crate::{PPtr, PointerError, Session, TxError};
 
@@ -69,6 +69,38 @@ fn a_transaction_costs_one_fence() {
             .expect("room");
     }
     assert_eq!(machine.fences() - before, 50);
+}
+
+#[test]
+fn what_was_withdrawn_is_not_reached_for() {
+    let machine = Machine::new(plan(Domain::Adr), zeros);
+    let (mut lender, mut session) = (machine.session(0), machine.session(1));
+    let (whole, lent) = (machine.object::<Words>(0, 0), machine.lent_object::<Words>(0));
+    let other = machine.object::<Words>(1, 0);
+    let add = |session: &mut Session<TestMedium>| {
+        session.tx(|tx| {
+            tx.edit(&other)?.modify_base()?[0] += 1;
+            tx.edit(&lent)?.modify_base()?[0] += 1;
+            Ok::<_, TxError>(())
+        })
+    };
+    add(&mut session).expect("it is there");
+    assert_eq!(lender.withdraw(whole.mapping(), || 7), Ok(7));
+    let before = machine.operations();
+    assert_eq!(add(&mut session), Err(TxError::Withdrawn(testing::id(0))));
+    let found = session.withdrawn().expect("it was");
+    assert_eq!((found.id, found.withdrawals), (testing::id(0), 1));
+    assert!(session.read(&lent).is_err() && session.withdrawn() == Some(found));
+    assert_eq!(machine.operations(), before, "nothing is read or written");
+    testing::show_again(&lent, found.withdrawals);
+    add(&mut session).expect("it is there again");
+    assert_eq!((session.withdrawn(), words(&machine)), (None, Ok(vec![first(2), first(2)])));
+    lender.withdraw(whole.mapping(), || ()).expect("nobody has it");
+    assert!(session.settle().is_err() && session.withdrawn().is_some());
+}
+
+fn first(word: u64) -> Words {
+    core::array::from_fn(|at| if at == 0 { word } else { 0 })
 }
 
 /// Two sessions with a log each change the same objects by turns.

@@ -76,6 +76,17 @@ pub trait Pmem {
     #[retryable]
     fn release(id: ObjectName) -> Result<(), PmemError>;
 
+    /// Shows the caller again an object that it has open and that was withdrawn from it, as its control tells;
+    /// it is where it was.
+    #[retryable]
+    fn renew(id: ObjectName) -> Result<OpenObject, PmemError>;
+
+    /// Makes an object of its own, with the name `snapshot`, of what an object holds now, at a cost that
+    /// does not depend on how much that is. Nobody can change it; it may be opened to read, linked and removed like
+    /// any object, and belongs to the caller, who may read the other one. The object is withdrawn from all who
+    /// have it open to write, until they ask for it again ([`Pmem::renew`]): then what it holds is copied.
+    fn snapshot(path: String, snapshot: String) -> Result<ObjectName, PmemError>;
+
     /// Gives an object that nobody has open `pages` pages more, where it is or elsewhere, and tells how
     /// many it has. A transaction takes possession of them.
     fn grow(path: String, pages: u32) -> Result<u64, PmemError>;
@@ -225,6 +236,8 @@ pub enum ObjectKind {
     Object,
     /// Further names.
     Directory,
+    /// What another object held.
+    Snapshot,
 }
 
 /// An object.
@@ -333,6 +346,8 @@ pub enum PmemError {
     Operator(OperatorError),
     /// The object has no such bytes.
     NoSuchBytes,
+    /// It is a snapshot.
+    ReadOnly,
 }
 
 impl fmt::Display for PmemError {
@@ -375,6 +390,7 @@ impl PmemError {
             Self::Busy => "another program holds the object",
             Self::Elsewhere => "persistent memory is for programs of core 0",
             Self::NoSuchBytes => "the object has no such bytes",
+            Self::ReadOnly => "it is a snapshot, which nobody changes",
             Self::NotLent => "init could not lend the memory",
             _ => "",
         }

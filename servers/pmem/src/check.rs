@@ -35,6 +35,8 @@ pub enum MapName {
     Names,
     /// What principals may do.
     Permits,
+    /// Snapshots that have not got their contents.
+    Pending,
 }
 
 /// Something is not as the pool leaves it.
@@ -83,6 +85,8 @@ pub enum Damage {
     Entry(ObjectId),
     /// A map of the system object is damaged: what is there may not be found.
     Map(MapName),
+    /// A snapshot has no contents, and its origin is not known or not there.
+    Snapshot(ObjectId),
     /// Principals have not each a name and a number of their own.
     Principals,
 }
@@ -103,6 +107,7 @@ impl<M: Medium + Clone> Pool<M> {
         maps::check(&guard, system.base(), &mut damage)?;
         self.check_names(&objects, &mut damage);
         self.check_orphans(&guard, &mut damage)?;
+        self.check_pending(&guard, &objects, &mut damage)?;
         owners::check(&guard, system.base(), &mut damage)?;
         objects.iter().for_each(|(id, entry)| damage.extend(self.check_object(*id, entry)));
         Ok(damage)
@@ -152,6 +157,9 @@ impl<M: Medium + Clone> Pool<M> {
     }
 
     fn check_object(&self, id: ObjectId, entry: &Entry) -> Option<Damage> {
+        if entry.is_pending() {
+            return None;
+        }
         // One that lies outside was told already.
         let memory = self.holds(entry.extent).then(|| self.part(entry.extent))?;
         match Identity::read(&memory) {
@@ -196,6 +204,7 @@ pub(crate) fn used_blocks(
     used.extend(system::principals(base).blocks(view)?);
     used.extend(system::names(base).blocks(view)?);
     used.extend(system::permits(base).blocks(view)?);
+    used.extend(system::pending(base).blocks(view)?);
     Ok(used)
 }
 

@@ -254,6 +254,24 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         })
     }
 
+    /// Shows an object again that was withdrawn.
+    ///
+    /// # Errors
+    /// [`PmemError`].
+    pub fn renew(&mut self, program: u16, id: ObjectName) -> Done<OpenObject> {
+        self.with(program, |store, world, _| store.renew(program, ObjectId::new(id.0), world))
+    }
+
+    /// Begins a snapshot.
+    ///
+    /// # Errors
+    /// [`PmemError`].
+    pub fn snapshot(&mut self, program: u16, path: &str, snapshot: &str) -> Done<ObjectName> {
+        self.with(program, |store, world, journal| {
+            store.snapshot(program, (path, snapshot), world, journal).map(name_of)
+        })
+    }
+
     /// Gives an object more pages.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ pub enum Event {
     Completed(u8, u64),
     /// An object was made.
     Created(ObjectId),
+    /// A snapshot of an object was begun.
+    Snapshot(ObjectId),
     /// An object was deleted.
     Deleted(ObjectId),
     /// A program was shown an object.
@@ -47,6 +49,7 @@ impl fmt::Display for Event {
                 write!(f, "session {slot} was completed, by {changes} changes")
             }
             Self::Created(id) => write!(f, "made object {id}"),
+            Self::Snapshot(id) => write!(f, "began a snapshot of {id}"),
             Self::Deleted(id) => write!(f, "deleted object {id}"),
             Self::Opened(program, id) => write!(f, "program {program} opened {id}"),
             Self::Released(program, id) => write!(f, "program {program} released {id}"),
@@ -67,6 +70,7 @@ libd3os::counters! {
         opened: "objects opened",
         created: "objects made",
         deleted: "objects deleted",
+        snapshots: "snapshots begun",
         recovered: "changes recovered",
         worked: "bytes worked on",
         refused: "calls refused",
@@ -88,6 +92,7 @@ impl Tally for Totals {
             Event::Recovered(changes) | Event::Completed(_, changes) => self.recovered.add(changes),
             Event::Worked(_, bytes) => self.worked.add(bytes),
             Event::Refused(_) => self.refused.increment(),
+            Event::Snapshot(_) => self.snapshots.increment(),
             Event::Made(_)
             | Event::Ended(_)
             | Event::Released(..)

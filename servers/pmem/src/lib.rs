@@ -23,6 +23,7 @@ mod pool;
 mod repair;
 mod rights;
 mod sealed;
+mod snapshots;
 mod space;
 pub mod store;
 mod superblock;

@@ -216,6 +216,14 @@ impl Pmem for Process {
         self.core()?.release(caller.program(), id)
     }
 
+    fn renew(&mut self, caller: Caller, id: ObjectName) -> Done<OpenObject> {
+        self.core()?.renew(caller.program(), id)
+    }
+
+    fn snapshot(&mut self, caller: Caller, path: String, snapshot: String) -> Done<ObjectName> {
+        self.core()?.snapshot(caller.program(), &path, &snapshot)
+    }
+
     fn grow(&mut self, caller: Caller, path: String, pages: u32) -> Done<u64> {
         self.core()?.grow(caller.program(), &path, pages)
     }

@@ -203,6 +203,8 @@ impl<M: Medium + Clone> Pool<M> {
         if kind == Kind::Directory {
             return Err(NameError::Directory.into());
         }
+        // It may go with its name.
+        self.complete(id)?;
         let object = self.directory(place.directory)?;
         let (unlinked, gone) = self.change_all(|tx, inside| {
             directory::remove(&mut tx.edit(&object)?, &place.name)?;
@@ -338,13 +340,13 @@ impl<M: Medium + Clone> Pool<M> {
 }
 
 impl<'p, M> Inside<'p, M> {
-    const fn place(&self) -> (&'p M, Layout) {
+    pub(crate) const fn place(&self) -> (&'p M, Layout) {
         (self.medium, self.layout)
     }
 }
 
 /// Counts one name more of an object.
-fn change_links(
+pub(crate) fn change_links(
     editor: &mut Editor<'_, System>,
     id: ObjectId,
     more: u64,

@@ -227,7 +227,8 @@ pub(crate) fn may_write(
     entry: &Entry,
     principal: Principal,
 ) -> Result<bool, PoolError> {
-    let is_programs = entry.kind() == Kind::Object && principal != Principal::POOL;
+    let is_programs = entry.kind() == Kind::Object && !entry.is_snapshot();
+    let is_programs = is_programs && principal != Principal::POOL;
     Ok(is_programs && rights(view, base, id, entry, principal)?.contains(Rights::WRITE))
 }
 

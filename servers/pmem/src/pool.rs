@@ -19,6 +19,7 @@ use crate::map;
 use crate::name::NameError;
 use crate::owners::{self, Principal};
 use crate::sealed::Sealed;
+use crate::snapshots;
 use crate::space;
 use crate::superblock::{self, Layout, SuperblockError, page};
 use crate::system::{self, Entry, Extent, Kind, System};
@@ -197,6 +198,7 @@ impl<M: Medium + Clone> Pool<M> {
     /// # Errors
     /// There is none, or it has names.
     pub fn delete(&mut self, id: ObjectId) -> Result<(), PoolError> {
+        self.complete(id)?;
         let layout = self.layout;
         self.change(|editor| {
             let entry = entry(editor, id)?;
@@ -232,6 +234,7 @@ impl<M: Medium + Clone> Pool<M> {
     /// # Errors
     /// There is no such object, or the pages behind it are not free.
     pub fn grow(&mut self, id: ObjectId, pages: u64) -> Result<Entry, PoolError> {
+        self.complete(id)?;
         let (medium, layout) = (self.medium.clone(), self.layout);
         self.change(|editor| {
             let mut entry = entry(editor, id)?;
@@ -311,7 +314,7 @@ impl<M: Medium + Clone> Pool<M> {
     /// The system object is damaged, or what lies there is not this object: it is fenced then.
     pub fn memory(&self, id: ObjectId) -> Result<Option<Part<M>>, PoolError> {
         let Some(entry) = self.find(id)? else { return Ok(None) };
-        if !self.holds(entry.extent) {
+        if !self.holds(entry.extent) || entry.is_pending() {
             return Err(PoolError::Fenced(id));
         }
         let memory = part(&self.medium, entry.extent);
@@ -469,13 +472,18 @@ pub(crate) fn unmake(
         return Err(PoolError::Damaged(entry.extent));
     }
     owners::forget(editor, id)?;
+    snapshots::forget(editor, id, entry)?;
     system::remove(editor, id)?;
     space::give(editor, entry.extent)?;
     Ok(entry.extent)
 }
 
 /// Takes free pages, which are where objects can be.
-fn take(editor: &mut Editor<'_, System>, layout: Layout, pages: u64) -> Result<Extent, PoolError> {
+pub(crate) fn take(
+    editor: &mut Editor<'_, System>,
+    layout: Layout,
+    pages: u64,
+) -> Result<Extent, PoolError> {
     let taken = space::take(editor, pages)?;
     let extent = taken.ok_or(PoolError::Full { pages, free: space::free(editor)? })?;
     if holds(layout, extent) { Ok(extent) } else { Err(PoolError::Damaged(extent)) }
@@ -538,7 +546,7 @@ fn erase(memory: &impl Medium) {
 
 /// Copies an object to pages that are as many or more, of which the rest are zeros; durable when this
 /// returns.
-fn copy(from: &impl Medium, to: &impl Medium) {
+pub(crate) fn copy(from: &impl Medium, to: &impl Medium) {
     let mut line = [0; LINE_BYTES];
     for at in (0..to.bytes()).step_by(LINE_BYTES) {
         line.fill(0);
@@ -603,6 +611,10 @@ impl<M: Medium + Clone> Known<'_, M> {
         let Some(entry) = system::find(&view, system.base(), id)? else {
             return Ok(Access::Deleted);
         };
+        if system::pending(system.base()).get(&view, &id.number())?.is_some() {
+            // It is settled, and whoever could write it had its snapshot completed first.
+            return Ok(Access::Deleted);
+        }
         let holder = self.holders.get(&slot).copied().unwrap_or(Principal::POOL);
         let may_write = owners::may_write(&view, system.base(), id, &entry, holder)?;
         Ok(if may_write && self.pool.holds(entry.extent) {

@@ -45,6 +45,7 @@ impl<M: Medium + Clone> Pool<M> {
     pub fn repair(&mut self) -> Result<Vec<Damage>, PoolError> {
         self.repair_objects()?;
         self.repair_free()?;
+        self.repair_pending()?;
         self.repair_blocks()?;
         self.repair_names()?;
         self.check()
@@ -238,7 +239,7 @@ fn reset_map<K: Persist, V: Persist>(
 }
 
 /// The same for one in order.
-fn reset_list<K: Persist, V: Persist>(
+pub(crate) fn reset_list<K: Persist, V: Persist>(
     editor: &mut Editor<'_, System>,
     map: fn(PPtr<System>) -> PPtr<POrderedMap<K, V>>,
 ) -> Result<(), PoolError> {

@@ -85,7 +85,15 @@ pub(crate) struct Store<M: Medium + Clone> {
 struct Session {
     slot: Slot,
     principal: Principal,
-    objects: BTreeMap<ObjectId, (OpenObject, Rights)>,
+    objects: BTreeMap<ObjectId, Shown>,
+}
+
+/// An object as a program was shown it.
+struct Shown {
+    opened: OpenObject,
+    rights: Rights,
+    /// Its memory, not its control, was withdrawn: until the program asks for it.
+    is_withdrawn: bool,
 }
 
 /// What a session has left that has ended.
@@ -176,7 +184,7 @@ impl<M: Medium + Clone> Store<M> {
         if let Some(Session { slot, objects, .. }) = self.sessions.remove(&program) {
             world.withdraw(program, self.log(slot));
             objects.keys().for_each(|id| self.withdraw(program, *id, world));
-            let objects = objects.into_iter().map(|(id, (_, rights))| (id, rights)).collect();
+            let objects = objects.into_iter().map(|(id, shown)| (id, shown.rights)).collect();
             self.left.push(Left { slot, objects });
             journal.note(Event::Ended(program));
         }
@@ -203,8 +211,12 @@ impl<M: Medium + Clone> Store<M> {
     fn complete(&mut self, left: Left, journal: &Journal) -> Option<Left> {
         let Self { pool, open, .. } = self;
         let log = pool.log(left.slot)?;
+        // It was settled, and the session could not write it since.
+        let has_pending = |id: &&ObjectId| pool.pending_of(**id) != Ok(None);
+        let pending: BTreeSet<_> = left.objects.keys().filter(has_pending).copied().collect();
         let mapping = |id: &ObjectId| open.get(id).map(|open| open.mapping.clone());
         let find = |id: ObjectId| match (left.objects.get(&id), mapping(&id)) {
+            (Some(_), _) if pending.contains(&id) => Access::Deleted,
             (Some(rights), Some(mapping)) if rights.contain(Rights::WRITE) => {
                 Access::Write(mapping)
             }
@@ -231,7 +243,8 @@ impl<M: Medium + Clone> Store<M> {
     /// Closes an object that nobody uses, unless it is locked still; without a name, it goes.
     fn close(&mut self, id: ObjectId, journal: &Journal) {
         let Some(open) = self.open.get(&id) else { return };
-        if self.pool.session().settle_object(&open.mapping).is_err() {
+        let is_settled = self.pool.pending_of(id) != Ok(None);
+        if !is_settled && self.pool.session().settle_object(&open.mapping).is_err() {
             return;
         }
         self.open.remove(&id);
@@ -260,17 +273,106 @@ impl<M: Medium + Clone> Store<M> {
         let entry = self.entry(id)?;
         self.check_type(id, entry.fingerprint, fingerprint)?;
         match session.objects.get(&id) {
-            Some((opened, held)) if held.contain(rights) => return Ok(*opened),
+            Some(shown) if shown.rights.contain(rights) => return self.renew(program, id, world),
             Some(_) => self.release(program, id, world, journal)?,
             None => {}
         }
+        let entry = self.ready(id, rights)?;
         let opened = self.lend(program, (id, entry), rights, world);
         let opened = opened.inspect_err(|_| self.tidy(journal))?;
         if let Some(session) = self.sessions.get_mut(&program) {
-            session.objects.insert(id, (opened, rights));
+            session.objects.insert(id, Shown { opened, rights, is_withdrawn: false });
         }
         journal.note(Event::Opened(program, id));
         Ok(opened)
+    }
+
+    /// Has an object's contents in its own pages, and nowhere else where it is to be changed.
+    fn ready(&mut self, id: ObjectId, rights: Rights) -> Result<Entry, PmemError> {
+        let entry = self.entry(id)?;
+        if entry.is_snapshot() && rights.contain(Rights::WRITE) {
+            return Err(PmemError::ReadOnly);
+        }
+        if entry.is_pending() {
+            let origin = self.pool.origin_of(id).map_err(told)?;
+            self.pool.complete(origin).map_err(told)?;
+        }
+        if rights.contain(Rights::WRITE) {
+            self.pool.complete(id).map_err(told)?;
+        }
+        self.entry(id)
+    }
+
+    /// Shows a program an object again that it has open, where it was withdrawn from it.
+    pub(crate) fn renew(
+        &mut self,
+        program: u16,
+        id: ObjectId,
+        world: &mut impl World,
+    ) -> Result<OpenObject, PmemError> {
+        let session = self.sessions.get(&program).ok_or(PmemError::NoSession)?;
+        let shown = session.objects.get(&id).ok_or(PmemError::NotOpen)?;
+        let (opened, rights) = (shown.opened, shown.rights);
+        if shown.is_withdrawn {
+            let entry = self.ready(id, rights)?;
+            world.lend(program, entry.extent, rights)?;
+            let session = self.sessions.get_mut(&program);
+            if let Some(shown) = session.and_then(|session| session.objects.get_mut(&id)) {
+                shown.is_withdrawn = false;
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Begins a snapshot of an object.
+    pub(crate) fn snapshot(
+        &mut self,
+        program: u16,
+        (path, name): (&str, &str),
+        world: &mut impl World,
+        journal: &Journal,
+    ) -> Result<ObjectId, PmemError> {
+        let Found { id, kind } = self.resolve(path)?;
+        if kind == Kind::Directory {
+            return Err(PmemError::IsDirectory);
+        }
+        self.may(program, id, May::READ, world)?;
+        let (at, owner) = (self.locate(name)?, self.principal(program, world)?);
+        if self.pool.find_name(&at).is_ok() {
+            return Err(PmemError::Exists);
+        }
+        self.withdraw_from_writers(id, world, journal)?;
+        let snapshot = self.pool.snapshot(&at, draw(world), (id, owner)).map_err(told)?;
+        journal.note(Event::Snapshot(id));
+        Ok(snapshot)
+    }
+
+    /// Settles an object and withdraws it from all who can write it, at a moment at which none of them uses
+    /// it. They find that out under its lock, and ask for it ([`Self::renew`]).
+    fn withdraw_from_writers(
+        &mut self,
+        id: ObjectId,
+        world: &mut impl World,
+        journal: &Journal,
+    ) -> Result<(), PmemError> {
+        self.tidy(journal);
+        let is_left = |left: &Left| left.objects.contains_key(&id);
+        if self.left.iter().any(is_left) {
+            return Err(PmemError::Busy);
+        }
+        let Self { pool, open, sessions, .. } = self;
+        let Some(open) = open.get(&id) else { return Ok(()) };
+        let withdraw = || {
+            for (program, session) in sessions {
+                let shown = session.objects.get_mut(&id);
+                let shown = shown.filter(|shown| shown.rights.contain(Rights::WRITE));
+                if let Some(shown) = shown.filter(|shown| !shown.is_withdrawn) {
+                    world.withdraw(*program, open.extent);
+                    shown.is_withdrawn = true;
+                }
+            }
+        };
+        pool.session().withdraw(&open.mapping, withdraw).map_err(|_| PmemError::Busy)
     }
 
     fn lend(
@@ -461,7 +563,11 @@ impl<M: Medium + Clone> Store<M> {
     /// What is known of an object; of its type only the name, unless `in_full`.
     pub(crate) fn status(&self, id: ObjectId, in_full: bool) -> Result<ObjectStatus, PmemError> {
         let entry = self.entry(id)?;
-        let memory = self.pool.memory(id).map_err(told)?;
+        let holds = match entry.is_pending() {
+            true => self.pool.origin_of(id).map_err(told)?,
+            false => id,
+        };
+        let memory = self.pool.memory(holds).map_err(told)?;
         let identity = memory.as_ref().and_then(|memory| Identity::read(memory).ok());
         let described = identity.zip(memory.as_ref());
         let described =
@@ -474,7 +580,7 @@ impl<M: Medium + Clone> Store<M> {
         let settled = || memory.as_ref().and_then(|memory| layout::settled(memory).ok());
         Ok(ObjectStatus {
             id: ObjectName(id.number()),
-            kind: kind(entry.kind()),
+            kind: kind(&entry),
             pages: entry.extent.pages,
             links: entry.links,
             fingerprint: entry.fingerprint,
@@ -620,8 +726,9 @@ fn shortened(mut words: String) -> String {
     words
 }
 
-const fn kind(kind: Kind) -> ObjectKind {
-    match kind {
+const fn kind(entry: &Entry) -> ObjectKind {
+    match entry.kind() {
+        Kind::Object if entry.is_snapshot() => ObjectKind::Snapshot,
         Kind::Object => ObjectKind::Object,
         Kind::Directory => ObjectKind::Directory,
     }

@@ -1,4 +1,4 @@
-//! Where things lie in a pool: version 1.
+//! Where things lie in a pool: version 2 (1 had no snapshots).
 //!
 //! | from page | pages | what |
 //! |---|---|---|
@@ -21,8 +21,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) const PAGE_BYTES: u64 = 4096;
 
 const COPIES: [u64; 2] = [0, PAGE_BYTES];
-const MAKING: u64 = u64::from_le_bytes(*b"D3OSnew\x01");
-const MADE: u64 = u64::from_le_bytes(*b"D3OSpol\x01");
+const MAKING: u64 = u64::from_le_bytes(*b"D3OSnew\x02");
+const MADE: u64 = u64::from_le_bytes(*b"D3OSpol\x02");
 const SEED: u64 = 0x7375_7065_7262_6c6b;
 /// Bytes that are looked at together in search of one that is not zero.
 const LOOKED_AT: usize = 64 * LINE_BYTES;

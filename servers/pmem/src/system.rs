@@ -34,9 +34,12 @@ pub(crate) struct System {
     pub(crate) permits: POrderedMap<Permit, Sealed<u64>>,
     /// Who has which session.
     pub(crate) holders: Holders,
-    /// What keeps the structure free of padding.
-    pub(crate) reserved: u64,
+    /// Objects of which a snapshot has not got the contents yet, with that snapshot.
+    pub(crate) pending: POrderedMap<u128, Sealed<Words>>,
 }
+
+/// An object's id, as it is sealed.
+pub(crate) type Words = [u64; 2];
 
 impl Default for System {
     fn default() -> Self {
@@ -51,7 +54,7 @@ impl Default for System {
             names: POrderedMap::default(),
             permits: POrderedMap::default(),
             holders: no_holders(),
-            reserved: 0,
+            pending: POrderedMap::default(),
         }
     }
 }
@@ -126,7 +129,35 @@ impl Kind {
     }
 }
 
+/// Beside an entry's kind: it is a snapshot, which nobody changes any more.
+const SNAPSHOT: u64 = 1 << 8;
+/// And it has not got the contents yet, which its origin holds still.
+const PENDING: u64 = 1 << 9;
+
 impl Entry {
+    /// A snapshot, in these pages, of an object that holds its contents still.
+    pub(crate) const fn snapshot(extent: Extent, origin: &Self, owner: Principal) -> Self {
+        let Self { fingerprint, kind, .. } = *origin;
+        Self { extent, fingerprint, owner, links: 0, kind: kind | SNAPSHOT | PENDING }
+    }
+
+    /// The same with its own contents.
+    pub(crate) const fn completed(self) -> Self {
+        Self { kind: self.kind & !PENDING, ..self }
+    }
+
+    /// Whether it is a snapshot: nobody writes it.
+    #[must_use]
+    pub const fn is_snapshot(&self) -> bool {
+        self.kind & SNAPSHOT != 0
+    }
+
+    /// Whether it is a snapshot whose contents its origin holds still.
+    #[must_use]
+    pub const fn is_pending(&self) -> bool {
+        self.kind & PENDING != 0
+    }
+
     pub(crate) const fn new(
         extent: Extent,
         fingerprint: u64,
@@ -144,7 +175,7 @@ impl Entry {
     /// What it is to the pool.
     #[must_use]
     pub const fn kind(&self) -> Kind {
-        Kind::of(self.kind)
+        Kind::of(self.kind & !(SNAPSHOT | PENDING))
     }
 }
 
@@ -223,6 +254,10 @@ pub(crate) const fn permits(base: Base) -> PPtr<POrderedMap<Permit, Sealed<u64>>
 
 pub(crate) const fn holders(base: Base) -> PPtr<Holders> {
     field!(base, System, holders)
+}
+
+pub(crate) const fn pending(base: Base) -> PPtr<POrderedMap<u128, Sealed<Words>>> {
+    field!(base, System, pending)
 }
 
 /// Who has the session of a slot.

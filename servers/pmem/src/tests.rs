@@ -6,6 +6,7 @@ mod names;
 mod owners;
 #[expect(unsafe_code, reason = "maps objects as a program would")]
 mod program;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

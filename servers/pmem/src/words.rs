@@ -40,6 +40,7 @@ impl fmt::Display for Damage {
             Self::Holder(slot) => write!(to, "session {slot} is nobody's that is known"),
             Self::Entry(id) => write!(to, "what is known of object {id} cannot be"),
             Self::Map(map) => write!(to, "the map of {map:?} is damaged"),
+            Self::Snapshot(id) => write!(to, "snapshot {id} has lost the object that it is of"),
             Self::Orphan(id) => write!(to, "object {id} waits to be deleted, and is not there"),
         }
     }

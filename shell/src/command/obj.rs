@@ -42,7 +42,7 @@ pub(super) static OBJ: Command = Command {
             name: "ACTION",
             kind: Kind::Choice(&[
                 "ls", "new", "put", "edit", "get", "show", "stat", "map", "search", "count",
-                "reduce", "mkdir", "link", "mv", "rm",
+                "reduce", "mkdir", "snap", "link", "mv", "rm",
             ]),
             presence: Presence::Required,
             about: "what to do",
@@ -65,6 +65,8 @@ pub(super) static OBJ: Command = Command {
            overlapping places counted each; `obj reduce PATH HOW` adds its words of 8 bytes up (`sum`), or \
            tells the least or the greatest. Of an object without a text all pages count, the free ones, too. \
            The object server does the work where the bytes lie, on its core, and only the result travels.\n\n\
+           `obj snap PATH OTHER` keeps what an object holds now as another one, which nobody changes; it \
+           takes no longer for a large one.\n\n\
            `obj link PATH OTHER` gives an object one more name, `obj mv PATH OTHER` another one instead, \
            `obj rm PATH` takes a name away: an object without a name is deleted, once nobody uses it. An \
            empty directory goes the same way.\n\n\
@@ -79,7 +81,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
     let action = arguments.required("ACTION");
     let most = match action {
         "put" | "search" | "count" => usize::MAX,
-        "link" | "mv" | "reduce" => 1,
+        "snap" | "link" | "mv" | "reduce" => 1,
         _ => 0,
     };
     if let Some(word) = words.get(most) {
@@ -100,6 +102,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
         "map" => map::run(session, required()?),
         "search" | "count" | "reduce" => near::run(session, required()?, action, words),
         "mkdir" => Ok(session.system.make_object_directory(required()?)?),
+        "snap" => Ok(session.system.snapshot_object(required()?, other()?)?),
         "link" => Ok(session.system.link_object(required()?, other()?)?),
         "mv" => Ok(session.system.rename_object(required()?, other()?)?),
         _ => remove(session, required()?),
@@ -133,6 +136,7 @@ fn row(NamedObject { name, status }: &NamedObject) -> [Cell; 6] {
     let (of, role) = match status.kind {
         ObjectKind::Object => (status.of.as_str(), Role::Plain),
         ObjectKind::Directory => ("directory", Role::Name),
+        ObjectKind::Snapshot => (status.of.as_str(), Role::Faint),
     };
     [
         bytes(status.pages * PAGE_BYTES).into(),
@@ -162,6 +166,7 @@ fn stat(session: &mut Session<'_>, path: &str) -> Result<(), CommandError> {
     let what = match kind {
         ObjectKind::Object => "object",
         ObjectKind::Directory => "directory",
+        ObjectKind::Snapshot => "snapshot",
     };
     let rows = [
         ("what", what.to_string()),

@@ -22,6 +22,7 @@ pub(super) fn check(
         (MapName::Principals, map::is_whole(view, system::principals(base))?),
         (MapName::Names, map::is_whole(view, system::names(base))?),
         (MapName::Permits, map::is_whole(view, system::permits(base))?),
+        (MapName::Pending, map::is_whole(view, system::pending(base))?),
     ];
     damage.extend(maps.into_iter().filter(|(_, is_whole)| !is_whole).map(told));
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use libd3os::service::pmem::{PLACES_MOST, WORK_MOST};
+use libd3os::service::pmem::{ObjectKind, PLACES_MOST, WORK_MOST};
 use libd3os_object::control::ControlRef;
 use libd3os_object::object::Base;
 use libd3os_object::operators::{Operator, OperatorError, Outcome, Pattern};
@@ -80,6 +80,16 @@ fn create(core: &mut Tested, program: u16, path: &str) -> Done<ObjectName> {
 
 fn open(core: &mut Tested, program: u16, path: &str) -> Done<OpenObject> {
     core.open(program, path, Rights::READ_WRITE, Some(0_u64.description().fingerprint().0))
+}
+
+/// Asks again for all that a program has open.
+fn renew_all(core: &mut Tested, program: u16) {
+    for path in ["0", "1", "2", "3"] {
+        if let Ok(status) = core.stat(program, path) {
+            // That it is not open is an answer, too.
+            drop(core.renew(program, status.id));
+        }
+    }
 }
 
 /// Pages that are lent to a program.
@@ -213,6 +223,53 @@ fn work_is_for_who_may_read_and_within_bounds() {
 }
 
 #[test]
+fn a_snapshot_is_withdrawn_from_writers_and_read_only() {
+    let mut core = core();
+    let id = create(&mut core, SHELL, "a").expect("room");
+    core.permit(SHELL, "a", "other", Rights::READ).expect("the owner");
+    for program in [SHELL, OTHER] {
+        core.session(program).expect("there are some");
+    }
+    let opened = open(&mut core, SHELL, "a").expect("its own");
+    core.open(OTHER, "a", Rights::READ, None).expect("permitted");
+    assert_eq!(core.renew(SHELL, id), Ok(opened), "nothing was withdrawn");
+    let before = [SHELL, OTHER].map(|program| lent(&core, program));
+    assert_eq!(core.snapshot(SHELL, "a", "a").map(drop), Err(PmemError::Exists));
+    assert_eq!([SHELL, OTHER].map(|program| lent(&core, program)), before);
+    let snapshot = core.snapshot(SHELL, "a", "s").expect("room");
+    let after = [SHELL, OTHER].map(|program| lent(&core, program));
+    assert_eq!(after, [before[0] - 3, before[1]], "the control stays");
+    let status = core.stat(SHELL, "s").expect("it is there");
+    assert_eq!((status.kind, status.of.as_str()), (ObjectKind::Snapshot, "u64"));
+    assert_eq!(core.renew(SHELL, id), Ok(opened), "where it was");
+    assert_eq!([SHELL, OTHER].map(|program| lent(&core, program)), before);
+    assert_eq!(open(&mut core, SHELL, "s"), Err(PmemError::ReadOnly));
+    assert_eq!(core.open(OTHER, "s", Rights::READ, None), Err(PmemError::Denied));
+    let shown = core.open(SHELL, "s", Rights::READ, None).expect("its own");
+    assert_eq!(shown.id, snapshot);
+    assert_eq!(core.renew(OTHER, snapshot), Err(PmemError::NotOpen));
+    assert_eq!(core.remove(SHELL, "s"), Ok(Removed::InUse));
+    core.ended(SHELL);
+    core.ended(OTHER);
+    assert_eq!(core.check(SHELL, 0).map(|page| page.items), Ok(vec![]));
+}
+
+#[test]
+fn an_object_that_goes_leaves_its_snapshot() {
+    let mut core = core();
+    create(&mut core, SHELL, "a").expect("room");
+    core.session(SHELL).expect("there are some");
+    core.snapshot(SHELL, "a", "s").expect("room");
+    assert_eq!(core.snapshot(OTHER, "a", "t").map(drop), Err(PmemError::Denied));
+    assert_eq!(core.snapshot(SHELL, "", "t").map(drop), Err(PmemError::IsDirectory));
+    assert_eq!(core.remove(SHELL, "a"), Ok(Removed::Deleted));
+    let status = core.stat(SHELL, "s").expect("it is there");
+    assert_eq!((status.kind, status.users), (ObjectKind::Snapshot, 0));
+    core.open(SHELL, "s", Rights::READ, None).expect("its own");
+    assert_eq!(core.check(SHELL, 0).map(|page| page.items), Ok(vec![]));
+}
+
+#[test]
 fn what_is_no_base_is_refused() {
     let mut core = core();
     assert_eq!(core.create(SHELL, "a", 3, vec![0; 8]), Err(PmemError::BadBase), "of no type");
@@ -282,7 +339,7 @@ proptest! {
     /// nothing is lent, nothing is lost and nothing damaged.
     #[test]
     fn nothing_is_lent_that_is_not_open(
-        steps in prop::collection::vec((0_u8..8, 1_u16..=3, 0_u8..4), 1..60),
+        steps in prop::collection::vec((0_u8..10, 1_u16..=3, 0_u8..4), 1..60),
     ) {
         let mut core = core();
         for (step, program, name) in steps {
@@ -294,6 +351,8 @@ proptest! {
                 3 | 4 => drop(open(&mut core, program, &path)),
                 5 => drop(core.remove(program, &path)),
                 6 => drop(core.permit(program, &path, "other", Rights::READ_WRITE)),
+                7 => drop(core.snapshot(program, &path, &format!("{}", (name + 1) % 4))),
+                8 => renew_all(&mut core, program),
                 _ => core.ended(program),
             }
             let store = core.store.as_ref().expect("a pool");

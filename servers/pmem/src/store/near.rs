@@ -4,6 +4,7 @@
 //! between, so that others are answered meanwhile and a restart costs one part. It works by its one
 //! thread, on one of the processor's cores.
 
+use libd3os::region::Rights;
 use libd3os::service::pmem::{ObjectName, PLACES_MOST, PmemError, WORK_MOST, WorkDone, WorkPart};
 use libd3os_object::object::Opaque;
 use libd3os_object::operators::Operator;
@@ -30,7 +31,7 @@ impl<M: Medium + Clone> Store<M> {
             return Err(PmemError::IsDirectory);
         }
         self.may(program, id, May::READ, world)?;
-        let entry = self.entry(id)?;
+        let entry = self.ready(id, Rights::READ)?;
         self.map(id, entry, world)?;
         let done = self.work_on(id, part, |all| operator.carry_out(all, 0..bytes));
         if self.users(id) == 0 {

@@ -31,6 +31,17 @@ pub(super) fn change(
     session.tx(|tx| body(&mut tx.edit(&object)?)).expect("there is room");
 }
 
+/// Has an object hold another number, and all that the log says of it in place.
+pub(super) fn set(slot: Slot, log: Memory, memory: Memory, value: u64) {
+    let object = object(memory);
+    // SAFETY: nobody else has this slot or this log, and the memory lives as long as the simulation.
+    let mut session = unsafe { Session::open(slot, log) }.expect("an empty log");
+    let set =
+        |tx: &mut Tx<'_, Memory>| Ok::<_, TxError>(tx.edit(&object)?.set(object.base(), value)?);
+    session.tx(set).expect("there is room");
+    session.settle().expect("nobody else is there");
+}
+
 /// The number that an object holds.
 pub(super) fn value(memory: Memory) -> u64 {
     let at = object(memory.clone()).base().offset() - layout::HEADER;

@@ -12,10 +12,11 @@ use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::progress;
 use crate::vm::{Arming, Persistence, Pmem};
 
-pub(crate) const TESTS: [Test; 6] = [
+pub(crate) const TESTS: [Test; 7] = [
     ("objects::are_there_after_the_next_start", kept),
     ("objects::are_there_when_their_server_is_back", restarted),
     ("objects::are_searched_where_they_lie", searched),
+    ("objects::have_snapshots_that_nobody_changes", snapshots),
     ("objects::are_not_served_where_they_would_be_lost", unarmed),
     ("objects::leave_alone_what_is_not_theirs", foreign),
     ("objects::are_whole_wherever_the_machine_was_switched_off", switched_off),
@@ -69,6 +70,25 @@ fn searched(lab: &Lab<'_>) -> Outcome {
     contains(&session.run("obj count d x")?, &["it is a directory"])?;
     contains(&session.run("obj ls; pmem check")?, &["notes", "nothing is damaged"])?;
     contains(&session.run("trace pmem")?, &["worked on 16 bytes", "bytes worked on"])
+}
+
+/// The second snapshot gets its contents when the object is opened to be changed, the third one in another
+/// start, when it is read.
+fn snapshots(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "snapshots.pmem", "64M", Persistence::Adr)?;
+    let mut session = session(lab, &pmem)?;
+    session.run("obj new notes; obj put notes 'first'; obj snap notes one; obj snap notes same")?;
+    session.run("obj put notes 'second'; obj snap notes two")?;
+    contains(&session.run("obj get one")?, &["first"])?;
+    contains(&session.run("obj stat same")?, &["snapshot"])?;
+    let refused = "it is a snapshot, which nobody changes";
+    contains(&session.run("obj put one 'third'")?, &[refused])?;
+    contains(&session.run("pmem check")?, &["nothing is damaged"])?;
+    drop(session);
+    let lines = "obj get two; obj get same; obj rm notes; obj get one; obj rm one; obj rm two; \
+                 obj get same; pmem check; obj ls";
+    let told = output_of(&lab.script("snapshots", lines)?.with_pmem(pmem)?)?;
+    contains(&told, &["second", "first", "nothing is damaged", "same"])
 }
 
 fn unarmed(lab: &Lab<'_>) -> Outcome {
