@@ -50,8 +50,10 @@ impl Clock {
     #[must_use]
     pub const fn duration(&self, ticks: u64) -> Duration {
         let mhz = self.mhz as u64;
-        let rest_ns = ticks % mhz * 1000 / mhz;
-        Duration::from_micros(ticks / mhz).saturating_add(Duration::from_nanos(rest_ns))
+        let a_second = mhz * 1_000_000;
+        // Less than a second: fewer than 2^52 ticks for any rate, and fewer than 2^30 ns.
+        let rest_ns = ticks % a_second * 1000 / mhz;
+        Duration::new(ticks / a_second, truncated(rest_ns))
     }
 
     /// The ticks in this time, rounded down.
@@ -60,6 +62,11 @@ impl Clock {
         let ticks = time.as_nanos() * u128::from(self.mhz) / 1000;
         u64::try_from(ticks).unwrap_or(u64::MAX)
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "nanoseconds of less than a second")]
+const fn truncated(nanoseconds: u64) -> u32 {
+    nanoseconds as u32
 }
 
 /// Time since the machine started, or `None` in a root task.
