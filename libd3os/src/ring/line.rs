@@ -13,7 +13,7 @@ pub const PAYLOAD_BYTES: usize = PAYLOAD_LENGTH as usize;
 /// The same, as headers count.
 pub(super) const PAYLOAD_LENGTH: u16 = 56;
 
-const PAYLOAD_WORDS: usize = PAYLOAD_BYTES / 8;
+pub(super) const PAYLOAD_WORDS: usize = PAYLOAD_BYTES / 8;
 
 /// A cache line of shared memory.
 ///
@@ -36,10 +36,13 @@ impl Line {
         }
     }
 
-    /// Puts a whole line's bytes into the line. Of a known length the compiler makes a straight
-    /// line: a core that runs through fewer instructions has more lines on their way at once.
+    /// Puts a whole line's bytes into the line. Of a known length they are a straight line of
+    /// instructions: a core that runs through fewer of them has more lines on their way at once.
     #[inline]
     pub(super) fn store_all(&self, bytes: &[u8; PAYLOAD_BYTES]) {
+        #[cfg(target_os = "none")]
+        super::wide::store(&self.payload, bytes);
+        #[cfg(not(target_os = "none"))]
         self.store_words(bytes);
     }
 
@@ -55,6 +58,9 @@ impl Line {
     /// Takes a whole line's bytes out of the line.
     #[inline]
     pub(super) fn load_all(&self, bytes: &mut [u8; PAYLOAD_BYTES]) {
+        #[cfg(target_os = "none")]
+        super::wide::load(&self.payload, bytes);
+        #[cfg(not(target_os = "none"))]
         self.load_words(bytes);
     }
 

@@ -50,6 +50,9 @@ mod sender;
 mod services;
 mod sync;
 mod transport;
+#[cfg(any(target_os = "none", all(test, target_arch = "x86_64", not(miri))))]
+#[expect(unsafe_code, reason = "copies lines by instructions that are wider than words")]
+mod wide;
 mod window;
 
 #[cfg(test)]
