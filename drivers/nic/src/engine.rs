@@ -213,7 +213,7 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
         }
         let mut done = false;
         loop {
-            self.disarm();
+            self.card.disarm();
             let pass = self.pass().inspect_err(|_| self.card.stop())?;
             if !pass.is_empty() {
                 if !core::mem::replace(&mut self.has_moved, true) {
@@ -227,11 +227,6 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
             }
             self.seats.iter().for_each(|seat| seat.station.wake.hurry());
         }
-    }
-
-    fn disarm(&mut self) {
-        self.card.disarm();
-        self.seats.iter_mut().filter_map(|seat| seat.port.as_mut()).for_each(Port::disarm);
     }
 
     /// Arms everybody. `true` where somebody has something already.

@@ -111,7 +111,6 @@ impl<T> Socket<T> {
             return Poll::Ready(Err(error));
         }
         let Some(back) = &mut self.back else { return Poll::Ready(Ok(None)) };
-        back.disarm();
         loop {
             match receive(back) {
                 Ok(Some(received)) => return Poll::Ready(Ok(Some(received))),

@@ -266,10 +266,6 @@ impl<W: Wake> Channel<'_, W> {
     pub(super) fn arm(&mut self) -> bool {
         self.fault.is_none() && self.receiver.arm()
     }
-
-    pub(super) fn disarm(&mut self) {
-        self.receiver.disarm();
-    }
 }
 
 impl<W: Wake> fmt::Debug for Channel<'_, W> {

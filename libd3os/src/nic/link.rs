@@ -226,15 +226,17 @@ impl<'m, W: Wake> Link<'m, W> {
         }
     }
 
-    /// Asks the driver to wake this program with its next frame. `true` where there is something
-    /// to receive already, and the program must not sleep.
-    pub fn arm(&mut self) -> bool {
-        self.channel.arm() || !self.inbox.is_empty()
+    /// Whether the driver waits for what [`Self::flush`] hands over: frames to send, or buffers of which
+    /// it may run short. Other buffers that were given back may as well go with the next frame.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        self.urgent
     }
 
-    /// Ends what [`Self::arm`] began: the program is awake.
-    pub fn disarm(&mut self) {
-        self.channel.disarm();
+    /// Asks the driver to wake this program with its next frame, until one is taken. `true` where there
+    /// is something to receive already, and the program must not sleep.
+    pub fn arm(&mut self) -> bool {
+        self.channel.arm() || !self.inbox.is_empty()
     }
 
     /// Why nothing goes through any more, if so: attach anew.

@@ -199,15 +199,10 @@ impl<W: Wake> Port<'_, W> {
         self.starved
     }
 
-    /// Asks the consumer to wake this driver with its next word. `true` where there is something
-    /// to take already, and the driver must not sleep.
+    /// Asks the consumer to wake this driver with its next word, until one is taken. `true` where there
+    /// is something to take already, and the driver must not sleep.
     pub fn arm(&mut self) -> bool {
         self.channel.arm()
-    }
-
-    /// Ends what [`Self::arm`] began: the driver is awake.
-    pub fn disarm(&mut self) {
-        self.channel.disarm();
     }
 
     /// Why nothing goes through any more, if so.

@@ -296,7 +296,17 @@ fn no_wake_up_is_lost_between_signal_and_acknowledgement() {
 /// What a server does: arms all of its rings, sleeps if none has anything, looks at all of them.
 #[test]
 fn one_line_wakes_for_every_ring() {
-    check(2, || {
+    check_servers(|receivers| receivers.iter_mut().for_each(Receiver::disarm));
+}
+
+/// The same, where only what is taken ends a ring's arming.
+#[test]
+fn rings_that_stay_armed_wake_again() {
+    check_servers(|_| {});
+}
+
+fn check_servers(awake: impl Fn(&mut [Receiver<Memory, LineBell>]) + Sync + Send + 'static) {
+    check(2, move || {
         let server = Arc::new(SignalLine::default());
         let client = || LineBell { own: Arc::default(), peer: Arc::clone(&server) };
         let serves = || LineBell { own: Arc::clone(&server), peer: Arc::default() };
@@ -316,7 +326,7 @@ fn one_line_wakes_for_every_ring() {
             if open.map(|receiver| receiver.arm()).filter(|news| *news).count() == 0 {
                 server.wait_and_acknowledge();
             }
-            receivers.iter_mut().for_each(Receiver::disarm);
+            awake(&mut receivers);
             for (receiver, next) in receivers.iter_mut().zip(&mut next) {
                 while receiver.try_receive(&mut buffer).expect("an honest peer").is_some() {
                     assert_eq!(buffer[..9], [*next; 9]);

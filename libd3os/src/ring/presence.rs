@@ -32,6 +32,7 @@ impl Presence {
     }
 
     /// Says that this side is awake.
+    #[inline]
     pub(super) fn wake(&mut self, own: &AtomicU64) {
         if self.own & 1 == 1 {
             self.own += 1;

@@ -245,8 +245,11 @@ impl<M: Deref<Target = [Line]>, D: Doorbell> Receiver<M, D> {
         Ok(cursor)
     }
 
+    /// Goes on behind a message. A side that takes something is awake: what comes next while it works
+    /// needs no signal, and a ring of which nothing was taken needs not be told.
     #[inline]
     fn take(&mut self, end: Cursor, lines: usize) {
+        self.presence.wake(self.ring.receiver_state());
         self.cursor = end;
         self.taken += lines as u64;
         if self.taken - self.acknowledged >= self.ring.batch() {

@@ -308,7 +308,8 @@ impl<C: Card> Core<C> {
     }
 
     /// Asks drivers and programs to wake the server. `true` where there is something to do
-    /// already, and it must not sleep.
+    /// already, and it must not sleep. Who was asked, and of whom nothing was taken since, may wake it
+    /// once more; so there is nothing to be taken back before the next turn.
     pub fn arm(&mut self) -> bool {
         let mut ready = false;
         for interface in &self.interfaces {
@@ -316,14 +317,6 @@ impl<C: Card> Core<C> {
         }
         for_each_armed(&self.open, &mut self.regions, |socket| ready |= socket.place.arm());
         ready
-    }
-
-    /// Ends what [`Self::arm`] began.
-    pub fn disarm(&mut self) {
-        for interface in &self.interfaces {
-            interface.with_card(C::disarm);
-        }
-        for_each_armed(&self.open, &mut self.regions, |socket| socket.place.disarm());
     }
 
     /// A program has ended: its sockets are closed, and its region is nobody's.

@@ -40,12 +40,11 @@ pub trait Card {
     fn send(&mut self, buffer: Self::Buffer, length: usize);
     /// Takes memory back without sending it.
     fn give_up(&mut self, buffer: Self::Buffer);
-    /// Hands over what was given back and sent.
+    /// Hands over what was sent, and with it what was given back. Memory that is given back alone may
+    /// wait for the next frame to be sent, as long as the card has enough.
     fn flush(&mut self);
-    /// Asks to be woken by the next frame; `true` where there is one already.
+    /// Asks to be woken by the next frame, until one is taken; `true` where there is one already.
     fn arm(&mut self) -> bool;
-    /// Ends what [`Self::arm`] began.
-    fn disarm(&mut self);
 }
 
 /// What went through, and what did not.

@@ -34,15 +34,13 @@ impl<W: Wake> Card for Link<'static, W> {
     }
 
     fn flush(&mut self) {
-        Self::flush(self);
+        if self.is_urgent() {
+            Self::flush(self);
+        }
     }
 
     fn arm(&mut self) -> bool {
         Self::arm(self)
-    }
-
-    fn disarm(&mut self) {
-        Self::disarm(self);
     }
 }
 

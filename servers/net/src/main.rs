@@ -114,9 +114,7 @@ fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
     process.attach();
     loop {
         process.settle();
-        let event = server.next();
-        process.service.core.disarm();
-        match event {
+        match server.next() {
             Event::Request(request) => Net::dispatch(&mut process.service, request),
             Event::Signal(bits) => {
                 if bits & ended != 0 {
@@ -212,7 +210,6 @@ impl Process {
                 let deadline = self.service.core.deadline(now);
                 return self.arm_timer(deadline);
             }
-            self.service.core.disarm();
             Notification::send_kept();
         }
         // Others first; the timer brings it back at once.

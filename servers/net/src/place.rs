@@ -167,11 +167,6 @@ impl Place {
         !self.blocked && !self.from.is_closed() && self.from.arm()
     }
 
-    /// Ends what [`Self::arm`] began.
-    pub fn disarm(&mut self) {
-        self.from.disarm();
-    }
-
     /// Moves bytes from the program into a stream.
     ///
     /// # Errors

@@ -543,7 +543,6 @@ proptest! {
                     let posted = world.model.borrow().given.len() + world.model.borrow().gone.len();
                     prop_assert!(posted > 0 || client.going.is_empty(), "a frame that waits for ever");
                     client.bell.0.take();
-                    client.link.disarm();
                     if !client.link.arm() {
                         let before = counter(&engine, "frames received");
                         let bytes = if net { frame(seed, 60) } else { roce(seed) };
@@ -556,7 +555,6 @@ proptest! {
                             prop_assert!(!given || client.bell.0.take() > 0, "asleep over a frame");
                         }
                     }
-                    client.link.disarm();
                 }
             }
             for client in &clients {

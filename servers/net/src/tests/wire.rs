@@ -183,6 +183,4 @@ impl Card for SimCard {
     fn arm(&mut self) -> bool {
         !self.received.borrow().is_empty()
     }
-
-    fn disarm(&mut self) {}
 }

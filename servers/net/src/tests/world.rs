@@ -123,7 +123,6 @@ impl Machine {
     fn turn(&self) -> bool {
         let server = Rc::clone(&self.server.borrow());
         let mut service = server.server();
-        service.core.disarm();
         let progress = service.core.turn(clock());
         service.answer();
         let rung = service.core.rung().count() > 0;
