@@ -17,7 +17,7 @@
 use core::fmt;
 
 use libd3os::dma::{Dma, DmaError};
-use libd3os::nic::{BUFFER_BYTES, Checks, FRAME_BYTES, FRAME_LEAST, RxIndex};
+use libd3os::nic::{BUFFER_BYTES, Checks, FRAME_BYTES, FRAME_LEAST, RxIndex, Sum};
 use libd3os::service::nic::{CardState, Line};
 use nic::card::{Arrival, Card, Flaw, Received, Rest, Slot};
 
@@ -442,9 +442,13 @@ impl<R: Registers> Card for Device<'_, R> {
         self.transmit.has_room()
     }
 
+    fn sums(&self) -> bool {
+        true
+    }
+
     #[inline]
-    fn transmit(&mut self, bus: u64, length: u16) -> Option<Slot> {
-        self.transmit.give(bus, length).map(Slot)
+    fn transmit(&mut self, bus: u64, length: u16, sum: Sum) -> Option<Slot> {
+        self.transmit.give(bus, length, sum).map(Slot)
     }
 
     #[inline]

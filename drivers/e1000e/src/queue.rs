@@ -7,7 +7,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use libd3os::dma::{Dma, DmaError};
-use libd3os::nic::RxIndex;
+use libd3os::nic::{RxIndex, Sum};
 
 /// Descriptors of each ring: a multiple of eight (10.2.5.6). Receive buffers and frames under way
 /// are fewer.
@@ -191,11 +191,38 @@ impl<'m> ReceiveRing<'m> {
 
 /// End of the frame, insert the check sequence, report when done (7.2.2).
 const COMMAND: u64 = (1 << 0 | 1 << 1 | 1 << 3) << 24;
+/// A descriptor of the extended kinds.
+const EXTENDED: u64 = 1 << 29;
+/// A data descriptor (7.2.5) whose checksum is made: UDP's or TCP's.
+const WITH_SUM: u64 = EXTENDED | 1 << 20 | 1 << 41;
 const TRANSMIT_DONE: u64 = 1 << 32;
 
+/// A context descriptor (7.2.4) of frames over IPv4 without options: where the headers begin and where
+/// a checksum is put that is made from there to the frame's end.
+fn context(sum: Sum, place: u8) -> [u64; 2] {
+    const ETHERNET: u64 = 14;
+    const IPV4_SUM: u64 = ETHERNET + 10;
+    const IPV4_END: u64 = ETHERNET + 19;
+    const REPORT: u64 = 1 << 27;
+    const IPV4: u64 = 1 << 25;
+    let tcp = u64::from(sum == Sum::Tcp) << 24;
+    let network = ETHERNET | IPV4_SUM << 8 | IPV4_END << 16;
+    let transport = u64::from(Sum::BEGINS) << 32 | u64::from(place) << 40;
+    [network | transport, EXTENDED | REPORT | IPV4 | tcp]
+}
+
 /// The transmit ring.
+///
+/// What kind of checksum the card makes stands in a context descriptor, which holds for the frames behind
+/// it: there is a new one only where the kind changes.
 #[derive(Debug)]
-pub struct TransmitRing<'m>(Ring<'m>);
+pub struct TransmitRing<'m> {
+    ring: Ring<'m>,
+    /// What the last context descriptor says.
+    context: Sum,
+    /// Which descriptors are such ones.
+    contexts: [bool; DESCRIPTORS as usize],
+}
 
 impl<'m> TransmitRing<'m> {
     /// A fresh ring in this memory, which no card may be using.
@@ -203,45 +230,74 @@ impl<'m> TransmitRing<'m> {
     /// # Errors
     /// [`DmaError`] where it is too small or misaligned.
     pub fn new(memory: Dma<'m>) -> Result<Self, DmaError> {
-        Ring::new(memory).map(Self)
+        let contexts = [false; DESCRIPTORS as usize];
+        Ring::new(memory).map(|ring| Self { ring, context: Sum::Made, contexts })
     }
 
     /// Where the card finds it.
     #[must_use]
     pub const fn bus(&self) -> u64 {
-        self.0.bus
+        self.ring.bus
     }
 
     /// Whether [`Self::give`] takes another frame.
     #[must_use]
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.0.outstanding() < DESCRIPTORS - 1
+        // With a context descriptor it takes two.
+        self.ring.outstanding() < DESCRIPTORS - 2
     }
 
-    /// Gives the card a frame; tells its place, or `None` where there is no room.
+    /// Gives the card a frame, of which it makes a checksum; tells its place, or `None` where there is no
+    /// room.
     #[inline]
-    pub fn give(&mut self, bus: u64, length: u16) -> Option<u16> {
-        self.0.give(bus, u64::from(length) | COMMAND)
+    pub fn give(&mut self, bus: u64, length: u16, sum: Sum) -> Option<u16> {
+        if !self.has_room() {
+            return None;
+        }
+        let kind = match sum.place() {
+            Some(place) => {
+                if self.context != sum {
+                    self.change_context(sum, place);
+                }
+                WITH_SUM
+            }
+            None => 0,
+        };
+        self.ring.give(bus, u64::from(length) | COMMAND | kind)
+    }
+
+    #[cold]
+    fn change_context(&mut self, sum: Sum, place: u8) {
+        let [first, second] = context(sum, place);
+        if let Some(at) = self.ring.give(first, second) {
+            self.contexts[usize::from(at)] = true;
+            self.context = sum;
+        }
     }
 
     /// Whether [`Self::take`] finds something.
     #[must_use]
     #[inline]
     pub fn is_ready(&self) -> bool {
-        self.0.done(TRANSMIT_DONE).is_some()
+        self.ring.done(TRANSMIT_DONE).is_some()
     }
 
     /// The place of the next frame that the card is done with.
     #[inline]
     pub fn take(&mut self) -> Option<u16> {
-        self.0.done(TRANSMIT_DONE)?;
-        Some(self.0.advance())
+        loop {
+            self.ring.done(TRANSMIT_DONE)?;
+            let place = self.ring.advance();
+            if !core::mem::take(&mut self.contexts[usize::from(place)]) {
+                return Some(place);
+            }
+        }
     }
 
     /// The tail that the card has to be told of, if there is news.
     #[inline]
     pub fn news(&mut self) -> Option<u16> {
-        self.0.news()
+        self.ring.news()
     }
 }

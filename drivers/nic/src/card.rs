@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use libd3os::nic::{Checks, RxIndex};
+use libd3os::nic::{Checks, RxIndex, Sum};
 use libd3os::service::nic::CardState;
 
 /// Frames that a card can have to send at once, at most.
@@ -94,8 +94,14 @@ pub trait Card {
     /// Whether [`Self::transmit`] takes another frame.
     fn has_room(&self) -> bool;
 
-    /// Gives it a frame to send, which lies at this bus address. `None` where there is no room.
-    fn transmit(&mut self, bus: u64, length: u16) -> Option<Slot>;
+    /// Whether it makes the checksums of frames to send.
+    fn sums(&self) -> bool {
+        false
+    }
+
+    /// Gives it a frame to send, which lies at this bus address, and of which it makes the checksum if it
+    /// does that. `None` where there is no room.
+    fn transmit(&mut self, bus: u64, length: u16, sum: Sum) -> Option<Slot>;
 
     /// Takes the next frame that it is done with.
     ///

@@ -171,8 +171,8 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
         seat.epoch = self.epoch;
         self.fill();
         self.journal.attached(consumer);
-        let (Limits { receive, quota, transmit }, epoch) = (limits, self.epoch);
-        Ok(Attachment { epoch, receive, quota, transmit, card: self.state() })
+        let (Limits { receive, quota, transmit, sums }, epoch) = (limits, self.epoch);
+        Ok(Attachment { epoch, receive, quota, transmit, sums, card: self.state() })
     }
 
     /// A consumer may have half of the receive buffers, so that the card always has some, and the
@@ -180,7 +180,7 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
     fn limits(&self, seat: usize) -> Limits {
         let receive = self.receive_buffers();
         let transmit = self.seats[seat].station.transmit_buffers();
-        Limits { receive, quota: (receive / 2).max(1), transmit }
+        Limits { receive, quota: (receive / 2).max(1), transmit, sums: self.card.sums() }
     }
 
     fn receive_buffers(&self) -> u16 {
@@ -284,8 +284,8 @@ impl<'m, C: Card, W: Wake + Clone> Engine<'m, C, W> {
             let Some(request) = port.request() else { break };
             match request {
                 Request::GivenBack(index) => self.card.refill(index),
-                Request::Transmit(index, length) => {
-                    let slot = self.card.transmit(seat.station.frame(index), length);
+                Request::Transmit(index, length, sum) => {
+                    let slot = self.card.transmit(seat.station.frame(index), length, sum);
                     let Some(Slot(slot)) = slot else { continue };
                     let owner = Owner { seat: number.to_le_bytes()[0], index, epoch: seat.epoch };
                     if let Some(place) = self.owners.get_mut(usize::from(slot)) {

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use libd3os::dma::{Dma, DmaError};
-use libd3os::nic::{BUFFER_BYTES, Checks, FRAME_BYTES, FRAME_LEAST, FRAME_OFFSET, RxIndex};
+use libd3os::nic::{BUFFER_BYTES, Checks, FRAME_BYTES, FRAME_LEAST, FRAME_OFFSET, RxIndex, Sum};
 use libd3os::service::nic::{CardState, Line};
 use nic::card::{Arrival, Card, Flaw, Received, Slot};
 use virtio::queue::{Access, Broken, Layout, Queue, Segment};
@@ -242,7 +242,7 @@ impl<W: Windows> Card for Device<'_, W> {
     }
 
     #[inline]
-    fn transmit(&mut self, bus: u64, length: u16) -> Option<Slot> {
+    fn transmit(&mut self, bus: u64, length: u16, _: Sum) -> Option<Slot> {
         let slot = self.free.pop()?;
         let segment = Segment { bus, bytes: length.into(), access: Access::Read, next: None };
         self.transmit.prepare(self.slots + slot, segment);

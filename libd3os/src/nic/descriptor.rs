@@ -17,6 +17,8 @@ const LENGTH_MASK: u32 = (1 << 13) - 1;
 const TRANSMIT: u32 = 1 << 27;
 const CHECKS_SHIFT: u32 = 28;
 const CHECKS_MASK: u32 = 3 << CHECKS_SHIFT;
+const SUM_SHIFT: u32 = 28;
+const SUM_MASK: u32 = 3 << SUM_SHIFT;
 
 const _: () = assert!(FRAME_BYTES <= LENGTH_MASK as usize);
 
@@ -72,6 +74,57 @@ impl Checks {
     }
 }
 
+/// A checksum that the card makes of a frame that it sends, behind an Ethernet header and one of IPv4
+/// without options. In its place the frame has the sum of what stands for addresses, protocol and length
+/// (RFC 768, RFC 9293), which the card cannot see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sum {
+    /// None: the frame goes as it is.
+    #[default]
+    Made,
+    /// UDP's.
+    Udp,
+    /// TCP's.
+    Tcp,
+}
+
+impl Sum {
+    /// Bytes before the datagram or segment.
+    pub const BEGINS: u8 = 14 + 20;
+
+    const fn to_bits(self) -> u32 {
+        match self {
+            Self::Made => 0,
+            Self::Udp => 1 << SUM_SHIFT,
+            Self::Tcp => 2 << SUM_SHIFT,
+        }
+    }
+
+    const fn from_bits(word: u32) -> Option<Self> {
+        match (word & SUM_MASK) >> SUM_SHIFT {
+            0 => Some(Self::Made),
+            1 => Some(Self::Udp),
+            2 => Some(Self::Tcp),
+            _ => None,
+        }
+    }
+
+    /// Where in the frame the checksum stands.
+    #[must_use]
+    pub const fn place(self) -> Option<u8> {
+        match self {
+            Self::Made => None,
+            Self::Udp => Some(Self::BEGINS + 6),
+            Self::Tcp => Some(Self::BEGINS + 16),
+        }
+    }
+
+    /// Whether a frame of so many bytes has room for the headers up to the checksum.
+    fn fits(self, length: u16) -> bool {
+        self.place().is_none_or(|place| length >= u16::from(place) + 2)
+    }
+}
+
 /// A word from the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToConsumer {
@@ -108,7 +161,7 @@ impl ToConsumer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToDriver {
     GivenBack(RxIndex),
-    Transmit { index: TxIndex, length: u16 },
+    Transmit { index: TxIndex, length: u16, sum: Sum },
 }
 
 impl ToDriver {
@@ -116,7 +169,9 @@ impl ToDriver {
     pub(super) const fn encode(self) -> u32 {
         match self {
             Self::GivenBack(index) => word(index.0, 0),
-            Self::Transmit { index, length } => word(index.0, length) | TRANSMIT,
+            Self::Transmit { index, length, sum } => {
+                word(index.0, length) | TRANSMIT | sum.to_bits()
+            }
         }
     }
 
@@ -124,9 +179,12 @@ impl ToDriver {
     #[inline]
     pub(super) fn decode(word: u32) -> Option<Self> {
         let (index, length) = (index_of(word), length_of(word));
-        match word & !(INDEX_MASK | LENGTH_MASK << LENGTH_SHIFT) {
-            0 if length == 0 => Some(Self::GivenBack(RxIndex(index))),
-            TRANSMIT if is_frame(length) => Some(Self::Transmit { index: TxIndex(index), length }),
+        let sum = Sum::from_bits(word)?;
+        match word & !(INDEX_MASK | LENGTH_MASK << LENGTH_SHIFT | SUM_MASK) {
+            0 if length == 0 && sum == Sum::Made => Some(Self::GivenBack(RxIndex(index))),
+            TRANSMIT if is_frame(length) && sum.fits(length) => {
+                Some(Self::Transmit { index: TxIndex(index), length, sum })
+            }
             _ => None,
         }
     }
@@ -162,8 +220,21 @@ mod tests {
         assert_eq!(received.encode(), 3 | 60 << 14 | 1 << 28);
         assert_eq!(ToConsumer::Sent(TxIndex(5)).encode(), 5 | 1 << 27);
         assert_eq!(ToDriver::GivenBack(RxIndex(7)).encode(), 7);
-        let transmit = ToDriver::Transmit { index: TxIndex(9), length: 4544 };
-        assert_eq!(transmit.encode(), 9 | 4544 << 14 | 1 << 27);
+        let transmit = |sum| ToDriver::Transmit { index: TxIndex(9), length: 4544, sum }.encode();
+        let bits = [Sum::Made, Sum::Udp, Sum::Tcp].map(transmit).map(|word| word >> 28);
+        assert_eq!(transmit(Sum::Made), 9 | 4544 << 14 | 1 << 27);
+        assert_eq!(bits, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_sum_has_its_place_in_the_frame() {
+        for (sum, least) in [(Sum::Made, 14), (Sum::Udp, 42), (Sum::Tcp, 52)] {
+            let word = |length| ToDriver::Transmit { index: TxIndex(0), length, sum }.encode();
+            assert!(ToDriver::decode(word(least)).is_some());
+            assert_eq!(ToDriver::decode(word(least - 1)), None, "{sum:?}");
+        }
+        assert_eq!(ToDriver::decode(60 << 14 | TRANSMIT | SUM_MASK), None);
+        assert_eq!(ToDriver::decode(1 << SUM_SHIFT), None, "nothing is sent");
     }
 
     #[test]
@@ -195,8 +266,10 @@ mod tests {
             prop_assert_eq!(ToConsumer::decode(said.encode()), Some(said));
             let said = ToDriver::GivenBack(RxIndex(index));
             prop_assert_eq!(ToDriver::decode(said.encode()), Some(said));
-            let said = ToDriver::Transmit { index: TxIndex(index), length };
-            prop_assert_eq!(ToDriver::decode(said.encode()), Some(said));
+            for sum in [Sum::Made, Sum::Udp, Sum::Tcp].into_iter().filter(|sum| sum.fits(length)) {
+                let said = ToDriver::Transmit { index: TxIndex(index), length, sum };
+                prop_assert_eq!(ToDriver::decode(said.encode()), Some(said));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::descriptor::{NO_WORD, ToConsumer, ToDriver, WORDS_PER_LINE};
 use super::layout::Control;
 use super::tests::{EPOCH, LIMITS, Shared, attachment};
-use super::{Checks, Epoch, FRAME_BYTES, Fault, NotGiven, Port, Request, RxIndex, TxIndex};
+use super::{Checks, Epoch, FRAME_BYTES, Fault, NotGiven, Port, Request, RxIndex, Sum, TxIndex};
 use crate::ring::{Line, Polling, Sender};
 
 /// A peer that sends messages of its own making, and writes into the rings.
@@ -63,7 +63,7 @@ fn word() -> impl Strategy<Value = u32> {
             ToConsumer::Received { index: RxIndex::new(index), length, checks }.encode()
         }),
         4 => near.prop_map(|(index, length)| {
-            ToDriver::Transmit { index: TxIndex::new(index), length }.encode()
+            ToDriver::Transmit { index: TxIndex::new(index), length, sum: Sum::Made }.encode()
         }),
     ]
 }
@@ -129,7 +129,7 @@ proptest! {
                             Some(Request::GivenBack(index)) => {
                                 prop_assert!(lent.remove(&index.number()), "it was lent");
                             }
-                            Some(Request::Transmit(index, length)) => {
+                            Some(Request::Transmit(index, length, _)) => {
                                 prop_assert!(index.number() < LIMITS.transmit);
                                 prop_assert!((14..=FRAME_BYTES).contains(&usize::from(length)));
                                 prop_assert!(posted.insert(index.number()), "it was not under way");
@@ -178,7 +178,7 @@ proptest! {
                 Step::Send(length) => {
                     if let Some(mut outgoing) = link.take() {
                         outgoing[0] = 1;
-                        link.send(outgoing, length);
+                        link.send(outgoing, length, Sum::Made);
                     }
                 }
                 Step::Flush | Step::Give(..) | Step::Sent(_) => link.flush(),
@@ -194,12 +194,15 @@ fn each_refusal_is_counted_and_the_port_goes_on() {
     let shared = Shared::new();
     let mut port = shared.port();
     let mut consumer = Peer::consumer(&shared);
-    let transmit = |index| ToDriver::Transmit { index: TxIndex::new(index), length: 60 }.encode();
+    let transmit = |index| {
+        ToDriver::Transmit { index: TxIndex::new(index), length: 60, sum: Sum::Made }.encode()
+    };
     let back = |index| ToDriver::GivenBack(RxIndex::new(index)).encode();
     port.give(RxIndex::new(1), 60, Checks::default()).expect("room");
     consumer.says(&[1 << 31, back(1), back(1), back(200), transmit(4), transmit(0), transmit(0)]);
     let requests: Vec<_> = core::iter::from_fn(|| port.request()).collect();
-    let wanted = [Request::GivenBack(RxIndex::new(1)), Request::Transmit(TxIndex::new(0), 60)];
+    let wanted =
+        [Request::GivenBack(RxIndex::new(1)), Request::Transmit(TxIndex::new(0), 60, Sum::Made)];
     assert_eq!(requests, wanted);
     let refused = port.refusals();
     assert_eq!((refused.words, refused.receive, refused.transmit), (1, 2, 2));

@@ -5,7 +5,7 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 
 use super::channel::{Channel, Fault, Wake, Words};
-use super::descriptor::{Checks, RxIndex, ToConsumer, ToDriver, TxIndex};
+use super::descriptor::{Checks, RxIndex, Sum, ToConsumer, ToDriver, TxIndex};
 use super::layout::{FRAME_BYTES, FRAME_LEAST, RECEIVE_MOST, TRANSMIT_MOST};
 use super::memory::Memory;
 use super::ownership::{Held, Refusals};
@@ -97,6 +97,7 @@ pub struct Link<'m, W: Wake> {
     epoch: Epoch,
     quota: u16,
     receive: u16,
+    sums: bool,
     inbox: VecDeque<Arrived>,
     /// Receive buffers that are this side's, those of the inbox included.
     held: Held,
@@ -123,7 +124,7 @@ impl<'m, W: Wake + Clone> Link<'m, W> {
         wake: W,
         attachment: &Attachment,
     ) -> Result<Self, (LinkError, Memory<'m>)> {
-        let Attachment { receive, transmit, quota, epoch, .. } = *attachment;
+        let Attachment { receive, transmit, quota, epoch, sums, .. } = *attachment;
         if receive > memory.receive.count() || transmit > memory.transmit.count() {
             return Err((LinkError::Buffers, memory));
         }
@@ -136,6 +137,7 @@ impl<'m, W: Wake + Clone> Link<'m, W> {
                 epoch,
                 quota,
                 receive,
+                sums,
                 inbox: VecDeque::with_capacity(RECEIVE_MOST.into()),
                 held: Held::default(),
                 free: (0..transmit).rev().map(TxIndex::new).collect(),
@@ -189,10 +191,17 @@ impl<'m, W: Wake> Link<'m, W> {
         Some(Outgoing { index, epoch: self.epoch, bytes })
     }
 
-    /// Sends the buffer's first `length` bytes as a frame, with the next flush. A length that no
-    /// frame has ([`FRAME_LEAST`] to [`FRAME_BYTES`]) sends nothing, as [`Self::give_up`].
+    /// Whether the card makes the checksums of frames to send.
+    #[must_use]
+    pub const fn sums(&self) -> bool {
+        self.sums
+    }
+
+    /// Sends the buffer's first `length` bytes as a frame, with the next flush; the card makes the
+    /// checksum, where it does that ([`Self::sums`]). A length that no frame has ([`FRAME_LEAST`] to
+    /// [`FRAME_BYTES`]) sends nothing, as [`Self::give_up`].
     #[inline]
-    pub fn send(&mut self, outgoing: Outgoing<'m>, length: usize) {
+    pub fn send(&mut self, outgoing: Outgoing<'m>, length: usize, sum: Sum) {
         let frame = (FRAME_LEAST..=FRAME_BYTES).contains(&length);
         let Some(length) = u16::try_from(length).ok().filter(|_| frame) else {
             return self.give_up(outgoing);
@@ -200,7 +209,7 @@ impl<'m, W: Wake> Link<'m, W> {
         let index = outgoing.index;
         if outgoing.epoch == self.epoch && self.posted.insert(index.number()) {
             self.filling -= 1;
-            self.channel.queue(ToDriver::Transmit { index, length }.encode());
+            self.channel.queue(ToDriver::Transmit { index, length, sum }.encode());
             self.urgent = true;
         }
     }

@@ -32,9 +32,12 @@
 //! | 0..14 | index of a buffer | index of a buffer |
 //! | 14..27 | bytes of a received frame; 0 | bytes of a frame to send; 0 |
 //! | 27 | 0 received, 1 sent | 0 given back, 1 to send |
-//! | 28 | the card found the IPv4 header's checksum right | 0 |
-//! | 29 | the card found the TCP or UDP checksum right | 0 |
+//! | 28 | the card found the IPv4 header's checksum right | the card makes UDP's checksum |
+//! | 29 | the card found the TCP or UDP checksum right | the card makes TCP's checksum |
 //! | 30..32 | 0 | 0 |
+//!
+//! A card makes checksums only of frames over IPv4 without options, and only where the attachment says
+//! that it does ([`Attachment::sums`]): [`Sum`] tells what stands in the frame meanwhile.
 //!
 //! # Who owns a buffer
 //!
@@ -91,7 +94,7 @@ mod hostile_tests;
 mod tests;
 
 pub use channel::{Fault, Wake};
-pub use descriptor::{Checks, RxIndex, TxIndex, WORDS_PER_LINE};
+pub use descriptor::{Checks, RxIndex, Sum, TxIndex, WORDS_PER_LINE};
 pub use layout::{
     BUFFER_BYTES, CONTROL_BYTES, FRAME_BYTES, FRAME_LEAST, FRAME_OFFSET, RECEIVE_MOST,
     TRANSMIT_MOST, buffers_in,

@@ -2,7 +2,7 @@
 
 use super::Epoch;
 use super::channel::{Channel, Fault, Wake, Words};
-use super::descriptor::{Checks, RxIndex, ToConsumer, ToDriver, TxIndex, is_frame};
+use super::descriptor::{Checks, RxIndex, Sum, ToConsumer, ToDriver, TxIndex, is_frame};
 use super::layout::{Control, RECEIVE_MOST, TRANSMIT_MOST};
 use super::ownership::{Held, Refusals};
 use crate::ring::{Line, RingError};
@@ -16,14 +16,16 @@ pub struct Limits {
     pub quota: u16,
     /// Transmit buffers; [`TRANSMIT_MOST`] at most count.
     pub transmit: u16,
+    /// Whether the card makes the checksums of frames to send.
+    pub sums: bool,
 }
 
 /// What a consumer wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// The frame of this length in this buffer is to be sent. The buffer is the driver's until
-    /// [`Port::sent`].
-    Transmit(TxIndex, u16),
+    /// The frame of this length in this buffer is to be sent, with a checksum that the card makes. The
+    /// buffer is the driver's until [`Port::sent`].
+    Transmit(TxIndex, u16, Sum),
     /// This receive buffer is the driver's again.
     GivenBack(RxIndex),
 }
@@ -157,8 +159,10 @@ impl<W: Wake> Port<'_, W> {
             Some(ToDriver::GivenBack(index)) if self.lent.remove(index.number()) => {
                 Some(Request::GivenBack(index))
             }
-            Some(ToDriver::Transmit { index, length }) if self.post(index) => {
-                Some(Request::Transmit(index, length))
+            Some(ToDriver::Transmit { index, length, sum })
+                if (self.limits.sums || sum == Sum::Made) && self.post(index) =>
+            {
+                Some(Request::Transmit(index, length, sum))
             }
             refused => self.refuse(refused),
         }

@@ -9,12 +9,12 @@ use proptest::prelude::*;
 use super::layout::{BUFFER_BYTES, CONTROL_BYTES};
 use super::{
     Attachment, Buffers, Checks, Epoch, Frame, Limits, Link, LinkError, Memory, NotGiven, Outgoing,
-    Port, Refusals, Request, RxIndex, TxIndex, Wake,
+    Port, Refusals, Request, RxIndex, Sum, TxIndex, Wake,
 };
 use crate::ring::{LINE_BYTES, Line};
 use crate::service::nic;
 
-pub(super) const LIMITS: Limits = Limits { receive: 8, quota: 5, transmit: 4 };
+pub(super) const LIMITS: Limits = Limits { receive: 8, quota: 5, transmit: 4, sums: true };
 pub(super) const EPOCH: Epoch = Epoch(77);
 
 /// What the two sides share.
@@ -85,9 +85,9 @@ pub(super) struct Card<'m> {
 }
 
 pub(super) fn attachment(epoch: Epoch) -> Attachment {
-    let Limits { receive, quota, transmit } = LIMITS;
+    let Limits { receive, quota, transmit, sums } = LIMITS;
     let card = nic::CardState { mac: [2, 0, 0, 0, 0, 1], mtu: 1500, line: nic::Line::Up(0) };
-    Attachment { epoch, receive, quota, transmit, card }
+    Attachment { epoch, receive, quota, transmit, sums, card }
 }
 
 fn frame(seed: u8, length: usize) -> Vec<u8> {
@@ -120,9 +120,11 @@ fn a_frame_that_goes_out_is_sent_from_where_it_was_written() {
     let mut outgoing = link.take().expect("a buffer");
     assert_eq!(outgoing.len(), super::FRAME_BYTES);
     outgoing[..1514].copy_from_slice(&frame(9, 1514));
-    link.send(outgoing, 1514);
+    link.send(outgoing, 1514, Sum::Made);
     link.flush();
-    let Some(Request::Transmit(index, 1514)) = port.request() else { panic!("a frame to send") };
+    let Some(Request::Transmit(index, 1514, Sum::Made)) = port.request() else {
+        panic!("a frame to send")
+    };
     assert_eq!(card.transmit.look(index.number(), 1514), frame(9, 1514));
     assert_eq!((port.request(), port.posted()), (None, 1));
     port.sent(index);
@@ -166,7 +168,7 @@ fn transmit_buffers_run_out_and_come_back_with_a_signal() {
     let shared = Shared::new();
     let (mut port, mut link) = (shared.port(), shared.link());
     while let Some(outgoing) = link.take() {
-        link.send(outgoing, 60);
+        link.send(outgoing, 60, Sum::Made);
     }
     link.flush();
     assert!(!link.arm());
@@ -174,7 +176,7 @@ fn transmit_buffers_run_out_and_come_back_with_a_signal() {
     assert_eq!(posted.len(), 4);
     assert!(port.starved());
     shared.consumer.take();
-    let Request::Transmit(index, 60) = posted[0] else { panic!("a frame to send") };
+    let Request::Transmit(index, 60, Sum::Made) = posted[0] else { panic!("a frame to send") };
     port.sent(index);
     port.flush();
     assert_eq!(shared.consumer.take(), 1);
@@ -182,14 +184,36 @@ fn transmit_buffers_run_out_and_come_back_with_a_signal() {
 }
 
 #[test]
+fn a_card_is_told_to_make_sums_only_where_it_does() {
+    for sums in [true, false] {
+        let shared = Shared::new();
+        let limits = Limits { sums, ..LIMITS };
+        let mut port = Port::new(&shared.region, &shared.consumer, limits, EPOCH).expect("fits");
+        let mut link = shared.link();
+        for sum in [Sum::Tcp, Sum::Udp, Sum::Made] {
+            let outgoing = link.take().expect("a buffer");
+            link.send(outgoing, 60, sum);
+        }
+        link.flush();
+        let asked: Vec<_> = core::iter::from_fn(|| port.request())
+            .map(|request| matches!(request, Request::Transmit(_, 60, sum) if sum == Sum::Made))
+            .collect();
+        assert_eq!(asked, if sums { &[false, false, true][..] } else { &[true] });
+        assert_eq!(port.refusals().transmit, if sums { 0 } else { 2 });
+    }
+}
+
+#[test]
 fn sent_alone_wakes_nobody_who_still_has_buffers() {
     let shared = Shared::new();
     let (mut port, mut link) = (shared.port(), shared.link());
     let outgoing = link.take().expect("a buffer");
-    link.send(outgoing, 60);
+    link.send(outgoing, 60, Sum::Made);
     link.flush();
     assert!(!link.arm());
-    let Some(Request::Transmit(index, 60)) = port.request() else { panic!("a frame to send") };
+    let Some(Request::Transmit(index, 60, Sum::Made)) = port.request() else {
+        panic!("a frame to send")
+    };
     port.sent(index);
     port.flush();
     assert_eq!(shared.consumer.take(), 0);
@@ -201,7 +225,7 @@ fn only_a_sleeper_is_signalled_and_once() {
     let (mut port, mut link) = (shared.port(), shared.link());
     let mut send = |bell: &Bell| {
         let outgoing = link.take().expect("a buffer");
-        link.send(outgoing, 60);
+        link.send(outgoing, 60, Sum::Made);
         link.flush();
         bell.take()
     };
@@ -252,7 +276,7 @@ fn an_attachment_begins_with_all_buffers() {
     port.give(RxIndex::new(2), 60, Checks::default()).expect("room");
     port.flush();
     let outgoing = link.take().expect("a buffer");
-    link.send(outgoing, 60);
+    link.send(outgoing, 60, Sum::Made);
     link.flush();
     let memory = link.close().expect("no frame was taken");
     assert_eq!(core::iter::from_fn(|| port.reclaim()).collect::<Vec<_>>(), [RxIndex::new(2)]);
@@ -385,7 +409,7 @@ impl<'m> Pair<'m> {
         while let Some(request) = self.port.request() {
             match request {
                 Request::GivenBack(index) => self.driver_owns.push_back(index.number()),
-                Request::Transmit(index, length) => {
+                Request::Transmit(index, length, _) => {
                     let sent = self.card.transmit.look(index.number(), length);
                     assert_eq!(Some(sent), self.leaving.pop_front(), "frames go out in order");
                     self.in_card.push_back(index);
@@ -407,7 +431,7 @@ impl<'m> Pair<'m> {
         let Some(mut outgoing): Option<Outgoing<'_>> = self.link.take() else { return };
         let bytes = self.content(length);
         outgoing[..length].copy_from_slice(&bytes);
-        self.link.send(outgoing, length);
+        self.link.send(outgoing, length, Sum::Made);
         self.leaving.push_back(bytes);
     }
 

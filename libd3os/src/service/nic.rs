@@ -65,6 +65,8 @@ pub struct Attachment {
     pub quota: u16,
     /// Transmit buffers of the consumer.
     pub transmit: u16,
+    /// Whether the card makes the checksums of frames to send, where it is told to.
+    pub sums: bool,
     /// The card's address and state.
     pub card: CardState,
 }

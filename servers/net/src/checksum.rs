@@ -5,12 +5,23 @@
 
 use core::net::IpAddr;
 
+use libd3os::nic;
+
 use smoltcp::wire::{
     EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket,
 };
 
 /// Bytes that are added in a row.
 const BLOCK: usize = 64;
+
+/// Who makes the checksums of frames to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// The card, where it can.
+    Card,
+    /// This server.
+    Server,
+}
 
 /// A sum that is still open. It starts with what both ends put before their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +57,12 @@ impl Sum {
         let mut last = [0; 8];
         last[..rest.len()].copy_from_slice(rest);
         Self(carried(sum, u64::from_ne_bytes(last)))
+    }
+
+    /// What stands in a header for the card to go on from: the sum itself.
+    #[must_use]
+    pub fn open(self) -> u16 {
+        self.folded()
     }
 
     /// What stands in a header: the complement.
@@ -93,15 +110,22 @@ fn v6(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// Makes the sum of the TCP segment that a frame of the stack's carries, if it does.
-pub fn seal(frame: &mut [u8]) {
-    let Some((header, from, to)) = segment(frame) else { return };
-    let Some(segment) = frame.get_mut(header..) else { return };
-    let Ok(mut packet) = TcpPacket::new_checked(&mut *segment) else { return };
+/// Makes the sum of the TCP segment that a frame of the stack's carries, if it does, or has the card
+/// make it.
+pub fn seal(frame: &mut [u8], maker: Maker) -> nic::Sum {
+    sealed(frame, maker).unwrap_or_default()
+}
+
+fn sealed(frame: &mut [u8], maker: Maker) -> Option<nic::Sum> {
+    let (header, from, to) = segment(frame)?;
+    let segment = frame.get_mut(header..)?;
+    let mut packet = TcpPacket::new_checked(&mut *segment).ok()?;
     packet.set_checksum(0);
     let sum = Sum::of_pseudo_header(from, to, IpProtocol::Tcp.into(), segment.len());
-    let sum = sum.with(segment).finish();
+    let by_card = maker == Maker::Card && header == nic::Sum::BEGINS.into() && from.is_ipv4();
+    let sum = if by_card { sum.open() } else { sum.with(segment).finish() };
     TcpPacket::new_unchecked(segment).set_checksum(sum);
+    by_card.then_some(nic::Sum::Tcp)
 }
 
 /// Where the TCP segment of a frame begins, and between whom it goes. Frames of the stack's have no
@@ -126,7 +150,7 @@ fn segment(frame: &[u8]) -> Option<(usize, IpAddr, IpAddr)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::inspect::{Content, inspect};
     use libd3os::nic::Checks;
@@ -146,12 +170,20 @@ mod tests {
         u16::try_from(sum).expect("folded")
     }
 
+    /// What a card does with a frame that it sends.
+    pub(crate) fn made_by_card(frame: &mut [u8], sum: nic::Sum) {
+        let Some(place) = sum.place().map(usize::from) else { return };
+        let made = !slow(&frame[nic::Sum::BEGINS.into()..]);
+        frame[place..place + 2].copy_from_slice(&made.to_be_bytes());
+    }
+
     #[test]
     fn the_example_of_the_specification() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
         assert_eq!(Sum::default().with(&bytes).finish(), !0xddf2);
     }
 
+    const MAKERS: [Maker; 2] = [Maker::Card, Maker::Server];
     const OWN: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
 
     /// A frame with a segment between these.
@@ -184,18 +216,24 @@ mod tests {
                 four.map(|ip| IpAddr::from(ip).into()),
                 six.map(|ip| IpAddr::from(ip).into()),
             ];
-            for [from, to] in pairs {
+            for ([from, to], maker) in pairs.into_iter().flat_map(|pair| MAKERS.map(|it| (pair, it))) {
                 let mut frame = frame(from, to, &bytes);
-                seal(&mut frame);
+                let sum = seal(&mut frame, maker);
+                let by_card = maker == Maker::Card && IpAddr::from(from).is_ipv4();
+                prop_assert_eq!(sum, if by_card { nic::Sum::Tcp } else { nic::Sum::Made });
+                made_by_card(&mut frame, sum);
                 prop_assert_eq!(inspect(&frame, OWN, Checks::default()), Ok(Content::Other));
             }
         }
 
         #[test]
         fn anything_else_is_left_alone(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            let mut sealed = bytes.clone();
-            seal(&mut sealed);
-            prop_assert!(sealed == bytes || segment(&bytes).is_some());
+            for maker in MAKERS {
+                let mut sealed = bytes.clone();
+                let sum = seal(&mut sealed, maker);
+                let is_left = sealed == bytes && sum == nic::Sum::Made;
+                prop_assert!(is_left || segment(&bytes).is_some());
+            }
         }
 
         #[test]

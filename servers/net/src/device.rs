@@ -6,13 +6,13 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-use libd3os::nic::Checks;
+use libd3os::nic::{Checks, Sum};
 use libd3os::service::net::{DropReason, Traffic};
 use smoltcp::phy::{self, Checksum, ChecksumCapabilities, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
-use crate::checksum::seal;
+use crate::checksum::{Maker, seal};
 use crate::inspect::{Content, Datagram, inspect};
 use crate::ways::Seen;
 
@@ -36,8 +36,12 @@ pub trait Card {
     fn give_back(&mut self, frame: Self::Frame);
     /// Memory for a frame, unless all of it is under way.
     fn take(&mut self) -> Option<Self::Buffer>;
-    /// Sends the first `length` bytes.
-    fn send(&mut self, buffer: Self::Buffer, length: usize);
+    /// Whether it makes checksums.
+    fn sums(&self) -> bool {
+        false
+    }
+    /// Sends the first `length` bytes, with a checksum that the card makes if it does.
+    fn send(&mut self, buffer: Self::Buffer, length: usize, sum: Sum);
     /// Takes memory back without sending it.
     fn give_up(&mut self, buffer: Self::Buffer);
     /// Hands over what was sent, and with it what was given back. Memory that is given back alone may
@@ -96,6 +100,8 @@ pub struct Device<C: Card> {
     counts: RefCell<Counts>,
     address: EthernetAddress,
     mtu: usize,
+    /// Who makes the checksums of frames to send.
+    maker: Maker,
 }
 
 impl<C: Card> fmt::Debug for Device<C> {
@@ -112,6 +118,7 @@ impl<C: Card> fmt::Debug for Device<C> {
 impl<C: Card> Device<C> {
     /// A card with this address that carries IP packets of so many bytes.
     pub fn new(card: C, address: EthernetAddress, mtu: usize) -> Self {
+        let maker = maker(&card);
         Self {
             card: RefCell::new(Some(card)),
             spare: RefCell::new(None),
@@ -122,6 +129,7 @@ impl<C: Card> Device<C> {
             counts: RefCell::default(),
             address,
             mtu,
+            maker,
         }
     }
 
@@ -138,6 +146,7 @@ impl<C: Card> Device<C> {
     pub fn renew(&mut self, card: C, address: EthernetAddress) {
         self.lose();
         self.address = address;
+        self.maker = maker(&card);
         self.card.replace(Some(card));
     }
 
@@ -243,9 +252,14 @@ impl<C: Card> Device<C> {
         has_room
     }
 
-    /// Sends the first `length` bytes.
-    pub fn send(&self, buffer: C::Buffer, length: usize) {
-        if self.with_card(|card| card.send(buffer, length)).is_some() {
+    /// Who makes the checksums of frames to send.
+    pub const fn maker(&self) -> Maker {
+        self.maker
+    }
+
+    /// Sends the first `length` bytes, of which the card makes this checksum.
+    pub fn send(&self, buffer: C::Buffer, length: usize, sum: Sum) {
+        if self.with_card(|card| card.send(buffer, length, sum)).is_some() {
             self.count(|counts| add(&mut counts.sent, length));
         }
     }
@@ -258,6 +272,10 @@ impl<C: Card> Device<C> {
             seen.extend(Seen::in_frame(frame));
         }
     }
+}
+
+fn maker(card: &impl Card) -> Maker {
+    if card.sums() { Maker::Card } else { Maker::Server }
 }
 
 fn add(traffic: &mut Traffic, bytes: usize) {
@@ -331,9 +349,9 @@ impl<C: Card> phy::TxToken for Sending<'_, C> {
         match self.device.take_buffer() {
             Some(mut buffer) if length <= buffer.len() => {
                 let result = write(&mut buffer[..length]);
-                seal(&mut buffer[..length]);
+                let sum = seal(&mut buffer[..length], self.device.maker);
                 self.device.note_way(&buffer[..length]);
-                self.device.send(buffer, length);
+                self.device.send(buffer, length, sum);
                 result
             }
             unfit => {

@@ -1,6 +1,6 @@
 //! The consumer's end of a driver's rings, as a card.
 
-use libd3os::nic::{Checks, Frame, Link, Outgoing, Wake};
+use libd3os::nic::{Checks, Frame, Link, Outgoing, Sum, Wake};
 use libd3os::service::net::LinkState;
 use libd3os::service::nic::{CardState, Line};
 
@@ -25,8 +25,12 @@ impl<W: Wake> Card for Link<'static, W> {
         Self::take(self)
     }
 
-    fn send(&mut self, buffer: Outgoing<'static>, length: usize) {
-        Self::send(self, buffer, length);
+    fn sums(&self) -> bool {
+        Self::sums(self)
+    }
+
+    fn send(&mut self, buffer: Outgoing<'static>, length: usize, sum: Sum) {
+        Self::send(self, buffer, length, sum);
     }
 
     fn give_up(&mut self, buffer: Outgoing<'static>) {

@@ -454,12 +454,10 @@ impl<C: Card> Datagrams<'_, C> {
         // Behind those that wait for their way it would be too early.
         match known.filter(|_| length <= device.longest() && self.is_idle(way.interface)) {
             Some(known) => {
-                known.write_headers(
-                    frame.get_mut(..length).unwrap_or_default(),
-                    self.port,
-                    to.port(),
-                );
-                device.send(frame, length);
+                let (whole, ports) = (frame.get_mut(..length), [self.port, to.port()]);
+                let whole = whole.unwrap_or_default();
+                let sum = known.write_headers(whole, ports, device.maker());
+                device.send(frame, length, sum);
                 Ok(Passed::Sent)
             }
             None => {

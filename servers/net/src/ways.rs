@@ -11,9 +11,10 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use libd3os::net::DATAGRAM_HEADER;
+use libd3os::nic;
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet};
 
-use crate::checksum::Sum;
+use crate::checksum::{Maker, Sum};
 
 /// How long a way is kept. The stack keeps its neighbours for a minute, so that one who has gone is
 /// written to for a minute and a half at most.
@@ -85,25 +86,37 @@ impl Way {
     }
 
     /// Writes the headers before the bytes of a datagram, which lie in the frame already and end
-    /// with it.
-    pub fn write_headers(&self, frame: &mut [u8], from: u16, to: u16) {
-        let Some((ethernet, packet)) = frame.split_first_chunk_mut() else { return };
+    /// with it. Tells which checksum the card is to make.
+    pub fn write_headers(&self, frame: &mut [u8], ports: [u16; 2], maker: Maker) -> nic::Sum {
+        self.try_write_headers(frame, ports, maker).unwrap_or_default()
+    }
+
+    fn try_write_headers(
+        &self,
+        frame: &mut [u8],
+        ports: [u16; 2],
+        maker: Maker,
+    ) -> Option<nic::Sum> {
+        let (ethernet, packet) = frame.split_first_chunk_mut()?;
         *ethernet = self.seen.ethernet;
         match (self.seen.from, self.seen.to) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let Some((header, datagram)) = packet.split_first_chunk_mut() else { return };
+                let (header, datagram) = packet.split_first_chunk_mut()?;
                 *header = ipv4(datagram.len(), source.octets(), destination.octets());
-                self.write_udp(datagram, from, to);
+                self.write_udp(datagram, ports, maker);
+                (maker == Maker::Card).then_some(nic::Sum::Udp)
             }
             (source, destination) => {
-                let Some((header, datagram)) = packet.split_first_chunk_mut() else { return };
+                let (header, datagram) = packet.split_first_chunk_mut()?;
                 *header = ipv6(datagram.len(), source, destination);
-                self.write_udp(datagram, from, to);
+                // A card makes sums over IPv4 alone.
+                self.write_udp(datagram, ports, Maker::Server);
+                None
             }
         }
     }
 
-    fn write_udp(&self, datagram: &mut [u8], from: u16, to: u16) {
+    fn write_udp(&self, datagram: &mut [u8], [from, to]: [u16; 2], maker: Maker) {
         let length = datagram.len();
         let Some((header, _)) = datagram.split_first_chunk_mut::<UDP>() else { return };
         header[..2].copy_from_slice(&from.to_be_bytes());
@@ -111,9 +124,15 @@ impl Way {
         header[4..6].copy_from_slice(&number(length));
         header[6..].fill(0);
         let Seen { from, to, .. } = self.seen;
-        let sum = Sum::of_pseudo_header(from, to, UDP_NUMBER, length).with(datagram).finish();
-        // 0 would say that there is none.
-        let sum = if sum == 0 { u16::MAX } else { sum };
+        let open = Sum::of_pseudo_header(from, to, UDP_NUMBER, length);
+        let sum = match maker {
+            Maker::Card => open.open(),
+            // 0 would say that there is none.
+            Maker::Server => match open.with(datagram).finish() {
+                0 => u16::MAX,
+                sum => sum,
+            },
+        };
         datagram[6..UDP].copy_from_slice(&sum.to_be_bytes());
     }
 }
@@ -182,6 +201,7 @@ impl Ways {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checksum::tests::made_by_card;
     use crate::inspect::{Content, Datagram, inspect};
     use libd3os::nic::Checks;
     use proptest::prelude::*;
@@ -214,12 +234,17 @@ mod tests {
         fn headers_are_understood(
             (from, to) in addresses(),
             ports: (u16, u16),
+            by_card: bool,
             bytes in prop::collection::vec(any::<u8>(), 0..1500),
         ) {
             let way = way(seen(from, to));
             let mut frame = vec![0xaa; way.headers()];
             frame.extend(&bytes);
-            way.write_headers(&mut frame, ports.0, ports.1);
+            let maker = if by_card { Maker::Card } else { Maker::Server };
+            let sum = way.write_headers(&mut frame, [ports.0, ports.1], maker);
+            let expected_sum = if by_card && to.is_ipv4() { nic::Sum::Udp } else { nic::Sum::Made };
+            prop_assert_eq!(sum, expected_sum);
+            made_by_card(&mut frame, sum);
             let expected = Content::Datagram(Datagram {
                 from: SocketAddr::new(from, ports.0),
                 to: SocketAddr::new(to, ports.1),

@@ -167,7 +167,7 @@ fn interrupts_come_only_to_a_driver_that_sleeps() {
         assert!(!device.interrupted(), "not the line");
         device.disarm();
         assert!(device.registers.arrives(&content(1, 60), 0, 0));
-        device.transmit(BUS + TRANSMIT as u64, 60).expect("room");
+        device.transmit(BUS + TRANSMIT as u64, 60, Sum::Made).expect("room");
         device.publish();
         while device.receive().expect("sound").is_some() {}
         assert!(!device.arm(true));
@@ -193,12 +193,44 @@ fn what_the_card_counts_is_told() {
     assert_eq!(device.registers.resets, 2);
 }
 
+/// The frame with the checksum that the card makes (RFC 1071).
+fn sealed(mut frame: Vec<u8>, sum: Sum) -> Vec<u8> {
+    let Some(place) = sum.place().map(usize::from) else { return frame };
+    let words = frame[34..].chunks(2).map(|word| match word {
+        [high, low] => u64::from(*high) << 8 | u64::from(*low),
+        rest => u64::from(rest[0]) << 8,
+    });
+    let rest = words.sum::<u64>() % 0xffff;
+    // A sum of words that are not all 0 is never 0: it is all ones instead.
+    let made = u16::try_from(if rest == 0 { 0 } else { 0xffff - rest }).expect("folded");
+    frame[place..place + 2].copy_from_slice(&made.to_be_bytes());
+    frame
+}
+
+#[test]
+fn a_context_holds_for_all_frames_of_its_kind() {
+    let mut words = memory();
+    let (mut device, memory) = device(&mut words, Interrupts::Vector);
+    put(memory, TRANSMIT, &content(5, 100));
+    let kinds = [Sum::Udp, Sum::Udp, Sum::Made, Sum::Udp, Sum::Tcp, Sum::Udp];
+    let mut places = Vec::new();
+    for kind in kinds {
+        places.push(device.transmit(BUS + TRANSMIT as u64, 100, kind).expect("room").0);
+        device.publish();
+        assert_eq!(device.registers.leaves(), Some(sealed(content(5, 100), kind)), "{kind:?}");
+    }
+    assert_eq!(places, [1, 2, 3, 4, 6, 8], "a descriptor more where the kind changes");
+    let sent: Vec<_> = std::iter::from_fn(|| device.sent().expect("sound")).collect();
+    assert_eq!(sent, places.into_iter().map(Slot).collect::<Vec<_>>(), "of frames alone");
+    assert!(device.sums());
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Arrives(usize),
     Receive,
     Refill,
-    Transmit(usize),
+    Transmit(usize, Sum),
     Leaves,
     Sent,
     Publish,
@@ -210,7 +242,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (14usize..=4544).prop_map(Step::Arrives),
         3 => Just(Step::Receive),
         3 => Just(Step::Refill),
-        3 => (14usize..=4544).prop_map(Step::Transmit),
+        3 => (14usize..=4544).prop_map(|length| Step::Transmit(length, Sum::Made)),
+        3 => (52usize..=4544, prop_oneof![Just(Sum::Udp), Just(Sum::Tcp)])
+            .prop_map(|(length, sum)| Step::Transmit(length, sum)),
         3 => Just(Step::Leaves),
         3 => Just(Step::Sent),
         3 => Just(Step::Publish),
@@ -256,7 +290,7 @@ proptest! {
                     spare.push(index);
                 }
                 Step::Refill => spare.drain(..).for_each(|index| device.refill(index)),
-                Step::Transmit(length) => {
+                Step::Transmit(length, sum) => {
                     let place = TRANSMIT + usize::from(seed % 4) * BUFFER_BYTES;
                     if given.iter().any(|(taken, ..)| *taken == place) {
                         continue;
@@ -264,8 +298,8 @@ proptest! {
                     put(memory, place, &content(seed, length));
                     let wide = u16::try_from(length).expect("short");
                     prop_assert!(device.has_room());
-                    let slot = device.transmit(BUS + place as u64, wide).expect("room");
-                    given.push_back((place, slot, content(seed, length)));
+                    let slot = device.transmit(BUS + place as u64, wide, sum).expect("room");
+                    given.push_back((place, slot, sealed(content(seed, length), sum)));
                 }
                 Step::Leaves => if let Some(frame) = device.registers.leaves() {
                     let (_, slot, expected) = given.pop_front().expect("given");

@@ -2,7 +2,7 @@
 
 use super::*;
 use libd3os::dma::Dma;
-use libd3os::nic::{Checks, Fault, Frame, Link, Memory, ROCE_PORT};
+use libd3os::nic::{Checks, Fault, Frame, Link, Memory, ROCE_PORT, Sum};
 use libd3os::observe::Observable;
 use libd3os::ring::LINE_BYTES;
 use libd3os::service::nic::Line as Wire;
@@ -72,8 +72,9 @@ impl Card for Hand {
     fn has_room(&self) -> bool {
         !self.0.borrow().free.is_empty()
     }
-    fn transmit(&mut self, bus: u64, length: u16) -> Option<Slot> {
+    fn transmit(&mut self, bus: u64, length: u16, sum: Sum) -> Option<Slot> {
         let mut model = self.0.borrow_mut();
+        assert_eq!(sum, Sum::Made, "it makes none");
         let slot = Slot(model.free.pop()?);
         model.given.push_back((slot, bus, length));
         Some(slot)
@@ -370,7 +371,7 @@ fn a_consumer_that_attaches_again_begins_anew() {
     let mut net = world.attach(&mut engine, Consumer::Net, world.memory(Consumer::Net));
     assert!(world.arrives(&frame(1, 60)));
     let outgoing = net.take().expect("a buffer");
-    net.send(outgoing, 60);
+    net.send(outgoing, 60, Sum::Made);
     net.flush();
     engine.run().expect("sound");
     drop(net);
@@ -381,7 +382,10 @@ fn a_consumer_that_attaches_again_begins_anew() {
     engine.run().expect("sound");
     assert!(net.receive().is_none());
     assert_eq!((net.refusals().total(), counter(&engine, "refused descriptors")), (0, 0));
-    assert!((0..TRANSMIT).all(|_| net.take().map(|outgoing| net.send(outgoing, 60)).is_some()));
+    assert!(
+        (0..TRANSMIT)
+            .all(|_| net.take().map(|outgoing| net.send(outgoing, 60, Sum::Made)).is_some())
+    );
 }
 
 #[test]
@@ -526,7 +530,7 @@ proptest! {
                     if let Some(mut outgoing) = client.link.take() {
                         let bytes = [&[seed, net.into()], &frame(seed, length)[2..]].concat();
                         outgoing[..length].copy_from_slice(&bytes);
-                        client.link.send(outgoing, length);
+                        client.link.send(outgoing, length, Sum::Made);
                         client.going.push_back(bytes);
                         sent += 1;
                     }

@@ -102,7 +102,7 @@ fn frames_come_into_the_buffers_and_go_out_of_them() {
     let place = RINGS + usize::from(arrival.index.number()) * BUFFER_BYTES + FRAME_OFFSET;
     assert_eq!(bytes(memory, place, 4544), content(1, 4544));
     put(memory, TRANSMIT + 64, &content(2, 1514));
-    let slot = device.transmit(BUS + TRANSMIT as u64 + 64, 1514).expect("room");
+    let slot = device.transmit(BUS + TRANSMIT as u64 + 64, 1514, Sum::Made).expect("room");
     device.publish();
     assert_eq!(device.sent(), Ok(None));
     assert_eq!(device.model().leaves(), Some(content(2, 1514)));
@@ -207,7 +207,7 @@ proptest! {
                         put(memory, place, &content(seed, length));
                         let bus = BUS + place as u64;
                         let length = u16::try_from(length).expect("short");
-                        let slot = device.transmit(bus, length).expect("room");
+                        let slot = device.transmit(bus, length, Sum::Made).expect("room");
                         given.push_back((place, slot, content(seed, length.into())));
                     }
                 }
@@ -255,7 +255,7 @@ proptest! {
                 1 => device.model().0.push_raw(1, small, any % 2),
                 2 => scribble(memory, at % 2 * layout + 156 + 4 * (at / 2), any),
                 3 => {
-                    if let Some(Slot(slot)) = device.transmit(BUS, 60) {
+                    if let Some(Slot(slot)) = device.transmit(BUS, 60, Sum::Made) {
                         prop_assert!(slots.insert(slot) && slot < 4);
                     }
                     device.publish();

@@ -7,8 +7,9 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use libd3os::nic::{Checks, FRAME_BYTES};
+use libd3os::nic::{Checks, FRAME_BYTES, Sum};
 
+use crate::checksum::tests::made_by_card;
 use crate::device::Card;
 use crate::random::Random;
 
@@ -60,11 +61,12 @@ impl Hub {
         Self { ports: Vec::new(), under_way, sent: 0, random, faults: Faults::default() }
     }
 
-    /// A card whose cable ends here.
+    /// A card whose cable ends here. Every other one makes checksums.
     pub(super) fn plug(&mut self) -> SimCard {
         let (to, from) = (Queue::default(), Queue::default());
         self.ports.push((Rc::clone(&to), Rc::clone(&from)));
-        SimCard { received: to, sent: from, buffers: Rc::new(Cell::new(BUFFERS)), missing: 0 }
+        let (buffers, sums) = (Rc::new(Cell::new(BUFFERS)), self.ports.len() % 2 == 1);
+        SimCard { received: to, sent: from, buffers, sums, missing: 0 }
     }
 
     /// Takes what the cards sent, and hands out what arrives by now; tells whether there was any.
@@ -125,6 +127,8 @@ pub(crate) struct SimCard {
     sent: Queue,
     /// Transmit buffers that are free.
     buffers: Rc<Cell<usize>>,
+    /// Whether it makes checksums.
+    sums: bool,
     /// Frames that were taken and not given back.
     missing: usize,
 }
@@ -133,7 +137,8 @@ impl SimCard {
     /// Another card at the same port: for a driver that was started again.
     pub(super) fn again(&self) -> Self {
         let (received, sent) = (Rc::clone(&self.received), Rc::clone(&self.sent));
-        Self { received, sent, buffers: Rc::new(Cell::new(BUFFERS)), missing: 0 }
+        let (buffers, sums) = (Rc::new(Cell::new(BUFFERS)), self.sums);
+        Self { received, sent, buffers, sums, missing: 0 }
     }
 
     /// Puts a frame before the card.
@@ -168,9 +173,15 @@ impl Card for SimCard {
         Some(vec![0xaa; FRAME_BYTES])
     }
 
-    fn send(&mut self, mut buffer: Frame, length: usize) {
+    fn sums(&self) -> bool {
+        self.sums
+    }
+
+    fn send(&mut self, mut buffer: Frame, length: usize, sum: Sum) {
         self.buffers.set(self.buffers.get() + 1);
         buffer.truncate(length);
+        assert!(self.sums || sum == Sum::Made, "it makes none");
+        made_by_card(&mut buffer, sum);
         self.sent.borrow_mut().push_back(buffer);
     }
 
