@@ -8,6 +8,18 @@
 //! unmasked, also where its frame was taken long ago: so [`Device::arm`] first clears the queues'
 //! causes, then looks once more, and unmasks only then; what comes in between interrupts.
 //!
+//! QEMU's card, up to release 7.2, sends messages for nothing: it puts a message off that would come less
+//! than 128 µs after the one before, whatever [`crate::regs::THROTTLE`] asks for, and does not forget that
+//! it once did. From the first that was put off on, each message is followed by a second one 128 µs later,
+//! whether a cause is left and let through or not, until the emulator ends; a reset changes nothing. There
+//! is no register that keeps it from that; the driver looks, finds nothing, and sleeps again.
+//!
+//! # Checksums
+//!
+//! The card checks those of frames that come in, and makes UDP's and TCP's of frames over IPv4 that it is
+//! told to ([`libd3os::nic::Sum`]). It does that only for frames of data descriptors (7.2.5), behind a
+//! context descriptor that says where (7.2.4).
+//!
 //! # Frames of more than one buffer
 //!
 //! The card writes up to [`BUFFER_ROOM`] bytes into a buffer (it knows powers of two) and goes on
