@@ -550,6 +550,7 @@ impl<C: Card> Core<C> {
 
     /// Lets the stack do what it has to, and whoever waits for it go on; tells whether anything was
     /// sent.
+    #[inline(never)]
     fn turn_stack(&mut self, now: Duration) -> bool {
         let mut busy = false;
         for index in 0..self.interfaces.len() {

@@ -8,7 +8,7 @@
 //! Ethernet II; ARP (RFC 826), IPv4 (RFC 791), IPv6 (RFC 8200) with a hop-by-hop header at most,
 //! ICMP (RFC 792), ICMPv6 (RFC 4443), UDP (RFC 768), TCP (RFC 9293), IGMP. Fragments are dropped.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use libd3os::nic::Checks;
 use libd3os::service::net::DropReason;
@@ -108,9 +108,10 @@ fn transport(
     checks: Checks,
 ) -> Result<Content<'_>, DropReason> {
     let is_right = |bytes: &[u8]| {
-        let [from, to] = [from, to].map(IpAddr::from);
-        let sum = Sum::of_pseudo_header(from, to, protocol.into(), bytes.len());
-        checks.transport || sum.with(bytes).is_right()
+        checks.transport
+            || Sum::of_pseudo_header(from.into(), to.into(), protocol.into(), bytes.len())
+                .with(bytes)
+                .is_right()
     };
     let mut content = Content::Other;
     let sound = match protocol {
@@ -121,8 +122,8 @@ fn transport(
         IpProtocol::Udp => {
             let datagram = UdpPacket::new_checked(bytes).map_err(truncated)?;
             let bytes = bytes.get(..datagram.len().into()).ok_or(DropReason::Truncated)?;
-            let [from, to] = [(from, datagram.src_port()), (to, datagram.dst_port())]
-                .map(|(ip, port)| SocketAddr::new(ip.into(), port));
+            let from = SocketAddr::new(from.into(), datagram.src_port());
+            let to = SocketAddr::new(to.into(), datagram.dst_port());
             content = Content::Datagram(Datagram { from, to, bytes: datagram.payload() });
             // One without a sum says 0.
             datagram.checksum() == 0 || is_right(bytes)

@@ -235,7 +235,9 @@ impl<C: Card> Interface<C> {
         fed
     }
 
-    /// Gives the stack the frame that waits; `false` where it waits for room to be answered.
+    /// Gives the stack the frame that waits; `false` where it waits for room to be answered. Apart from
+    /// [`Self::receive`], which would prepare all that the stack needs for datagrams that it never sees.
+    #[inline(never)]
     fn feed_stack(&mut self, now: Duration) -> bool {
         let Self { stack, device, sockets, .. } = self;
         stack.poll_ingress_single(instant(now), device, sockets) != PollIngressSingleResult::None
