@@ -726,7 +726,7 @@ impl Core {
     /// After something happened to a queue pair: it may have something to send, or to wait for.
     fn settle(&mut self, index: usize) {
         let Some(pair) = self.pairs.at_mut(index) else { return };
-        if !pair.queued {
+        if !pair.queued && pair.has_output() {
             pair.queued = true;
             self.ready.push_back(index);
         }

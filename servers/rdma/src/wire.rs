@@ -7,6 +7,8 @@
 
 mod body;
 mod bth;
+#[expect(unsafe_code, reason = "executes PCLMULQDQ where the processor has it")]
+mod carryless;
 mod datagram;
 mod extended;
 mod icrc;

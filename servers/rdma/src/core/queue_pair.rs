@@ -388,6 +388,11 @@ impl QueuePair {
         }
     }
 
+    /// Whether it may have something to send; if not, it certainly has nothing.
+    pub(super) fn has_output(&self) -> bool {
+        self.notify || self.responder.has_output() || self.requester.has_output()
+    }
+
     /// Writes its next packet.
     pub(super) fn transmit<M: Memory>(
         &mut self,

@@ -133,6 +133,11 @@ impl Requester {
         &self.ring[self.place(request)]
     }
 
+    /// Whether something is to be sent, if it may.
+    pub(super) const fn has_output(&self) -> bool {
+        self.cursor < self.posted && self.resume.is_none()
+    }
+
     /// Whether nothing that was begun is undone.
     pub(super) const fn is_drained(&self) -> bool {
         self.oldest == self.started

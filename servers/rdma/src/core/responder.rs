@@ -108,6 +108,11 @@ impl Responder {
         self.acknowledge = false;
     }
 
+    /// Whether something is to be answered.
+    pub(super) fn has_output(&self) -> bool {
+        self.acknowledge || self.refusal.is_some() || !self.replies.is_empty()
+    }
+
     /// Whether this is the first packet.
     pub(super) const fn establish(&mut self) -> bool {
         !core::mem::replace(&mut self.established, true)

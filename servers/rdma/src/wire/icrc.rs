@@ -8,7 +8,7 @@
 
 use crc32fast::Hasher;
 
-use super::bth;
+use super::{bth, carryless};
 
 /// Bytes of the CRC.
 pub(super) const BYTES: usize = 4;
@@ -28,10 +28,18 @@ pub(super) fn of_datagram(datagram: &[u8], ip_header: usize) -> [u8; BYTES] {
     let masked = &mut masked[..LOCAL_ROUTE + split];
     masked[LOCAL_ROUTE..].copy_from_slice(head);
     mask(&mut masked[LOCAL_ROUTE..], ip_header);
-    let mut hasher = Hasher::new();
-    hasher.update(masked);
+    (!add(add(!0, masked), rest)).to_le_bytes()
+}
+
+/// Continues a sum, which is inverted before the first byte and behind the last one.
+fn add(sum: u32, bytes: &[u8]) -> u32 {
+    let (sum, rest) = carryless::update(sum, bytes);
+    if rest.is_empty() {
+        return sum;
+    }
+    let mut hasher = Hasher::new_with_initial(!sum);
     hasher.update(rest);
-    hasher.finalize().to_le_bytes()
+    !hasher.finalize()
 }
 
 fn mask(head: &mut [u8], ip_header: usize) {
