@@ -169,7 +169,7 @@ impl Fake {
         Self { share: Some(BTreeMap::from(files)), ..Self::default() }
     }
 
-    fn host(&mut self) -> &mut BTreeMap<String, Option<Vec<u8>>> {
+    pub(crate) fn host(&mut self) -> &mut BTreeMap<String, Option<Vec<u8>>> {
         self.share.as_mut().expect("asked only where there is one")
     }
 

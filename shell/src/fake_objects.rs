@@ -11,8 +11,8 @@ use libd3os::service::pmem::{
 use libd3os::store::StoreError;
 
 use crate::fake::Fake;
-use crate::objects::{Meant, Objects, Worked};
-use crate::system::SystemError;
+use crate::objects::{Holds, Meant, Objects, Worked};
+use crate::system::{System, SystemError};
 
 type Done<T> = Result<T, SystemError>;
 
@@ -115,6 +115,38 @@ impl Objects for Fake {
             self.set_text(path, text)?;
         }
         Ok(is_it)
+    }
+
+    fn make_holder(&mut self, path: &str, _: Holds, bytes: u64) -> Done<()> {
+        self.done.push(format!("room for {bytes} bytes"));
+        self.add(path, Some(String::new()))
+    }
+
+    fn fill_object(&mut self, path: &str, _: Holds, at: u64, host: &str, most: u64) -> Done<u64> {
+        let (mut text, mut done) = (self.text(path)?, 0);
+        text.truncate(usize::try_from(at).expect("small"));
+        while done < most {
+            let more = self.read_host(host, at + done)?;
+            if more.is_empty() {
+                break;
+            }
+            done += more.len() as u64;
+            text += &String::from_utf8_lossy(&more);
+        }
+        self.set_text(path, &text)?;
+        Ok(done)
+    }
+
+    fn spill_object(&mut self, path: &str, at: u64, host: &str, most: u64) -> Done<u64> {
+        let at = usize::try_from(at).expect("small");
+        let text = self.text(path)?.into_bytes();
+        let held: Vec<u8> =
+            text.into_iter().skip(at).take(usize::try_from(most).expect("small")).collect();
+        let mut file = self.host().get(host).cloned().flatten().unwrap_or_default();
+        file.truncate(at);
+        file.extend(&held);
+        self.write_host(host, &file)?;
+        Ok(held.len() as u64)
     }
 
     fn map_object(&mut self, path: &str) -> Done<ObjectMap> {

@@ -8,13 +8,13 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use libd3os::call::Transport;
-use libd3os::object::collections::PString;
+use libd3os::object::collections::{PString, PVec};
 use libd3os::object::heap::HeapError;
 use libd3os::object::layout::PAGES;
 use libd3os::object::map::ObjectMap;
 use libd3os::object::object::OpenError;
 use libd3os::object::operators::{Operator, Outcome};
-use libd3os::object::{Object, Persist, TxError, View, field, medium::Mapped};
+use libd3os::object::{Object, PPtr, Persist, TxError, View, field, medium::Mapped};
 use libd3os::service::pmem::{NamedObject, ObjectStatus, PmemClient, PoolStatus, Removed};
 use libd3os::store::{Store, StoreError, near};
 
@@ -27,6 +27,8 @@ const NEW_PAGES: u32 = 4;
 /// How often a command begins anew whose session ended with a restart of the server.
 const ATTEMPTS: u32 = 4;
 const PAGE_BYTES: usize = 4096;
+/// Bytes of a file that one transaction adds to an object.
+const PIECE: usize = 16 << 10;
 
 /// What is in an object that the shell makes.
 #[derive(Default, Persist)]
@@ -35,11 +37,29 @@ pub struct Text {
     text: PString,
 }
 
+/// What is in an object that holds a file which is no text, or a long one.
+#[derive(Default, Persist)]
+#[repr(C)]
+pub struct File {
+    bytes: PVec<u8>,
+}
+
+/// What an object holds of which the shell knows the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// A text.
+    Text,
+    /// Whatever a file holds.
+    File,
+}
+
 /// Which bytes of an object are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meant {
     /// Its text.
     Text,
+    /// Those of the file that it holds.
+    File,
     /// All of its pages, as what is in use there is known to its own type only.
     Pages,
 }
@@ -82,6 +102,28 @@ pub trait Objects {
     fn set_text(&mut self, path: &str, text: &str) -> Result<(), SystemError>;
     /// Replaces an object's text, if it is `before`; tells whether it was.
     fn change_text(&mut self, path: &str, before: &str, text: &str) -> Result<bool, SystemError>;
+    /// Makes an object that is to hold so many bytes, and holds none yet.
+    fn make_holder(&mut self, path: &str, holds: Holds, bytes: u64) -> Result<(), SystemError>;
+    /// Has an object that holds `at` bytes hold those of a file of the host's share, too, that follow
+    /// them there, `most` at most; tells how many. Fewer are the file's last.
+    fn fill_object(
+        &mut self,
+        path: &str,
+        holds: Holds,
+        at: u64,
+        host: &str,
+        most: u64,
+    ) -> Result<u64, SystemError>;
+    /// Writes what an object holds from `at` on to a file of the host's share, `most` bytes at most; tells
+    /// how many. At 0, the file is made, or emptied. Of an object that holds neither text nor file, it tells
+    /// that its type is another one.
+    fn spill_object(
+        &mut self,
+        path: &str,
+        at: u64,
+        host: &str,
+        most: u64,
+    ) -> Result<u64, SystemError>;
     /// What an object consists of.
     fn map_object(&mut self, path: &str) -> Result<ObjectMap, SystemError>;
     /// Has the object server do work on an object's bytes: its text, or all of its pages.
@@ -159,20 +201,63 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
         self.replace_text(path, Some(before), text)
     }
 
+    fn make_holder(&mut self, path: &str, holds: Holds, bytes: u64) -> Result<(), SystemError> {
+        let pages = holder_pages(bytes);
+        self.with_store(|store| match holds {
+            Holds::Text => store.create(path, pages, &Text::default()).map(drop),
+            Holds::File => store.create(path, pages, &File::default()).map(drop),
+        })
+    }
+
+    fn fill_object(
+        &mut self,
+        path: &str,
+        holds: Holds,
+        at: u64,
+        host: &str,
+        most: u64,
+    ) -> Result<u64, SystemError> {
+        self.with_store_and(|store| {
+            let next = |at| self.file_piece(host, at);
+            match holds {
+                Holds::Text => fill(store, path, text_bytes, (at, most), next),
+                Holds::File => fill(store, path, file_bytes, (at, most), next),
+            }
+        })
+    }
+
+    fn spill_object(
+        &mut self,
+        path: &str,
+        at: u64,
+        host: &str,
+        most: u64,
+    ) -> Result<u64, SystemError> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let held = self.with_store(|store| match take(store, path, text_bytes, at, most) {
+            Err(StoreError::Object(OpenError::Type { .. })) => {
+                take(store, path, file_bytes, at, most)
+            }
+            held => held,
+        })?;
+        self.write_file(host, at, &held)?;
+        Ok(held.len() as u64)
+    }
+
     fn map_object(&mut self, path: &str) -> Result<ObjectMap, SystemError> {
         self.with_store(|store| store.map(path))
     }
 
     fn work_on_object(&mut self, path: &str, work: &Operator) -> Result<Worked, SystemError> {
         for _ in 0..near::ATTEMPTS {
-            let text = self.text_place(path)?;
-            let (meant, range) = match &text {
-                Some((range, _)) => (Meant::Text, range.clone()),
+            let place = self.place(path)?;
+            let (meant, range) = match &place {
+                Some((meant, range, _)) => (*meant, range.clone()),
                 None => (Meant::Pages, near::whole(self.object(path)?.pages)),
             };
             let swept = near::carry_out(&self.pmem()?, path, range.clone(), work)?;
-            // Of another version, the text may be elsewhere.
-            if text.is_none_or(|(_, version)| version == swept.version) {
+            // Of another version, the bytes may be elsewhere.
+            if place.is_none_or(|(_, _, version)| version == swept.version) {
                 let outcome = counted_from(range.start, swept.outcome);
                 return Ok(Worked { meant, bytes: range.end - range.start, outcome });
             }
@@ -227,15 +312,16 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
         })
     }
 
-    /// Where in an object its text is, and in which version; nothing if it has none.
-    fn text_place(&self, path: &str) -> Result<Option<(Range<u64>, u64)>, SystemError> {
-        let place = self.with_store(|store| {
-            let object = store.open_to_read::<Text>(path)?;
-            let guard = store.look(&object)?;
-            let bytes = field!(object.base(), Text, text).bytes();
-            let bytes = guard.get(bytes).map_err(TxError::from)?;
-            let from = bytes.elements().offset().max(PAGES);
-            Ok((from..from.saturating_add(bytes.len()), guard.mapping().control().version()))
+    /// Where in an object its text is, or the file that it holds, and in which version; nothing if it is
+    /// neither.
+    fn place(&self, path: &str) -> Result<Option<(Meant, Range<u64>, u64)>, SystemError> {
+        let place = self.with_store(|store| match place(store, path, text_bytes) {
+            Ok((range, version)) => Ok((Meant::Text, range, version)),
+            Err(StoreError::Object(OpenError::Type { .. })) => {
+                let (range, version) = place(store, path, file_bytes)?;
+                Ok((Meant::File, range, version))
+            }
+            Err(error) => Err(error),
         });
         match place {
             Ok(place) => Ok(Some(place)),
@@ -244,14 +330,35 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
         }
     }
 
+    /// A piece of a file of the host's share: less only at its end.
+    fn file_piece(&self, host: &str, at: u64) -> Result<Vec<u8>, SystemError> {
+        let mut piece = Vec::new();
+        while piece.len() < PIECE {
+            let more = self.read_file(host, at + piece.len() as u64, PIECE - piece.len())?;
+            if more.is_empty() {
+                break;
+            }
+            piece.extend(more);
+        }
+        Ok(piece)
+    }
+
     /// Does something in a session; anew, where that ended with a restart of the server.
     fn with_store<T>(
         &self,
         mut work: impl FnMut(&mut Store<W::Transport>) -> Result<T, StoreError>,
     ) -> Result<T, SystemError> {
+        self.with_store_and(|store| Ok(work(store)?))
+    }
+
+    /// The same, for what can fail otherwise, too.
+    fn with_store_and<T>(
+        &self,
+        mut work: impl FnMut(&mut Store<W::Transport>) -> Result<T, SystemError>,
+    ) -> Result<T, SystemError> {
         let mut attempt = || {
             let mut store = Store::over(self.pmem()?)?;
-            work(&mut store).map_err(SystemError::from)
+            work(&mut store)
         };
         for _ in 1..ATTEMPTS {
             match attempt() {
@@ -261,6 +368,94 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
         }
         attempt()
     }
+}
+
+/// Where the bytes of a base of this type are.
+type BytesOf<B> = fn(PPtr<B>) -> PPtr<PVec<u8>>;
+
+fn text_bytes(base: PPtr<Text>) -> PPtr<PVec<u8>> {
+    field!(base, Text, text).bytes()
+}
+
+fn file_bytes(base: PPtr<File>) -> PPtr<PVec<u8>> {
+    field!(base, File, bytes)
+}
+
+fn place<T: Transport, B: Persist>(
+    store: &mut Store<T>,
+    path: &str,
+    of: BytesOf<B>,
+) -> Result<(Range<u64>, u64), StoreError> {
+    let object = store.open_to_read::<B>(path)?;
+    let guard = store.look(&object)?;
+    let bytes = guard.get(of(object.base())).map_err(TxError::from)?;
+    let from = bytes.elements().offset().max(PAGES);
+    Ok((from..from.saturating_add(bytes.len()), guard.mapping().control().version()))
+}
+
+/// Adds what `next` has from `at` on, `most` bytes at most; tells how many these were. Done again after a
+/// restart, it does no more.
+fn fill<T: Transport, B: Persist>(
+    store: &mut Store<T>,
+    path: &str,
+    of: BytesOf<B>,
+    (at, most): (u64, u64),
+    next: impl Fn(u64) -> Result<Vec<u8>, SystemError>,
+) -> Result<u64, SystemError> {
+    let object = store.open::<B>(path)?;
+    let mut done = 0;
+    while done < most {
+        let piece = next(at + done)?;
+        put(store, &object, of, at + done, &piece)?;
+        done += piece.len() as u64;
+        if piece.len() < PIECE {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+fn put<T: Transport, B: Persist>(
+    store: &mut Store<T>,
+    object: &Object<B, Mapped>,
+    of: BytesOf<B>,
+    at: u64,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    let (place, size) = (of(object.base()), object.mapping().bytes());
+    store.tx(|tx| {
+        let mut editor = tx.edit(object)?;
+        // At once, as the object was made for what it is to hold.
+        if at == 0 {
+            place.reserve(&mut editor, size.saturating_sub(HOLDER_BYTES))?;
+        }
+        place.truncate(&mut editor, at)?;
+        Ok(place.extend(&mut editor, bytes)?)
+    })
+}
+
+fn take<T: Transport, B: Persist>(
+    store: &mut Store<T>,
+    path: &str,
+    of: BytesOf<B>,
+    at: u64,
+    most: usize,
+) -> Result<Vec<u8>, StoreError> {
+    let object = store.open_to_read::<B>(path)?;
+    let guard = store.look(&object)?;
+    let bytes = of(object.base()).as_slice(&guard).map_err(TxError::from)?;
+    let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    Ok(rest.get(..most).unwrap_or(rest).to_vec())
+}
+
+/// Bytes of an object that hold nothing: the guard page, the header, the base's page, and what describes
+/// the block of all that it holds.
+const HOLDER_BYTES: u64 = 3 * PAGE_BYTES as u64 + 64;
+
+/// Pages of an object that holds so many bytes, without its guard page.
+fn holder_pages(bytes: u64) -> u32 {
+    let all = bytes.max(PAGE_BYTES as u64).saturating_add(HOLDER_BYTES);
+    u32::try_from(all.div_ceil(PAGE_BYTES as u64) - 1).unwrap_or(u32::MAX)
 }
 
 fn counted_from(first: u64, outcome: Outcome) -> Outcome {
@@ -283,6 +478,10 @@ fn replace<T: Transport>(
     store.tx(|tx| {
         let mut editor = tx.edit(object)?;
         let before = place.bytes().as_slice(&editor).map_err(TxError::from)?;
+        // It was done, and then the server was restarted.
+        if before == text.as_bytes() {
+            return Ok(true);
+        }
         if expected.is_some_and(|expected| expected.as_bytes() != before) {
             return Ok(false);
         }

@@ -420,6 +420,35 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
         self.way("share").map(ShareClient::new)
     }
 
+    /// Bytes of a file of the host's share, `most` at most; none at its end.
+    pub(crate) fn read_file(
+        &self,
+        path: &str,
+        offset: u64,
+        most: usize,
+    ) -> Result<Vec<u8>, SystemError> {
+        let most = u32::try_from(most).unwrap_or(u32::MAX).min(share::MOST_BYTES);
+        Ok(self.share()?.read(path.to_string(), offset, most)?)
+    }
+
+    /// Writes into a file of the host's share from `offset` on; at 0, it is made or emptied first.
+    pub(crate) fn write_file(
+        &self,
+        path: &str,
+        mut offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), SystemError> {
+        let share = self.share()?;
+        if offset == 0 {
+            share.create(path.to_string())?;
+        }
+        for piece in bytes.chunks(share::MOST_BYTES as usize) {
+            share.write(path.to_string(), offset, piece.to_vec())?;
+            offset += piece.len() as u64;
+        }
+        Ok(())
+    }
+
     fn platform(&self) -> Result<PlatformClient<W::Transport>, SystemError> {
         self.way("platform").map(PlatformClient::new)
     }
@@ -639,13 +668,7 @@ where
     }
 
     fn write_host(&mut self, path: &str, bytes: &[u8]) -> Result<(), SystemError> {
-        let (share, mut offset) = (self.share()?, 0);
-        share.create(path.to_string())?;
-        for piece in bytes.chunks(share::MOST_BYTES as usize) {
-            share.write(path.to_string(), offset, piece.to_vec())?;
-            offset += piece.len() as u64;
-        }
-        Ok(())
+        self.write_file(path, 0, bytes)
     }
 
     fn remove_host(&mut self, path: &str) -> Result<(), SystemError> {

@@ -955,3 +955,27 @@ fn a_text_is_edited_on_the_terminal() {
     assert!(shown.contains("it is a directory"), "{shown:?}");
     assert!(on_objects("obj edit notes").contains("that needs a terminal"));
 }
+
+#[test]
+fn objects_are_made_of_the_hosts_files_and_files_of_objects() {
+    let mut fake = Fake { objects: with_objects().objects, ..Fake::with_share() };
+    let mut run = |line: &str| {
+        fake.output.clear();
+        run_on(&mut fake, Mode::Script, line).0
+    };
+    assert_eq!(run("obj import in"), "in/note.txt: 16 B\nin/sub/a: 1.9 KiB\nin/sub/b: 0 B\n");
+    assert_eq!(run("obj get in/note.txt"), "hello\n [2Jworld\n");
+    assert_eq!(run("obj count in/sub/b x; obj ls in"), {
+        let listed = run("obj ls in");
+        format!("0 places in 0 bytes of text\n{listed}")
+    });
+    let taken = run("obj import in/note.txt note.txt");
+    assert!(taken.starts_with("obj: the name is taken"), "{taken}");
+    assert!(run("obj import x none").contains("ENOENT"));
+    assert_eq!(run("obj import one sub/a"), "one: 1.9 KiB\n");
+    assert_eq!(run("obj export in/note.txt"), "note.txt: 16 B\n");
+    assert_eq!(run("obj export dir out; share get out/a"), "out/a: 1 B\nx\n");
+    assert!(run("obj export none").contains("there is no such name"));
+    let left = fake.objects.expect("there are some");
+    assert!(left.keys().all(|path| !path.contains(".part")), "{left:?}");
+}

@@ -3,6 +3,7 @@
 mod edit;
 mod map;
 mod near;
+mod transfer;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -42,7 +43,7 @@ pub(super) static OBJ: Command = Command {
             name: "ACTION",
             kind: Kind::Choice(&[
                 "ls", "new", "put", "edit", "get", "show", "stat", "map", "search", "count",
-                "reduce", "mkdir", "snap", "link", "mv", "rm",
+                "reduce", "import", "export", "mkdir", "snap", "link", "mv", "rm",
             ]),
             presence: Presence::Required,
             about: "what to do",
@@ -67,6 +68,10 @@ pub(super) static OBJ: Command = Command {
            The object server does the work where the bytes lie, on its core, and only the result travels.\n\n\
            `obj snap PATH OTHER` keeps what an object holds now as another one, which nobody changes; it \
            takes no longer for a large one.\n\n\
+           `obj import PATH HOST` makes an object of a file of the host's share, or a directory of objects of a \
+           directory; `obj export PATH HOST` goes the other way, and replaces files. HOST is the whole share \
+           if it is left out. A file that is a text of 64 KiB at most becomes a text, every other one a File. \
+           An object has its name when it is whole.\n\n\
            `obj link PATH OTHER` gives an object one more name, `obj mv PATH OTHER` another one instead, \
            `obj rm PATH` takes a name away: an object without a name is deleted, once nobody uses it. An \
            empty directory goes the same way.\n\n\
@@ -81,7 +86,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
     let action = arguments.required("ACTION");
     let most = match action {
         "put" | "search" | "count" => usize::MAX,
-        "snap" | "link" | "mv" | "reduce" => 1,
+        "snap" | "link" | "mv" | "reduce" | "import" | "export" => 1,
         _ => 0,
     };
     if let Some(word) = words.get(most) {
@@ -101,6 +106,8 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
         "edit" => edit::run(session, required()?),
         "map" => map::run(session, required()?),
         "search" | "count" | "reduce" => near::run(session, required()?, action, words),
+        "import" => transfer::import(session, required()?, words.first()),
+        "export" => transfer::export(session, required()?, words.first()),
         "mkdir" => Ok(session.system.make_object_directory(required()?)?),
         "snap" => Ok(session.system.snapshot_object(required()?, other()?)?),
         "link" => Ok(session.system.link_object(required()?, other()?)?),

@@ -138,8 +138,11 @@ impl<T: Persist> PPtr<PVec<T>> {
         Ok(editor.set(self, PVec::default())?)
     }
 
-    /// Has room for so many elements.
-    fn reserve<B>(self, editor: &mut Editor<'_, B>, wanted: u64) -> Result<(), TxError> {
+    /// Has room for so many elements: until there are more, none is moved.
+    ///
+    /// # Errors
+    /// The object is full, or damaged.
+    pub fn reserve<B>(self, editor: &mut Editor<'_, B>, wanted: u64) -> Result<(), TxError> {
         let PVec { elements, length, capacity } = *editor.get(self)?;
         if wanted <= capacity {
             return Ok(());

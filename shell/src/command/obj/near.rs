@@ -87,6 +87,7 @@ fn tell(session: &mut Session<'_>, action: &str, words: &[String], worked: &Work
 fn of(meant: Meant, amount: &str) -> String {
     match meant {
         Meant::Text => format!("{amount} of text"),
+        Meant::File => format!("{amount} of a file"),
         Meant::Pages => format!("{amount} of pages"),
     }
 }

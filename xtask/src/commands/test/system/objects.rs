@@ -7,16 +7,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::lab::{Lab, LabError};
 use super::nvdimm::of_size;
 use super::script::output_of;
-use super::session::Session;
+use super::session::{Session, SessionError};
+use super::share::empty;
 use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::progress;
-use crate::vm::{Arming, Persistence, Pmem};
+use crate::vm::{Arming, Machine, Persistence, Pmem, Share};
 
-pub(crate) const TESTS: [Test; 7] = [
+pub(crate) const TESTS: [Test; 8] = [
     ("objects::are_there_after_the_next_start", kept),
     ("objects::are_there_when_their_server_is_back", restarted),
     ("objects::are_searched_where_they_lie", searched),
     ("objects::have_snapshots_that_nobody_changes", snapshots),
+    ("objects::are_made_of_the_hosts_files_and_back", transferred),
     ("objects::are_not_served_where_they_would_be_lost", unarmed),
     ("objects::leave_alone_what_is_not_theirs", foreign),
     ("objects::are_whole_wherever_the_machine_was_switched_off", switched_off),
@@ -89,6 +91,40 @@ fn snapshots(lab: &Lab<'_>) -> Outcome {
                  obj get same; pmem check; obj ls";
     let told = output_of(&lab.script("snapshots", lines)?.with_pmem(pmem)?)?;
     contains(&told, &["second", "first", "nothing is damaged", "same"])
+}
+
+/// A directory of the host becomes objects, and they become files again, while the driver of the share and
+/// the server die.
+fn transferred(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "transferred.pmem", "64M", Persistence::Adr)?;
+    let directory = empty(&lab.place("transferred").join("share")).map_err(SessionError::from)?;
+    let data: Vec<u8> = (0_u32..75_000).flat_map(u32::to_le_bytes).collect();
+    let put = || {
+        fs::create_dir_all(directory.join("in/sub"))?;
+        fs::write(directory.join("in/note.txt"), "from the host\n")?;
+        fs::write(directory.join("in/empty"), "")?;
+        fs::write(directory.join("in/sub/data"), &data)
+    };
+    put().map_err(SessionError::from)?;
+    let share = Share::new(&directory).map_err(|error| unexpected(error.to_string(), ""))?;
+    let machine = Machine { share: Some(share), ..lab.machine() }.with_pmem(pmem)?;
+    let mut session = Session::at_prompt(&machine)?;
+    let told = session.run("kill --after 40 share; obj import copy in")?;
+    contains(&told, &["copy/empty: 0 B", "copy/note.txt: 14 B", "copy/sub/data: 292.9 KiB"])?;
+    contains(&told, &["copy/sub/data: 128 KiB of 292.9 KiB"])?;
+    contains(&session.run("obj get copy/note.txt")?, &["from the host"])?;
+    // Words of 32 bits, two in each of 64.
+    let greatest = (u64::from(74_999_u32) << 32) + 74_998;
+    let told = session.run("obj reduce copy/sub/data greatest")?;
+    contains(&told, &[&format!("{greatest} is the greatest of 37500 words of a file")])?;
+    let told = session.run("kill --after 30 pmem; obj export copy out")?;
+    contains(&told, &["out/note.txt: 14 B", "out/sub/data: 292.9 KiB"])?;
+    contains(&session.run("pmem check")?, &["nothing is damaged"])?;
+    match fs::read(directory.join("out/sub/data")) {
+        Ok(bytes) if bytes == data => Ok(()),
+        Ok(_) => Err(unexpected("the file has changed on its way", "")),
+        Err(error) => Err(SessionError::from(error).into()),
+    }
 }
 
 fn unarmed(lab: &Lab<'_>) -> Outcome {
