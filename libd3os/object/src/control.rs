@@ -20,6 +20,8 @@ use alloc::sync::Arc;
 pub use dirty::Full;
 pub use lock::{Lock, Slot};
 
+pub(crate) use dirty::LIMIT as REMEMBERED;
+
 use dirty::Dirty;
 use sync::{AtomicU64, Ordering};
 

@@ -174,6 +174,11 @@ unsafe impl<T> View for Editor<'_, T> {
     }
 
     #[inline]
+    fn header(&self) -> NonNull<u8> {
+        self.place.header
+    }
+
+    #[inline]
     fn locate(
         &self,
         pointer: PPtr<u8>,
@@ -185,6 +190,20 @@ unsafe impl<T> View for Editor<'_, T> {
         let found = self.shadows.look(self.place.home(offset), lines(offset, bytes));
         // SAFETY: all lines of these bytes are found, one behind the other.
         Ok(unsafe { found.add(within_line(offset)) })
+    }
+
+    #[inline]
+    fn locate_whole(
+        &self,
+        pointer: PPtr<u8>,
+        bytes: u64,
+        align: u64,
+    ) -> Result<Option<NonNull<u8>>, PointerError> {
+        let at = view::check(pointer, bytes, align, self.place.end)?;
+        let home = self.place.home(pointer.offset());
+        let is_at_home = !self.shadows.may_have(home.object, lines(pointer.offset(), bytes));
+        // SAFETY: within the object, whose memory begins at the header.
+        Ok(is_at_home.then(|| unsafe { self.place.header.add(usize::try_from(at).unwrap_or(0)) }))
     }
 }
 

@@ -64,6 +64,11 @@ unsafe impl<T, M: Medium> View for Guard<'_, T, M> {
     }
 
     #[inline]
+    fn header(&self) -> NonNull<u8> {
+        self.header
+    }
+
+    #[inline]
     fn locate(
         &self,
         pointer: PPtr<u8>,
@@ -100,6 +105,10 @@ impl<M: Medium> Mapping<M> {
 unsafe impl<M: Medium> View for Still<'_, M> {
     fn end(&self) -> u64 {
         self.mapping.bytes()
+    }
+
+    fn header(&self) -> NonNull<u8> {
+        self.mapping.medium().base()
     }
 
     fn locate(

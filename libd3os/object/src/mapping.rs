@@ -123,9 +123,14 @@ impl<M: Medium> Mapping<M> {
     pub(crate) fn write_back(&self) {
         // Others can write the set, too.
         let lines = self.control.dirty().lines().filter(|line| self.holds(*line));
-        lines.for_each(|line| self.medium.flush(layout::place(line_offset(line))));
+        lines.for_each(|line| self.flush(line));
         self.medium.fence();
         self.control.dirty().clear();
+    }
+
+    /// Has a line written back, which is within the object.
+    pub(crate) fn flush(&self, line: u32) {
+        self.medium.flush(layout::place(line_offset(line)));
     }
 
     /// Notes that a line is about to be changed. Only for whoever holds the lock.

@@ -31,10 +31,15 @@ pub(crate) fn store<M: Medium>(mapping: &Mapping<M>, line: u32, mask: u8, words:
     store_words(mapping.medium(), line, mask, words);
 }
 
-/// Stores words of a copy of a line, which is a session's own. Only for whoever holds the lock.
+/// From so many words on, a line is stored as a whole.
+const MANY: u32 = 4;
+
+/// Stores a copy of a line, which is a session's own and differs in these words. Only for whoever holds
+/// the lock.
 #[inline]
-pub(crate) fn store_copy<M: Medium>(mapping: &Mapping<M>, line: u32, mask: u8, copy: NonNull<u8>) {
-    store(mapping, line, mask, &words_of(copy));
+pub(crate) fn store_copy(medium: &impl Medium, line: u32, mask: u8, copy: NonNull<u8>) {
+    let mask = if mask.count_ones() >= MANY { u8::MAX } else { mask };
+    store_words(medium, line, mask, &words_of(copy));
 }
 
 /// Stores words of a line.

@@ -6,7 +6,7 @@ use std::thread;
 use proptest::prelude::*;
 
 use crate::clumsy::Mistake;
-use crate::control::Slot;
+use crate::control::{self, Slot};
 use crate::layout;
 use crate::log::record::{Builder, seal};
 use crate::medium::{LINE_BYTES, Medium};
@@ -16,14 +16,21 @@ use crate::testing::{Machine, Plan, TestMedium, id, put_out, slot};
 use crate::{Mapping, Object, ObjectId, Session, TxError};
 
 type Words = [u64; 24];
+/// Words in more lines than an object remembers to be written back.
+const MANY: usize = 8 * (control::REMEMBERED as usize + 12);
 
+const MANY_PLAN: Plan = Plan { log_lines: 400, pages: 6, ..PLAN };
 const PLAN: Plan = Plan { domain: Domain::Adr, logs: 2, log_lines: 20, objects: 2, pages: 3 };
 
 fn machine() -> Machine {
     Machine::new(PLAN, |_| [0_u64; 24])
 }
 
-fn set(session: &mut Session<TestMedium>, objects: &[Object<Words, TestMedium>; 2], value: u64) {
+fn set<const N: usize>(
+    session: &mut Session<TestMedium>,
+    objects: &[Object<[u64; N], TestMedium>; 2],
+    value: u64,
+) {
     let done = session.tx(|tx| {
         for object in objects {
             tx.edit(object)?.modify_base()?.fill(value);
@@ -33,7 +40,10 @@ fn set(session: &mut Session<TestMedium>, objects: &[Object<Words, TestMedium>; 
     done.expect("room");
 }
 
-fn found(session: &Session<TestMedium>, objects: &[Object<Words, TestMedium>; 2]) -> [u64; 2] {
+fn found<const N: usize>(
+    session: &Session<TestMedium>,
+    objects: &[Object<[u64; N], TestMedium>; 2],
+) -> [u64; 2] {
     [0, 1].map(|number| {
         let guard = session.read(&objects[number]).expect("free");
         let words = guard.base().expect("there");
@@ -43,12 +53,12 @@ fn found(session: &Session<TestMedium>, objects: &[Object<Words, TestMedium>; 2]
 }
 
 /// Carries transactions out in a thread that stops for good after so many operations; whether it did.
-fn stalls(machine: &mut Machine, after: u64) -> bool {
+fn stalls<const N: usize>(machine: &mut Machine, after: u64) -> bool {
     machine.mistake = Mistake::StallsAfter(after);
     let before = machine.operations();
     assert_eq!(before, machine.operations());
     let mut session = machine.session(1);
-    let objects = [0, 1].map(|number| machine.object::<Words>(number, 1));
+    let objects = [0, 1].map(|number| machine.object::<[u64; N]>(number, 1));
     machine.mistake = Mistake::None;
     let worker =
         thread::spawn(move || (2..10).for_each(|value| set(&mut session, &objects, value)));
@@ -66,14 +76,24 @@ fn stalls(machine: &mut Machine, after: u64) -> bool {
 
 #[test]
 fn who_stops_in_the_middle_is_completed_or_forgotten() {
+    stop_in_the_middle::<24>(PLAN, 1);
+}
+
+#[test]
+fn who_stops_in_a_large_transaction_is_completed_or_forgotten() {
+    stop_in_the_middle::<MANY>(MANY_PLAN, 37);
+}
+
+/// Stops a session after every so many operations.
+fn stop_in_the_middle<const N: usize>(plan: Plan, step: usize) {
     let mut stopped = 0;
-    for after in 0.. {
-        let mut machine = machine();
-        let objects = [0, 1].map(|number| machine.object::<Words>(number, 0));
+    for after in (0..).step_by(step) {
+        let mut machine = Machine::new(plan, |_| [0_u64; N]);
+        let objects = [0, 1].map(|number| machine.object::<[u64; N]>(number, 0));
         let mut session = machine.session(0);
         set(&mut session, &objects, 1);
         let start = machine.operations();
-        if !stalls(&mut machine, start + after) {
+        if !stalls::<N>(&mut machine, start + after) {
             break;
         }
         stopped += 1;
@@ -85,8 +105,8 @@ fn who_stops_in_the_middle_is_completed_or_forgotten() {
         set(&mut session, &objects, 100 + left);
         assert_eq!(found(&session, &objects), [100 + left; 2]);
         // Nothing of it was only in caches.
-        let next = Machine::recovered(PLAN, &machine.sim.durable()).expect("nothing is wrong");
-        let objects = [0, 1].map(|number| next.object::<Words>(number, 0));
+        let next = Machine::recovered(plan, &machine.sim.durable()).expect("nothing is wrong");
+        let objects = [0, 1].map(|number| next.object::<[u64; N]>(number, 0));
         assert_eq!(found(&next.session(0), &objects), [100 + left; 2]);
     }
     println!("stopped at {stopped} operations");

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 
-use crate::control::{Control, Slot};
+use crate::control::{self, Control, Slot};
 use crate::guard::Guard;
 use crate::id::ObjectId;
 use crate::layout;
@@ -21,6 +21,7 @@ use crate::object::Object;
 use crate::place;
 use crate::shadow::Shadows;
 use crate::tx::{Tx, TxError};
+use crate::view;
 
 /// Somebody else holds an object's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -361,18 +362,25 @@ impl<M: Medium> Session<M> {
         self.record.begin();
         self.shadows.sort_by_object();
         let mut object = None;
-        for (shadow, copy) in self.shadows.each() {
-            let (key, known) = (shadow.key, &mut self.known[shadow.key.object()]);
-            let (words, mask) = place::differences(known.mapping.line(key.line()), copy);
-            shadow.changed = mask;
-            if mask == 0 {
-                continue;
+        for shadows in self.shadows.chunks() {
+            // A large transaction has copied more than a processor's cache holds of their homes.
+            for key in shadows.iter().map(|shadow| shadow.key) {
+                view::prefetch(self.known[key.object()].mapping.line(key.line()), 0);
             }
-            if object.replace(key.object()) != Some(key.object()) {
-                known.is_changed = true;
-                self.record.object(known.mapping.id(), known.mapping.control().version() + 1);
+            for shadow in shadows {
+                let Some(copy) = shadow.copy() else { continue };
+                let (key, known) = (shadow.key, &mut self.known[shadow.key.object()]);
+                let (words, mask) = place::differences(known.mapping.line(key.line()), copy);
+                shadow.changed = mask;
+                if mask == 0 {
+                    continue;
+                }
+                if object.replace(key.object()) != Some(key.object()) {
+                    known.is_changed = true;
+                    self.record.object(known.mapping.id(), known.mapping.control().version() + 1);
+                }
+                self.record.line(key.line(), mask, &words);
             }
-            self.record.line(key.line(), mask, &words);
         }
     }
 
@@ -389,11 +397,28 @@ impl<M: Medium> Session<M> {
 
     /// Changes the objects as the record says.
     pub(crate) fn apply(&mut self) {
+        // More than an object remembers: each line is written back now, and waited for once.
+        let is_large = self.shadows.count() > control::REMEMBERED as usize;
         for (shadow, copy) in self.shadows.changed() {
-            let mapping = &self.known[shadow.key.object()].mapping;
-            place::store_copy(mapping, shadow.key.line(), shadow.changed, copy);
+            let (mapping, line) = (&self.known[shadow.key.object()].mapping, shadow.key.line());
+            if !is_large {
+                mapping.changed(line);
+            }
+            place::store_copy(mapping.medium(), line, shadow.changed, copy);
+            if is_large {
+                mapping.flush(line);
+            }
+        }
+        if is_large {
+            self.fence_changed();
         }
         self.raise_versions();
+    }
+
+    /// Waits for what was written back of each object that the transaction has changed.
+    fn fence_changed(&self) {
+        let changed = self.known.iter().filter(|known| known.is_held);
+        changed.for_each(|known| known.mapping.medium().fence());
     }
 
     /// Only now, as whoever completes this for a session that has ended goes by them.

@@ -7,6 +7,8 @@
 //! A savepoint begins an epoch: what was copied in an earlier one is copied again before it is changed,
 //! so that going back is to look at the older copies again.
 
+mod pages;
+
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -14,6 +16,7 @@ use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 use crate::medium::LINE_BYTES;
+use pages::Pages;
 
 /// A line of one of the objects of a transaction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -30,7 +33,11 @@ impl Key {
     }
 
     pub(crate) const fn object(self) -> usize {
-        (self.0 >> 32) as usize
+        self.object_number() as usize
+    }
+
+    const fn object_number(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 }
 
@@ -45,24 +52,14 @@ pub(crate) struct Home {
 
 /// The copies of a transaction, or of none: they are used again by the next one.
 pub(crate) struct Shadows {
-    /// Where lines are in `shadows`: a table with open addressing, at most half full.
-    slots: Vec<Slot>,
+    /// Where lines are in `shadows`.
+    pages: Pages,
     shadows: Vec<Shadow>,
-    /// Slots of others are empty.
-    generation: u32,
     /// The epoch of the innermost savepoint, and the last that there was.
     epoch: u32,
     last_epoch: u32,
     undo: Vec<Undo>,
     arena: RefCell<Arena>,
-}
-
-#[derive(Clone, Copy)]
-struct Slot {
-    key: Key,
-    generation: u32,
-    /// Which of the shadows.
-    index: u32,
 }
 
 /// A line that was copied.
@@ -72,8 +69,17 @@ pub(crate) struct Shadow {
     /// None: it was taken back, as if it had not been.
     copy: Option<NonNull<u8>>,
     epoch: u32,
+    /// Which one was added before of the same page.
+    before: u32,
     /// The words in which the copy differs from the object, once that was looked at.
     pub(crate) changed: u8,
+}
+
+impl Shadow {
+    /// The line's copy, unless it was taken back.
+    pub(crate) const fn copy(&self) -> Option<NonNull<u8>> {
+        self.copy
+    }
 }
 
 struct Undo {
@@ -89,8 +95,8 @@ pub(crate) struct Savepoint {
     outer: u32,
 }
 
-const EMPTY: Slot = Slot { key: Key(0), generation: 0, index: 0 };
-const FIRST_SLOTS: usize = 64;
+/// So many lines are fetched at once.
+const CHUNK: usize = 16;
 
 // SAFETY: the pointers lead into the arena, which moves with it.
 unsafe impl Send for Shadows {}
@@ -98,9 +104,8 @@ unsafe impl Send for Shadows {}
 impl Shadows {
     pub(crate) fn new() -> Self {
         Self {
-            slots: alloc::vec![EMPTY; FIRST_SLOTS],
+            pages: Pages::new(),
             shadows: Vec::new(),
-            generation: 1,
             epoch: 0,
             last_epoch: 0,
             undo: Vec::new(),
@@ -111,15 +116,11 @@ impl Shadows {
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.shadows.clear();
+        self.pages.clear();
         self.undo.clear();
         self.epoch = 0;
         self.last_epoch = 0;
         self.arena.get_mut().reset();
-        self.generation = self.generation.wrapping_add(1);
-        if self.generation == 0 {
-            self.slots.fill(EMPTY);
-            self.generation = 1;
-        }
     }
 
     /// Copies that may be changed of these lines, one behind the other.
@@ -128,8 +129,8 @@ impl Shadows {
         if lines.len() == 1 {
             let key = Key::new(home.object, lines.start);
             return match self.find(key) {
-                Ok(index) => self.own_copy(home, index),
-                Err(at) => self.first_copy(home, key, at),
+                Some(index) => self.own_copy(home, index),
+                None => self.first_copy(home, key),
             };
         }
         self.long_copies(home, lines)
@@ -138,7 +139,16 @@ impl Shadows {
     /// These lines as they are for the transaction, one behind the other.
     #[inline]
     pub(crate) fn look(&self, home: Home, lines: Range<u32>) -> NonNull<u8> {
-        if self.shadows.is_empty() { home.at } else { self.look_among(home, lines) }
+        if !self.may_have(home.object, lines.clone()) {
+            return home.at;
+        }
+        self.look_among(home, lines)
+    }
+
+    /// Whether one of these lines may have been copied; surely none, if it says so.
+    #[inline]
+    pub(crate) fn may_have(&self, object: u32, lines: Range<u32>) -> bool {
+        !self.shadows.is_empty() && self.pages.have_any(object, lines)
     }
 
     #[inline(never)]
@@ -163,9 +173,9 @@ impl Shadows {
         }
     }
 
-    fn first_copy(&mut self, home: Home, key: Key, at: usize) -> NonNull<u8> {
+    fn first_copy(&mut self, home: Home, key: Key) -> NonNull<u8> {
         let copy = copied(self.arena.get_mut(), home.at);
-        self.add(key, at, copy);
+        self.add(key, copy);
         copy
     }
 
@@ -181,8 +191,8 @@ impl Shadows {
             let copy = unsafe { run.add(index * LINE_BYTES) };
             let key = Key::new(home.object, line);
             match self.find(key) {
-                Ok(index) => self.replace(index, copy),
-                Err(at) => self.add(key, at, copy),
+                Some(index) => self.replace(index, copy),
+                None => self.add(key, copy),
             }
         }
         run
@@ -206,7 +216,7 @@ impl Shadows {
         wanted: impl Fn(&Shadow) -> bool,
     ) -> Option<NonNull<u8>> {
         let find = |line| {
-            let shadow = &self.shadows[self.find(Key::new(object, line)).ok()?];
+            let shadow = &self.shadows[self.find(Key::new(object, line))?];
             shadow.copy.filter(|_| wanted(shadow))
         };
         let first = lines.next().and_then(find)?;
@@ -232,21 +242,23 @@ impl Shadows {
         run
     }
 
-    /// Lets objects' lines follow each other, for [`each`](Self::each).
+    /// Lets objects' lines follow each other, for [`chunks`](Self::chunks).
     pub(crate) fn sort_by_object(&mut self) {
         let objects = self.shadows.iter().map(|shadow| shadow.key.object());
         if !objects.is_sorted() {
-            // Slots and savepoints say where shadows are; from here on, nobody asks them.
+            // Pages and savepoints say where shadows are; from here on, nobody asks them.
             self.shadows.sort_unstable_by_key(|shadow| shadow.key);
         }
     }
 
-    /// All lines that were copied, with their copies. What is noted of a line stays.
-    pub(crate) fn each(&mut self) -> impl Iterator<Item = (&mut Shadow, NonNull<u8>)> {
-        self.shadows.iter_mut().filter_map(|shadow| {
-            let copy = shadow.copy?;
-            Some((shadow, copy))
-        })
+    /// All lines that were copied, a few at a time. What is noted of a line stays.
+    pub(crate) fn chunks(&mut self) -> impl Iterator<Item = &mut [Shadow]> {
+        self.shadows.chunks_mut(CHUNK)
+    }
+
+    /// How many lines were copied.
+    pub(crate) const fn count(&self) -> usize {
+        self.shadows.len()
     }
 
     /// All lines that were found changed.
@@ -284,38 +296,32 @@ impl Shadows {
 
     #[inline]
     fn copy_of(&self, key: Key) -> Option<NonNull<u8>> {
-        self.shadows[self.find(key).ok()?].copy
+        self.shadows[self.find(key)?].copy
     }
 
-    /// Which of the shadows is this line's; else the slot that it would get.
+    /// Which of the shadows is this line's.
     #[inline]
-    fn find(&self, key: Key) -> Result<usize, usize> {
-        let mask = self.slots.len() - 1;
-        let mut at = spread(key) & mask;
-        loop {
-            let slot = self.slots[at];
-            if slot.generation != self.generation {
-                return Err(at);
-            }
-            if slot.key == key {
-                return Ok(slot.index as usize);
-            }
-            at = (at + 1) & mask;
+    fn find(&self, key: Key) -> Option<usize> {
+        let page = self.pages.of(key);
+        if !page.has(key) {
+            return None;
         }
+        let mut at = page.newest as usize;
+        while self.shadows[at].key != key {
+            at = self.shadows[at].before as usize;
+        }
+        Some(at)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "an object has fewer lines than 2^32")]
-    fn add(&mut self, key: Key, at: usize, copy: NonNull<u8>) {
+    fn add(&mut self, key: Key, copy: NonNull<u8>) {
         let index = self.shadows.len() as u32;
         let epoch = self.epoch;
         if epoch > 0 {
             self.undo.push(Undo { index, epoch: 0, copy: None });
         }
-        self.slots[at] = Slot { key, generation: self.generation, index };
-        self.shadows.push(Shadow { key, copy: Some(copy), epoch, changed: 0 });
-        if self.shadows.len() * 2 > self.slots.len() {
-            self.grow();
-        }
+        let before = self.pages.insert(key, index);
+        self.shadows.push(Shadow { key, copy: Some(copy), epoch, before, changed: 0 });
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "an object has fewer lines than 2^32")]
@@ -328,16 +334,6 @@ impl Shadows {
         shadow.epoch = self.epoch;
         shadow.copy = Some(copy);
     }
-
-    #[cold]
-    fn grow(&mut self) {
-        self.slots = alloc::vec![EMPTY; self.slots.len() * 2];
-        for (index, key) in (0..).zip(self.shadows.iter().map(|shadow| shadow.key)) {
-            if let Err(at) = self.find(key) {
-                self.slots[at] = Slot { key, generation: self.generation, index };
-            }
-        }
-    }
 }
 
 /// A copy of one line.
@@ -347,10 +343,6 @@ fn copied(arena: &mut Arena, from: NonNull<u8>) -> NonNull<u8> {
     // SAFETY: both are lines; the copy is new, so that they do not overlap.
     unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), LINE_BYTES) };
     to
-}
-
-const fn spread(key: Key) -> usize {
-    (key.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
 }
 
 /// Memory that is taken piece by piece and given back as a whole. Pieces are aligned to lines.

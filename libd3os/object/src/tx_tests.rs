@@ -1,6 +1,7 @@
 //! Transactions on words, against a model, with power lost at every instant.
 
 use crate::clumsy::Mistake;
+use crate::control;
 use crate::heap::{self, Block};
 use crate::medium::Medium;
 use crate::sim::{Domain, Limits, Random};
@@ -136,6 +137,50 @@ fn two_sessions(domain: Domain, mistake: Mistake, count: usize) -> Watching {
         }
     });
     watching
+}
+
+/// Words in more lines than an object remembers to be written back.
+const MANY: usize = 8 * (control::REMEMBERED as usize + 12);
+
+/// Transactions that change all lines of an object, and a word of it, by turns.
+fn large(domain: Domain, mistake: Mistake, count: usize) -> Watching {
+    let plan = Plan { domain, logs: 1, log_lines: 400, objects: 1, pages: 6 };
+    let mut machine = Machine::new(plan, |_| [0_u64; MANY]);
+    machine.mistake = mistake;
+    let mut state = vec![0; MANY];
+    let expected = Expected::new(state.clone());
+    let limits = Limits { product: 64, random: 32, ..Limits::default() };
+    let watching = watch(&machine, limits, &expected, |machine| {
+        let (session, object) = (machine.session(0), machine.object::<[u64; MANY]>(0, 0));
+        let guard = session.read(&object).map_err(|busy| busy.to_string())?;
+        guard.base().map(|words| words.to_vec()).map_err(|error| error.to_string())
+    });
+    let (mut session, object) = (machine.session(0), machine.object::<[u64; MANY]>(0, 0));
+    steps(11, count, |random| {
+        let (word, value, is_large) = (random.below(MANY), random.word(), random.below(2) == 0);
+        if is_large {
+            state.iter_mut().for_each(|word| *word = word.wrapping_add(value));
+        } else {
+            state[word] = value;
+        }
+        expected.begin(state.clone());
+        let done = session.tx(|tx| {
+            tx.edit(&object)?.modify_base()?.copy_from_slice(&state);
+            Ok::<_, TxError>(())
+        });
+        done.expect("room");
+        expected.commit();
+    });
+    watching
+}
+
+#[test]
+fn large_transactions_are_whole_or_not_there() {
+    let watch = |domain| large(domain, Mistake::None, at_least(6)).finish("large transactions");
+    let images: u64 = [Domain::Adr, Domain::Eadr].into_iter().map(watch).sum();
+    assert!(images > 2_000, "{images}");
+    assert!(large(Domain::Adr, Mistake::NoFlush, 40).found_a_mistake());
+    assert!(large(Domain::Adr, Mistake::NoFence, 6).found_a_mistake());
 }
 
 #[test]

@@ -241,6 +241,11 @@ unsafe impl<M: Medium> View for Context<M> {
     }
 
     #[inline]
+    fn header(&self) -> NonNull<u8> {
+        self.header
+    }
+
+    #[inline]
     fn locate(
         &self,
         pointer: PPtr<u8>,

@@ -192,15 +192,29 @@ impl<K: Persist, V: Persist> PPtr<PHashMap<K, V>> {
             editor,
             entries,
             |editor, (key, _)| self.fetch(editor, key),
-            |editor, (key, value)| self.insert(editor, key, value).map(drop),
+            |editor, found| Self::fetch_place(editor, *found),
+            |editor, (key, value), _| self.insert(editor, key, value).map(drop),
         )
     }
 
-    /// Has the bucket of a key fetched.
-    fn fetch(self, view: &impl View, key: &K) -> Result<(), PointerError> {
+    /// Has the head of a key's bucket fetched, and where the key is if it is there.
+    fn fetch(self, view: &impl View, key: &K) -> Result<(PPtr<Head>, u64), PointerError> {
         let (hash, Found { bucket, .. }) = self.start(view, key)?;
         view.prefetch(bucket);
         view.prefetch(Self::key_at(bucket, Self::preferred(hash)));
+        Ok((bucket, hash))
+    }
+
+    /// Has the place fetched that an entry of this hash would get.
+    fn fetch_place(
+        view: &impl View,
+        (bucket, hash): (PPtr<Head>, u64),
+    ) -> Result<(), PointerError> {
+        if !bucket.is_null()
+            && let Some(free) = Self::free(view.get(bucket)?, hash)
+        {
+            view.prefetch(Self::key_at(bucket, free));
+        }
         Ok(())
     }
 

@@ -31,27 +31,43 @@ impl Steps {
     }
 }
 
-/// So many entries are fetched while one is put in place.
-const AHEAD: usize = 8;
+/// So many entries wait for the head of their block, and so many for their place in it.
+const AHEAD: usize = 4;
 
-/// Puts each entry in place, after it was announced while earlier ones were.
-pub(super) fn ahead<R, E>(
+/// Puts each entry in place, after what it needs was fetched while earlier ones were put in place, in two
+/// steps: `find` has the head of its block fetched, and `approach`, which goes by that, its place.
+pub(super) fn ahead<R, E, B>(
     editor: &mut Editor<'_, R>,
     entries: impl IntoIterator<Item = E>,
-    mut announce: impl FnMut(&Editor<'_, R>, &E) -> Result<(), PointerError>,
-    mut put: impl FnMut(&mut Editor<'_, R>, E) -> Result<(), TxError>,
+    mut find: impl FnMut(&Editor<'_, R>, &E) -> Result<B, PointerError>,
+    mut approach: impl FnMut(&Editor<'_, R>, &B) -> Result<(), PointerError>,
+    mut put: impl FnMut(&mut Editor<'_, R>, E, B) -> Result<(), TxError>,
 ) -> Result<(), TxError> {
-    let mut waiting = VecDeque::with_capacity(AHEAD + 1);
-    for entry in entries {
-        announce(editor, &entry)?;
-        waiting.push_back(entry);
-        if waiting.len() > AHEAD
-            && let Some(entry) = waiting.pop_front()
-        {
-            put(editor, entry)?;
+    let (mut far, mut near) = (VecDeque::new(), VecDeque::new());
+    let mut entries = entries.into_iter().fuse();
+    loop {
+        let mut waiting = 0;
+        if let Some(entry) = entries.next() {
+            let block = find(editor, &entry)?;
+            far.push_back((entry, block));
+            waiting = AHEAD;
+        }
+        if let Some((entry, block)) = pop_beyond(&mut far, waiting) {
+            approach(editor, &block)?;
+            near.push_back((entry, block));
+        }
+        let waiting = if far.is_empty() { 0 } else { AHEAD };
+        match pop_beyond(&mut near, waiting) {
+            Some((entry, block)) => put(editor, entry, block)?,
+            None if far.is_empty() => return Ok(()),
+            None => {}
         }
     }
-    waiting.into_iter().try_for_each(|entry| put(editor, entry))
+}
+
+/// Takes the first one, unless no more than so many are waiting.
+fn pop_beyond<E>(queue: &mut VecDeque<E>, waiting: usize) -> Option<E> {
+    if queue.len() > waiting { queue.pop_front() } else { None }
 }
 
 /// Bytes of the line that describes a block.
@@ -103,12 +119,12 @@ impl<A: Persist, B: Persist> Arrays<A, B> {
         block.byte_add(Self::second(count) + index * Self::STRIDE)
     }
 
-    /// Has all of the first array fetched, where that is a few lines.
+    /// Has the head and all of the first array fetched, where that is a few lines.
     #[inline]
     pub(super) fn prefetch<H>(view: &impl View, block: PPtr<H>, count: u64) {
-        let lines = (count * size_of::<A>() as u64).div_ceil(HEAD_BYTES);
-        for line in 0..if lines <= FEW_LINES { lines } else { 0 } {
-            view.prefetch(block.byte_add::<A>((line + 1) * HEAD_BYTES));
+        let bytes = count * size_of::<A>() as u64;
+        if bytes <= FEW_LINES * HEAD_BYTES {
+            view.prefetch_bytes(block, HEAD_BYTES + bytes);
         }
     }
 }

@@ -6,6 +6,7 @@
 //! leaves are not merged before.
 
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::cmp::Ordering;
 
 use crate::editor::Editor;
@@ -137,27 +138,42 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
             leaf = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF, 0))?;
             editor.modify(self)?.root = leaf;
         }
+        let value = match self.insert_into(editor, leaf, key, value)? {
+            Ok(is_new) => return Ok(is_new),
+            Err(value) => value,
+        };
+        let (right, first) = Self::split_leaf(editor, leaf)?;
+        self.add_child(editor, path, first, right)?;
+        let target = if key < first { leaf } else { right };
+        let full = PointerError::Outside { offset: target.offset() };
+        Ok(self.insert_into(editor, target, key, value)?.map_err(|_| full)?)
+    }
+
+    /// Sets the value of a key that belongs to this leaf; whether there was none, or the value back if the
+    /// leaf has to be divided first.
+    fn insert_into<B>(
+        self,
+        editor: &mut Editor<'_, B>,
+        leaf: PPtr<Head>,
+        key: K,
+        value: V,
+    ) -> Result<Result<bool, V>, TxError> {
         let head = *editor.get(leaf)?;
-        let position = match Self::search_leaf(editor, leaf, &head, &key)? {
+        // It comes while the keys are searched.
+        editor.prefetch(Self::value_at(leaf, head.free().min(Self::LEAF - 1)));
+        match Self::search_leaf(editor, leaf, &head, &key)? {
             Ok(position) => {
                 editor.set(Self::value_at(leaf, head.place(position)), value)?;
-                return Ok(false);
+                Ok(Ok(false))
             }
-            Err(position) => position,
-        };
-        if head.count() < Self::LEAF {
-            Self::put(editor, leaf, position, key, value)?;
-        } else {
-            let (right, first) = self.split_leaf(editor, leaf, &head)?;
-            let target = if key < first { leaf } else { right };
-            let head = *editor.get(target)?;
-            let found = Self::search_leaf(editor, target, &head, &key)?;
-            Self::put(editor, target, found.unwrap_or_else(|position| position), key, value)?;
-            self.add_child(editor, path, first, right)?;
+            Err(_) if head.count() >= Self::LEAF => Ok(Err(value)),
+            Err(position) => {
+                Self::put(editor, leaf, position, key, value)?;
+                let map = editor.modify(self)?;
+                map.length = map.length.wrapping_add(1);
+                Ok(Ok(true))
+            }
         }
-        let map = editor.modify(self)?;
-        map.length = map.length.wrapping_add(1);
-        Ok(true)
     }
 
     /// Sets the values of many keys. While one is put in place, what the next ones need is fetched: a
@@ -170,18 +186,37 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         editor: &mut Editor<'_, B>,
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Result<(), TxError> {
+        // Leaves that were divided while others waited: entries move from them, and from no others.
+        let divided = RefCell::new(Vec::new());
         ahead(
             editor,
             entries,
-            |editor, (key, _)| self.fetch(editor, key),
-            |editor, (key, value)| self.insert(editor, key, value).map(drop),
+            |editor, (key, _)| {
+                let leaf = self.leaf(editor, key, |_, _| ())?;
+                Ok((leaf, divided.borrow().len()))
+            },
+            |editor, (leaf, _)| Self::fetch_place(editor, *leaf),
+            |editor, (key, value), (leaf, before)| {
+                let is_right = !leaf.is_null() && !divided.borrow()[before..].contains(&leaf);
+                let inserted = match is_right {
+                    true => self.insert_into(editor, leaf, key, value)?,
+                    false => Err(value),
+                };
+                if let Err(value) = inserted {
+                    divided.borrow_mut().push(leaf);
+                    self.insert(editor, key, value)?;
+                }
+                Ok(())
+            },
         )
     }
 
-    /// Has the leaf of a key fetched.
-    fn fetch(self, view: &impl View, key: &K) -> Result<(), PointerError> {
-        let leaf = self.leaf(view, key, |_, _| ())?;
-        view.prefetch(leaf);
+    /// Has the place fetched that the next entry of a leaf would get.
+    fn fetch_place(view: &impl View, leaf: PPtr<Head>) -> Result<(), PointerError> {
+        if !leaf.is_null() {
+            let free = view.get(leaf)?.free();
+            view.prefetch(Self::value_at(leaf, free.min(Self::LEAF - 1)));
+        }
         Ok(())
     }
 
@@ -309,9 +344,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         let mut node = map.root;
         for _ in 0..checked(map.levels)? {
             Arrays::<K, PPtr<Head>>::prefetch(view, node, Self::INNER);
-            let count = Self::keys_of(view, node)?;
-            let keys = view.slice(Self::inner_key_at(node, 0), count)?;
-            let child = keys.partition_point(|other| other <= key) as u64;
+            let child = Self::search_inner(view, node, key)?;
             step(node, child);
             node = *view.get(Self::child_at(node, child))?;
         }
@@ -347,6 +380,21 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         Ok(PPtr::NULL)
     }
 
+    /// The child of an inner node that leads to a key.
+    #[inline]
+    fn search_inner(view: &impl View, node: PPtr<Head>, key: &K) -> Result<u64, PointerError> {
+        let (first, count) = (Self::inner_key_at(node, 0), Self::keys_of(view, node)?);
+        if let Some(keys) = view.whole_slice(first, count)? {
+            return Ok(keys.partition_point(|other| other <= key) as u64);
+        }
+        let (mut low, mut high) = (0, count);
+        while low < high {
+            let middle = low.midpoint(high);
+            if view.get(first.element(middle))? <= key { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+
     /// The position of a key in a leaf, or where it would be.
     #[inline]
     fn search_leaf(
@@ -355,10 +403,17 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         head: &Head,
         key: &K,
     ) -> Result<Result<u64, u64>, PointerError> {
+        let first = Self::key_at(leaf, 0);
+        let keys = view.whole_slice(first, Self::LEAF)?;
+        let outside = PointerError::Outside { offset: leaf.offset() };
         let (mut low, mut high) = (0, head.count().min(Self::LEAF));
         while low < high {
             let middle = low.midpoint(high);
-            let other = view.get(Self::key_at(leaf, head.place(middle).min(Self::LEAF - 1)))?;
+            let place = head.place(middle).min(Self::LEAF - 1);
+            let other = match keys {
+                Some(keys) => keys.get(index(place)).ok_or(outside)?,
+                None => view.get(first.element(place))?,
+            };
             match other.cmp(key) {
                 Ordering::Equal => return Ok(Ok(middle)),
                 Ordering::Less => low = middle + 1,
@@ -387,11 +442,10 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
 
     /// Moves the upper half of a leaf to a new one: that, and its first key.
     fn split_leaf<B>(
-        self,
         editor: &mut Editor<'_, B>,
         leaf: PPtr<Head>,
-        head: &Head,
     ) -> Result<(PPtr<Head>, K), TxError> {
+        let head = *editor.get(leaf)?;
         let right = Self::new_node(editor, Arrays::<K, V>::bytes(Self::LEAF, 0))?;
         let half = head.count() / 2;
         let mut moved = Head::EMPTY;
@@ -417,13 +471,14 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
         mut child: PPtr<Head>,
     ) -> Result<(), TxError> {
         while let Some((node, position)) = path.pop() {
+            let count = Self::keys_of(editor, node)?;
+            Self::check_position(node, position, count)?;
+            if count < Self::INNER {
+                return Self::insert_child(editor, node, (position, count), key, child);
+            }
             let (mut keys, mut children) = Self::inner(editor, node)?;
-            Self::check_position(node, position, &keys)?;
             keys.insert(index(position), key);
             children.insert(index(position) + 1, child);
-            if keys.len() as u64 <= Self::INNER {
-                return Self::set_inner(editor, node, &keys, &children);
-            }
             let half = keys.len() / 2;
             let right_keys = keys.split_off(half + 1);
             let right_children = children.split_off(half + 1);
@@ -454,7 +509,7 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
                 return Ok(());
             };
             let (mut keys, mut children) = Self::inner(editor, node)?;
-            Self::check_position(node, position, &keys)?;
+            Self::check_position(node, position, keys.len() as u64)?;
             children.remove(index(position));
             if children.is_empty() {
                 child = node;
@@ -481,9 +536,33 @@ impl<K: Persist + Ord + Copy, V: Persist> PPtr<POrderedMap<K, V>> {
     }
 
     /// A node that is its own child has changed since the path was taken.
-    fn check_position(node: PPtr<Head>, position: u64, keys: &[K]) -> Result<(), PointerError> {
+    const fn check_position(
+        node: PPtr<Head>,
+        position: u64,
+        keys: u64,
+    ) -> Result<(), PointerError> {
         let outside = PointerError::Outside { offset: node.offset() };
-        if position <= keys.len() as u64 { Ok(()) } else { Err(outside) }
+        if position <= keys { Ok(()) } else { Err(outside) }
+    }
+
+    /// Adds a key at a position, and a child behind it, to an inner node of so many keys that has room.
+    /// What is before them is not touched.
+    fn insert_child<B>(
+        editor: &mut Editor<'_, B>,
+        node: PPtr<Head>,
+        (position, count): (u64, u64),
+        key: K,
+        child: PPtr<Head>,
+    ) -> Result<(), TxError> {
+        editor.modify(node)?.count = count + 1;
+        let behind = index(count - position);
+        let keys = editor.modify_slice(Self::inner_key_at(node, position), behind + 1)?;
+        keys.copy_within(..behind, 1);
+        keys[0] = key;
+        let children = editor.modify_slice(Self::child_at(node, position + 1), behind + 1)?;
+        children.copy_within(..behind, 1);
+        children[0] = child;
+        Ok(())
     }
 
     /// How many keys an inner node has.
@@ -563,7 +642,7 @@ impl Head {
     /// Takes a place for an entry at this position.
     fn insert(&mut self, position: u64) -> u64 {
         let (at, count) = (index(position), index(self.count()));
-        let free = self.used.trailing_ones();
+        let free = self.free();
         // A place that is used, but not known to be, would be lost.
         let is_damaged = u64::from(self.used.count_ones()) != self.count();
         if at > count || count >= MAX_LEAF || is_damaged {
@@ -571,9 +650,14 @@ impl Head {
         }
         self.order.copy_within(at..count, at + 1);
         self.order[at] = u8::try_from(free).unwrap_or(u8::MAX);
-        self.used |= 1_u64.checked_shl(free).unwrap_or(0);
+        self.used |= bit(free);
         self.count += 1;
-        u64::from(free)
+        free
+    }
+
+    /// The place that the next entry of a leaf gets.
+    fn free(&self) -> u64 {
+        u64::from(self.used.trailing_ones())
     }
 
     /// Gives the place of the entry at this position back.
@@ -582,10 +666,15 @@ impl Head {
         if at >= count {
             return;
         }
-        self.used &= !1_u64.checked_shl(u32::from(self.order[at])).unwrap_or(0);
+        self.used &= !bit(u64::from(self.order[at]));
         self.order.copy_within(at + 1..count, at);
         self.count -= 1;
     }
+}
+
+/// A place's bit; none if there is no such place.
+fn bit(place: u64) -> u64 {
+    u32::try_from(place).ok().and_then(|place| 1_u64.checked_shl(place)).unwrap_or(0)
 }
 
 /// What is found may have been written by somebody else.

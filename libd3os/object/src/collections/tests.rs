@@ -350,6 +350,41 @@ struct OddMaps {
 }
 
 #[test]
+fn many_at_once_are_what_one_after_the_other_is() {
+    let plan = Plan { pages: 300, log_lines: 8_000, ..plan(Domain::Eadr) };
+    let scattered = |number: u64| (number % 500).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for key in [scattered, |number| number / 2, |number| 1_000 - number] {
+        let machine = Machine::new(plan, |_| Shelf::default());
+        let (mut session, object) = (machine.session(0), machine.object::<Shelf>(0, 0));
+        let base = object.base();
+        let mut expected = BTreeMap::new();
+        // Into empty maps, and into those in which leaves are divided while others wait for them.
+        for batch in [0..600, 300..1_000] {
+            let entries = batch.map(|number| (key(number), [number; 7]));
+            expected.extend(entries.clone());
+            let done = session.tx(|tx| {
+                let mut editor = tx.edit(&object)?;
+                by_hash(base).extend(&mut editor, entries.clone())?;
+                by_order(base).extend(&mut editor, entries.clone())
+            });
+            done.expect("room");
+        }
+        let guard = session.read(&object).expect("free");
+        let (mut hashed, mut ordered) = (BTreeMap::new(), Vec::new());
+        by_hash(base)
+            .for_each(&guard, |key, value| {
+                hashed.insert(*key, *value);
+            })
+            .expect("whole");
+        by_order(base).for_each(&guard, |key, value| ordered.push((*key, *value))).expect("whole");
+        assert_eq!(hashed, expected);
+        assert_eq!(by_hash(base).len(&guard), Ok(expected.len() as u64));
+        assert_eq!(by_order(base).len(&guard), Ok(expected.len() as u64));
+        assert_eq!(ordered, Vec::from_iter(expected));
+    }
+}
+
+#[test]
 fn keys_and_values_may_have_odd_sizes() {
     let plan = Plan { pages: 400, log_lines: 8_000, ..plan(Domain::Adr) };
     let machine = Machine::new(plan, |_| OddMaps::default());

@@ -9,7 +9,7 @@ use super::sync::{AtomicU32, Ordering};
 
 /// How many lines there is room for; half of that is used, so that looking is short.
 const PLACES: usize = 256;
-const LIMIT: u32 = 128;
+pub(crate) const LIMIT: u32 = 128;
 
 /// A set of lines. Zero is an empty place, others the line's number plus one.
 #[derive(Debug)]
