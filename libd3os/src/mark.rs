@@ -154,6 +154,20 @@ pub mod io {
     pub const STREAM_BUFFER: usize = 16 << 10;
 }
 
+/// What `xtask bench pmem` has a program do with persistent objects in this system.
+pub mod pmem {
+    use super::Plan;
+
+    /// What is measured, each by its [`Phase::Lap`](super::Phase::Lap) marks, in this order.
+    pub const OPERATIONS: [&str; 3] = [
+        "a name looked up",
+        "an object opened by name, mapped, and given back",
+        "a transaction of one word",
+    ];
+    /// How often each of them is done.
+    pub const ROUNDS: Plan = Plan { warm_up: 20, rounds: 100 };
+}
+
 /// The kernel operations that `xtask bench kernel` measures. The root task that repeats them passes
 /// three [`Phase::Lap`] marks for each: N rounds between the first two, 2N between the last two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

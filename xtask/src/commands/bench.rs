@@ -19,6 +19,7 @@ use crate::elf_file::ElfError;
 use crate::linux::LinuxError;
 use crate::process::CommandError;
 use crate::tools::ToolError;
+use crate::vm::PmemError;
 use crate::workshop::WorkshopError;
 
 /// What can be measured.
@@ -81,6 +82,9 @@ pub(crate) enum BenchError {
     /// The report lacks a phase: a mark is missing in the guest.
     #[error("the boot passed no mark of phase {0}")]
     NoMark(u32),
+    /// The machine gets no NVDIMM.
+    #[error(transparent)]
+    Pmem(#[from] PmemError),
     /// There is no Linux to measure.
     #[error("no Linux guest")]
     Linux(#[from] LinuxError),

@@ -1,6 +1,7 @@
 //! Transfers money between accounts, each of them an object, and keeps a journal of it in another one:
 //! every transfer is one transaction over three of them. `run ledger check` says whether all that was
-//! committed is whole, wherever the machine was switched off.
+//! committed is whole, wherever the machine was switched off, and `run ledger measured` is what
+//! `xtask bench pmem` counts.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -9,6 +10,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::fmt;
 
+use libd3os::mark::{Laps, Phase, mark, pmem as plan};
 use libd3os::object::collections::{PHashMap, POrderedMap};
 use libd3os::object::medium::Mapped;
 use libd3os::object::view::View;
@@ -76,24 +78,60 @@ impl fmt::Display for Failure {
         match self {
             Self::Store(error) => error.fmt(f),
             Self::Wrong(what, number) => write!(f, "{what}: {number}"),
-            Self::Usage => f.write_str("usage: ledger [check]"),
+            Self::Usage => f.write_str("usage: ledger [check|measured]"),
         }
     }
 }
 
 fn run(start: &'static StartInfo) -> Result<(), Failure> {
-    let mut ledger = Ledger::open()?;
     match start.args.iter().map(|word| word.as_str()).collect::<Vec<_>>()[..] {
-        [] => loop {
-            println!("committed {}.", ledger.transfer()?);
-        },
+        [] => {
+            let mut ledger = Ledger::open()?;
+            loop {
+                println!("committed {}.", ledger.transfer()?);
+            }
+        }
+        ["measured"] => be_measured(),
         ["check"] => {
-            let transfers = ledger.check()?;
+            let transfers = Ledger::open()?.check()?;
             println!("{transfers} transfers, all of them whole");
             Ok(())
         }
         _ => Err(Failure::Usage),
     }
+}
+
+/// The object that is used while operations are counted.
+const MEASURED: &str = "measured";
+
+/// Does each of the [`plan`]'s operations, so often as it says, and passes their marks.
+fn be_measured() -> Result<(), Failure> {
+    let mut store = Store::connect()?;
+    let object = open_or_make(&mut store, MEASURED, &0_u64)?;
+    store.release(object)?;
+    repeat(|_| Ok(store.server().stat(MEASURED.into()).map(drop).map_err(StoreError::from)?))?;
+    repeat(|_| {
+        let object = store.open::<u64>(MEASURED)?;
+        Ok(store.release(object)?)
+    })?;
+    let object = store.open::<u64>(MEASURED)?;
+    repeat(|number| {
+        store.tx(|tx| {
+            Ok(tx.edit(&object)?.set(object.base(), number).map_err(TxError::from)?)
+        })
+    })?;
+    mark(Phase::Measured);
+    Ok(())
+}
+
+/// Does an operation so often as the [`plan`] says.
+fn repeat(mut operation: impl FnMut(u64) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut laps = Laps::new(plan::ROUNDS);
+    (1..=plan::ROUNDS.total()).try_for_each(|number| {
+        operation(number)?;
+        laps.pass(1);
+        Ok(())
+    })
 }
 
 struct Ledger {

@@ -1,9 +1,12 @@
-//! `bench pmem`: persistent objects beside other stores, in nanoseconds.
+//! `bench pmem`: persistent objects beside other stores, in nanoseconds; and in this system, in
+//! instructions.
 //!
 //! A file in the host's memory stands for persistent memory. All stores do the same work in one run,
 //! in turn, and CPU time of the one thread counts; of several repetitions the least, which other
 //! programs on the host have disturbed least. Bounds are ratios to what was measured in the same run;
 //! where one is missed, the command fails.
+
+mod guest;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,6 +15,7 @@ use std::process::{Command, ExitCode};
 
 use serde::Serialize;
 
+use self::guest::Cost;
 use super::BenchError;
 use crate::commands::build;
 use crate::process;
@@ -29,6 +33,9 @@ pub(crate) struct Args {
     /// Repetitions of which the least figure counts.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     repetitions: u32,
+    /// Counts instructions in the guest only.
+    #[arg(long)]
+    guest: bool,
 }
 
 /// What the measuring program calls the stores.
@@ -165,12 +172,17 @@ struct Report {
     repetitions: u32,
     figures: Figures,
     rows: Vec<Judged>,
+    guest: Vec<Cost>,
 }
 
 impl Args {
     /// Measures, prints the tables, writes the JSON.
     pub(crate) fn run(self) -> Result<ExitCode, BenchError> {
         let workshop = Workshop::open()?;
+        if self.guest {
+            print!("{}", guest_table(&guest::measure(&workshop)?));
+            return Ok(ExitCode::SUCCESS);
+        }
         let programs = programs(&workshop)?;
         let mut figures = Figures::default();
         for repetition in 1..=self.repetitions {
@@ -179,7 +191,7 @@ impl Args {
                 figures.add(&program.run(self.records)?)?;
             }
         }
-        let report = Report::new(&self, figures)?;
+        let report = Report::new(&self, figures, guest::measure(&workshop)?)?;
         print!("{}", report.table());
         let path = workshop.paths.out().join("bench/pmem.json");
         build::write(&path, serde_json::to_string_pretty(&report)?.as_bytes())?;
@@ -284,12 +296,12 @@ fn parse(line: &str) -> Option<(String, String, f64)> {
 }
 
 impl Report {
-    fn new(args: &Args, figures: Figures) -> Result<Self, BenchError> {
+    fn new(args: &Args, figures: Figures, guest: Vec<Cost>) -> Result<Self, BenchError> {
         let rows: Option<Vec<Judged>> = ROWS.iter().map(|row| row.judged(&figures)).collect();
         let rows = rows.ok_or_else(|| BenchError::StoreFigures(format!("{figures:?}")))?;
         let unit = "nanoseconds of CPU time per operation";
-        let Args { records, repetitions } = *args;
-        Ok(Self { unit, records, repetitions, figures, rows })
+        let Args { records, repetitions, .. } = *args;
+        Ok(Self { unit, records, repetitions, figures, rows, guest })
     }
 
     fn table(&self) -> String {
@@ -303,8 +315,13 @@ impl Report {
             let verdict = if *is_met { "" } else { "  MISSED" };
             format!("{work:<58}{ours_ns:>8.1} of {bound_ns:>6.1}{verdict}  ({because})\n")
         });
-        all.chain(unit).chain(rows).collect()
+        all.chain(unit).chain(rows).chain([guest_table(&self.guest)]).collect()
     }
+}
+
+fn guest_table(costs: &[Cost]) -> String {
+    let title = "\nexecuted instructions in this system, IPC included\n".to_owned();
+    [title].into_iter().chain(costs.iter().map(Cost::line)).collect()
 }
 
 impl Row {
@@ -337,12 +354,12 @@ mod tests {
         all.chain(others.map(str::to_owned)).collect()
     }
 
-    const ARGS: Args = Args { records: 1000, repetitions: 1 };
+    const ARGS: Args = Args { records: 1000, repetitions: 1, guest: false };
 
     fn report(printed: &str) -> Report {
         let mut figures = Figures::default();
         figures.add(printed).expect("figures");
-        Report::new(&ARGS, figures).expect("all figures")
+        Report::new(&ARGS, figures, Vec::new()).expect("all figures")
     }
 
     #[test]
@@ -373,6 +390,9 @@ mod tests {
         for line in ["ours", "ours\thop", "ours\thop\tfast", "ours\thop\t1\t2"] {
             assert!(matches!(figures.add(line), Err(BenchError::StoreFigures(_))), "{line}");
         }
-        assert!(matches!(Report::new(&ARGS, figures), Err(BenchError::StoreFigures(_))));
+        assert!(matches!(
+            Report::new(&ARGS, figures, Vec::new()),
+            Err(BenchError::StoreFigures(_))
+        ));
     }
 }
