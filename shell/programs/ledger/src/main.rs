@@ -116,9 +116,7 @@ fn be_measured() -> Result<(), Failure> {
     })?;
     let object = store.open::<u64>(MEASURED)?;
     repeat(|number| {
-        store.tx(|tx| {
-            Ok(tx.edit(&object)?.set(object.base(), number).map_err(TxError::from)?)
-        })
+        store.tx(|tx| Ok(tx.edit(&object)?.set(object.base(), number).map_err(TxError::from)?))
     })?;
     mark(Phase::Measured);
     Ok(())

@@ -73,7 +73,7 @@ fn costs(marks: &[Passed]) -> Result<Vec<Cost>, BenchError> {
 
 /// The second lap has twice as many operations: what the laps themselves take drops out.
 const fn per_operation([first, second, third]: [u64; LAPS]) -> u64 {
-    (third - second).saturating_sub(second - first) / ROUNDS.rounds
+    third.saturating_sub(second).saturating_sub(second.saturating_sub(first)) / ROUNDS.rounds
 }
 
 #[cfg(test)]
