@@ -92,7 +92,8 @@ impl Objects for Fake {
         Ok(status(self.place(path)?))
     }
 
-    fn make_text(&mut self, path: &str) -> Done<()> {
+    fn make_text(&mut self, path: &str, pages: u32) -> Done<()> {
+        self.done.push(format!("made {path} of {pages} pages"));
         self.add(path, Some(String::new()))
     }
 

@@ -22,8 +22,8 @@ use crate::system::{Services, SystemError, Ways, all_pages};
 
 /// The service of persistent objects.
 pub const PMEM_SERVICE: &str = "pmem";
-/// Pages of a new text object.
-const NEW_PAGES: u32 = 4;
+/// Pages of a new text object of which nobody said how large it is to be.
+pub const NEW_PAGES: u32 = 4;
 /// How often a command begins anew whose session ended with a restart of the server.
 const ATTEMPTS: u32 = 4;
 const PAGE_BYTES: usize = 4096;
@@ -92,8 +92,8 @@ pub trait Objects {
     fn objects(&mut self, directory: &str) -> Result<Vec<NamedObject>, SystemError>;
     /// What a path leads to.
     fn object(&mut self, path: &str) -> Result<ObjectStatus, SystemError>;
-    /// Makes an object with an empty text.
-    fn make_text(&mut self, path: &str) -> Result<(), SystemError>;
+    /// Makes an object of so many pages with an empty text.
+    fn make_text(&mut self, path: &str, pages: u32) -> Result<(), SystemError>;
     /// Makes a directory of objects.
     fn make_object_directory(&mut self, path: &str) -> Result<(), SystemError>;
     /// An object's text.
@@ -175,8 +175,8 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
         Ok(self.pmem()?.stat(path.to_string())?)
     }
 
-    fn make_text(&mut self, path: &str) -> Result<(), SystemError> {
-        self.with_store(|store| store.create(path, NEW_PAGES, &Text::default()).map(drop))
+    fn make_text(&mut self, path: &str, pages: u32) -> Result<(), SystemError> {
+        self.with_store(|store| store.create(path, pages, &Text::default()).map(drop))
     }
 
     fn make_object_directory(&mut self, path: &str) -> Result<(), SystemError> {

@@ -668,6 +668,10 @@ fn objects_are_made_changed_and_shown() {
     assert_eq!(on_objects("obj get notes"), "a\nb\n");
     let used = "It is deleted when nobody has it open any more.\n";
     assert_eq!(on_objects("obj rm used"), used);
+    let mut fake = with_objects();
+    run_on(&mut fake, Mode::Script, "obj new n; obj new large 8M");
+    assert_eq!(fake.done, ["made n of 4 pages", "made large of 2048 pages"]);
+    assert!(on_objects("obj new n huge").starts_with("obj: `huge` does not fit"));
     let taken = on_objects("obj link notes dir/a");
     assert!(taken.starts_with("obj: the name is taken"), "{taken}");
 }

@@ -25,6 +25,14 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// An amount of memory as people write it: `4096`, `64K`, `8M`, `2G`, in bytes; nothing where it is none.
+pub fn bytes_of(text: &str) -> Option<u64> {
+    let units = [("K", KIB), ("M", MIB), ("G", GIB)];
+    let found = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
+    let (number, unit) = found.unwrap_or((text, 1));
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// A span of time given in microseconds, rounded down.
 pub fn microseconds(us: u64) -> String {
     match us {
@@ -58,6 +66,15 @@ fn one_decimal(value: u64, unit: u64, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_read() {
+        let read = ["7", "64K", "8M", "2G"].map(bytes_of);
+        assert_eq!(read, [Some(7), Some(64 << 10), Some(8 << 20), Some(2 << 30)]);
+        for bad in ["", "K", "8m", "8 M", "-1", "99999999999G"] {
+            assert_eq!(bytes_of(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn memory() {

@@ -24,7 +24,7 @@ use crate::errors::told;
 use crate::events::{Event, Journal};
 use crate::pool::{Opened, Pool, PoolError};
 use crate::store::{Store, World};
-use crate::superblock::{Layout, SuperblockError};
+use crate::superblock::{Ground, Layout, SuperblockError};
 
 /// Bytes of an answer that are not names.
 const OVERHEAD: usize = 64;
@@ -64,10 +64,12 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     }
 
     fn begin(&mut self) -> Beginning {
-        let opened = match Pool::open(self.medium.clone()) {
+        let bytes = self.medium.bytes() as u64;
+        let mut looked = |at| self.world.looked(at, bytes);
+        let opened = match Pool::open_telling(self.medium.clone(), &mut looked) {
             Ok(opened) => self.take(opened),
             Err(PoolError::Superblock(SuperblockError::Empty | SuperblockError::Unfinished)) => {
-                self.make(false).map(|()| Beginning::Made)
+                self.make(Ground::Free).map(|()| Beginning::Made)
             }
             Err(error) => Err(told(error)),
         };
@@ -83,10 +85,10 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         Ok(Beginning::Opened(own, programs))
     }
 
-    fn make(&mut self, force: bool) -> Done<()> {
+    fn make(&mut self, ground: Ground) -> Done<()> {
         let bytes = self.medium.bytes() as u64;
         let layout = Layout::usual(self.world.draw() & !(1 << 127), bytes);
-        let pool = Pool::create(self.medium.clone(), layout, force).map_err(told)?;
+        let pool = Pool::create(self.medium.clone(), layout, ground).map_err(told)?;
         self.store = Ok(Store::new(pool).map_err(told)?);
         self.journal.note(Event::Made(layout.pages));
         Ok(())
@@ -153,7 +155,8 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         if self.store.as_ref().is_ok_and(|store| store.sessions() > 0) {
             return Err(PmemError::InUse);
         }
-        self.make(force).inspect_err(|_| self.journal.note(Event::Refused(program)))?;
+        let ground = if force { Ground::GivenUp } else { Ground::Unknown };
+        self.make(ground).inspect_err(|_| self.journal.note(Event::Refused(program)))?;
         self.status(program)
     }
 

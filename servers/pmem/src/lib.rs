@@ -37,7 +37,7 @@ pub use names::{Found, Place, Unlinked, Use};
 pub use owners::Principal;
 pub use pool::{New, Opened, Pool, PoolError};
 pub use rights::Rights;
-pub use superblock::{Layout, SuperblockError};
+pub use superblock::{Ground, Layout, SuperblockError};
 pub use system::{Entry, Extent, Kind};
 
 #[cfg(test)]

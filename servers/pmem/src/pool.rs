@@ -21,7 +21,7 @@ use crate::owners::{self, Principal};
 use crate::sealed::Sealed;
 use crate::snapshots;
 use crate::space;
-use crate::superblock::{self, Layout, SuperblockError, page};
+use crate::superblock::{self, Ground, Layout, SuperblockError, page};
 use crate::system::{self, Entry, Extent, Kind, System};
 
 /// Persistent memory divided among objects.
@@ -110,10 +110,10 @@ impl<M: Medium + Clone> Pool<M> {
     /// Makes a pool, which is durable when this returns.
     ///
     /// # Errors
-    /// Somebody else's data is here, or another pool, and this was not `force`d; or the layout does
-    /// not fit. Then nothing was changed.
-    pub fn create(medium: M, layout: Layout, force: bool) -> Result<Self, PoolError> {
-        superblock::may_make(&medium, layout, force)?;
+    /// Somebody else's data is here, or another pool, and that is not given up; or the layout does not
+    /// fit. Then nothing was changed.
+    pub fn create(medium: M, layout: Layout, ground: Ground) -> Result<Self, PoolError> {
+        superblock::may_make(&medium, layout, ground)?;
         superblock::begin(&medium, layout);
         for number in 0..layout.logs {
             Session::format_log(&log(&medium, layout, number))?;
@@ -140,7 +140,16 @@ impl<M: Medium + Clone> Pool<M> {
     /// # Errors
     /// There is none, or it is too badly damaged to be opened.
     pub fn open(medium: M) -> Result<Opened<M>, PoolError> {
-        let layout = superblock::read(&medium)?;
+        Self::open_telling(medium, &mut |_| {})
+    }
+
+    /// The same. Where there is no pool, all of the memory is looked through; `looked` is called now and
+    /// then with the number of bytes that were.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_telling(medium: M, looked: &mut dyn FnMut(u64)) -> Result<Opened<M>, PoolError> {
+        let layout = superblock::read(&medium, looked)?;
         superblock::mend(&medium, layout);
         let (own, system) = recover_own(&medium, layout)?;
         let mut pool = Self::with(medium, layout, system)?;

@@ -70,6 +70,9 @@ pub trait World {
 
     /// Names of the image's programs, by their numbers, of which the first is 1.
     fn programs(&mut self) -> Vec<String>;
+
+    /// There is no pool; the memory is looked through for somebody's data, and so many of its bytes were.
+    fn looked(&mut self, bytes: u64, of: u64);
 }
 
 /// A pool, and who uses it.

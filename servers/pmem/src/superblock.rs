@@ -26,6 +26,8 @@ const MADE: u64 = u64::from_le_bytes(*b"D3OSpol\x02");
 const SEED: u64 = 0x7375_7065_7262_6c6b;
 /// Bytes that are looked at together in search of one that is not zero.
 const LOOKED_AT: usize = 64 * LINE_BYTES;
+/// Bytes after which is told how far the search is.
+const TOLD: usize = 64 << 20;
 const WORDS: usize = LINE_BYTES / WORD_BYTES;
 
 /// How a pool is divided.
@@ -128,23 +130,37 @@ impl Layout {
     }
 }
 
+/// What is known of the memory in which a pool is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// Nothing: it is looked through, and somebody else's data is left alone.
+    Unknown,
+    /// That [`crate::Pool::open`] has just looked through it, and found it [`SuperblockError::Empty`] or
+    /// [`SuperblockError::Unfinished`].
+    Free,
+    /// That whatever is there may be lost.
+    GivenUp,
+}
+
 /// Whether a pool can be made here, and `layout` fits.
 ///
 /// # Errors
-/// Somebody else's data is here, unless `force`d, or the layout does not fit.
+/// Somebody else's data is here, unless that is given up, or the layout does not fit.
 pub(crate) fn may_make(
     medium: &impl Medium,
     layout: Layout,
-    force: bool,
+    ground: Ground,
 ) -> Result<(), SuperblockError> {
     layout.check()?;
     let found = medium.bytes() as u64 / PAGE_BYTES;
     if layout.pages > found {
         return Err(SuperblockError::Cut { pages: layout.pages, found });
     }
-    match read(medium) {
+    if ground != Ground::Unknown {
+        return Ok(());
+    }
+    match read(medium, &mut |_| {}) {
         Err(SuperblockError::Empty | SuperblockError::Unfinished) => Ok(()),
-        _ if force => Ok(()),
         Err(error) => Err(error),
         Ok(_) => Err(SuperblockError::Foreign { at: 0 }),
     }
@@ -178,11 +194,15 @@ fn write(medium: &impl Medium, layout: Layout, state: u64) {
     }
 }
 
-/// Reads the division of the pool on this medium.
+/// Reads the division of the pool on this medium. Where there is none, looks through all of it, and calls
+/// `looked` now and then with the number of bytes that were looked at.
 ///
 /// # Errors
 /// See [`SuperblockError`].
-pub(crate) fn read(medium: &impl Medium) -> Result<Layout, SuperblockError> {
+pub(crate) fn read(
+    medium: &impl Medium,
+    looked: &mut dyn FnMut(u64),
+) -> Result<Layout, SuperblockError> {
     let found = medium.bytes() as u64 / PAGE_BYTES;
     if found < COPIES.len() as u64 {
         return Err(SuperblockError::Cut { pages: COPIES.len() as u64, found });
@@ -192,7 +212,7 @@ pub(crate) fn read(medium: &impl Medium) -> Result<Layout, SuperblockError> {
     match copies.into_iter().flatten().next() {
         Some((MADE, layout)) => within(layout.check()?, found),
         Some(_) => Err(SuperblockError::Unfinished),
-        None => Err(none(medium)),
+        None => Err(none(medium, looked)),
     }
 }
 
@@ -202,12 +222,12 @@ fn within(layout: Layout, found: u64) -> Result<Layout, SuperblockError> {
 }
 
 /// What there is instead of a superblock.
-fn none(medium: &impl Medium) -> SuperblockError {
+fn none(medium: &impl Medium, looked: &mut dyn FnMut(u64)) -> SuperblockError {
     let is_begun = |at| [MAKING, MADE].contains(&medium.load_word(place(at)));
     // A line's words are durable in order, the first one first.
-    match first_byte(medium, 0) {
+    match first_byte(medium, 0, looked) {
         None => SuperblockError::Empty,
-        Some(_) if is_begun(COPIES[0]) && first_byte(medium, LINE_BYTES).is_none() => {
+        Some(_) if is_begun(COPIES[0]) && first_byte(medium, LINE_BYTES, looked).is_none() => {
             SuperblockError::Unfinished
         }
         Some(_) if COPIES.into_iter().any(is_begun) => SuperblockError::Damaged,
@@ -227,9 +247,14 @@ fn copy(medium: &impl Medium, at: u64) -> Option<(u64, Layout)> {
 }
 
 /// The first byte from here on, a word's beginning, that is not zero.
-fn first_byte(medium: &impl Medium, from: usize) -> Option<u64> {
+fn first_byte(medium: &impl Medium, from: usize, looked: &mut dyn FnMut(u64)) -> Option<u64> {
     let mut parts = (from..medium.bytes()).step_by(LOOKED_AT);
-    let part = parts.find(|at| !medium.is_zero(*at, LOOKED_AT.min(medium.bytes() - at)))?;
+    let part = parts.find(|at| {
+        if at.is_multiple_of(TOLD) && *at > 0 {
+            looked(*at as u64);
+        }
+        !medium.is_zero(*at, LOOKED_AT.min(medium.bytes() - at))
+    })?;
     let mut words = (part..medium.bytes()).step_by(WORD_BYTES);
     let at = words.find(|at| medium.load_word(*at) != 0)?;
     Some(at as u64 + u64::from(medium.load_word(at).trailing_zeros() / 8))

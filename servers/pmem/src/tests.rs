@@ -39,7 +39,7 @@ fn new<T>(number: u128, pages: u64, owner: u64, base: &T) -> New<'_, T> {
 }
 
 fn made(sim: &Sim) -> Pool<Machine> {
-    Pool::create(sim.medium(0), LAYOUT, false).expect("it is empty")
+    Pool::create(sim.medium(0), LAYOUT, Ground::Unknown).expect("it is empty")
 }
 
 fn opened(image: &[u8]) -> Result<Pool<Machine>, String> {
@@ -184,7 +184,7 @@ fn a_pool_is_made_or_can_be_made_again() {
                 Err(PoolError::Superblock(
                     SuperblockError::Empty | SuperblockError::Unfinished,
                 )) => {
-                    let again = Pool::create(sim.medium(0), LAYOUT, false);
+                    let again = Pool::create(sim.medium(0), LAYOUT, Ground::Unknown);
                     state(&again.map_err(|error| error.to_string())?).map(drop)
                 }
                 Err(error) => Err(error.to_string()),
@@ -204,11 +204,11 @@ fn somebody_elses_data_is_left_alone() {
     let foreign = PoolError::Superblock(SuperblockError::Foreign { at: 5000 });
     let open = Pool::open(sim.medium(0)).map(drop);
     assert_eq!(open, Err(foreign.clone()));
-    assert_eq!(Pool::create(sim.medium(0), LAYOUT, false).map(drop), Err(foreign));
+    assert_eq!(Pool::create(sim.medium(0), LAYOUT, Ground::Unknown).map(drop), Err(foreign));
     assert_eq!(sim.visible(), image);
-    let pool = Pool::create(sim.medium(0), LAYOUT, true).expect("forced");
+    let pool = Pool::create(sim.medium(0), LAYOUT, Ground::GivenUp).expect("forced");
     assert_eq!(state(&pool), Ok(Model::new()));
-    let again = Pool::create(sim.medium(0), LAYOUT, false).map(drop);
+    let again = Pool::create(sim.medium(0), LAYOUT, Ground::Unknown).map(drop);
     let here = SuperblockError::Foreign { at: 0 };
     assert_eq!(again, Err(PoolError::Superblock(here)), "a pool is somebody's data, too");
 }
@@ -216,7 +216,8 @@ fn somebody_elses_data_is_left_alone() {
 #[test]
 fn a_layout_that_does_not_fit_is_refused() {
     let sim = Sim::new(Domain::Adr, BYTES);
-    let refused = |layout| Pool::create(sim.medium(0), layout, true).map(drop).unwrap_err();
+    let refused =
+        |layout| Pool::create(sim.medium(0), layout, Ground::GivenUp).map(drop).unwrap_err();
     let division = PoolError::Superblock(SuperblockError::Division { pages: PAGES });
     for layout in [
         Layout { logs: 0, ..LAYOUT },

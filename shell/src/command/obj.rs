@@ -13,11 +13,12 @@ use libd3os::service::pmem::{NamedObject, ObjectKind, ObjectStatus, Removed};
 use super::arguments::Problem;
 use super::log::visible;
 use super::{Argument, Arguments, Background, Command, CommandError, Kind, Presence, pmem};
+use crate::objects::NEW_PAGES;
 use crate::parser::Place;
 use crate::session::Session;
 use crate::style::Role;
 use crate::table::{Cell, Column, Table};
-use crate::units::{bytes, counted};
+use crate::units::{bytes, bytes_of, counted};
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -32,7 +33,14 @@ const TEXT: Argument = Argument {
     name: "TEXT",
     kind: Kind::Object,
     presence: Presence::Repeated,
-    about: "what `put` writes, `search` and `count` look for; how to `reduce`; or another path",
+    about: "what `put` writes, `search` and `count` look for; how to `reduce`; a size; a path",
+};
+
+const SIZE: Argument = Argument {
+    name: "SIZE",
+    kind: Kind::Text,
+    presence: Presence::Optional,
+    about: "such as 64K, 8M or 2G",
 };
 
 pub(super) static OBJ: Command = Command {
@@ -56,8 +64,8 @@ pub(super) static OBJ: Command = Command {
     help: "Objects lie in persistent memory and are used there; what was changed is whole after every \
            loss of power.\n\n\
            `obj ls [PATH]` lists a directory, `obj mkdir PATH` makes one. `obj new PATH` makes an object \
-           with an empty text, `obj put PATH TEXT` replaces the text, `obj edit PATH` shows \
-           it on the terminal to be changed, `obj get PATH` prints it. \
+           with an empty text, as large as `obj new PATH 8M` says; `obj put PATH TEXT` replaces the text, \
+           `obj edit PATH` shows it on the terminal to be changed, `obj get PATH` prints it. \
            `obj show PATH` prints what any object begins with, by the description of its type that it \
            carries; `obj stat PATH` tells its size, type, version, owner and users. \
            `obj map PATH` shows what its pages are for, what its table says of other objects, and its pointers, \
@@ -86,7 +94,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
     let action = arguments.required("ACTION");
     let most = match action {
         "put" | "search" | "count" => usize::MAX,
-        "snap" | "link" | "mv" | "reduce" | "import" | "export" => 1,
+        "snap" | "link" | "mv" | "reduce" | "import" | "export" | "new" => 1,
         _ => 0,
     };
     if let Some(word) = words.get(most) {
@@ -95,7 +103,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
     pmem::present(session)?;
     match action {
         "ls" => list(session, path.unwrap_or_default()),
-        "new" => Ok(session.system.make_text(required()?)?),
+        "new" => make(session, required()?, words.first()),
         "put" => {
             let text = words.join(" ");
             Ok(session.system.set_text(required()?, &text)?)
@@ -122,6 +130,20 @@ fn missing(argument: Argument) -> CommandError {
 
 fn usage(problem: Problem) -> CommandError {
     CommandError::Usage { command: &OBJ, problem }
+}
+
+/// Pages for an object of which was said how large it is to be.
+fn pages(size: &str) -> Option<u32> {
+    u32::try_from(bytes_of(size)?.div_ceil(PAGE_BYTES)).ok()
+}
+
+fn make(session: &mut Session<'_>, path: &str, size: Option<&String>) -> Result<(), CommandError> {
+    let misfit = |word: &String| usage(Problem::Misfit { argument: SIZE, word: word.clone() });
+    let pages = match size {
+        Some(size) => pages(size).ok_or_else(|| misfit(size))?,
+        None => NEW_PAGES,
+    };
+    Ok(session.system.make_text(path, pages)?)
 }
 
 fn list(session: &mut Session<'_>, directory: &str) -> Result<(), CommandError> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use libd3os_object::ObjectId;
 use libd3os_object::control::Slot;
 use libd3os_object::medium::Mapped;
-use pmem::{Layout, New, Pool, Principal};
+use pmem::{Ground, Layout, New, Pool, Principal};
 
 use crate::Outcome;
 use crate::ours::machine;
@@ -32,7 +32,7 @@ fn opened(folder: &Path, objects: u64) -> Outcome {
     let bytes = usize::try_from(all * OBJECT_PAGES * 4096 * 5 / 4)? + SPARE_BYTES;
     let (medium, file) = machine::map(&folder.join("pool"), bytes)?;
     let layout = Layout { log_pages: LOG_PAGES, ..Layout::usual(1, bytes as u64) };
-    let mut pool = Pool::create(medium, layout, false)?;
+    let mut pool = Pool::create(medium, layout, Ground::Unknown)?;
     fill(&mut pool, 0, objects)?;
     drop(pool);
     // What is left of filling it.

@@ -58,6 +58,23 @@ impl Mapped {
     }
 }
 
+/// Lines of which is asked together whether they are zeros.
+const LINES_JOINED: usize = 16;
+
+/// A line's words, for which the compiler may use its widest aligned loads.
+#[repr(C, align(64))]
+struct AlignedLine([u64; LINE_BYTES / WORD_BYTES]);
+
+#[inline]
+fn is_zero(lines: &[AlignedLine]) -> bool {
+    let mut joined = [0; LINE_BYTES / WORD_BYTES];
+    for line in lines {
+        // Copied as a whole, which keeps that it is aligned.
+        joined.iter_mut().zip(line.0).for_each(|(all, word)| *all |= word);
+    }
+    joined == [0; LINE_BYTES / WORD_BYTES]
+}
+
 // SAFETY: `new`'s caller promised the range; it does not move.
 unsafe impl Medium for Mapped {
     #[inline]
@@ -83,17 +100,17 @@ unsafe impl Medium for Mapped {
         self.word(at).load(Ordering::Acquire)
     }
 
-    /// A line at a time, for memory of gibibytes.
+    /// Many lines at a time, for memory of gibibytes: all their words are joined before one question is
+    /// asked, so that a line takes four instructions of the processor.
     fn is_zero(&self, at: usize, bytes: usize) -> bool {
         assert_within(self, at, bytes);
         assert!(at.is_multiple_of(LINE_BYTES) && bytes.is_multiple_of(LINE_BYTES), "not lines");
-        (at..at + bytes).step_by(LINE_BYTES).all(|at| {
-            let line = self.address(at).cast::<[u64; LINE_BYTES / WORD_BYTES]>();
-            // SAFETY: a line within the range, which begins at a line, and is mapped; nobody changes
-            // it, and numbers have no wrong patterns.
-            let line = unsafe { line.read() };
-            line.into_iter().fold(0, |all, word| all | word) == 0
-        })
+        let first = self.address(at).cast::<AlignedLine>();
+        // SAFETY: these lines are within the range, which begins at a line and is mapped; nobody changes
+        // them meanwhile, and numbers have no wrong patterns.
+        let lines = unsafe { core::slice::from_raw_parts(first, bytes / LINE_BYTES) };
+        let (joined, rest) = lines.as_chunks::<LINES_JOINED>();
+        joined.iter().all(|lines| is_zero(lines)) && is_zero(rest)
     }
 
     #[inline]

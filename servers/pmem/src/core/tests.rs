@@ -55,6 +55,10 @@ impl World for Model {
     fn programs(&mut self) -> Vec<String> {
         ["shell", "other", "shell-2"].map(String::from).into()
     }
+
+    fn looked(&mut self, bytes: u64, of: u64) {
+        assert!(bytes < of);
+    }
 }
 
 type Tested = Core<SimMedium, Model>;

@@ -9,8 +9,8 @@ use libd3os_object::sim::{Domain, Explorer, Limits, Random, Sim};
 
 use super::{Machine, id, new};
 use crate::{
-    Damage, Entry, Extent, Found, Kind, Layout, MapName, Name, Place, Pool, PoolError, Principal,
-    Rights, superblock, system,
+    Damage, Entry, Extent, Found, Ground, Kind, Layout, MapName, Name, Place, Pool, PoolError,
+    Principal, Rights, superblock, system,
 };
 
 const LAYOUT: Layout = Layout { id: 79, pages: 90, logs: 2, log_pages: 2, system_pages: 20 };
@@ -32,7 +32,7 @@ fn name(text: &str) -> Name {
 
 /// A pool with three directories, a dozen of objects of two owners, and holes between them; all in place.
 fn filled(sim: &Sim) -> Pool<Machine> {
-    let mut pool = Pool::create(sim.medium(0), LAYOUT, false).expect("it is empty");
+    let mut pool = Pool::create(sim.medium(0), LAYOUT, Ground::Unknown).expect("it is empty");
     let [one, other] = ["one", "other"].map(|name| pool.principal(name).expect("a name"));
     let mut directories = vec![pool.root()];
     for (text, number) in [("a", 100), ("b", 101)] {

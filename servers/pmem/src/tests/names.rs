@@ -9,15 +9,15 @@ use proptest::prelude::*;
 
 use super::{Machine, id, new, opened};
 use crate::{
-    Damage, Found, Kind, Layout, MAX_DEPTH, MAX_NAME, Name, NameError, Place, Pool, PoolError,
-    Principal, Unlinked, Use, directory, superblock, system,
+    Damage, Found, Ground, Kind, Layout, MAX_DEPTH, MAX_NAME, Name, NameError, Place, Pool,
+    PoolError, Principal, Unlinked, Use, directory, superblock, system,
 };
 
 const LAYOUT: Layout = Layout { id: 78, pages: 120, logs: 2, log_pages: 2, system_pages: 20 };
 const BYTES: usize = 120 * 4096;
 
 fn made(sim: &Sim) -> Pool<Machine> {
-    Pool::create(sim.medium(0), LAYOUT, false).expect("it is empty")
+    Pool::create(sim.medium(0), LAYOUT, Ground::Unknown).expect("it is empty")
 }
 
 fn name(text: &str) -> Name {

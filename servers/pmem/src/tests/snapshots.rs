@@ -8,7 +8,7 @@ use libd3os_object::control::Slot;
 use libd3os_object::sim::{Domain, Explorer, Limits, Random, Sim};
 
 use super::{BYTES, Machine, id, made, new, opened, program};
-use crate::{Damage, Name, NameError, Place, Pool, PoolError, Principal, Use, system};
+use crate::{Damage, Ground, Name, NameError, Place, Pool, PoolError, Principal, Use, system};
 
 const OWNER: Principal = Principal::from_number(1);
 const OTHER: Principal = Principal::from_number(2);
@@ -234,7 +234,7 @@ fn beginning_one_costs_the_same_for_any_size() {
     let taken = [3_u64, 300].map(|pages| {
         let sim = Sim::new(Domain::Adr, 4 << 20);
         let layout = crate::Layout { pages: 1024, ..super::LAYOUT };
-        let mut pool = Pool::create(sim.medium(0), layout, false).expect("it is empty");
+        let mut pool = Pool::create(sim.medium(0), layout, Ground::Unknown).expect("it is empty");
         let at = place(&pool, "a");
         pool.create_at(&at, new(1, pages, 1, &5_u64)).expect("room");
         let before = sim.visible();

@@ -8,6 +8,7 @@ use libd3os::store::StoreError;
 
 use super::super::CommandError;
 use super::super::log::visible;
+use crate::objects::NEW_PAGES;
 use crate::page::{Page, Want};
 use crate::session::{Mode, Session};
 use crate::system::SystemError;
@@ -91,7 +92,7 @@ fn keep(session: &mut Session<'_>, known: &Known, text: &str) -> Result<bool, Sy
         _ if known.replace => session.system.set_text(path, text).map(|()| true),
         Some(before) => session.system.change_text(path, before, text),
         None => {
-            session.system.make_text(path)?;
+            session.system.make_text(path, NEW_PAGES)?;
             session.system.change_text(path, "", text)
         }
     }

@@ -13,7 +13,7 @@ use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::progress;
 use crate::vm::{Arming, Machine, Persistence, Pmem, Share};
 
-pub(crate) const TESTS: [Test; 8] = [
+pub(crate) const TESTS: [Test; 10] = [
     ("objects::are_there_after_the_next_start", kept),
     ("objects::are_there_when_their_server_is_back", restarted),
     ("objects::are_searched_where_they_lie", searched),
@@ -21,11 +21,15 @@ pub(crate) const TESTS: [Test; 8] = [
     ("objects::are_made_of_the_hosts_files_and_back", transferred),
     ("objects::are_not_served_where_they_would_be_lost", unarmed),
     ("objects::leave_alone_what_is_not_theirs", foreign),
+    ("objects::have_the_room_of_those_that_are_deleted", full),
     ("objects::are_whole_wherever_the_machine_was_switched_off", switched_off),
+    ("objects::are_whole_where_the_caches_are_saved", switched_off_with_caches_saved),
 ];
 
 /// How often the machine is switched off in the middle of work.
 const TIMES: u64 = 50;
+/// The same where the platform saves the caches, where less can be lost.
+const TIMES_SAVED: u64 = 10;
 /// Transfers between two looks of the test, at most.
 const MOST: u64 = 12;
 /// Repeats a course.
@@ -157,16 +161,50 @@ fn foreign(lab: &Lab<'_>) -> Outcome {
     contains(&session.run("pmem check")?, &["nothing is damaged"])
 }
 
+/// A pool that is full says so, keeps what is in it, and has room again when something is deleted.
+fn full(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "full.pmem", "16M", Persistence::Adr)?;
+    let mut session = session(lab, &pmem)?;
+    session.run("obj new notes")?;
+    session.run("obj put notes 'as it was'")?;
+    session.run("obj new large 8M")?;
+    let refused = "the pool is full: no 2048 pages in one piece are free";
+    contains(&session.run("obj new larger 8M")?, &[refused])?;
+    // What is left is given out, down to the last four pages in one piece.
+    for size in [4096_u32, 2048, 1024, 512, 256, 128, 64, 32, 16] {
+        session.run(&format!("obj new rest-{size} {size}K"))?;
+    }
+    contains(&session.run("obj new last 16K")?, &["the pool is full"])?;
+    contains(&session.run("obj get notes; pmem check")?, &["as it was", "nothing is damaged"])?;
+    session.run("obj rm large")?;
+    session.run("obj new again 8M")?;
+    contains(&session.run("obj ls; pmem check")?, &["again", "nothing is damaged"])?;
+    let again = output_of(&lab.script("full", "obj get notes; pmem check")?.with_pmem(pmem)?)?;
+    contains(&again, &["as it was", "nothing is damaged"])
+}
+
 /// A program transfers money between accounts, each of them an object; the machine is switched off at
 /// random moments of that, and of its start. What the program told as committed is there then, all
 /// objects agree, and the pool is whole.
 fn switched_off(lab: &Lab<'_>) -> Outcome {
+    switched_off_times(lab, "crash.pmem", (TIMES, Persistence::Adr))
+}
+
+fn switched_off_with_caches_saved(lab: &Lab<'_>) -> Outcome {
+    switched_off_times(lab, "crash-saved.pmem", (TIMES_SAVED, Persistence::Eadr))
+}
+
+fn switched_off_times(
+    lab: &Lab<'_>,
+    name: &str,
+    (times, persistence): (u64, Persistence),
+) -> Outcome {
     let seed = seed();
     progress::step(&format!("objects: seed {seed} ({SEED} repeats it)"));
     let mut random = fastrand::Rng::with_seed(seed);
-    let pmem = of_size(lab, "crash.pmem", "64M", Persistence::Adr)?;
+    let pmem = of_size(lab, name, "64M", persistence)?;
     let (mut known, mut at_work) = (0, 0);
-    for _ in 0..TIMES {
+    for _ in 0..times {
         let mut session = crash_session(lab, &pmem)?;
         if random.u8(..8) == 0 {
             // While it recovers, or soon after.
@@ -182,7 +220,7 @@ fn switched_off(lab: &Lab<'_>) -> Outcome {
     let mut session = crash_session(lab, &pmem)?;
     let transfers = checked(&mut session, known)?;
     progress::step(&format!(
-        "objects: switched off {TIMES} times, {at_work} of them at work; {transfers} transfers are whole"
+        "objects: switched off {times} times, {at_work} of them at work; {transfers} transfers are whole"
     ));
     Ok(())
 }
