@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 
 use libd3os::dma::Dma;
+use virtio::model::{Behind, Device};
 use virtio::regs::Features;
-use virtio::transport::{Place, Windows};
 
 #[derive(Debug)]
 pub(crate) struct RngModel<'m> {
-    device: virtio::model::Device<'m>,
+    device: Device<'m>,
     /// Bytes that it says to have written, answer by answer.
     answers: VecDeque<u32>,
     /// Whether it writes what it says.
@@ -19,7 +19,7 @@ pub(crate) struct RngModel<'m> {
 
 impl<'m> RngModel<'m> {
     pub(crate) fn new(memory: Dma<'m>, answers: impl IntoIterator<Item = u32>) -> Self {
-        let device = virtio::model::Device::new(memory, Features::VERSION_1, &[8]);
+        let device = Device::new(memory, Features::VERSION_1, &[8]);
         Self { device, answers: answers.into_iter().collect(), writes: true, given: 0 }
     }
 
@@ -52,26 +52,12 @@ impl<'m> RngModel<'m> {
     }
 }
 
-impl Windows for RngModel<'_> {
-    fn read8(&mut self, place: Place) -> u8 {
-        self.device.read8(place)
+impl<'m> Behind<'m> for RngModel<'m> {
+    fn device(&mut self) -> &mut Device<'m> {
+        &mut self.device
     }
-    fn read16(&mut self, place: Place) -> u16 {
-        self.device.read16(place)
-    }
-    fn read32(&mut self, place: Place) -> u32 {
-        self.device.read32(place)
-    }
-    fn write8(&mut self, place: Place, value: u8) {
-        self.device.write8(place, value);
-    }
-    fn write16(&mut self, place: Place, value: u16) {
-        self.device.write16(place, value);
-        if self.device.notified.pop().is_some() {
-            self.serve();
-        }
-    }
-    fn write32(&mut self, place: Place, value: u32) {
-        self.device.write32(place, value);
+
+    fn notified(&mut self) {
+        self.serve();
     }
 }

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use libd3os::dma::Dma;
 use libd3os::service::framebuffer::Rectangle;
+use virtio::model::{Behind, Device};
 use virtio::regs::Features;
-use virtio::transport::{Place, Windows};
 
 use crate::gpu::Command;
 use crate::regs::{ENABLED, LINEAR, Register, Registers, SHOW};
@@ -99,7 +99,7 @@ impl Registers for Vga {
 /// notified.
 #[derive(Debug)]
 pub(crate) struct GpuModel<'m> {
-    device: virtio::model::Device<'m>,
+    device: Device<'m>,
     /// Width and height of its screen.
     pub(crate) screen: (u32, u32),
     /// A command that it refuses.
@@ -120,7 +120,7 @@ pub(crate) struct GpuModel<'m> {
 impl<'m> GpuModel<'m> {
     pub(crate) fn new(memory: Dma<'m>) -> Self {
         Self {
-            device: virtio::model::Device::new(memory, Features::VERSION_1, &[64, 16]),
+            device: Device::new(memory, Features::VERSION_1, &[64, 16]),
             screen: (1280, 800),
             refuses: None,
             silent: false,
@@ -187,26 +187,12 @@ fn answer(number: u32, rest: &[u32]) -> Vec<u8> {
     header.iter().chain(rest).flat_map(|word| word.to_le_bytes()).collect()
 }
 
-impl Windows for GpuModel<'_> {
-    fn read8(&mut self, place: Place) -> u8 {
-        self.device.read8(place)
+impl<'m> Behind<'m> for GpuModel<'m> {
+    fn device(&mut self) -> &mut Device<'m> {
+        &mut self.device
     }
-    fn read16(&mut self, place: Place) -> u16 {
-        self.device.read16(place)
-    }
-    fn read32(&mut self, place: Place) -> u32 {
-        self.device.read32(place)
-    }
-    fn write8(&mut self, place: Place, value: u8) {
-        self.device.write8(place, value);
-    }
-    fn write16(&mut self, place: Place, value: u16) {
-        self.device.write16(place, value);
-        if self.device.notified.pop().is_some() {
-            self.serve();
-        }
-    }
-    fn write32(&mut self, place: Place, value: u32) {
-        self.device.write32(place, value);
+
+    fn notified(&mut self) {
+        self.serve();
     }
 }

@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 
 use libd3os::dma::Dma;
-use virtio::model;
+use virtio::model::{self, Behind};
 use virtio::regs::Features;
-use virtio::transport::{Place, Windows};
 
 use crate::regs::MOUNT_TAG;
 
@@ -370,27 +369,14 @@ impl Message<'_> {
     }
 }
 
-impl Windows for Host<'_> {
-    fn read8(&mut self, place: Place) -> u8 {
-        self.device.read8(place)
+impl<'m> Behind<'m> for Host<'m> {
+    fn device(&mut self) -> &mut model::Device<'m> {
+        &mut self.device
     }
-    fn read16(&mut self, place: Place) -> u16 {
-        self.device.read16(place)
-    }
-    fn read32(&mut self, place: Place) -> u32 {
-        self.device.read32(place)
-    }
-    fn write8(&mut self, place: Place, value: u8) {
-        self.device.write8(place, value);
-    }
-    fn write16(&mut self, place: Place, value: u16) {
-        let notified = self.device.notified.len();
-        self.device.write16(place, value);
-        if self.device.notified.len() > notified && !self.silent {
+
+    fn notified(&mut self) {
+        if !self.silent {
             self.serve();
         }
-    }
-    fn write32(&mut self, place: Place, value: u32) {
-        self.device.write32(place, value);
     }
 }

@@ -1,9 +1,8 @@
 //! The card for the tests: virtio's model of a device, with frames on its wire.
 
 use libd3os::dma::Dma;
-use virtio::model;
+use virtio::model::{self, Behind};
 use virtio::regs::Features;
-use virtio::transport::{Place, Windows};
 
 use crate::regs::{HEADER_BYTES, RECEIVE_QUEUE, TRANSMIT_QUEUE};
 
@@ -39,23 +38,8 @@ impl<'m> Model<'m> {
     }
 }
 
-impl Windows for Model<'_> {
-    fn read8(&mut self, place: Place) -> u8 {
-        self.0.read8(place)
-    }
-    fn read16(&mut self, place: Place) -> u16 {
-        self.0.read16(place)
-    }
-    fn read32(&mut self, place: Place) -> u32 {
-        self.0.read32(place)
-    }
-    fn write8(&mut self, place: Place, value: u8) {
-        self.0.write8(place, value);
-    }
-    fn write16(&mut self, place: Place, value: u16) {
-        self.0.write16(place, value);
-    }
-    fn write32(&mut self, place: Place, value: u32) {
-        self.0.write32(place, value);
+impl<'m> Behind<'m> for Model<'m> {
+    fn device(&mut self) -> &mut model::Device<'m> {
+        &mut self.0
     }
 }

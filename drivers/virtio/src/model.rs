@@ -390,6 +390,39 @@ impl<'m> Device<'m> {
     }
 }
 
+/// What a device does with what its queues carry, behind the model of what they have in common.
+pub trait Behind<'m> {
+    /// The model.
+    fn device(&mut self) -> &mut Device<'m>;
+
+    /// The driver has notified it of a queue.
+    fn notified(&mut self) {}
+}
+
+impl<'m, T: Behind<'m>> Windows for T {
+    fn read8(&mut self, place: Place) -> u8 {
+        self.device().read8(place)
+    }
+    fn read16(&mut self, place: Place) -> u16 {
+        self.device().read16(place)
+    }
+    fn read32(&mut self, place: Place) -> u32 {
+        self.device().read32(place)
+    }
+    fn write8(&mut self, place: Place, value: u8) {
+        self.device().write8(place, value);
+    }
+    fn write16(&mut self, place: Place, value: u16) {
+        self.device().write16(place, value);
+        if self.device().notified.pop().is_some() {
+            self.notified();
+        }
+    }
+    fn write32(&mut self, place: Place, value: u32) {
+        self.device().write32(place, value);
+    }
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "takes values apart")]
 impl Windows for Device<'_> {
     fn read8(&mut self, place: Place) -> u8 {
