@@ -21,8 +21,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) const PAGE_BYTES: u64 = 4096;
 
 const COPIES: [u64; 2] = [0, PAGE_BYTES];
-const MAKING: u64 = u64::from_le_bytes(*b"D3OSnew\x02");
-const MADE: u64 = u64::from_le_bytes(*b"D3OSpol\x02");
+const VERSION: u8 = 2;
+const MAKING: u64 = u64::from_le_bytes([b'D', b'3', b'O', b'S', b'n', b'e', b'w', VERSION]);
+const MADE: u64 = u64::from_le_bytes([b'D', b'3', b'O', b'S', b'p', b'o', b'l', VERSION]);
 const SEED: u64 = 0x7375_7065_7262_6c6b;
 /// Bytes that are looked at together in search of one that is not zero.
 const LOOKED_AT: usize = 64 * LINE_BYTES;
@@ -59,6 +60,12 @@ pub enum SuperblockError {
     Foreign {
         /// The first byte that is not zero.
         at: u64,
+    },
+    /// It is a pool of another version of this system.
+    #[error("the memory holds a pool of version {found}, this system's are of version {VERSION}")]
+    Version {
+        /// Its version.
+        found: u8,
     },
     /// Both superblocks are damaged.
     #[error("both copies of the superblock are damaged")]
@@ -223,6 +230,9 @@ fn within(layout: Layout, found: u64) -> Result<Layout, SuperblockError> {
 
 /// What there is instead of a superblock.
 fn none(medium: &impl Medium, looked: &mut dyn FnMut(u64)) -> SuperblockError {
+    if let Some(found) = COPIES.into_iter().find_map(|at| other_version(medium, at)) {
+        return SuperblockError::Version { found };
+    }
     let is_begun = |at| [MAKING, MADE].contains(&medium.load_word(place(at)));
     // A line's words are durable in order, the first one first.
     match first_byte(medium, 0, looked) {
@@ -233,6 +243,12 @@ fn none(medium: &impl Medium, looked: &mut dyn FnMut(u64)) -> SuperblockError {
         Some(_) if COPIES.into_iter().any(is_begun) => SuperblockError::Damaged,
         Some(at) => SuperblockError::Foreign { at },
     }
+}
+
+/// The version of a pool that this system does not read.
+fn other_version(medium: &impl Medium, at: u64) -> Option<u8> {
+    let [name @ .., found] = medium.load_word(place(at)).to_le_bytes();
+    (name == *b"D3OSpol" && found != VERSION).then_some(found)
 }
 
 /// The state and the division that a copy says, if it is whole.

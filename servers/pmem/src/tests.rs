@@ -214,6 +214,17 @@ fn somebody_elses_data_is_left_alone() {
 }
 
 #[test]
+fn a_pool_of_another_version_is_told_and_left_alone() {
+    let mut image = vec![0; BYTES];
+    image[..8].copy_from_slice(b"D3OSpol\x01");
+    let sim = Sim::with_contents(Domain::Adr, &image);
+    let other = PoolError::Superblock(SuperblockError::Version { found: 1 });
+    assert_eq!(Pool::open(sim.medium(0)).map(drop), Err(other.clone()));
+    assert_eq!(Pool::create(sim.medium(0), LAYOUT, Ground::Unknown).map(drop), Err(other));
+    assert_eq!(sim.visible(), image);
+}
+
+#[test]
 fn a_layout_that_does_not_fit_is_refused() {
     let sim = Sim::new(Domain::Adr, BYTES);
     let refused =
