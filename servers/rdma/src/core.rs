@@ -680,13 +680,14 @@ impl Core {
             let Some(pair) = self.pairs.at_mut(index) else { continue };
             pair.queued = false;
             let transmit = pair.transmit(buffer, &mut context!(self, now, memory));
-            let deadline = pair.next_deadline();
-            self.arm(index, deadline);
             if transmit.is_some() {
                 self.settle(index);
                 self.journal.counters.sent += 1;
                 return transmit;
             }
+            // What it has to send waits for something to happen to it, or for time.
+            let deadline = pair.next_deadline();
+            self.arm(index, deadline);
         }
         None
     }

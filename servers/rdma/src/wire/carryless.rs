@@ -6,8 +6,9 @@
 //! call to the host.
 
 use core::arch::x86_64::{
-    __cpuid, __m128i, _mm_and_si128, _mm_clmulepi64_si128, _mm_cvtsi32_si128, _mm_extract_epi32,
-    _mm_set_epi32, _mm_set_epi64x, _mm_srli_si128, _mm_xor_si128,
+    __cpuid, __m128i, _mm_and_si128, _mm_blendv_epi8, _mm_clmulepi64_si128, _mm_extract_epi32,
+    _mm_set_epi32, _mm_set_epi64x, _mm_setzero_si128, _mm_shuffle_epi8, _mm_srli_si128,
+    _mm_xor_si128,
 };
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -28,23 +29,33 @@ const BY_8: i64 = 0x1_63cd_6124;
 /// The polynomial and its inverse for Barrett's reduction, bits reversed.
 const POLYNOMIAL: [i64; 2] = [0x1_db71_0641, 0x1_f701_1641];
 
+/// Every place in a block, between places from nowhere.
+const SHIFTS: [u8; 3 * BLOCK] = {
+    let (mut places, mut place) = ([1 << 7; 3 * BLOCK], 0);
+    while place < 16 {
+        places[BLOCK + place as usize] = place;
+        place += 1;
+    }
+    places
+};
+
 /// What is known of the processor: nothing yet, that it multiplies, that it does not.
 static KNOWN: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const ABSENT: u8 = 1;
 const PRESENT: u8 = 2;
 
-/// Continues a sum (as it is between bytes, inverted) over as many bytes from the beginning as can be folded;
-/// what it is then, and the rest.
-pub(super) fn update(sum: u32, bytes: &[u8]) -> (u32, &[u8]) {
-    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-    match blocks.split_first() {
-        Some((first, blocks)) if is_present() => {
-            // SAFETY: the processor has PCLMULQDQ and SSE4.1.
-            (unsafe { fold(sum, first, blocks) }, rest)
-        }
-        _ => (sum, bytes),
-    }
+/// The sum of some bytes, continued from 0 and not inverted. The first of them, up to `from`, are not read but
+/// given as blocks, whose bytes are words of the lowest first. `None` if the processor does not multiply, or
+/// if there are less bytes than a block has.
+pub(super) fn sum<const BLOCKS: usize>(
+    head: [u128; BLOCKS],
+    bytes: &[u8],
+    from: usize,
+) -> Option<u32> {
+    let (rest, end) = (bytes.get(from..)?, bytes.last_chunk()?);
+    // SAFETY: the processor has PCLMULQDQ and SSE4.1.
+    is_present().then(|| unsafe { fold(head, rest, end) })
 }
 
 fn is_present() -> bool {
@@ -59,15 +70,40 @@ fn is_present() -> bool {
 }
 
 #[target_feature(enable = "pclmulqdq", enable = "sse4.1")]
-fn fold(sum: u32, first: &[u8; BLOCK], blocks: &[[u8; BLOCK]]) -> u32 {
-    let mut state = _mm_xor_si128(load(first), _mm_cvtsi32_si128(sum.cast_signed()));
-    let mut blocks = blocks;
-    if let Some((three, rest)) = blocks.split_first_chunk::<{ LANES - 1 }>() {
-        let (lanes, tail) = rest.as_chunks::<LANES>();
-        state = fold_lanes([state, load(&three[0]), load(&three[1]), load(&three[2])], lanes);
-        blocks = tail;
+fn fold<const BLOCKS: usize>(head: [u128; BLOCKS], rest: &[u8], end: &[u8; BLOCK]) -> u32 {
+    // What is before the first block is zero, and adds nothing to it.
+    let mut state = _mm_setzero_si128();
+    for block in head {
+        state = advance(state, BY_16, from_word(block));
     }
-    reduce(blocks.iter().fold(state, |state, block| advance(state, BY_16, load(block))))
+    let (mut blocks, tail) = rest.as_chunks::<BLOCK>();
+    if let Some((four, more)) = blocks.split_first_chunk::<LANES>() {
+        let (lanes, few) = more.as_chunks::<LANES>();
+        let first = advance(state, BY_16, load(&four[0]));
+        state = fold_lanes([first, load(&four[1]), load(&four[2]), load(&four[3])], lanes);
+        blocks = few;
+    }
+    for block in blocks {
+        state = advance(state, BY_16, load(block));
+    }
+    reduce(fold_tail(state, tail.len(), end))
+}
+
+/// Folds less than a block, the last bytes of `end`: what was folded and those are taken together, and divided
+/// anew so that the whole block is the last one. Zeros before a sum that begins at 0 do not change it.
+#[target_feature(enable = "pclmulqdq", enable = "sse4.1")]
+fn fold_tail(state: __m128i, tail: usize, end: &[u8; BLOCK]) -> __m128i {
+    let (Some(up), Some(down)) = (shift(tail), shift(BLOCK + tail)) else { return state };
+    let first = _mm_shuffle_epi8(state, up);
+    let last = _mm_blendv_epi8(_mm_shuffle_epi8(state, down), load(end), down);
+    advance(first, BY_16, last)
+}
+
+/// Where each byte of a block comes from that is moved on by [`BLOCK`] less so many bytes; those with the
+/// highest bit from nowhere.
+#[target_feature(enable = "sse4.1")]
+fn shift(by: usize) -> Option<__m128i> {
+    SHIFTS.get(by..)?.first_chunk().map(|places| load(places))
 }
 
 /// Folds four blocks at a time, and the four into one.
@@ -84,7 +120,11 @@ fn fold_lanes(mut state: [__m128i; LANES], lanes: &[[[u8; BLOCK]; LANES]]) -> __
 
 #[target_feature(enable = "sse4.1")]
 fn load(block: &[u8; BLOCK]) -> __m128i {
-    let word = u128::from_le_bytes(*block);
+    from_word(u128::from_le_bytes(*block))
+}
+
+#[target_feature(enable = "sse4.1")]
+fn from_word(word: u128) -> __m128i {
     #[expect(clippy::cast_possible_truncation, reason = "takes the block apart")]
     let (low, high) = (word as u64, (word >> 64) as u64);
     _mm_set_epi64x(high.cast_signed(), low.cast_signed())
@@ -137,18 +177,17 @@ mod tests {
         let present = std::arch::is_x86_feature_detected!("pclmulqdq")
             && std::arch::is_x86_feature_detected!("sse4.1");
         assert_eq!(is_present(), present);
-        let (_, rest) = update(0, &[1; 40]);
-        assert_eq!(rest.len(), if present { 8 } else { 40 });
+        assert_eq!(sum([1], &[0; BLOCK], BLOCK).is_some(), present);
     }
 
     proptest! {
         #[test]
         fn sums_are_those_of_the_polynomial(
-            sum: u32,
-            bytes in prop::collection::vec(any::<u8>(), 0..700),
+            bytes in prop::collection::vec(any::<u8>(), 48..700),
         ) {
-            let (folded, rest) = update(sum, &bytes);
-            prop_assert_eq!(slow(folded, rest), slow(sum, &bytes));
+            let (head, _) = bytes.as_chunks::<BLOCK>();
+            let head = core::array::from_fn::<_, 3, _>(|at| u128::from_le_bytes(head[at]));
+            prop_assert_eq!(sum(head, &bytes, 48).unwrap_or(slow(0, &bytes)), slow(0, &bytes));
         }
     }
 }

@@ -76,7 +76,7 @@ pub fn emit<E>(
     fill(&mut packet[headers..headers + payload]).map_err(EmitError::Payload)?;
     packet[headers + payload..total - icrc::BYTES].fill(0);
     let (covered, crc) = packet.split_at_mut(total - icrc::BYTES);
-    crc.copy_from_slice(&icrc::of_datagram(covered, ip));
+    crc.copy_from_slice(&icrc::of_datagram(covered).ok_or(EmitError::NoRoom)?);
     Ok(total)
 }
 
@@ -97,20 +97,19 @@ fn put_ip(packet: &mut [u8], route: &Route, total: u16) {
 }
 
 fn put_v4(packet: &mut [u8], route: &Route, total: u16, from: Ipv4Addr, to: Ipv4Addr) {
-    let header = &mut packet[..V4_BYTES];
+    // A datagram that is never fragmented needs no identification (RFC 6864).
+    let mut header = [0; V4_BYTES];
     header[0] = 0x45;
     header[1] = route.traffic_class;
     header[2..4].copy_from_slice(&total.to_be_bytes());
-    // A datagram that is never fragmented needs no identification (RFC 6864).
-    header[4..6].fill(0);
     header[6..8].copy_from_slice(&DO_NOT_FRAGMENT.to_be_bytes());
     header[8] = route.hop_limit;
     header[9] = UDP_PROTOCOL;
-    header[10..12].fill(0);
     header[12..16].copy_from_slice(&from.octets());
     header[16..20].copy_from_slice(&to.octets());
-    let sum = !sum(header);
+    let sum = !sum(&header);
     header[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet[..V4_BYTES].copy_from_slice(&header);
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "an IPv6 header is 40 bytes of a 16-bit total")]
@@ -136,11 +135,11 @@ fn put_udp(datagram: &mut [u8], source_port: u16) {
 }
 
 /// The sum of an IPv4 header (RFC 1071); all ones if the header's own sum is in it and right.
-fn sum(header: &[u8]) -> u16 {
-    let pairs =
-        header.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
-    let sum: u32 = pairs.sum();
-    let sum = (sum >> 16) + (sum & 0xffff);
+fn sum(header: &[u8; V4_BYTES]) -> u16 {
+    // Words of any length can be added as long as carries are folded in at the end.
+    let (words, _) = header.as_chunks();
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+    let sum = (sum >> 32) + (sum >> 16 & 0xffff) + (sum & 0xffff);
     #[expect(clippy::cast_possible_truncation, reason = "the carry is folded in")]
     let folded = (sum + (sum >> 16)) as u16;
     folded
@@ -178,7 +177,7 @@ impl<'a> Received<'a> {
             return Err(WireError::Truncated);
         }
         let (covered, crc) = datagram.split_at(datagram.len() - icrc::BYTES);
-        if icrc::of_datagram(covered, ip) != *crc {
+        if icrc::of_datagram(covered).ok_or(WireError::Truncated)? != *crc {
             return Err(WireError::Icrc);
         }
         Self::parse_packet(&covered[ip + UDP_BYTES..], route, &datagram[..ip])

@@ -12,46 +12,92 @@ use super::{bth, carryless};
 
 /// Bytes of the CRC.
 pub(super) const BYTES: usize = 4;
+/// Bytes of a block, as sums are made.
+const BLOCK: usize = 16;
 /// What stands for the local route header.
 const LOCAL_ROUTE: usize = 8;
+const UDP_CHECKSUM: usize = 6;
 const UDP_HEADER: usize = 8;
-/// The longest head: version 6.
-const MOST_HEAD: usize = LOCAL_ROUTE + 40 + UDP_HEADER + bth::BYTES;
 
-/// The CRC of a datagram from its IP header, which has `ip_header` bytes, up to where the CRC stands.
+/// What counts as ones in the head: three blocks up to the end of the base transport header, or four, up to eight
+/// bytes of it.
+const V4_MASK: [u128; 3] = blocks(mask::<{ 3 * BLOCK }>(0x45, 20, &[1, 8, 10, 11]));
+const V6_MASK: [u128; 4] = blocks(mask::<{ 4 * BLOCK }>(0x6f, 40, &[1, 2, 3, 7]));
+
+/// The mask of a head whose IP header has so many bytes, of which these change.
 ///
-/// The caller has made sure that headers of IP, UDP and BTH are there.
-pub(super) fn of_datagram(datagram: &[u8], ip_header: usize) -> [u8; BYTES] {
-    let split = ip_header + UDP_HEADER + bth::BYTES;
-    let (head, rest) = datagram.split_at(split);
-    let mut masked = [0xff; MOST_HEAD];
-    let masked = &mut masked[..LOCAL_ROUTE + split];
-    masked[LOCAL_ROUTE..].copy_from_slice(head);
-    mask(&mut masked[LOCAL_ROUTE..], ip_header);
-    (!add(add(!0, masked), rest)).to_le_bytes()
+/// A sum begins with all bits set, which comes to the same as to begin with none and invert the first four
+/// bytes: those are ones always, and so become zeros.
+const fn mask<const N: usize>(version: u8, ip_header: usize, changing: &[usize]) -> [u8; N] {
+    let mut mask = [0; N];
+    let mut at = 4;
+    while at < LOCAL_ROUTE {
+        mask[at] = 0xff;
+        at += 1;
+    }
+    let mut index = 0;
+    while index < changing.len() {
+        mask[LOCAL_ROUTE + changing[index]] = 0xff;
+        index += 1;
+    }
+    let udp = LOCAL_ROUTE + ip_header;
+    mask[LOCAL_ROUTE] = version;
+    mask[udp + UDP_CHECKSUM] = 0xff;
+    mask[udp + UDP_CHECKSUM + 1] = 0xff;
+    mask[udp + UDP_HEADER + bth::VARIANT] = 0xff;
+    mask
 }
 
-/// Continues a sum, which is inverted before the first byte and behind the last one.
-fn add(sum: u32, bytes: &[u8]) -> u32 {
-    let (sum, rest) = carryless::update(sum, bytes);
-    if rest.is_empty() {
-        return sum;
+const fn blocks<const N: usize, const BYTES: usize>(bytes: [u8; BYTES]) -> [u128; N] {
+    let (mut words, mut at) = ([0; N], 0);
+    let (blocks, _) = bytes.as_chunks::<BLOCK>();
+    while at < N {
+        words[at] = u128::from_le_bytes(blocks[at]);
+        at += 1;
     }
-    let mut hasher = Hasher::new_with_initial(!sum);
+    words
+}
+
+/// The CRC of a datagram from its IP header up to where the CRC stands; `None` if the datagram ends
+/// before its base transport header does.
+pub(super) fn of_datagram(datagram: &[u8]) -> Option<[u8; BYTES]> {
+    let v4 = datagram.first()? >> 4 == 4;
+    let sum = if v4 { sum(&V4_MASK, datagram) } else { sum(&V6_MASK, datagram) };
+    Some((!sum?).to_le_bytes())
+}
+
+fn sum<const BLOCKS: usize>(mask: &[u128; BLOCKS], datagram: &[u8]) -> Option<u32> {
+    let split = BLOCKS * BLOCK - LOCAL_ROUTE;
+    let (first, blocks) = datagram.get(..split)?.split_first_chunk::<{ BLOCK - LOCAL_ROUTE }>()?;
+    let mut head = *mask;
+    head[0] |= u128::from(u64::from_le_bytes(*first)) << (8 * LOCAL_ROUTE);
+    for (head, block) in head[1..].iter_mut().zip(blocks.as_chunks().0) {
+        *head |= u128::from_le_bytes(*block);
+    }
+    let sum = carryless::sum(head, datagram, split);
+    Some(sum.unwrap_or_else(|| by_tables(head, &datagram[split..])))
+}
+
+fn by_tables<const BLOCKS: usize>(head: [u128; BLOCKS], rest: &[u8]) -> u32 {
+    let mut hasher = Hasher::new_with_initial(!0);
+    hasher.update(head.map(u128::to_le_bytes).as_flattened());
     hasher.update(rest);
     !hasher.finalize()
 }
 
-fn mask(head: &mut [u8], ip_header: usize) {
-    if head[0] >> 4 == 4 {
-        for place in [1, 8, 10, 11] {
-            head[place] = 0xff;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tables_and_multiplication_agree(
+            bytes in prop::collection::vec(any::<u8>(), 16..300),
+        ) {
+            let head = [u128::from_le_bytes(*bytes.first_chunk().expect("sixteen"))];
+            let tables = by_tables(head, &bytes[BLOCK..]);
+            prop_assert_eq!(carryless::sum(head, &bytes, BLOCK).unwrap_or(tables), tables);
         }
-    } else {
-        head[0] |= 0x0f;
-        head[1..4].fill(0xff);
-        head[7] = 0xff;
     }
-    head[ip_header + 6..ip_header + UDP_HEADER].fill(0xff);
-    head[ip_header + UDP_HEADER + bth::VARIANT] = 0xff;
 }
