@@ -2,8 +2,9 @@
 //!
 //! Persistent memory is mapped by large frames, whose memory can be made into frames once only. So a
 //! piece of a large frame's size of which a part is lent is made into small frames, everywhere, for as
-//! long as any of it is lent; what covers whole pieces is lent as large ones.
+//! long as any of it is lent and some time after; what covers whole pieces is lent as large ones.
 
+use alloc::collections::VecDeque;
 use core::ops::Range;
 
 use libd3os::abi::FrameSize;
@@ -57,10 +58,58 @@ pub fn segments(pages: Range<u64>) -> impl Iterator<Item = Segment> {
     })
 }
 
+/// Pieces that rest at most: each takes a slot for every page, and one more for every page of each view.
+pub const MOST_RESTING: usize = 8;
+/// No piece rests where fewer slots are left for others.
+pub const SLOTS_LEFT: u64 = 4096;
+
+/// Pieces of small frames of which nothing is lent any more, those that rest longest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resting(VecDeque<u64>);
+
+impl Resting {
+    /// Lets a piece rest, which does not.
+    pub fn add(&mut self, piece: u64) {
+        self.0.push_back(piece);
+    }
+
+    /// A piece is used again, or given up: it rests no more. Whether it did.
+    pub fn wake(&mut self, piece: u64) -> bool {
+        let before = self.0.len();
+        self.0.retain(|known| *known != piece);
+        self.0.len() < before
+    }
+
+    /// Takes out the piece that rests longest, if more of them do than there is room for.
+    pub fn oldest_over(&mut self, slots_free: u64) -> Option<u64> {
+        let is_over = self.0.len() > MOST_RESTING || slots_free < SLOTS_LEFT;
+        is_over.then(|| self.oldest()).flatten()
+    }
+
+    /// Takes out the piece that rests longest.
+    pub fn oldest(&mut self) -> Option<u64> {
+        self.0.pop_front()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn few_pieces_rest_and_only_where_slots_are_left() {
+        let mut resting = Resting::default();
+        (0..9).for_each(|piece| resting.add(piece * PIECE));
+        assert!(resting.wake(3 * PIECE) && !resting.wake(3 * PIECE));
+        assert_eq!(resting.oldest_over(SLOTS_LEFT), None);
+        resting.add(3 * PIECE);
+        assert_eq!(resting.oldest_over(SLOTS_LEFT), Some(0));
+        assert_eq!(resting.oldest_over(SLOTS_LEFT), None);
+        assert_eq!(resting.oldest_over(SLOTS_LEFT - 1), Some(PIECE));
+        let rest = core::iter::from_fn(|| resting.oldest());
+        assert_eq!(rest.collect::<std::vec::Vec<_>>(), [2, 4, 5, 6, 7, 8, 3].map(|n| n * PIECE));
+    }
 
     #[test]
     fn pages_are_cut_where_pieces_meet() {

@@ -1,15 +1,17 @@
 //! Persistent memory in programs: pieces in their windows, mapped while somebody looks at them, and pages
 //! that one program lends to another.
 //!
-//! A piece of which a part is lent consists of small frames, for whoever looks at it too; it is one
-//! large frame again when nothing of it is lent ([`init::lending`]).
+//! A piece of which a part is lent consists of small frames, for whoever looks at it too. To make it so, or
+//! one large frame again, takes some two thousand calls of the kernel, so a few pieces of which nothing is lent any more
+//! *rest* as they are: who opens an object soon has given another one back, mostly of the same piece
+//! ([`init::lending`]).
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use init::device_memory::PAGES;
-use init::lending::{Segment, segments};
+use init::lending::{Resting, Segment, segments};
 use init::own::row;
 use init::supervise::ProgramNumber;
 use libd3os::abi::{CapRights, FrameSize, VmAttributes};
@@ -41,6 +43,8 @@ pub(super) struct Windows {
     lent: BTreeMap<(ProgramNumber, u64), Lent>,
     /// Paging structures that programs were not made with.
     tables: BTreeMap<(ProgramNumber, Table), Object>,
+    /// Pieces of small frames of which nothing is lent.
+    resting: Resting,
 }
 
 /// A piece in a place: the capabilities by which it is mapped there, and with which rights.
@@ -184,6 +188,16 @@ impl System {
         Ok((by, to))
     }
 
+    /// Ends what init keeps of persistent memory for the next who is lent some, before it is counted what is
+    /// held.
+    pub(super) fn settle_lending(&mut self) {
+        let site = &mut self.site;
+        let memory = &mut site.platform.memory;
+        let done = site.held.persistent.settle(&site.programs, memory);
+        // It is in the log; nothing more can be done about it here.
+        let _told = self.said(done);
+    }
+
     /// What the caller is told; what it cannot know goes into the log.
     fn said(&mut self, done: Result<(), Refused>) -> Result<(), PersistentError> {
         done.map_err(|refused| {
@@ -224,7 +238,10 @@ impl Windows {
         self.drop_table((number, Table::PageTable { base }), memory)?;
         match self.is_used(shown.paddr) {
             true => Ok(()),
-            false => memory.give_up_frame(shown.paddr),
+            false => {
+                self.resting.wake(shown.paddr);
+                memory.give_up_frame(shown.paddr)
+            }
         }
     }
 
@@ -255,8 +272,12 @@ impl Windows {
         programs: &[Program],
         memory: &mut Memory,
     ) -> Result<(), Refused> {
-        if !segment.is_piece() {
-            self.divide(segment.piece(), programs, memory)?;
+        match segment.is_piece() {
+            true if self.resting.wake(segment.piece()) => {
+                self.join(segment.piece(), programs, memory)?;
+            }
+            true => {}
+            false => self.divide(segment.piece(), programs, memory)?,
         }
         match self.map(site, segment, memory) {
             Ok(copies) => {
@@ -354,6 +375,7 @@ impl Windows {
         programs: &[Program],
         memory: &mut Memory,
     ) -> Result<(), Refused> {
+        self.resting.wake(piece);
         if memory.has_pages(piece) {
             return Ok(());
         }
@@ -362,7 +384,8 @@ impl Windows {
         self.open_eyes(piece, programs, memory).and(divided)
     }
 
-    /// Makes a piece of which nothing is lent one large frame again.
+    /// Lets a piece of which nothing is lent rest, where it is small frames and somebody looks at it; those
+    /// that have rested for long are large frames again.
     fn unite(
         &mut self,
         piece: u64,
@@ -372,13 +395,38 @@ impl Windows {
         if self.of_piece(piece).next().is_some() {
             return Ok(());
         }
-        if memory.has_pages(piece) {
-            self.close_eyes(piece, memory)?;
-            self.open_eyes(piece, programs, memory)
+        if memory.has_pages(piece) && self.is_used(piece) {
+            self.resting.add(piece);
         } else {
             self.drop_frames(piece, memory);
-            Ok(())
         }
+        while let Some(piece) = self.resting.oldest_over(memory.slots_free()) {
+            self.join(piece, programs, memory)?;
+        }
+        Ok(())
+    }
+
+    /// Makes all pieces of which nothing is lent large frames again, so that what is held is what is used.
+    pub(super) fn settle(
+        &mut self,
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        while let Some(piece) = self.resting.oldest() {
+            self.join(piece, programs, memory)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a piece of which nothing is lent one large frame again.
+    fn join(
+        &mut self,
+        piece: u64,
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        self.close_eyes(piece, memory)?;
+        self.open_eyes(piece, programs, memory)
     }
 
     /// Lends of a piece, by their keys.
@@ -475,7 +523,10 @@ impl Windows {
             .range((number, 0)..=(number, u16::MAX))
             .map(|((_, place), _)| *place)
             .collect();
-        places.into_iter().try_for_each(|place| self.hide(number, place, memory))
+        let was_looking = !places.is_empty();
+        places.into_iter().try_for_each(|place| self.hide(number, place, memory))?;
+        // What rests does so for those who look, and lend.
+        if was_looking { self.settle(programs, memory) } else { Ok(()) }
     }
 
     /// Ends everything: what is shown and lent is not what it was.
@@ -483,7 +534,8 @@ impl Windows {
         let lent: Vec<_> = self.lent.keys().copied().collect();
         lent.into_iter().try_for_each(|key| self.take_back(key, &[], memory))?;
         let places: Vec<_> = self.places.keys().copied().collect();
-        places.into_iter().try_for_each(|(number, place)| self.hide(number, place, memory))
+        places.into_iter().try_for_each(|(number, place)| self.hide(number, place, memory))?;
+        self.settle(&[], memory)
     }
 
     /// Rows for what `caps init` shows.

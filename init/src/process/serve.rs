@@ -132,6 +132,7 @@ impl Supervisor for System {
     }
 
     fn holdings(&mut self, _: Caller, from: u32) -> Result<Page<Holding>, SupervisorError> {
+        self.settle_lending();
         Ok(Page::fill(from, self.site.holdings()))
     }
 
