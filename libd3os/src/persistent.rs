@@ -4,6 +4,7 @@
 //! Init maps them ([`crate::service::persistent`]); a [`Window`] is one place, and remembers what it
 //! shows.
 
+use alloc::boxed::Box;
 use core::ops::Range;
 use core::ptr::NonNull;
 
@@ -136,16 +137,37 @@ impl Whole {
         self.bytes
     }
 
-    /// The memory to store to; nothing where it may only be read.
+    /// What the program may do with it.
     #[must_use]
-    pub fn into_medium(self, durability: Durability) -> Option<Mapped> {
-        let Self { base, bytes, rights } = self;
+    pub const fn rights(&self) -> Rights {
+        self.rights
+    }
+
+    /// The memory. Where it may only be read, whoever stores to it faults, which ends the program.
+    #[must_use]
+    pub fn into_medium(self, durability: Durability) -> Mapped {
+        let Self { base, bytes, .. } = self;
         // SAFETY: init has mapped the pieces at these places, one after the other, for as long as the
         // program lives: the places were taken once, and nobody is left who would show other pieces
-        // there. All that is known of them is this value, which is used up.
-        let mapped = || unsafe { Mapped::new(base, bytes, durability) };
-        rights.contain(Rights::WRITE).then(mapped)
+        // there. All that is known of them is this value, which is used up. A store that the rights do
+        // not allow changes nothing: it ends the program.
+        unsafe { Mapped::new(base, bytes, durability) }
     }
+}
+
+/// Lines of [`scratch`].
+const SCRATCH_LINES: usize = 64;
+
+#[repr(align(64))]
+struct Scratch([[u8; LINE_BYTES]; SCRATCH_LINES]);
+
+/// A little memory of the program's own, for good: long enough for a log of which nothing is kept.
+#[must_use]
+pub fn scratch() -> Mapped {
+    let memory = Box::leak(Box::new(Scratch([[0; LINE_BYTES]; SCRATCH_LINES])));
+    let base = NonNull::from(&mut memory.0).cast();
+    // SAFETY: nobody else has the memory, which is never freed.
+    unsafe { Mapped::new(base, SCRATCH_LINES * LINE_BYTES, Durability::Never) }
 }
 
 /// Memory that was lent to this program ([`PersistentClient::lend`]).

@@ -38,7 +38,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use libd3os_object::control::{Control, ControlRef, Slot};
-use libd3os_object::layout::{HEADER, LayoutError};
+use libd3os_object::layout::{self, HEADER, LayoutError};
 use libd3os_object::log::LogError;
 use libd3os_object::map::{self, ObjectMap};
 use libd3os_object::medium::{Durability, Mapped};
@@ -47,7 +47,7 @@ use libd3os_object::persist::{Description, Persist};
 use libd3os_object::session::{Busy, Patience, Withdrawn};
 use libd3os_object::view::View;
 use libd3os_object::{Guard, Mapping, Object, Session, Tx, TxError};
-use spin::Mutex;
+use spin::{Mutex, Once};
 
 use crate::call::{CallError, Error, Transport};
 use crate::connection::Connection;
@@ -67,6 +67,7 @@ const SNAPSHOT_ATTEMPTS: u32 = 1000;
 
 /// Whether there is a store, and what there was in earlier ones.
 static OPEN: AtomicBool = AtomicBool::new(false);
+static SCRATCH: Once<Mapped> = Once::new();
 static EARLIER: Mutex<Vec<Weak<Mapping<Mapped>>>> = Mutex::new(Vec::new());
 
 /// Why something was not done.
@@ -142,7 +143,10 @@ impl<T: Transport> Store<T> {
         let SessionGrant { slot, log, domain } = client.session()?;
         let durability = durability(domain);
         let slot = Slot::new(slot).ok_or(StoreError::BadPlace)?;
-        let log = memory(log, durability)?;
+        let log = match log {
+            Some(log) => memory(log, durability)?,
+            None => scratch()?,
+        };
         // SAFETY: the server gives a slot and a log to one session at a time. What it lends stays
         // until it ends the session; then whoever reaches for it faults, which ends the program.
         let session = unsafe { Session::open(slot, log) };
@@ -275,8 +279,12 @@ impl<T: Transport> Store<T> {
         if let Some(known) = known {
             return Ok(known.clone());
         }
-        let control = control(opened.control)?;
         let memory = memory(opened.memory, self.durability)?;
+        let control = match opened.control {
+            Some(shared) => control(shared)?,
+            // Nobody can change it, so there is nothing to share.
+            None => ControlRef::own(layout::settled(&memory)?),
+        };
         // SAFETY: the server shows the same control to all whom it shows the object, whose bytes are
         // changed by this library only, as far as this program is concerned.
         let mapping = unsafe { Mapping::lent(memory, control) };
@@ -436,6 +444,13 @@ fn memory(place: Place, durability: Durability) -> Result<Mapped, StoreError> {
     // is made of it is the only one, as what is open is remembered.
     let memory = unsafe { persistent::lent(place.base, place.bytes, durability) };
     memory.ok_or(StoreError::BadPlace)
+}
+
+/// A log for a session that can change nothing: it stays empty. There is one store at a time.
+fn scratch() -> Result<Mapped, StoreError> {
+    let scratch = *SCRATCH.call_once(persistent::scratch);
+    Session::format_log(&scratch).map_err(StoreError::Log)?;
+    Ok(scratch)
 }
 
 /// What the users of an object share.

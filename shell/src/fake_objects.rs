@@ -59,6 +59,7 @@ impl Objects for Fake {
             sessions: 1,
             most_sessions: 55,
             domain: None,
+            is_read_only: false,
         })
     }
 

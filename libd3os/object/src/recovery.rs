@@ -125,6 +125,12 @@ struct Pending<M> {
     changes: Vec<(Slot, Change)>,
 }
 
+impl<M> Pending<M> {
+    fn in_order(&mut self) {
+        self.changes.sort_by_key(|(owner, change)| (change.version, *owner));
+    }
+}
+
 /// Brings all objects to their last committed version and empties the logs; durable when this returns.
 ///
 /// Nobody may have the logs or the objects mapped to write meanwhile.
@@ -141,6 +147,16 @@ pub fn recover<L: Medium, O: Objects>(logs: &[(Slot, L)], objects: &mut O) -> Re
 /// known where the other objects are. Those are [`Access::Deleted`] for now, and `recover` follows.
 pub fn replay<L: Medium, O: Objects>(logs: &[(Slot, L)], objects: &mut O) -> Report {
     put_in_place(logs, objects).0
+}
+
+/// Tells what [`recover`] would do, and writes nothing: what would be `applied` is not in place.
+pub fn survey<L: Medium, O: Objects>(logs: &[(Slot, L)], objects: &mut O) -> Report {
+    let mut recovery = Recovery { report: Report::default(), pending: BTreeMap::new() };
+    for (owner, log) in logs {
+        recovery.read(*owner, log, objects);
+    }
+    recovery.count();
+    recovery.report
 }
 
 type Readers<'l, L> = Vec<(&'l L, Reader<'l, L>)>;
@@ -195,14 +211,27 @@ impl<M: Medium> Recovery<M> {
         self.pending.entry(change.id).or_insert_with(empty).changes.push((owner, change));
     }
 
+    /// As [`Self::put_in_place`], but that nothing is put there.
+    fn count(&mut self) {
+        for (id, mut pending) in core::mem::take(&mut self.pending) {
+            pending.in_order();
+            match layout::settled(&pending.medium) {
+                Ok(settled) => {
+                    self.apply(id, &pending, settled, |_, _| {});
+                }
+                Err(error) => self.report.findings.push(Finding::Object { id, error }),
+            }
+        }
+    }
+
     fn put_in_place(&mut self) {
         let pending = core::mem::take(&mut self.pending);
         let mut reached = Vec::new();
         for (id, mut pending) in pending {
-            pending.changes.sort_by_key(|(owner, change)| (change.version, *owner));
+            pending.in_order();
             match layout::settled(&pending.medium) {
                 Ok(settled) => {
-                    let version = self.apply(id, &pending, settled);
+                    let version = self.apply(id, &pending, settled, put);
                     reached.push((pending.medium, settled, version));
                 }
                 Err(error) => self.report.findings.push(Finding::Object { id, error }),
@@ -215,7 +244,13 @@ impl<M: Medium> Recovery<M> {
     }
 
     /// Applies what follows the settled version without a gap, and says how far that goes.
-    fn apply(&mut self, id: ObjectId, pending: &Pending<M>, settled: u64) -> u64 {
+    fn apply(
+        &mut self,
+        id: ObjectId,
+        pending: &Pending<M>,
+        settled: u64,
+        put: impl Fn(&M, &Change),
+    ) -> u64 {
         let mut reached = settled;
         let mut last = None;
         for (owner, change) in &pending.changes {

@@ -162,6 +162,8 @@ pub struct PoolStatus {
     pub most_sessions: u32,
     /// What the platform saves when power fails; `None` where the firmware does not say.
     pub domain: Option<PersistenceDomain>,
+    /// Whether the memory is not armed: then objects can be read, and nothing can be written.
+    pub is_read_only: bool,
 }
 
 /// Memory in the caller's address space.
@@ -178,8 +180,8 @@ pub struct Place {
 pub struct SessionGrant {
     /// Its number, by which locks know it.
     pub slot: u8,
-    /// Its log.
-    pub log: Place,
+    /// Its log; none where the pool can only be read.
+    pub log: Option<Place>,
     /// What the platform saves when power fails; `None` where the firmware does not say.
     pub domain: Option<PersistenceDomain>,
 }
@@ -191,8 +193,8 @@ pub struct OpenObject {
     pub id: ObjectName,
     /// Its memory, from its header on.
     pub memory: Place,
-    /// The page with what its users share about it.
-    pub control: Place,
+    /// The page with what its users share about it; none where nobody can change it.
+    pub control: Option<Place>,
 }
 
 /// Bytes of an object, by their offsets: as pointers count them, the object's pages begin at

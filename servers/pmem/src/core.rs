@@ -40,6 +40,7 @@ pub struct Core<M: Medium + Clone, W> {
     /// Descriptions that programs have sent, as far as they have.
     described: BTreeMap<u16, Vec<u8>>,
     journal: Journal,
+    is_read_only: bool,
 }
 
 /// What was found when the server came up.
@@ -49,6 +50,8 @@ pub enum Beginning {
     Opened(Report, Report),
     /// Nothing: a pool was made.
     Made,
+    /// A pool that can only be read.
+    ReadOnly,
     /// Something that is not ours, or is damaged.
     Refused(PmemError),
 }
@@ -58,9 +61,27 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     pub fn new(medium: M, domain: Option<PersistenceDomain>, world: W) -> (Self, Beginning) {
         let store = Err(PmemError::NoSession);
         let (described, journal) = (BTreeMap::new(), Journal::default());
-        let mut core = Self { medium, domain, world, store, described, journal };
+        let is_read_only = false;
+        let mut core = Self { medium, domain, world, store, described, journal, is_read_only };
         let beginning = core.begin();
+        core.rest();
         (core, beginning)
+    }
+
+    /// Opens the pool on this medium, which may only be read; `scratch` is other memory, for a log of which
+    /// nothing is kept.
+    pub fn reading(
+        medium: M,
+        scratch: M,
+        domain: Option<PersistenceDomain>,
+        world: W,
+    ) -> (Self, Beginning) {
+        let opened = Pool::open_to_read(medium.clone(), scratch);
+        let store = opened.and_then(Store::new).map_err(told);
+        let refused = store.as_ref().err().cloned();
+        let (described, journal) = (BTreeMap::new(), Journal::default());
+        let core = Self { medium, domain, world, store, described, journal, is_read_only: true };
+        (core, refused.map_or(Beginning::ReadOnly, Beginning::Refused))
     }
 
     fn begin(&mut self) -> Beginning {
@@ -106,6 +127,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         if let Ok(store) = &mut self.store {
             store.end(program, &mut self.world, &self.journal);
         }
+        self.rest();
     }
 
     /// Does something with the pool for a program.
@@ -119,7 +141,32 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         if done.is_err() {
             self.journal.note(Event::Refused(program));
         }
+        self.rest();
         done
+    }
+
+    /// Does something to the pool for a program, which nobody can where it can only be read.
+    fn change<T>(
+        &mut self,
+        program: u16,
+        work: impl FnOnce(&mut Store<M>, &mut W, &Journal) -> Done<T>,
+    ) -> Done<T> {
+        let is_read_only = self.is_read_only;
+        self.with(program, |store, world, journal| match is_read_only {
+            true => Err(PmemError::Unarmed),
+            false => work(store, world, journal),
+        })
+    }
+
+    /// Where nobody uses the pool, what was committed is put in place: it can be read then where its memory
+    /// is not armed any more.
+    fn rest(&mut self) {
+        if let Ok(store) = &mut self.store
+            && store.sessions() == 0
+        {
+            // With nobody there, nobody holds what it would have to wait for.
+            let _done = store.pool.rest();
+        }
     }
 
     /// How the pool is. This and what follows are the operations of [`libd3os::service::pmem::Pmem`],
@@ -143,6 +190,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
                 sessions: count(store.sessions() as u64),
                 most_sessions: count(layout.logs - 1),
                 domain,
+                is_read_only: store.pool.is_read_only(),
             })
         })
     }
@@ -152,6 +200,10 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn init(&mut self, program: u16, force: bool) -> Done<PoolStatus> {
+        if self.is_read_only {
+            self.journal.note(Event::Refused(program));
+            return Err(PmemError::Unarmed);
+        }
         if self.store.as_ref().is_ok_and(|store| store.sessions() > 0) {
             return Err(PmemError::InUse);
         }
@@ -213,7 +265,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
             return Err(PmemError::TooLong);
         }
         let description = self.described.remove(&program).unwrap_or_default();
-        self.with(program, |store, world, journal| {
+        self.change(program, |store, world, journal| {
             let template = Template::new(&description, base).map_err(|_| PmemError::BadBase)?;
             let created = store.create(program, (path, pages, &template), world, journal)?;
             Ok(name_of(created))
@@ -225,7 +277,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn make_directory(&mut self, program: u16, path: &str) -> Done<ObjectName> {
-        self.with(program, |store, world, _| {
+        self.change(program, |store, world, _| {
             store.make_directory(program, path, world).map(name_of)
         })
     }
@@ -280,7 +332,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn grow(&mut self, program: u16, path: &str, pages: u32) -> Done<u64> {
-        self.with(program, |store, world, _| store.grow(program, path, pages, world))
+        self.change(program, |store, world, _| store.grow(program, path, pages, world))
     }
 
     /// Does work on a part of an object's bytes.
@@ -304,7 +356,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn permit(&mut self, program: u16, path: &str, other: &str, rights: Rights) -> Done<()> {
-        self.with(program, |store, world, _| store.permit(program, path, (other, rights), world))
+        self.change(program, |store, world, _| store.permit(program, path, (other, rights), world))
     }
 
     /// Takes that away.
@@ -312,7 +364,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn forbid(&mut self, program: u16, path: &str, other: &str) -> Done<()> {
-        self.with(program, |store, world, journal| {
+        self.change(program, |store, world, journal| {
             store.forbid(program, (path, other), world, journal)
         })
     }
@@ -322,7 +374,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn link(&mut self, program: u16, path: &str, other: &str) -> Done<()> {
-        self.with(program, |store, world, _| store.link(program, path, other, world))
+        self.change(program, |store, world, _| store.link(program, path, other, world))
     }
 
     /// Gives what has a name another one.
@@ -330,7 +382,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn rename(&mut self, program: u16, path: &str, other: &str) -> Done<()> {
-        self.with(program, |store, world, _| store.rename(program, path, other, world))
+        self.change(program, |store, world, _| store.rename(program, path, other, world))
     }
 
     /// Takes a name away.
@@ -338,7 +390,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn remove(&mut self, program: u16, path: &str) -> Done<Removed> {
-        self.with(program, |store, world, journal| store.remove(program, path, world, journal))
+        self.change(program, |store, world, journal| store.remove(program, path, world, journal))
     }
 
     /// The names of a directory.
@@ -395,7 +447,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn repair(&mut self, program: u16) -> Done<Page<String>> {
-        self.with(program, |store, _, _| {
+        self.change(program, |store, _, _| {
             let damage = store.pool.repair().map_err(told)?;
             Ok(Page::fill(0, damage.iter().map(ToString::to_string)))
         })

@@ -22,6 +22,10 @@ pub(crate) fn told(error: PoolError) -> PmemError {
         PoolError::Object(OpenError::Short | OpenError::Layout(LayoutError::Size { .. })) => {
             PmemError::Name(error.to_string())
         }
+        PoolError::ReadOnly => PmemError::Unarmed,
+        error @ PoolError::Unrecovered { .. } => {
+            PmemError::NoPool(alloc::format!("{error}, for which the memory has to be armed"))
+        }
         PoolError::Superblock(error) => PmemError::NoPool(error.to_string()),
         error => PmemError::Damaged(error.to_string()),
     }

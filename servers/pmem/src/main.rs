@@ -18,7 +18,7 @@ use libd3os::ends::Ends;
 use libd3os::ipc::MissingGrant;
 use libd3os::object::medium::Mapped;
 use libd3os::object::{durability, recovery::Report};
-use libd3os::persistent::Whole;
+use libd3os::persistent::{Whole, scratch};
 use libd3os::region::Rights;
 use libd3os::server::{Event, Server, ServerError};
 use libd3os::service::Page;
@@ -86,15 +86,31 @@ fn open() -> Result<Core<Mapped, Lending>, PmemError> {
     let ranges = nvdimm.ranges(0).map_err(|error| no_memory(&error))?;
     let domain = nvdimm.domain().map_err(|error| no_memory(&error))?;
     let range = *ranges.items.first().ok_or_else(|| no_memory(&"the machine has none"))?;
-    if !range.armed {
-        log::warn!("the persistent memory is not armed: nothing is served");
-        return Err(PmemError::Unarmed);
-    }
     let client = PersistentClient::connect().map_err(|error| no_memory(&error))?;
     let whole = Whole::show(&client, 0, range.bytes).map_err(|error| no_memory(&error))?;
     tell_unused(range, whole.bytes());
-    let medium = whole.into_medium(durability(domain)).ok_or(PmemError::Unarmed)?;
-    Ok(begin(medium, domain, Lending::new(client, medium)))
+    let is_armed = range.armed && whole.rights().contain(Rights::WRITE);
+    let medium = whole.into_medium(durability(domain));
+    let lending = Lending::new(client, medium);
+    Ok(if is_armed {
+        begin(medium, domain, lending)
+    } else {
+        begin_to_read(medium, domain, lending)
+    })
+}
+
+/// What is written to memory that is not armed would be lost.
+fn begin_to_read(
+    medium: Mapped,
+    domain: Option<PersistenceDomain>,
+    lending: Lending,
+) -> Core<Mapped, Lending> {
+    let (core, beginning) = Core::reading(medium, scratch(), domain, lending);
+    match beginning {
+        Beginning::Refused(error) => log::warn!("the persistent memory is not armed; {error}"),
+        _ => log::warn!("the persistent memory is not armed: objects can only be read"),
+    }
+    core
 }
 
 fn tell_unused(range: RangeStatus, used: usize) {
@@ -111,6 +127,7 @@ fn begin(
 ) -> Core<Mapped, Lending> {
     let (core, beginning) = Core::new(medium, domain, lending);
     match beginning {
+        Beginning::ReadOnly => {}
         Beginning::Made => log::info!("made a pool of {} MiB", medium_mib(&medium)),
         Beginning::Refused(error) => log::warn!("{error}"),
         Beginning::Opened(own, programs) => tell_recovery(&own, &programs),

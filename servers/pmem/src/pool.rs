@@ -31,6 +31,7 @@ pub struct Pool<M: Medium + Clone> {
     session: Session<Part<M>>,
     system: Object<System, Part<M>>,
     directories: Directories<M>,
+    is_read_only: bool,
 }
 
 /// A pool that was opened, and what recovery had to do.
@@ -85,6 +86,16 @@ pub enum PoolError {
     /// The pages behind the object are in use.
     #[error("object {0} cannot grow where it is")]
     Enclosed(ObjectId),
+    /// The pool was opened to read it only.
+    #[error("the pool can only be read")]
+    ReadOnly,
+    /// There are changes in the logs that are not in place, and can be put there only where the pool can be
+    /// written.
+    #[error("{changes} committed changes are not in place yet: the pool has to be recovered")]
+    Unrecovered {
+        /// So many.
+        changes: u64,
+    },
     /// No program can have this session, or somebody has it.
     #[error("the session of {0} is not to be had")]
     Slot(Slot),
@@ -159,13 +170,62 @@ impl<M: Medium + Clone> Pool<M> {
         Ok(Opened { pool, own, programs })
     }
 
-    fn with(medium: M, layout: Layout, system: Object<System, Part<M>>) -> Result<Self, PoolError> {
-        let session = map::session(log(&medium, layout, 0))?;
-        Ok(Self { medium, layout, session, system, directories: Directories::new() })
+    /// Opens the pool to read it only: nothing is written to its memory. `scratch`, which need not outlive
+    /// anything, takes the place of the pool's own log.
+    ///
+    /// # Errors
+    /// There is none, it is too badly damaged to be opened, or the power was lost while it was in use: then
+    /// it has to be recovered before.
+    pub fn open_to_read(medium: M, scratch: M) -> Result<Self, PoolError> {
+        let layout = superblock::read(&medium, &mut |_| {})?;
+        let system = survey_own(&medium, layout)?;
+        let scratch = scratch.part(0, scratch.bytes());
+        Session::format_log(&scratch)?;
+        let mut pool = Self::with_log(medium, layout, system, scratch)?;
+        pool.is_read_only = true;
+        let (held, holders) = pool.held();
+        is_in_place(&recovery::survey(&held, &mut Known { pool: &pool, holders }))?;
+        Ok(pool)
     }
 
-    /// Logs that nobody had are not looked at: whatever is there was never given to anybody.
+    /// Whether it was opened to be read only.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    /// Puts what the pool itself has committed in place, so that it can be opened where it cannot be
+    /// recovered.
+    ///
+    /// # Errors
+    /// Somebody holds an object that the pool has changed.
+    pub fn rest(&mut self) -> Result<(), PoolError> {
+        Ok(self.session.settle()?)
+    }
+
+    fn with(medium: M, layout: Layout, system: Object<System, Part<M>>) -> Result<Self, PoolError> {
+        let own = log(&medium, layout, 0);
+        Self::with_log(medium, layout, system, own)
+    }
+
+    fn with_log(
+        medium: M,
+        layout: Layout,
+        system: Object<System, Part<M>>,
+        own: Part<M>,
+    ) -> Result<Self, PoolError> {
+        let (session, directories) = (map::session(own)?, Directories::new());
+        Ok(Self { medium, layout, session, system, directories, is_read_only: false })
+    }
+
     fn recover_programs(&self) -> Result<Report, PoolError> {
+        let (held, holders) = self.held();
+        Ok(recovery::recover(&held, &mut Known { pool: self, holders }))
+    }
+
+    /// The logs of programs. Those that nobody had are not looked at: whatever is there was never given to
+    /// anybody.
+    fn held(&self) -> (Vec<(Slot, Part<M>)>, BTreeMap<Slot, Principal>) {
         let (mut held, mut holders) = (Vec::new(), BTreeMap::new());
         for (slot, log) in logs(&self.medium, self.layout, 1..self.layout.logs) {
             // If it is not known any more who has it, that is told of each record.
@@ -175,7 +235,7 @@ impl<M: Medium + Clone> Pool<M> {
                 held.push((slot, log));
             }
         }
-        Ok(recovery::recover(&held, &mut Known { pool: self, holders }))
+        (held, holders)
     }
 
     /// How it is divided.
@@ -401,11 +461,16 @@ impl<M: Medium + Clone> Pool<M> {
         Ok(())
     }
 
+    const fn may_change(&self) -> Result<(), PoolError> {
+        if self.is_read_only { Err(PoolError::ReadOnly) } else { Ok(()) }
+    }
+
     /// A transaction that changes the system object and others that the pool writes.
     pub(crate) fn change_all<R>(
         &mut self,
         mut body: impl FnMut(&mut Tx<'_, Part<M>>, &Inside<'_, M>) -> Result<R, PoolError>,
     ) -> Result<R, PoolError> {
+        self.may_change()?;
         let inside = Inside { medium: &self.medium, layout: self.layout, system: &self.system };
         self.session.tx(|tx| body(tx, &inside))
     }
@@ -414,6 +479,7 @@ impl<M: Medium + Clone> Pool<M> {
         &mut self,
         mut body: impl FnMut(&mut Editor<'_, System>) -> Result<R, PoolError>,
     ) -> Result<R, PoolError> {
+        self.may_change()?;
         let system = &self.system;
         self.session.tx(|tx| body(&mut tx.edit(system)?))
     }
@@ -514,6 +580,26 @@ fn recover_own<M: Medium + Clone>(
     let new = first.findings.into_iter().filter(|finding| !rest.findings.contains(finding));
     rest.findings = new.chain(rest.findings.clone()).collect();
     Ok((rest, system))
+}
+
+/// As [`recover_own`], but that nothing may be left to do.
+fn survey_own<M: Medium + Clone>(
+    medium: &M,
+    layout: Layout,
+) -> Result<Object<System, Part<M>>, PoolError> {
+    let own: Vec<_> = logs(medium, layout, 0..1).collect();
+    let (id, memory) = (system::id(layout.id), system_memory(medium, layout));
+    is_in_place(&recovery::survey(&own, &mut OnlySystem { id, memory: memory.clone() }))?;
+    let system = map::object(memory)?;
+    is_in_place(&recovery::survey(&own, &mut Own { medium, layout, system: &system }))?;
+    Ok(system)
+}
+
+fn is_in_place(report: &Report) -> Result<(), PoolError> {
+    match report.applied {
+        0 => Ok(()),
+        changes => Err(PoolError::Unrecovered { changes }),
+    }
 }
 
 fn holds(layout: Layout, extent: Extent) -> bool {

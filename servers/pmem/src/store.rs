@@ -109,8 +109,8 @@ struct Left {
 struct Open<M> {
     mapping: Arc<Mapping<Part<M>>>,
     extent: Extent,
-    /// The page of its control, of the pool.
-    control: u64,
+    /// The page of its control, of the pool; none where the pool can only be read.
+    control: Option<u64>,
 }
 
 impl<M: Medium + Clone> Store<M> {
@@ -121,11 +121,12 @@ impl<M: Medium + Clone> Store<M> {
             if contest.round < LOOKS { Patience::Wait } else { Patience::GiveUp }
         });
         let controls = match pool.find(CONTROLS)? {
-            Some(entry) => entry,
-            None => make_controls(&mut pool)?,
+            Some(entry) => entry.extent,
+            None if pool.is_read_only() => Extent { first: 0, pages: 0 },
+            None => make_controls(&mut pool)?.extent,
         };
         // The first page is its header.
-        let Extent { first, pages } = controls.extent;
+        let Extent { first, pages } = controls;
         let controls = Extent { first: first + 1, pages: pages.saturating_sub(1) };
         let (sessions, open) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { pool, controls, sessions, left: Vec::new(), open })
@@ -136,7 +137,9 @@ impl<M: Medium + Clone> Store<M> {
     pub(crate) fn allowed(&self) -> BTreeMap<u16, Vec<Extent>> {
         let of = |session: &Session| {
             let open = session.objects.keys().filter_map(|id| self.open.get(id));
-            let objects = open.flat_map(|open| [open.extent, single(open.control)]);
+            let objects = open.flat_map(|open| {
+                [Some(open.extent), open.control.map(single)].into_iter().flatten()
+            });
             objects.chain([self.log(session.slot)]).collect()
         };
         self.sessions.iter().map(|(program, session)| (*program, of(session))).collect()
@@ -153,10 +156,25 @@ impl<M: Medium + Clone> Store<M> {
         program: u16,
         world: &mut impl World,
         journal: &Journal,
-    ) -> Result<(Slot, Place), PmemError> {
+    ) -> Result<(Slot, Option<Place>), PmemError> {
         self.end(program, world, journal);
         let slot = self.free_slot().ok_or(PmemError::NoMoreSessions)?;
         let principal = self.principal(program, world)?;
+        let log = match self.pool.is_read_only() {
+            true => None,
+            false => Some(self.lend_log(program, (slot, principal), world)?),
+        };
+        self.sessions.insert(program, Session { slot, principal, objects: BTreeMap::new() });
+        journal.note(Event::Began(program, slot.number()));
+        Ok((slot, log))
+    }
+
+    fn lend_log(
+        &mut self,
+        program: u16,
+        (slot, principal): (Slot, Principal),
+        world: &mut impl World,
+    ) -> Result<Place, PmemError> {
         // Written down before the program can write a record.
         self.pool.begin_session(slot, principal).map_err(told)?;
         let log = self.log(slot);
@@ -164,9 +182,7 @@ impl<M: Medium + Clone> Store<M> {
         let base = base.inspect_err(|_| {
             let _still_its = self.pool.end_session(slot);
         })?;
-        self.sessions.insert(program, Session { slot, principal, objects: BTreeMap::new() });
-        journal.note(Event::Began(program, slot.number()));
-        Ok((slot, place(base, log)))
+        Ok(place(base, log))
     }
 
     fn free_slot(&self) -> Option<Slot> {
@@ -185,10 +201,12 @@ impl<M: Medium + Clone> Store<M> {
     /// returns, and what it had committed is completed, or will be by [`Self::tidy`].
     pub(crate) fn end(&mut self, program: u16, world: &mut impl World, journal: &Journal) {
         if let Some(Session { slot, objects, .. }) = self.sessions.remove(&program) {
-            world.withdraw(program, self.log(slot));
             objects.keys().for_each(|id| self.withdraw(program, *id, world));
-            let objects = objects.into_iter().map(|(id, shown)| (id, shown.rights)).collect();
-            self.left.push(Left { slot, objects });
+            if !self.pool.is_read_only() {
+                world.withdraw(program, self.log(slot));
+                let objects = objects.into_iter().map(|(id, shown)| (id, shown.rights)).collect();
+                self.left.push(Left { slot, objects });
+            }
             journal.note(Event::Ended(program));
         }
         self.tidy(journal);
@@ -197,7 +215,9 @@ impl<M: Medium + Clone> Store<M> {
     fn withdraw(&self, program: u16, id: ObjectId, world: &mut impl World) {
         if let Some(open) = self.open.get(&id) {
             world.withdraw(program, open.extent);
-            world.withdraw(program, single(open.control));
+            if let Some(control) = open.control {
+                world.withdraw(program, single(control));
+            }
         }
     }
 
@@ -246,13 +266,15 @@ impl<M: Medium + Clone> Store<M> {
     /// Closes an object that nobody uses, unless it is locked still; without a name, it goes.
     fn close(&mut self, id: ObjectId, journal: &Journal) {
         let Some(open) = self.open.get(&id) else { return };
-        let is_settled = self.pool.pending_of(id) != Ok(None);
+        let is_settled =
+            self.pool.is_read_only() || self.pool.pending_of(id) != Ok(None);
         if !is_settled && self.pool.session().settle_object(&open.mapping).is_err() {
             return;
         }
         self.open.remove(&id);
         journal.note(Event::Closed(id));
-        if matches!(self.pool.find(id), Ok(Some(entry)) if entry.links == 0)
+        if !is_read_only
+            && matches!(self.pool.find(id), Ok(Some(entry)) if entry.links == 0)
             && self.pool.delete(id).is_ok()
         {
             journal.note(Event::Deleted(id));
@@ -270,6 +292,9 @@ impl<M: Medium + Clone> Store<M> {
         let Found { id, kind } = self.resolve(path)?;
         if kind == Kind::Directory {
             return Err(PmemError::IsDirectory);
+        }
+        if self.pool.is_read_only() && rights.contain(Rights::WRITE) {
+            return Err(PmemError::Unarmed);
         }
         let session = self.sessions.get(&program).ok_or(PmemError::NoSession)?;
         self.check(id, session.principal, of_mapping(rights))?;
@@ -385,32 +410,39 @@ impl<M: Medium + Clone> Store<M> {
         rights: Rights,
         world: &mut impl World,
     ) -> Result<OpenObject, PmemError> {
-        let control = single(self.map(id, entry, world)?);
-        let control_base = world.lend(program, control, Rights::READ_WRITE)?;
+        let control = self.map(id, entry, world)?.map(single);
+        let lend = |control| Ok(place(world.lend(program, control, Rights::READ_WRITE)?, control));
+        let lent = control.map(lend).transpose()?;
         let memory = world.lend(program, entry.extent, rights);
-        let memory = memory.inspect_err(|_| world.withdraw(program, control))?;
-        Ok(OpenObject {
-            id: ObjectName(id.number()),
-            memory: place(memory, entry.extent),
-            control: place(control_base, control),
-        })
+        let memory = memory.inspect_err(|_| {
+            control.into_iter().for_each(|control| world.withdraw(program, control));
+        })?;
+        let memory = place(memory, entry.extent);
+        Ok(OpenObject { id: ObjectName(id.number()), memory, control: lent })
     }
 
-    /// Maps an object here, unless it is; tells the page of its control.
+    /// Maps an object here, unless it is; tells the page of its control, if it has one.
     fn map(
         &mut self,
         id: ObjectId,
         entry: Entry,
         world: &mut impl World,
-    ) -> Result<u64, PmemError> {
+    ) -> Result<Option<u64>, PmemError> {
         if let Some(open) = self.open.get(&id) {
             return Ok(open.control);
         }
-        let control = self.free_control().ok_or(PmemError::TooManyOpen)?;
+        let control = match self.pool.is_read_only() {
+            true => None,
+            false => Some(self.free_control().ok_or(PmemError::TooManyOpen)?),
+        };
         let memory = self.pool.memory(id).map_err(told)?.ok_or(PmemError::NotFound)?;
         let damaged = |error: layout::LayoutError| PmemError::Damaged(error.to_string());
         let version = layout::settled(&memory).map_err(damaged)?;
-        let mapping = map::shared(memory, world.control(control, version)).map_err(damaged)?;
+        let shared = match control {
+            Some(page) => world.control(page, version),
+            None => ControlRef::own(version),
+        };
+        let mapping = map::shared(memory, shared).map_err(damaged)?;
         let mapping = Arc::new(mapping);
         if mapping.id() != id {
             return Err(PmemError::Damaged("the object says that it is another one".into()));
@@ -420,7 +452,7 @@ impl<M: Medium + Clone> Store<M> {
     }
 
     fn free_control(&self) -> Option<u64> {
-        let taken: BTreeSet<u64> = self.open.values().map(|open| open.control).collect();
+        let taken: BTreeSet<u64> = self.open.values().filter_map(|open| open.control).collect();
         (self.controls.first..self.controls.end()).find(|page| !taken.contains(page))
     }
 

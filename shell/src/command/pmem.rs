@@ -82,8 +82,18 @@ pub(super) fn present(session: &mut Session<'_>) -> Result<(), CommandError> {
 }
 
 fn status(session: &mut Session<'_>) -> Result<(), CommandError> {
-    let PoolStatus { id, pages, data, free, objects, sessions, most_sessions, domain } =
-        session.system.pool()?;
+    let PoolStatus {
+        id,
+        pages,
+        data,
+        free,
+        objects,
+        sessions,
+        most_sessions,
+        domain,
+        is_read_only,
+    } = session.system.pool()?;
+    let access = if is_read_only { "read only: the memory is not armed" } else { "read and write" };
     let used = data.saturating_sub(free);
     let rows = [
         ("pool", format!("{id:032x}")),
@@ -94,6 +104,7 @@ fn status(session: &mut Session<'_>) -> Result<(), CommandError> {
             format!("{} by {}", bytes(used * PAGE_BYTES), counted(objects, "object", "objects")),
         ),
         ("free", bytes(free * PAGE_BYTES)),
+        ("access", access.to_string()),
         ("sessions", format!("{sessions} of {most_sessions}")),
         ("safe when power fails", safe(domain).to_string()),
     ];

@@ -108,10 +108,13 @@ fn a_session_has_its_log_and_what_it_opens() {
     let id = create(&mut core, SHELL, "a").expect("room");
     assert_eq!(open(&mut core, SHELL, "a"), Err(PmemError::NoSession));
     let session = core.session(SHELL).expect("there are some");
-    let log = usize::try_from(session.log.bytes / 4096).expect("few");
+    let log = usize::try_from(session.log.map_or(0, |log| log.bytes) / 4096).expect("few");
     assert_eq!((session.slot, lent(&core, SHELL)), (1, log));
     let opened = open(&mut core, SHELL, "a").expect("its own");
-    assert_eq!((opened.id, opened.memory.bytes, opened.control.bytes), (id, 3 * 4096, 4096));
+    assert_eq!(
+        (opened.id, opened.memory.bytes, opened.control.map(|page| page.bytes)),
+        (id, 3 * 4096, Some(4096))
+    );
     assert_eq!(lent(&core, SHELL), log + 4);
     assert_eq!(open(&mut core, SHELL, "a"), Ok(opened), "it has it open");
     assert_eq!(core.stat(SHELL, "a").map(|status| status.users), Ok(1));
@@ -316,6 +319,64 @@ fn somebody_elses_data_is_named_until_it_is_given_up() {
     assert!(core.init(SHELL, true).is_ok());
     core.session(SHELL).expect("a pool");
     assert_eq!(core.init(SHELL, true), Err(PmemError::InUse));
+}
+
+/// A core over the memory as it is in `sim`, which nobody may write.
+fn reading(sim: &Sim) -> (Sim, Tested, Beginning) {
+    let (sim, scratch) =
+        (Sim::with_contents(Domain::Adr, &sim.visible()), Sim::new(Domain::Adr, 4096));
+    let (core, beginning) = Core::reading(sim.medium(0), scratch.medium(0), None, Model::default());
+    (sim, core, beginning)
+}
+
+#[test]
+fn what_is_not_armed_is_read_and_never_written() {
+    let sim = Sim::new(Domain::Adr, BYTES);
+    let (mut core, _) = Core::new(sim.medium(0), None, Model::default());
+    create(&mut core, SHELL, "a").expect("room");
+    core.make_directory(SHELL, "d").expect("room");
+    let before = sim.visible();
+    let (sim, mut core, beginning) = reading(&sim);
+    assert_eq!(beginning, Beginning::ReadOnly);
+    assert!(core.status(SHELL).expect("a pool").is_read_only);
+    assert_eq!(core.session(SHELL).expect("there are some").log, None);
+    let opened = core.open(SHELL, "a", Rights::READ, None).expect("its own");
+    assert_eq!((opened.control, lent(&core, SHELL)), (None, 3));
+    assert_eq!(core.world.lent[&(SHELL, opened.memory.base / 4096)], Rights::READ);
+    assert_eq!(open(&mut core, SHELL, "a"), Err(PmemError::Unarmed));
+    assert_eq!(create(&mut core, SHELL, "b"), Err(PmemError::Unarmed));
+    let refused = [
+        core.make_directory(SHELL, "e").map(drop),
+        core.remove(SHELL, "a").map(drop),
+        core.rename(SHELL, "a", "b"),
+        core.link(SHELL, "a", "b"),
+        core.grow(SHELL, "d", 1).map(drop),
+        core.permit(SHELL, "a", "other", Rights::READ),
+        core.forbid(SHELL, "a", "other"),
+        core.repair(SHELL).map(drop),
+        core.init(SHELL, true).map(drop),
+    ];
+    assert_eq!(refused, [const { Err(PmemError::Unarmed) }; 9]);
+    assert_eq!(core.check(SHELL, 0).map(|page| page.items), Ok(vec![]));
+    core.ended(SHELL);
+    assert_eq!((core.world.lent.len(), sim.visible()), (0, before));
+}
+
+#[test]
+fn what_has_to_be_recovered_is_not_read_before() {
+    let sim = Sim::new(Domain::Adr, BYTES);
+    let (mut core, _) = Core::new(sim.medium(0), None, Model::default());
+    core.session(SHELL).expect("there are some");
+    create(&mut core, SHELL, "a").expect("room");
+    let (_, mut reader, beginning) = reading(&sim);
+    let Beginning::Refused(refused @ PmemError::NoPool(_)) = beginning else {
+        panic!("{beginning:?}")
+    };
+    assert!(refused.to_string().contains("the memory has to be armed"), "{refused}");
+    assert_eq!(reader.stat(SHELL, "a").map(drop), Err(refused));
+    core.ended(SHELL);
+    let (_, mut reader, beginning) = reading(&sim);
+    assert_eq!((beginning, reader.stat(SHELL, "a").is_ok()), (Beginning::ReadOnly, true));
 }
 
 #[test]

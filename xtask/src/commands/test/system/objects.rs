@@ -19,7 +19,7 @@ pub(crate) const TESTS: [Test; 10] = [
     ("objects::are_searched_where_they_lie", searched),
     ("objects::have_snapshots_that_nobody_changes", snapshots),
     ("objects::are_made_of_the_hosts_files_and_back", transferred),
-    ("objects::are_not_served_where_they_would_be_lost", unarmed),
+    ("objects::are_read_where_they_could_not_be_written", unarmed),
     ("objects::leave_alone_what_is_not_theirs", foreign),
     ("objects::have_the_room_of_those_that_are_deleted", full),
     ("objects::are_whole_wherever_the_machine_was_switched_off", switched_off),
@@ -131,17 +131,41 @@ fn transferred(lab: &Lab<'_>) -> Outcome {
     }
 }
 
+/// Memory that is not armed is read: objects are shown as they are, and nothing is written, of whichever
+/// kind.
 fn unarmed(lab: &Lab<'_>) -> Outcome {
-    let pmem = of_size(lab, "unarmed-objects.pmem", "64M", Persistence::Adr)?;
-    let mut session = session(lab, &Pmem { arming: Arming::Unarmed, ..pmem.clone() })?;
-    let refused = "the memory is not armed: what is written would be lost";
-    contains(&session.run("obj new notes")?, &[refused])?;
-    contains(&session.run("pmem init --force")?, &[refused])?;
+    let armed = of_size(lab, "unarmed-objects.pmem", "64M", Persistence::Adr)?;
+    let unarmed = Pmem { arming: Arming::Unarmed, ..armed.clone() };
+    let mut session = session(lab, &unarmed)?;
+    contains(&session.run("obj ls")?, &["there is no pool: the memory is empty"])?;
+    contains(&session.run("pmem init --force")?, &[REFUSED])?;
     drop(session);
-    match contents(&pmem.file)?.iter().all(|byte| *byte == 0) {
-        true => Ok(()),
-        false => Err(unexpected("something was written", "")),
+    let lines = "obj new notes; obj put notes 'as it was'; obj mkdir d; obj link notes d/n";
+    output_of(&lab.script("unarmed", lines)?.with_pmem(armed.clone())?)?;
+    let before = contents(&armed.file)?;
+    reads_and_writes_nothing(&mut self::session(lab, &unarmed)?)?;
+    if contents(&armed.file)? != before {
+        return Err(unexpected("something was written", ""));
     }
+    let again =
+        output_of(&lab.script("armed", "obj put notes anew; obj get notes")?.with_pmem(armed)?)?;
+    contains(&again, &["anew"])
+}
+
+const REFUSED: &str = "the memory is not armed: what is written would be lost";
+
+fn reads_and_writes_nothing(session: &mut Session) -> Outcome {
+    contains(&session.run("obj get d/n")?, &["as it was"])?;
+    contains(&session.run("obj show notes")?, &["Text {"])?;
+    contains(&session.run("pmem")?, &["read only: the memory is not armed"])?;
+    contains(&session.run("pmem check")?, &["nothing is damaged"])?;
+    let refused =
+        ["obj put notes x", "obj new more", "obj mkdir e", "obj rm notes", "obj mv notes m"];
+    for line in refused.into_iter().chain(["obj link notes l", "pmem repair", "pmem init --force"])
+    {
+        contains(&session.run(line)?, &[REFUSED])?;
+    }
+    contains(&session.run("obj ls")?, &["notes", "directory"])
 }
 
 fn foreign(lab: &Lab<'_>) -> Outcome {
@@ -217,12 +241,30 @@ fn switched_off_times(
         known = known.max(committed(&session.screen().text()));
         at_work += 1;
     }
+    is_left_alone_unarmed(lab, &pmem)?;
     let mut session = crash_session(lab, &pmem)?;
     let transfers = checked(&mut session, known)?;
     progress::step(&format!(
         "objects: switched off {times} times, {at_work} of them at work; {transfers} transfers are whole"
     ));
     Ok(())
+}
+
+/// What was switched off at work is recovered where it can be written; until then nothing is guessed.
+fn is_left_alone_unarmed(lab: &Lab<'_>, pmem: &Pmem) -> Outcome {
+    let mut session = crash_session(lab, pmem)?;
+    session.keys("run ledger\r")?;
+    session.wait("transfers", |screen| committed(&screen.text()) > 0)?;
+    drop(session);
+    let before = contents(&pmem.file)?;
+    let unarmed = Pmem { arming: Arming::Unarmed, ..pmem.clone() };
+    let mut session = crash_session(lab, &unarmed)?;
+    let told = session.run("obj ls")?;
+    contains(&told, &["the pool has to be recovered, for which the memory has to be armed"])?;
+    match contents(&pmem.file)? == before {
+        true => Ok(()),
+        false => Err(unexpected("something was written", "")),
+    }
 }
 
 fn crash_session(lab: &Lab<'_>, pmem: &Pmem) -> Result<Session, Failure> {
@@ -232,7 +274,9 @@ fn crash_session(lab: &Lab<'_>, pmem: &Pmem) -> Result<Session, Failure> {
 
 /// That everything is whole; tells how many transfers there were, at least as many as `known`.
 fn checked(session: &mut Session, known: u64) -> Result<u64, Failure> {
-    contains(&session.run("pmem check")?, &["nothing is damaged"])?;
+    if !session.run("pmem check")?.contains("nothing is damaged") {
+        return Err(unexpected("the pool is not whole", &session.screen().text()));
+    }
     let told = session.run("run ledger check")?;
     let words = told.split_whitespace().zip(told.split_whitespace().skip(1));
     let transfers = words
