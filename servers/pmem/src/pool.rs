@@ -34,6 +34,9 @@ pub struct Pool<M: Medium + Clone> {
     is_read_only: bool,
 }
 
+/// Logs, with the slots of their owners.
+type Logs<M> = Vec<(Slot, Part<M>)>;
+
 /// A pool that was opened, and what recovery had to do.
 pub struct Opened<M: Medium + Clone> {
     /// The pool.
@@ -225,7 +228,7 @@ impl<M: Medium + Clone> Pool<M> {
 
     /// The logs of programs. Those that nobody had are not looked at: whatever is there was never given to
     /// anybody.
-    fn held(&self) -> (Vec<(Slot, Part<M>)>, BTreeMap<Slot, Principal>) {
+    fn held(&self) -> (Logs<M>, BTreeMap<Slot, Principal>) {
         let (mut held, mut holders) = (Vec::new(), BTreeMap::new());
         for (slot, log) in logs(&self.medium, self.layout, 1..self.layout.logs) {
             // If it is not known any more who has it, that is told of each record.
