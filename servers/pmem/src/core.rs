@@ -322,7 +322,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn snapshot(&mut self, program: u16, path: &str, snapshot: &str) -> Done<ObjectName> {
-        self.with(program, |store, world, journal| {
+        self.change(program, |store, world, journal| {
             store.snapshot(program, (path, snapshot), world, journal).map(name_of)
         })
     }

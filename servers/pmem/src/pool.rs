@@ -464,7 +464,8 @@ impl<M: Medium + Clone> Pool<M> {
         Ok(())
     }
 
-    const fn may_change(&self) -> Result<(), PoolError> {
+    /// That the pool was not opened to be read only.
+    pub(crate) const fn may_change(&self) -> Result<(), PoolError> {
         if self.is_read_only { Err(PoolError::ReadOnly) } else { Ok(()) }
     }
 

@@ -97,6 +97,7 @@ impl<M: Medium + Clone> Pool<M> {
     /// The object is damaged, or what is known of the snapshot.
     pub fn complete(&mut self, origin: ObjectId) -> Result<bool, PoolError> {
         let Some(id) = self.pending_of(origin)? else { return Ok(false) };
+        self.may_change()?;
         let entry = self.find(id)?.filter(|entry| entry.is_pending() && self.holds(entry.extent));
         let entry = entry.ok_or(PoolError::Fenced(id))?;
         let from = self.memory(origin)?.ok_or(PoolError::Unknown(origin))?;

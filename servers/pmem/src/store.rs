@@ -266,8 +266,8 @@ impl<M: Medium + Clone> Store<M> {
     /// Closes an object that nobody uses, unless it is locked still; without a name, it goes.
     fn close(&mut self, id: ObjectId, journal: &Journal) {
         let Some(open) = self.open.get(&id) else { return };
-        let is_settled =
-            self.pool.is_read_only() || self.pool.pending_of(id) != Ok(None);
+        let is_read_only = self.pool.is_read_only();
+        let is_settled = is_read_only || self.pool.pending_of(id) != Ok(None);
         if !is_settled && self.pool.session().settle_object(&open.mapping).is_err() {
             return;
         }

@@ -335,6 +335,8 @@ fn what_is_not_armed_is_read_and_never_written() {
     let (mut core, _) = Core::new(sim.medium(0), None, Model::default());
     create(&mut core, SHELL, "a").expect("room");
     core.make_directory(SHELL, "d").expect("room");
+    core.snapshot(SHELL, "a", "s").expect("room");
+    core.ended(SHELL);
     let before = sim.visible();
     let (sim, mut core, beginning) = reading(&sim);
     assert_eq!(beginning, Beginning::ReadOnly);
@@ -350,13 +352,15 @@ fn what_is_not_armed_is_read_and_never_written() {
         core.remove(SHELL, "a").map(drop),
         core.rename(SHELL, "a", "b"),
         core.link(SHELL, "a", "b"),
+        core.snapshot(SHELL, "a", "b").map(drop),
+        core.open(SHELL, "s", Rights::READ, None).map(drop),
         core.grow(SHELL, "d", 1).map(drop),
         core.permit(SHELL, "a", "other", Rights::READ),
         core.forbid(SHELL, "a", "other"),
         core.repair(SHELL).map(drop),
         core.init(SHELL, true).map(drop),
     ];
-    assert_eq!(refused, [const { Err(PmemError::Unarmed) }; 9]);
+    assert_eq!(refused, [const { Err(PmemError::Unarmed) }; 11]);
     assert_eq!(core.check(SHELL, 0).map(|page| page.items), Ok(vec![]));
     core.ended(SHELL);
     assert_eq!((core.world.lent.len(), sim.visible()), (0, before));

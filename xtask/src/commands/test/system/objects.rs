@@ -161,8 +161,8 @@ fn reads_and_writes_nothing(session: &mut Session) -> Outcome {
     contains(&session.run("pmem check")?, &["nothing is damaged"])?;
     let refused =
         ["obj put notes x", "obj new more", "obj mkdir e", "obj rm notes", "obj mv notes m"];
-    for line in refused.into_iter().chain(["obj link notes l", "pmem repair", "pmem init --force"])
-    {
+    let more = ["obj link notes l", "obj snap notes s", "pmem repair", "pmem init --force"];
+    for line in refused.into_iter().chain(more) {
         contains(&session.run(line)?, &[REFUSED])?;
     }
     contains(&session.run("obj ls")?, &["notes", "directory"])
