@@ -25,6 +25,10 @@
 //! }
 //! ```
 //!
+//! Who holds an object for a second while somebody else waits for it is put out: his transaction, and all that he
+//! tries afterwards, fails by [`TxError::PutOut`]; what he had committed is there. He connects again, once all
+//! handles are dropped.
+//!
 //! When the server is restarted, sessions end: calls fail with [`StoreError::Restarted`], and objects
 //! must not be touched any more, for their memory is gone; a program that does faults. What was
 //! committed is there: connect again, once all handles are dropped, and open it again.
@@ -61,6 +65,8 @@ use crate::service::pmem::{
 
 /// How often a lock is looked at between two times that others get the processor.
 const LOOKS: u32 = 256;
+/// So often they do before the server is told that this program waits.
+const YIELDS: u32 = 16;
 
 /// How often a snapshot is asked for of an object that others hold just then.
 const SNAPSHOT_ATTEMPTS: u32 = 1000;
@@ -156,7 +162,10 @@ impl<T: Transport> Store<T> {
                 true => crate::sys::yield_now(),
                 false => core::hint::spin_loop(),
             }
-            Patience::Wait
+            match contest.round < LOOKS * YIELDS {
+                true => Patience::Wait,
+                false => Patience::GiveUp,
+            }
         });
         Ok(Self { client, session: Some(session), durability, open: Vec::new() })
     }
@@ -318,7 +327,7 @@ impl<T: Transport> Store<T> {
         let mapping = object.mapping().clone();
         drop(object);
         while let Err(busy) = self.session().settle() {
-            if !self.renewed() {
+            if !self.may_try_again() {
                 return Err(busy.into());
             }
         }
@@ -367,17 +376,27 @@ impl<T: Transport> Store<T> {
     ) -> Result<R, E> {
         loop {
             let done = self.session().tx(&mut body);
-            if done.is_ok() || !self.renewed() {
+            if done.is_ok() || !self.may_try_again() {
                 return done;
             }
         }
     }
 
     /// Whether what was just tried can be tried again: it failed as an object was withdrawn, and this has it
-    /// shown again.
-    fn renewed(&self) -> bool {
-        let withdrawn = self.session.as_ref().and_then(Session::withdrawn);
-        let Some(Withdrawn { id, withdrawals }) = withdrawn else { return false };
+    /// shown again; or as somebody else holds one, and this tells the server.
+    fn may_try_again(&self) -> bool {
+        let Some(session) = &self.session else { return false };
+        match (session.withdrawn(), session.gave_up()) {
+            (Some(withdrawn), _) => self.renew(withdrawn),
+            (None, Some(contest)) => {
+                crate::sys::yield_now();
+                self.client.contest(ObjectName(contest.id.number())).is_ok()
+            }
+            (None, None) => false,
+        }
+    }
+
+    fn renew(&self, Withdrawn { id, withdrawals }: Withdrawn) -> bool {
         let Some(mapping) = self.open.iter().find(|known| known.id() == id) else { return false };
         let Ok(shown) = self.client.renew(ObjectName(id.number())) else { return false };
         let is_there = shown.memory.base == mapping.address() as u64
@@ -400,7 +419,8 @@ impl<T: Transport> Store<T> {
         let session = self.session.as_ref().ok_or(StoreError::Restarted)?;
         loop {
             match session.read(object) {
-                Err(_) if self.renewed() => {}
+                Err(_) if self.may_try_again() => {}
+                Err(_) if session.is_put_out() => return Err(TxError::PutOut.into()),
                 done => return Ok(done?),
             }
         }

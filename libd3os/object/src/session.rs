@@ -71,6 +71,8 @@ pub struct Session<M> {
     wait: RefCell<Wait>,
     reading: RefCell<Vec<Reading>>,
     withdrawn: Cell<Option<Withdrawn>>,
+    gave_up: Cell<Option<Contest>>,
+    is_put_out: Cell<bool>,
     pub(crate) shadows: Shadows,
     pub(crate) record: Builder,
     pub(crate) known: Vec<Known<M>>,
@@ -111,6 +113,8 @@ impl<M: Medium> Session<M> {
             })),
             reading: RefCell::default(),
             withdrawn: Cell::new(None),
+            gave_up: Cell::new(None),
+            is_put_out: Cell::new(false),
             shadows: Shadows::new(),
             record: Builder::default(),
             known: Vec::new(),
@@ -164,6 +168,30 @@ impl<M: Medium> Session<M> {
         self.withdrawn.get()
     }
 
+    /// For whom the last transaction or guard that failed has waited in vain.
+    #[must_use]
+    pub const fn gave_up(&self) -> Option<Contest> {
+        self.gave_up.get()
+    }
+
+    /// Whether the session was put out while it held a lock: [`TxError::PutOut`].
+    #[must_use]
+    pub const fn is_put_out(&self) -> bool {
+        self.is_put_out.get()
+    }
+
+    /// Whether the transaction in progress still has the locks that it took.
+    pub(crate) fn holds_all(&self) -> bool {
+        let mut held = self.known.iter().filter(|known| known.is_held);
+        held.all(|known| known.mapping.control().lock().writer() == Some(self.slot))
+    }
+
+    /// Nothing went wrong yet.
+    fn begin(&self) {
+        self.withdrawn.set(None);
+        self.gave_up.set(None);
+    }
+
     /// That the memory of an object, whose lock is held, is there.
     fn check_shown(&self, mapping: &Mapping<M>) -> Result<(), Busy> {
         let Some(withdrawals) = mapping.withdrawn() else { return Ok(()) };
@@ -173,8 +201,11 @@ impl<M: Medium> Session<M> {
     }
 
     pub(crate) fn begin_read(&self, mapping: &Mapping<M>) -> Result<(), Busy> {
-        self.withdrawn.set(None);
+        self.begin();
         let id = mapping.id();
+        if self.is_put_out() {
+            return Err(Busy { id });
+        }
         let mut reading = self.reading.borrow_mut();
         if let Some(reading) = reading.iter_mut().find(|reading| reading.id == id) {
             reading.guards += 1;
@@ -217,7 +248,10 @@ impl<M: Medium> Session<M> {
         mut body: impl FnMut(&mut Tx<'_, M>) -> Result<R, E>,
     ) -> Result<R, E> {
         let mut wanted = Vec::new();
-        self.withdrawn.set(None);
+        self.begin();
+        if self.is_put_out() {
+            return Err(TxError::PutOut.into());
+        }
         self.make_room(self.log.capacity() / 2)?;
         self.forget().map_err(TxError::from)?;
         loop {
@@ -286,6 +320,9 @@ impl<M: Medium> Session<M> {
         mapping: &Mapping<M>,
         then: impl FnOnce(u64) -> R,
     ) -> Result<R, Busy> {
+        if self.is_put_out() {
+            return Err(Busy { id: mapping.id() });
+        }
         self.write_lock(mapping, true)?;
         let version = mapping.control().version();
         mapping.write_back();
@@ -314,7 +351,7 @@ impl<M: Medium> Session<M> {
     /// Takes an object's lock to write. Without `may_wait`, only if that needs no waiting.
     pub(crate) fn write_lock(&self, mapping: &Mapping<M>, may_wait: bool) -> Result<(), Busy> {
         let (control, slot) = (mapping.control(), self.slot);
-        self.withdrawn.set(None);
+        self.begin();
         if !control.lock().try_write(slot) {
             self.wait_to_write(mapping, may_wait)?;
         }
@@ -338,7 +375,11 @@ impl<M: Medium> Session<M> {
         let mut round = 0;
         while !have(control) {
             let contest = Contest { id, writer: control.lock().writer(), round };
-            if !may_wait || (self.wait.borrow_mut())(contest) == Patience::GiveUp {
+            if !may_wait {
+                return Err(Busy { id });
+            }
+            if (self.wait.borrow_mut())(contest) == Patience::GiveUp {
+                self.gave_up.set(Some(contest));
                 return Err(Busy { id });
             }
             round = round.saturating_add(1);
@@ -434,6 +475,9 @@ impl<M: Medium> Session<M> {
 
     /// Ends the transaction: its locks go, its copies are forgotten.
     pub(crate) fn release(&mut self) {
+        if !self.holds_all() {
+            self.is_put_out.set(true);
+        }
         for known in self.known.iter_mut().filter(|known| known.is_held) {
             known.is_held = false;
             known.mapping.control().lock().end_write(self.slot);

@@ -59,6 +59,9 @@ pub enum TxError {
     /// An object's memory was withdrawn: nothing was done. Whoever has lent it may lend it again
     /// ([`Session::withdrawn`]); then the transaction can begin again.
     Withdrawn(ObjectId),
+    /// The session was put out, as it held an object for too long while others waited: nothing was done, and
+    /// nothing more can be done in it.
+    PutOut,
     /// It was given up.
     Aborted,
 }
@@ -140,6 +143,9 @@ impl<'s, M: Medium> Tx<'s, M> {
     /// Makes it durable, then visible.
     pub(crate) fn commit(self) -> Result<(), TxError> {
         let session = &mut *self.session;
+        if session.is_put_out() || !session.holds_all() {
+            return Err(TxError::PutOut);
+        }
         session.compare();
         if session.record.is_empty() {
             return Ok(());
@@ -168,6 +174,9 @@ impl fmt::Display for TxError {
                 write!(to, "the transaction needs {lines} lines of a log of {capacity}")
             }
             Self::Withdrawn(id) => write!(to, "the memory of object {id} was withdrawn"),
+            Self::PutOut => {
+                to.write_str("the session was put out: it held an object while others waited")
+            }
             Self::Aborted => to.write_str("the transaction was given up"),
         }
     }

@@ -81,6 +81,12 @@ pub trait Pmem {
     #[retryable]
     fn renew(id: ObjectName) -> Result<OpenObject, PmemError>;
 
+    /// The caller waits for the lock of an object that it has open; to be called again while it does. Whoever is
+    /// seen each time to have it to write, for a second and without having committed a change of the object, is put
+    /// out: what it had committed is completed, its transaction fails, its session ends.
+    #[retryable]
+    fn contest(id: ObjectName) -> Result<(), PmemError>;
+
     /// Makes an object of its own, with the name `snapshot`, of what an object holds now, at a cost that
     /// does not depend on how much that is. Nobody can change it; it may be opened to read, linked and removed like
     /// any object, and belongs to the caller, who may read the other one. The object is withdrawn from all who
@@ -350,6 +356,8 @@ pub enum PmemError {
     NoSuchBytes,
     /// It is a snapshot.
     ReadOnly,
+    /// The caller's session ended, as it held an object for too long while others waited.
+    PutOut,
 }
 
 impl fmt::Display for PmemError {
@@ -392,6 +400,7 @@ impl PmemError {
             Self::Busy => "another program holds the object",
             Self::Elsewhere => "persistent memory is for programs of core 0",
             Self::NoSuchBytes => "the object has no such bytes",
+            Self::PutOut => "the session was put out: it held an object while others waited",
             Self::ReadOnly => "it is a snapshot, which nobody changes",
             Self::NotLent => "init could not lend the memory",
             _ => "",

@@ -317,6 +317,16 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         self.with(program, |store, world, _| store.renew(program, ObjectId::new(id.0), world))
     }
 
+    /// Puts out who holds an object for too long.
+    ///
+    /// # Errors
+    /// [`PmemError`].
+    pub fn contest(&mut self, program: u16, id: ObjectName) -> Done<()> {
+        self.with(program, |store, world, journal| {
+            store.contest(program, ObjectId::new(id.0), world, journal)
+        })
+    }
+
     /// Begins a snapshot.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ pub enum Event {
     Completed(u8, u64),
     /// An object was made.
     Created(ObjectId),
+    /// A program held this object while others waited, for too long: its session ended.
+    PutOut(u16, ObjectId),
     /// A snapshot of an object was begun.
     Snapshot(ObjectId),
     /// An object was deleted.
@@ -49,6 +51,9 @@ impl fmt::Display for Event {
                 write!(f, "session {slot} was completed, by {changes} changes")
             }
             Self::Created(id) => write!(f, "made object {id}"),
+            Self::PutOut(program, id) => {
+                write!(f, "program {program} was put out, which held {id}")
+            }
             Self::Snapshot(id) => write!(f, "began a snapshot of {id}"),
             Self::Deleted(id) => write!(f, "deleted object {id}"),
             Self::Opened(program, id) => write!(f, "program {program} opened {id}"),
@@ -71,6 +76,7 @@ libd3os::counters! {
         created: "objects made",
         deleted: "objects deleted",
         snapshots: "snapshots begun",
+        put_out: "sessions put out",
         recovered: "changes recovered",
         worked: "bytes worked on",
         refused: "calls refused",
@@ -92,6 +98,7 @@ impl Tally for Totals {
             Event::Recovered(changes) | Event::Completed(_, changes) => self.recovered.add(changes),
             Event::Worked(_, bytes) => self.worked.add(bytes),
             Event::Refused(_) => self.refused.increment(),
+            Event::PutOut(..) => self.put_out.increment(),
             Event::Snapshot(_) => self.snapshots.increment(),
             Event::Made(_)
             | Event::Ended(_)

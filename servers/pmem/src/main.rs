@@ -237,6 +237,10 @@ impl Pmem for Process {
         self.core()?.renew(caller.program(), id)
     }
 
+    fn contest(&mut self, caller: Caller, id: ObjectName) -> Done<()> {
+        self.core()?.contest(caller.program(), id)
+    }
+
     fn snapshot(&mut self, caller: Caller, path: String, snapshot: String) -> Done<ObjectName> {
         self.core()?.snapshot(caller.program(), &path, &snapshot)
     }

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use libd3os::object::control::{Control, ControlRef};
 use libd3os::object::medium::{Mapped, Medium};
@@ -11,7 +12,7 @@ use libd3os::service::persistent::{PersistentClient, PersistentError};
 use libd3os::service::pmem::PmemError;
 use libd3os::service::supervisor::SupervisorClient;
 use libd3os::start::layout::PAGE_SIZE;
-use libd3os::time::tsc;
+use libd3os::time::{tsc, uptime};
 use pmem::Extent;
 use pmem::store::World;
 
@@ -62,6 +63,11 @@ impl World for Lending {
         // SAFETY: it is a control now, of atomic words only; the page is given out again when the last
         // who knew of this control has forgotten it.
         ControlRef::Shared(unsafe { &*place })
+    }
+
+    fn now(&mut self) -> Duration {
+        // Without a clock, nobody is ever put out.
+        uptime().unwrap_or_default()
     }
 
     fn draw(&mut self) -> u128 {

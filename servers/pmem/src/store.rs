@@ -9,6 +9,7 @@
 //! is completed. The second waits where another program holds an object that was changed; until it is
 //! done, the session's slot is not given out.
 
+pub(crate) mod contest;
 mod near;
 
 use alloc::collections::BTreeMap;
@@ -16,6 +17,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use libd3os::region::Rights;
 use libd3os::service::pmem::{
@@ -65,6 +67,9 @@ pub trait World {
     /// Makes a control, for an object of this version, of a page of the pool that nobody uses.
     fn control(&mut self, page: u64, version: u64) -> ControlRef;
 
+    /// How long the machine has run.
+    fn now(&mut self) -> Duration;
+
     /// A number that was never drawn before.
     fn draw(&mut self) -> u128;
 
@@ -82,6 +87,7 @@ pub(crate) struct Store<M: Medium + Clone> {
     sessions: BTreeMap<u16, Session>,
     left: Vec<Left>,
     open: BTreeMap<ObjectId, Open<M>>,
+    contests: BTreeMap<ObjectId, contest::Contest>,
 }
 
 /// A program's session.
@@ -102,7 +108,13 @@ struct Shown {
 /// What a session has left that has ended.
 struct Left {
     slot: Slot,
+    principal: Principal,
     objects: BTreeMap<ObjectId, Rights>,
+    /// The program that was put out, while it is still shown the objects to read and their controls: the
+    /// slot is its until then.
+    shown_to: Option<u16>,
+    /// What it had committed is completed.
+    is_complete: bool,
 }
 
 /// An object that somebody has open.
@@ -111,6 +123,13 @@ struct Open<M> {
     extent: Extent,
     /// The page of its control, of the pool; none where the pool can only be read.
     control: Option<u64>,
+}
+
+impl<M> Open<M> {
+    /// What programs that have it open may have been lent.
+    fn lent(&self) -> impl Iterator<Item = Extent> + use<M> {
+        [Some(self.extent), self.control.map(single)].into_iter().flatten()
+    }
 }
 
 impl<M: Medium + Clone> Store<M> {
@@ -128,8 +147,8 @@ impl<M: Medium + Clone> Store<M> {
         // The first page is its header.
         let Extent { first, pages } = controls;
         let controls = Extent { first: first + 1, pages: pages.saturating_sub(1) };
-        let (sessions, open) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { pool, controls, sessions, left: Vec::new(), open })
+        let (sessions, left, open, contests) = Default::default();
+        Ok(Self { pool, controls, sessions, left, open, contests })
     }
 
     /// What programs may have been lent.
@@ -137,12 +156,16 @@ impl<M: Medium + Clone> Store<M> {
     pub(crate) fn allowed(&self) -> BTreeMap<u16, Vec<Extent>> {
         let of = |session: &Session| {
             let open = session.objects.keys().filter_map(|id| self.open.get(id));
-            let objects = open.flat_map(|open| {
-                [Some(open.extent), open.control.map(single)].into_iter().flatten()
-            });
-            objects.chain([self.log(session.slot)]).collect()
+            open.flat_map(Open::lent).chain([self.log(session.slot)]).collect()
         };
-        self.sessions.iter().map(|(program, session)| (*program, of(session))).collect()
+        let mut allowed: BTreeMap<u16, Vec<Extent>> =
+            self.sessions.iter().map(|(program, session)| (*program, of(session))).collect();
+        for (program, left) in self.left.iter().filter_map(|left| Some((left.shown_to?, left))) {
+            let open = left.objects.keys().filter_map(|id| self.open.get(id));
+            let objects = open.flat_map(Open::lent);
+            allowed.entry(program).or_default().extend(objects);
+        }
+        allowed
     }
 
     /// Sessions that there are.
@@ -185,6 +208,13 @@ impl<M: Medium + Clone> Store<M> {
         Ok(place(base, log))
     }
 
+    /// A program's session.
+    fn session(&self, program: u16) -> Result<&Session, PmemError> {
+        let was_put_out = self.left.iter().any(|left| left.shown_to == Some(program));
+        let none = if was_put_out { PmemError::PutOut } else { PmemError::NoSession };
+        self.sessions.get(&program).ok_or(none)
+    }
+
     fn free_slot(&self) -> Option<Slot> {
         let sessions = self.sessions.values().map(|session| session.slot);
         let taken: BTreeSet<_> = sessions.chain(self.left.iter().map(|left| left.slot)).collect();
@@ -200,25 +230,24 @@ impl<M: Medium + Clone> Store<M> {
     /// Ends a program's session, if it has one: nothing of the pool can be reached by it when this
     /// returns, and what it had committed is completed, or will be by [`Self::tidy`].
     pub(crate) fn end(&mut self, program: u16, world: &mut impl World, journal: &Journal) {
-        if let Some(Session { slot, objects, .. }) = self.sessions.remove(&program) {
-            objects.keys().for_each(|id| self.withdraw(program, *id, world));
-            if !self.pool.is_read_only() {
-                world.withdraw(program, self.log(slot));
-                let objects = objects.into_iter().map(|(id, shown)| (id, shown.rights)).collect();
-                self.left.push(Left { slot, objects });
+        if let Some(session) = self.sessions.remove(&program) {
+            let is_read_only = self.pool.is_read_only();
+            if !is_read_only {
+                world.withdraw(program, self.log(session.slot));
+            }
+            session.objects.keys().for_each(|id| self.withdraw(program, *id, world));
+            if !is_read_only {
+                self.left.push(Left::of(session, None));
             }
             journal.note(Event::Ended(program));
         }
+        self.hide(program, world);
         self.tidy(journal);
     }
 
     fn withdraw(&self, program: u16, id: ObjectId, world: &mut impl World) {
-        if let Some(open) = self.open.get(&id) {
-            world.withdraw(program, open.extent);
-            if let Some(control) = open.control {
-                world.withdraw(program, single(control));
-            }
-        }
+        let open = self.open.get(&id).into_iter();
+        open.flat_map(Open::lent).for_each(|pages| world.withdraw(program, pages));
     }
 
     /// Completes what ended sessions have left, and closes what nobody has open, as far as nobody holds
@@ -231,7 +260,10 @@ impl<M: Medium + Clone> Store<M> {
     }
 
     /// Completes what a session has left; if that has to wait, it is given back.
-    fn complete(&mut self, left: Left, journal: &Journal) -> Option<Left> {
+    fn complete(&mut self, mut left: Left, journal: &Journal) -> Option<Left> {
+        if left.is_complete {
+            return left.shown_to.is_some().then_some(left);
+        }
         let Self { pool, open, .. } = self;
         let log = pool.log(left.slot)?;
         // It was settled, and the session could not write it since.
@@ -251,7 +283,8 @@ impl<M: Medium + Clone> Store<M> {
         match map::evict((left.slot, &log), pool.session(), find, &mapped) {
             Ok(report) => {
                 journal.note(Event::Completed(left.slot.number(), report.applied));
-                pool.end_session(left.slot).is_err().then_some(left)
+                left.is_complete = pool.end_session(left.slot).is_ok();
+                (!left.is_complete || left.shown_to.is_some()).then_some(left)
             }
             Err(_) => Some(left),
         }
@@ -272,6 +305,7 @@ impl<M: Medium + Clone> Store<M> {
             return;
         }
         self.open.remove(&id);
+        self.contests.remove(&id);
         journal.note(Event::Closed(id));
         if !is_read_only
             && matches!(self.pool.find(id), Ok(Some(entry)) if entry.links == 0)
@@ -296,7 +330,7 @@ impl<M: Medium + Clone> Store<M> {
         if self.pool.is_read_only() && rights.contain(Rights::WRITE) {
             return Err(PmemError::Unarmed);
         }
-        let session = self.sessions.get(&program).ok_or(PmemError::NoSession)?;
+        let session = self.session(program)?;
         self.check(id, session.principal, of_mapping(rights))?;
         let entry = self.entry(id)?;
         self.check_type(id, entry.fingerprint, fingerprint)?;
@@ -338,7 +372,7 @@ impl<M: Medium + Clone> Store<M> {
         id: ObjectId,
         world: &mut impl World,
     ) -> Result<OpenObject, PmemError> {
-        let session = self.sessions.get(&program).ok_or(PmemError::NoSession)?;
+        let session = self.session(program)?;
         let shown = session.objects.get(&id).ok_or(PmemError::NotOpen)?;
         let (opened, rights) = (shown.opened, shown.rights);
         if shown.is_withdrawn {
@@ -384,7 +418,7 @@ impl<M: Medium + Clone> Store<M> {
         journal: &Journal,
     ) -> Result<(), PmemError> {
         self.tidy(journal);
-        let is_left = |left: &Left| left.objects.contains_key(&id);
+        let is_left = |left: &Left| !left.is_complete && left.objects.contains_key(&id);
         if self.left.iter().any(is_left) {
             return Err(PmemError::Busy);
         }
@@ -464,6 +498,7 @@ impl<M: Medium + Clone> Store<M> {
         world: &mut impl World,
         journal: &Journal,
     ) -> Result<(), PmemError> {
+        self.session(program)?;
         let session = self.sessions.get_mut(&program).ok_or(PmemError::NoSession)?;
         if session.objects.remove(&id).is_some() {
             self.withdraw(program, id, world);
@@ -699,7 +734,11 @@ impl<M: Medium + Clone> Store<M> {
         let open = self.sessions.iter().filter(|(_, known)| has_it(known));
         let open: Vec<u16> = open.map(|(program, _)| *program).collect();
         open.into_iter().for_each(|program| self.end(program, world, journal));
-        match self.left.iter().any(|left| left.objects.contains_key(&id)) {
+        let is_its = |left: &&Left| left.principal == other && left.objects.contains_key(&id);
+        let shown: Vec<_> =
+            self.left.iter().filter(is_its).filter_map(|left| left.shown_to).collect();
+        shown.into_iter().for_each(|program| self.end(program, world, journal));
+        match self.left.iter().any(|left| !left.is_complete && left.objects.contains_key(&id)) {
             // What is in its log would be refused after a loss of power.
             true => Err(PmemError::Busy),
             false => self.pool.forbid(id, other).map(drop).map_err(told),

@@ -5,7 +5,7 @@ mod damage;
 mod names;
 mod owners;
 #[expect(unsafe_code, reason = "maps objects as a program would")]
-mod program;
+pub(crate) mod program;
 mod snapshots;
 
 use std::collections::BTreeMap;

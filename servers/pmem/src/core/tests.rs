@@ -1,16 +1,20 @@
 //! The server over simulated memory, with programs that ask for everything.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use libd3os::service::pmem::{ObjectKind, PLACES_MOST, WORK_MOST};
-use libd3os_object::control::ControlRef;
+use libd3os_object::TxError;
+use libd3os_object::control::{ControlRef, Slot};
 use libd3os_object::object::Base;
 use libd3os_object::operators::{Operator, OperatorError, Outcome, Pattern};
 use libd3os_object::sim::{Domain, Sim, SimMedium};
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::contest::BOUND;
 use crate::system::Extent;
+use crate::tests::program;
 
 const BYTES: usize = 2 << 20;
 const SHELL: u16 = 1;
@@ -23,6 +27,8 @@ struct Model {
     lent: BTreeMap<(u16, u64), Rights>,
     drawn: u128,
     refuses: bool,
+    now: Duration,
+    controls: BTreeMap<u64, ControlRef>,
 }
 
 impl World for Model {
@@ -43,8 +49,14 @@ impl World for Model {
         }
     }
 
-    fn control(&mut self, _: u64, version: u64) -> ControlRef {
-        ControlRef::own(version)
+    fn control(&mut self, page: u64, version: u64) -> ControlRef {
+        let control = ControlRef::own(version);
+        self.controls.insert(page * 4096, control.clone());
+        control
+    }
+
+    fn now(&mut self) -> Duration {
+        self.now
     }
 
     fn draw(&mut self) -> u128 {
@@ -84,6 +96,18 @@ fn create(core: &mut Tested, program: u16, path: &str) -> Done<ObjectName> {
 
 fn open(core: &mut Tested, program: u16, path: &str) -> Done<OpenObject> {
     core.open(program, path, Rights::READ_WRITE, Some(0_u64.description().fingerprint().0))
+}
+
+/// What a program does with its session and an object that it was shown.
+fn used(core: &Tested, session: SessionGrant, opened: OpenObject) -> program::Used {
+    let part = |place: libd3os::service::pmem::Place| {
+        let [base, bytes] = [place.base, place.bytes].map(|at| usize::try_from(at).expect("small"));
+        core.medium.part(base, bytes)
+    };
+    let slot = Slot::new(session.slot).expect("few slots");
+    let control = core.world.controls[&opened.control.expect("the memory is armed").base].clone();
+    let log = part(session.log.expect("the memory is armed"));
+    program::used((slot, log), part(opened.memory), control)
 }
 
 /// Asks again for all that a program has open.
@@ -258,6 +282,49 @@ fn a_snapshot_is_withdrawn_from_writers_and_read_only() {
     assert_eq!(core.remove(SHELL, "s"), Ok(Removed::InUse));
     core.ended(SHELL);
     core.ended(OTHER);
+    assert_eq!(core.check(SHELL, 0).map(|page| page.items), Ok(vec![]));
+}
+
+#[test]
+fn who_holds_an_object_while_others_wait_is_put_out() {
+    let mut core = core();
+    let id = create(&mut core, SHELL, "a").expect("room");
+    let [mut stalls, mut waits] = [SHELL, SECOND_SHELL].map(|program| {
+        let session = core.session(program).expect("there are some");
+        let opened = open(&mut core, program, "a").expect("of its principal");
+        used(&core, session, opened)
+    });
+    assert_eq!(core.contest(OTHER, id), Err(PmemError::NoSession));
+    assert_eq!(core.contest(SECOND_SHELL, ObjectName(99)), Err(PmemError::NotOpen));
+    assert_eq!(core.contest(SECOND_SHELL, id), Ok(()), "nobody has it");
+    stalls.set(7).expect("nobody has it");
+    let all = lent(&core, SHELL);
+    let done = stalls.set_after(9, || {
+        assert_eq!(core.contest(SECOND_SHELL, id), Ok(()));
+        core.world.now += BOUND / 2;
+        assert_eq!(core.contest(SHELL, id), Ok(()), "it is its own");
+        assert_eq!(core.contest(SECOND_SHELL, id), Ok(()));
+        core.world.now += BOUND - Duration::from_nanos(1);
+        assert_eq!(core.contest(SECOND_SHELL, id), Ok(()));
+        assert_eq!(lent(&core, SHELL), all, "it has its time");
+        core.world.now += Duration::from_nanos(1);
+        assert_eq!(core.contest(SECOND_SHELL, id), Ok(()));
+    });
+    assert_eq!(done, Err(TxError::PutOut));
+    assert_eq!(stalls.set(9), Err(TxError::PutOut), "once for all");
+    let shown: Vec<_> = core.world.lent.iter().filter(|((to, _), _)| *to == SHELL).collect();
+    let writable = shown.iter().filter(|(_, rights)| rights.contain(Rights::WRITE));
+    assert_eq!((shown.len(), writable.count()), (4, 1), "the object to read, and its control");
+    assert_eq!(open(&mut core, SHELL, "a"), Err(PmemError::PutOut));
+    assert_eq!(waits.value(), 7, "what was committed");
+    waits.set(8).expect("nobody has it");
+    let again = core.session(SHELL).expect("there are some");
+    let log = again.log.expect("the memory is armed");
+    assert_eq!(lent(&core, SHELL), usize::try_from(log.bytes / 4096).expect("few"));
+    let opened = open(&mut core, SHELL, "a").expect("its own");
+    assert_eq!(used(&core, again, opened).value(), 8);
+    [SHELL, SECOND_SHELL].into_iter().for_each(|program| core.ended(program));
+    assert_eq!(core.world.lent, BTreeMap::new());
     assert_eq!(core.check(SHELL, 0).map(|page| page.items), Ok(vec![]));
 }
 

@@ -18,6 +18,47 @@ fn object(memory: Memory) -> Object<u64, Memory> {
     Object::open(Arc::new(mapping)).expect("of a number")
 }
 
+/// A program with a session and an object.
+pub(crate) struct Used {
+    session: Session<Memory>,
+    object: Object<u64, Memory>,
+}
+
+/// A program with this session, which was lent an object with this control.
+pub(crate) fn used((slot, log): (Slot, Memory), memory: Memory, control: ControlRef) -> Used {
+    // SAFETY: whoever is lent the object is lent this control, and tests have one thread.
+    let mapping = unsafe { Mapping::lent(memory, control) }.expect("an object");
+    let object = Object::open(Arc::new(mapping)).expect("of a number");
+    // SAFETY: nobody else has this slot or this log, and the memory lives as long as the simulation.
+    let session = unsafe { Session::open(slot, log) }.expect("an empty log");
+    Used { session, object }
+}
+
+impl Used {
+    pub(crate) fn set(&mut self, value: u64) -> Result<(), TxError> {
+        self.set_after(value, || ())
+    }
+
+    /// Changes the number; `meanwhile` is called when that is not committed yet.
+    pub(crate) fn set_after(
+        &mut self,
+        value: u64,
+        mut meanwhile: impl FnMut(),
+    ) -> Result<(), TxError> {
+        let Self { session, object } = self;
+        session.tx(|tx| {
+            tx.edit(object)?.set(object.base(), value)?;
+            meanwhile();
+            Ok(())
+        })
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        let guard = self.session.read(&self.object).expect("nobody writes it");
+        *guard.base().expect("it has room for one")
+    }
+}
+
 /// Changes an object in a transaction, and leaves the log as it is then.
 pub(super) fn change(
     slot: Slot,

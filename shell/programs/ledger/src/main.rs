@@ -1,7 +1,8 @@
 //! Transfers money between accounts, each of them an object, and keeps a journal of it in another one:
-//! every transfer is one transaction over three of them. `run ledger check` says whether all that was
-//! committed is whole, wherever the machine was switched off, and `run ledger measured` is what
-//! `xtask bench pmem` counts.
+//! every transfer is one transaction over three of them. Now and then it keeps a snapshot of the journal, while it
+//! has that open. `run ledger 5` ends after five of them. `run ledger stall` holds the journal until it is put
+//! out by whoever waits for it, and then goes on. `run ledger check` says whether all that was committed is
+//! whole, wherever the machine was switched off, and `run ledger measured` is what `xtask bench pmem` counts.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -31,6 +32,10 @@ const ACCOUNTS: usize = 4;
 const ENDOWMENT: u64 = 1000;
 /// Transfers that are remembered.
 const REMEMBERED: u64 = 64;
+/// After so many transfers each there is a new snapshot.
+const BETWEEN_SNAPSHOTS: u64 = 8;
+const JOURNAL: &str = "ledger/journal";
+const SNAPSHOT: &str = "ledger/snapshot";
 /// Pages of an object.
 const PAGES: u32 = 24;
 
@@ -78,7 +83,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Store(error) => error.fmt(f),
             Self::Wrong(what, number) => write!(f, "{what}: {number}"),
-            Self::Usage => f.write_str("usage: ledger [check|measured]"),
+            Self::Usage => f.write_str("usage: ledger [NUMBER | stall | check | measured]"),
         }
     }
 }
@@ -88,14 +93,25 @@ fn run(start: &'static StartInfo) -> Result<(), Failure> {
         [] => {
             let mut ledger = Ledger::open()?;
             loop {
-                println!("committed {}.", ledger.transfer()?);
+                ledger.go_on()?;
             }
         }
         ["measured"] => be_measured(),
+        ["stall"] => {
+            println!("stalled: {}", Ledger::open()?.stall());
+            Ledger::open()?.go_on()
+        }
         ["check"] => {
-            let transfers = Ledger::open()?.check()?;
+            let mut ledger = Ledger::open()?;
+            let transfers = ledger.check()?;
+            ledger.check_snapshot(transfers)?;
             println!("{transfers} transfers, all of them whole");
             Ok(())
+        }
+        [count] => {
+            let count = count.parse::<u32>().map_err(|_| Failure::Usage)?;
+            let mut ledger = Ledger::open()?;
+            (0..count).try_for_each(|_| ledger.go_on())
         }
         _ => Err(Failure::Usage),
     }
@@ -146,12 +162,41 @@ impl Ledger {
             Ok(_) | Err(StoreError::Refused(PmemError::Exists)) => {}
             Err(error) => return Err(error.into()),
         }
-        let journal = open_or_make(&mut store, "ledger/journal", &Journal::default())?;
+        let journal = open_or_make(&mut store, JOURNAL, &Journal::default())?;
         let account = Account { balance: ENDOWMENT, ..Account::default() };
         let accounts = (0..ACCOUNTS)
             .map(|number| open_or_make(&mut store, &format!("ledger/account-{number}"), &account));
         let accounts = accounts.collect::<Result<_, _>>()?;
         Ok(Self { store, journal, accounts })
+    }
+
+    /// Carries out a transfer and tells of it; keeps a snapshot now and then.
+    fn go_on(&mut self) -> Result<(), Failure> {
+        let number = self.transfer()?;
+        println!("committed {number}.");
+        match number.is_multiple_of(BETWEEN_SNAPSHOTS) {
+            true => self.keep_snapshot(),
+            false => Ok(()),
+        }
+    }
+
+    /// Spoils the journal and holds it until somebody has it instead: tells why that came to nothing.
+    fn stall(&mut self) -> StoreError {
+        let Self { store, journal, .. } = self;
+        let slot = store.session().slot();
+        let done = store.tx(|tx| {
+            tx.edit(journal)?.set(field!(journal.base(), Journal, transfers), 0)?;
+            println!("holds the journal");
+            while journal.mapping().control().lock().writer() == Some(slot) {
+                libd3os::sys::yield_now();
+            }
+            Ok::<_, TxError>(())
+        });
+        let again = store.tx(|tx| tx.edit(journal).map(drop));
+        match (done, again) {
+            (Err(TxError::PutOut), Err(error)) => error.into(),
+            _ => StoreError::BadPlace,
+        }
     }
 
     /// Carries out the next transfer; tells its number, when it is durable.
@@ -173,6 +218,35 @@ impl Ledger {
             }
             Ok(number)
         })
+    }
+
+    /// Replaces the snapshot of the journal.
+    fn keep_snapshot(&self) -> Result<(), Failure> {
+        match self.store.remove(SNAPSHOT) {
+            Ok(_) | Err(StoreError::Refused(PmemError::NotFound)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(self.store.snapshot(JOURNAL, SNAPSHOT)?)
+    }
+
+    /// Whether the journal's snapshot, if there is one, is as the journal was at some time.
+    fn check_snapshot(&mut self, now: u64) -> Result<(), Failure> {
+        let snapshot = match self.store.open_to_read::<Journal>(SNAPSHOT) {
+            Err(StoreError::Refused(PmemError::NotFound)) => return Ok(()),
+            opened => opened?,
+        };
+        let view = self.store.look(&snapshot)?;
+        let then = transfers(&view, snapshot.base())?;
+        let entries = field!(snapshot.base(), Journal, entries);
+        expect("transfers of the snapshot", then.min(now), then)?;
+        expect("rest of its transfers", then % BETWEEN_SNAPSHOTS, 0)?;
+        expect("its entries", entries.len(&view).map_err(TxError::from)?, then.min(REMEMBERED))?;
+        let remembered = then - then.min(REMEMBERED) + 1..=then;
+        for number in remembered {
+            let found = entries.get(&view, &number).map_err(TxError::from)?;
+            found.ok_or(Failure::Wrong("no entry in the snapshot", number))?;
+        }
+        Ok(())
     }
 
     /// Whether all objects agree; tells how many transfers there were.

@@ -13,12 +13,13 @@ use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::progress;
 use crate::vm::{Arming, Machine, Persistence, Pmem, Share};
 
-pub(crate) const TESTS: [Test; 10] = [
+pub(crate) const TESTS: [Test; 11] = [
     ("objects::are_there_after_the_next_start", kept),
     ("objects::are_there_when_their_server_is_back", restarted),
     ("objects::are_searched_where_they_lie", searched),
     ("objects::have_snapshots_that_nobody_changes", snapshots),
     ("objects::are_made_of_the_hosts_files_and_back", transferred),
+    ("objects::are_had_though_somebody_stalls", stalled),
     ("objects::are_read_where_they_could_not_be_written", unarmed),
     ("objects::leave_alone_what_is_not_theirs", foreign),
     ("objects::have_the_room_of_those_that_are_deleted", full),
@@ -129,6 +130,27 @@ fn transferred(lab: &Lab<'_>) -> Outcome {
         Ok(_) => Err(unexpected("the file has changed on its way", "")),
         Err(error) => Err(SessionError::from(error).into()),
     }
+}
+
+/// One program holds an object and does nothing with it; another one waits, and gets it. The first one is told by an
+/// error, and goes on when it has begun anew.
+fn stalled(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "stalled.pmem", "64M", Persistence::Adr)?;
+    let mut session = crash_session(lab, &pmem)?;
+    contains(&session.run("run ledger 3")?, &["committed 3."])?;
+    session.keys("run ledger-2 stall &\r")?;
+    session.text("holds the journal")?;
+    // What it prints stands in the prompt's row.
+    session.keys("\rrun ledger 3\r")?;
+    let told = "stalled: the session was put out: it held an object while others waited";
+    session.wait("all transfers, and its error", |screen| {
+        let text = screen.text();
+        [told, "committed 4.", "committed 7."].iter().all(|part| text.contains(part))
+    })?;
+    session.keys("\r")?;
+    contains(&session.run("run ledger check")?, &["7 transfers, all of them whole"])?;
+    contains(&session.run("trace pmem")?, &["1  sessions put out"])?;
+    contains(&session.run("pmem check")?, &["nothing is damaged"])
 }
 
 /// Memory that is not armed is read: objects are shown as they are, and nothing is written, of whichever
