@@ -19,7 +19,9 @@ use libd3os::service::devices::{
     WantedDevice,
 };
 use libd3os::service::persistent::PersistentError;
-use libd3os::start::layout::{DEVICE_WINDOW, PAGE_SIZE, PERSISTENT_BYTES, WINDOW_ALIGNMENT};
+use libd3os::start::layout::{
+    DEVICE_WINDOW, PAGE_SIZE, PERSISTENT_BYTES, VOLATILE_RANGE, WINDOW_ALIGNMENT,
+};
 
 use crate::supervise::ProgramNumber;
 
@@ -92,6 +94,8 @@ pub enum Missing {
 pub struct Devices {
     entries: Vec<Entry>,
     pool: Range<u64>,
+    /// RAM that is lent as persistent memory is.
+    volatile: Option<Range<u64>>,
 }
 
 impl Devices {
@@ -104,7 +108,7 @@ impl Devices {
             let (spec, place) = (spec.clone(), place.unwrap_or(0));
             Entry { spec, driver, needed_by, place, state: DeviceState::Unsettled, provided: None }
         });
-        Self { entries: entries.collect(), pool }
+        Self { entries: entries.collect(), pool, volatile: None }
     }
 
     /// How each stands.
@@ -338,7 +342,16 @@ impl Devices {
         }
     }
 
+    /// From now on, the RAM at these physical addresses, whole pieces, is [`VOLATILE_RANGE`].
+    pub fn set_volatile(&mut self, addresses: Range<u64>) {
+        self.volatile = Some(addresses);
+    }
+
     fn persistent_range(&self, range: u16) -> Result<PersistentRange, PersistentError> {
+        if range == VOLATILE_RANGE {
+            let found = self.volatile.clone().map(PersistentRange::of_ram);
+            return found.ok_or(PersistentError::NoSuchRange(range));
+        }
         let mut held = self.entries.iter().filter_map(Entry::held);
         let found = held.find_map(|known| persistent_range(known, range));
         found.ok_or(PersistentError::NoSuchRange(range))
@@ -391,27 +404,33 @@ fn persistent_range(provided: &Provided, range: u16) -> Option<PersistentRange> 
     let DeviceIdentity::Nvdimm { ranges, .. } = &provided.identity else { return None };
     let unarmed = ranges.get(usize::from(range))?.unarmed;
     let window = provided.windows.iter().find(|window| u16::from(window.bar) == range)?;
-    Some(PersistentRange { window: *window, unarmed })
+    Some(PersistentRange { paddr: window.paddr, bytes: window.bytes, unarmed })
 }
 
 /// A range of persistent memory.
 #[derive(Clone, Copy)]
 struct PersistentRange {
-    window: ProvidedWindow,
+    paddr: u64,
+    bytes: u64,
     unarmed: bool,
 }
 
 impl PersistentRange {
+    const fn of_ram(addresses: Range<u64>) -> Self {
+        let Range { start, end } = addresses;
+        Self { paddr: start, bytes: end - start, unarmed: false }
+    }
+
     const fn whole_pieces(&self) -> u64 {
-        self.window.bytes - self.window.bytes % PERSISTENT_BYTES
+        self.bytes - self.bytes % PERSISTENT_BYTES
     }
 
     /// Where a part of it is, if it has so many bytes there.
     fn part(&self, offset: u64, bytes: u64) -> Result<(u64, Rights), PersistentError> {
-        let end = offset.checked_add(bytes).filter(|end| *end <= self.window.bytes);
-        let start = end.and_then(|_| self.window.paddr.checked_add(offset));
+        let end = offset.checked_add(bytes).filter(|end| *end <= self.bytes);
+        let start = end.and_then(|_| self.paddr.checked_add(offset));
         // A range that begins elsewhere has no pieces that are large frames.
-        let start = start.filter(|_| self.window.paddr.is_multiple_of(PERSISTENT_BYTES));
+        let start = start.filter(|_| self.paddr.is_multiple_of(PERSISTENT_BYTES));
         let start = start.ok_or(PersistentError::Outside(offset))?;
         Ok((start, if self.unarmed { Rights::READ } else { Rights::READ_WRITE }))
     }

@@ -3,6 +3,9 @@
 //! Persistent memory is mapped by large frames, whose memory can be made into frames once only. So a
 //! piece of a large frame's size of which a part is lent is made into small frames, everywhere, for as
 //! long as any of it is lent and some time after; what covers whole pieces is lent as large ones.
+//!
+//! RAM that is lent in the same way, for objects of the volatile tier, consists of small frames for good: the
+//! kernel clears RAM of which other frames are made.
 
 use alloc::collections::VecDeque;
 use core::ops::Range;
@@ -11,6 +14,20 @@ use libd3os::abi::FrameSize;
 use libd3os::start::layout::PAGE_SIZE;
 
 const PIECE: u64 = FrameSize::Large.bytes();
+
+/// log2 of the bytes of RAM that are lent at most.
+const MOST_BITS: u8 = 26;
+
+/// log2 of the bytes of RAM that are set aside to be lent, where so many bytes and slots are free: a quarter of
+/// the bytes at most, and half of the slots, for each page has a slot of its own and one for whoever looks at
+/// it. `None` where not even a piece can be spared.
+#[must_use]
+pub fn volatile_bits(free_bytes: u64, free_slots: u64) -> Option<u8> {
+    let of_slots = (free_slots / 4).saturating_mul(PAGE_SIZE);
+    let bits =
+        (free_bytes / 4).min(of_slots).checked_ilog2().and_then(|bits| u8::try_from(bits).ok());
+    bits.map(|bits| bits.min(MOST_BITS)).filter(|bits| *bits >= FrameSize::Large.bits())
+}
 
 /// Pages of one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +136,17 @@ mod tests {
         assert_eq!(cut, expected.map(|(start, pages)| Segment { start, pages }));
         assert_eq!(cut.iter().map(Segment::is_piece).collect::<Vec<_>>(), [false, true, false]);
         assert_eq!((cut[0].piece(), cut[0].first()), (at(3, 0), 510));
+    }
+
+    #[test]
+    fn ram_is_lent_as_far_as_there_is_some_to_spare() {
+        assert_eq!(volatile_bits(512 << 20, 60_000), Some(25), "of slots");
+        assert_eq!(volatile_bits(512 << 20, 70_000), Some(26), "no more is lent");
+        assert_eq!(volatile_bits(40 << 20, 60_000), Some(23));
+        assert_eq!(volatile_bits(8 << 20, 60_000), Some(21));
+        assert_eq!(volatile_bits((8 << 20) - 1, 60_000), None);
+        assert_eq!(volatile_bits(u64::MAX, u64::MAX), Some(26));
+        assert_eq!(volatile_bits(0, 0), None);
     }
 
     proptest! {

@@ -67,6 +67,8 @@ pub mod layout {
     pub const LENT_SPAN: u64 = 1 << 40;
     /// Ranges of which pages can be lent.
     pub const LENT_RANGES: u16 = 7;
+    /// The number of the range that is RAM, set aside for objects of the volatile tier.
+    pub const VOLATILE_RANGE: u16 = LENT_RANGES - 1;
     /// What starts in a window of its own starts at a multiple of this: a page table's span, so that
     /// large frames fit and two such things share no page table.
     pub const WINDOW_ALIGNMENT: u64 = 2 << 20;

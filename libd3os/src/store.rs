@@ -60,7 +60,7 @@ use crate::object::durability;
 use crate::persistent;
 use crate::region::Rights;
 use crate::service::pmem::{
-    ObjectName, OpenObject, PART_MOST, Place, PmemClient, PmemError, Removed, SessionGrant,
+    ObjectName, OpenObject, PART_MOST, Place, PmemClient, PmemError, Removed, SessionGrant, Tier,
 };
 
 /// How often a lock is looked at between two times that others get the processor.
@@ -146,11 +146,11 @@ impl<T: Transport> Store<T> {
         if !earlier.is_empty() {
             return Err(StoreError::StillUsed);
         }
-        let SessionGrant { slot, log, domain } = client.session()?;
+        let SessionGrant { slot, log, domain, tier } = client.session()?;
         let durability = durability(domain);
         let slot = Slot::new(slot).ok_or(StoreError::BadPlace)?;
         let log = match log {
-            Some(log) => memory(log, durability)?,
+            Some(log) => memory(log, of_tier(tier, durability))?,
             None => scratch()?,
         };
         // SAFETY: the server gives a slot and a log to one session at a time. What it lends stays
@@ -288,7 +288,7 @@ impl<T: Transport> Store<T> {
         if let Some(known) = known {
             return Ok(known.clone());
         }
-        let memory = memory(opened.memory, self.durability)?;
+        let memory = memory(opened.memory, of_tier(opened.tier, self.durability))?;
         let control = match opened.control {
             Some(shared) => control(shared)?,
             // Nobody can change it, so there is nothing to share.
@@ -455,6 +455,14 @@ impl<T: Transport> Drop for Store<T> {
         // A server that is gone has nothing to take back.
         let _gone = self.client.close();
         OPEN.store(false, Ordering::Release);
+    }
+}
+
+/// What is lost in any case need not be written back.
+const fn of_tier(tier: Tier, durability: Durability) -> Durability {
+    match tier {
+        Tier::Persistent => durability,
+        Tier::Volatile => Durability::Never,
     }
 }
 

@@ -70,6 +70,8 @@ pub(crate) struct Fake {
     pub(crate) objects: Option<BTreeMap<String, Option<String>>>,
     /// Whether its image has their server, and its machine no memory for them.
     pub(crate) no_objects: bool,
+    /// Whether objects are of the volatile tier.
+    pub(crate) volatile: bool,
     /// What is damaged of them.
     pub(crate) damage: Vec<String>,
 }
@@ -100,6 +102,7 @@ impl Default for Fake {
             share: None,
             objects: None,
             no_objects: false,
+            volatile: false,
             damage: Vec::new(),
         }
     }

@@ -6,7 +6,7 @@ use libd3os::object::heap::{Area, Purpose};
 use libd3os::object::map::{ObjectMap, Pointer};
 use libd3os::object::operators::Operator;
 use libd3os::service::pmem::{
-    NamedObject, ObjectKind, ObjectName, ObjectStatus, PmemError, PoolStatus, Removed,
+    NamedObject, ObjectKind, ObjectName, ObjectStatus, PmemError, PoolStatus, Removed, Tier,
 };
 use libd3os::store::StoreError;
 
@@ -20,9 +20,10 @@ fn refused<T>(error: PmemError) -> Done<T> {
     Err(SystemError::Store(StoreError::Refused(error)))
 }
 
-fn status(text: &Option<String>) -> ObjectStatus {
+fn status(text: &Option<String>, tier: Tier) -> ObjectStatus {
     ObjectStatus {
         id: ObjectName(0x0123_4567_89ab_cdef),
+        tier,
         kind: if text.is_some() { ObjectKind::Object } else { ObjectKind::Directory },
         pages: 4,
         links: 1,
@@ -35,6 +36,10 @@ fn status(text: &Option<String>) -> ObjectStatus {
 }
 
 impl Fake {
+    const fn tier(&self) -> Tier {
+        if self.volatile { Tier::Volatile } else { Tier::Persistent }
+    }
+
     fn place(&mut self, path: &str) -> Done<&mut Option<String>> {
         let found = self.objects.as_mut().and_then(|objects| objects.get_mut(path));
         found.map_or_else(|| refused(PmemError::NotFound), Ok)
@@ -59,6 +64,7 @@ impl Objects for Fake {
             sessions: 1,
             most_sessions: 55,
             domain: None,
+            tier: self.tier(),
             is_read_only: false,
         })
     }
@@ -80,17 +86,19 @@ impl Objects for Fake {
     }
 
     fn objects(&mut self, directory: &str) -> Done<Vec<NamedObject>> {
+        let tier = self.tier();
         let before = if directory.is_empty() { String::new() } else { format!("{directory}/") };
         let objects = self.objects.iter().flatten();
         let below = objects.filter_map(|(path, text)| Some((path.strip_prefix(&before)?, text)));
         let here = below.filter(|(name, _)| !name.contains('/'));
         Ok(here
-            .map(|(name, text)| NamedObject { name: name.into(), status: status(text) })
+            .map(|(name, text)| NamedObject { name: name.into(), status: status(text, tier) })
             .collect())
     }
 
     fn object(&mut self, path: &str) -> Done<ObjectStatus> {
-        Ok(status(self.place(path)?))
+        let tier = self.tier();
+        Ok(status(self.place(path)?, tier))
     }
 
     fn make_text(&mut self, path: &str, pages: u32) -> Done<()> {

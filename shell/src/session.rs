@@ -41,6 +41,8 @@ pub struct Session<'a> {
     pub system: &'a mut dyn System,
     /// Who reads the output.
     pub mode: Mode,
+    /// Whether it was said what becomes of volatile objects.
+    pub knows_volatile: bool,
     course: Course,
     /// Whether any line has failed.
     failed: bool,
@@ -53,7 +55,8 @@ impl<'a> Session<'a> {
     /// A session that nothing has happened in.
     pub fn new(system: &'a mut dyn System, mode: Mode) -> Self {
         let course = Course::Continue;
-        Self { system, mode, course, failed: false, buffer: String::new(), lost: None }
+        let (knows_volatile, failed) = (false, false);
+        Self { system, mode, knows_volatile, course, failed, buffer: String::new(), lost: None }
     }
 
     /// How roles look to the reader.

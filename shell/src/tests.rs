@@ -680,13 +680,23 @@ fn objects_are_made_changed_and_shown() {
 fn objects_are_listed() {
     assert_eq!(
         on_objects("obj ls"),
-        "  SIZE  VERSION  NAMES  OWNER  TYPE       NAME\n\
-         16 KiB        7      1  shell  directory  dir\n\
-         16 KiB        7      1  shell  Text       notes\n\
-         16 KiB        7      1  shell  Text       used\n"
+        "  SIZE  VERSION  NAMES  TIER        OWNER  TYPE       NAME\n\
+         16 KiB        7      1  persistent  shell  directory  dir\n\
+         16 KiB        7      1  persistent  shell  Text       notes\n\
+         16 KiB        7      1  persistent  shell  Text       used\n"
     );
     assert!(on_objects("obj ls dir").ends_with("Text  a\n"));
     assert!(on_objects("obj stat notes").contains("Text (000000000000f00d)"));
+}
+
+#[test]
+fn what_becomes_of_volatile_objects_is_said_once() {
+    let mut fake = Fake { volatile: true, ..with_objects() };
+    let (text, _) = run_on(&mut fake, Mode::Script, "obj ls; obj ls dir; obj stat notes; pmem");
+    assert_eq!(text.matches("lost when the machine is switched off").count(), 1, "{text}");
+    assert!(text.contains("volatile  shell  Text       notes"), "{text}");
+    assert!(text.contains("nothing: the objects lie in RAM"), "{text}");
+    assert!(!on_objects("obj ls").contains("lost"));
 }
 
 #[test]

@@ -222,6 +222,15 @@ fn persistent_memory_is_mapped_in_pieces() {
     assert_eq!(devices.persistent(0, 0x1000), Err(PersistentError::Misaligned(0x1000)));
     assert_eq!(devices.persistent(2, 0), Err(PersistentError::Outside(0)), "no large frames");
     assert_eq!(devices.persistent(3, 0), Err(PersistentError::NoSuchRange(3)));
+    let absent = Err(PersistentError::NoSuchRange(VOLATILE_RANGE));
+    assert_eq!(devices.persistent(VOLATILE_RANGE, 0), absent);
+    devices.set_volatile(8 << 20..12 << 20);
+    let ram = (10 << 20, Rights::READ_WRITE);
+    assert_eq!(devices.persistent(VOLATILE_RANGE, PIECE), Ok(ram));
+    assert_eq!(
+        devices.persistent(VOLATILE_RANGE, 2 * PIECE),
+        Err(PersistentError::Outside(4 << 20))
+    );
     let far = u64::MAX - u64::MAX % PIECE;
     assert_eq!(devices.persistent(0, far), Err(PersistentError::Outside(far)));
 }

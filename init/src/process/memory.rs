@@ -5,14 +5,15 @@ use core::arch::x86_64::__cpuid;
 use core::ops::Range;
 
 use init::device_memory::{DeviceFrame, DeviceMemory, LargestFrames};
-use libd3os::abi::{BootInfo, FrameSize, ObjectType};
+use init::lending::volatile_bits;
+use libd3os::abi::{BootInfo, FrameSize, ObjectType, RETYPE_FAN_OUT};
 use libd3os::cap::{Frame, Untyped};
 use libd3os::memory::{MemoryError, Object, Objects, SlotPool};
 use libd3os::region::Region;
 use libd3os::start::layout::PAGE_SIZE;
 use libd3os::sys::Cptr;
 
-use super::kernel::{MEMORY, WIDEST, widen};
+use super::kernel::{MEMORY, WIDEST, make, widen};
 use super::trouble::{Doing, Refused};
 
 /// log2 of the slots that init makes for itself at least.
@@ -40,6 +41,23 @@ pub(super) struct Memory {
     pool_base: u64,
     /// Bytes of RAM that the kernel handed out.
     pub(super) total: u64,
+    /// What of it is lent as persistent memory is.
+    volatile: Option<Volatile>,
+}
+
+/// RAM in small frames, which are kept.
+#[derive(Clone, Copy, Debug)]
+struct Volatile {
+    /// The first frame's slot.
+    first: u64,
+    paddr: u64,
+    bytes: u64,
+}
+
+impl Volatile {
+    const fn contains(&self, paddr: u64) -> bool {
+        paddr >= self.paddr && paddr - self.paddr < self.bytes
+    }
 }
 
 impl Memory {
@@ -56,7 +74,7 @@ impl Memory {
         }
         let total = objects.available();
         let root_bits = u8::try_from(info.init_cnode_size_bits).unwrap_or(u8::MAX);
-        Self { objects, device, root_bits, pool_base, total }
+        Self { objects, device, root_bits, pool_base, total, volatile: None }
     }
 
     /// Makes room for more capabilities: a slot for each page of free memory, as far as there is room
@@ -136,6 +154,9 @@ impl Memory {
     /// Small frames in the place of a large one over persistent memory: the first one's slot. They are
     /// kept as a large one is.
     pub(super) fn persistent_pages(&mut self, paddr: u64) -> Result<u64, Refused> {
+        if let Some(found) = self.volatile.filter(|known| known.contains(paddr)) {
+            return Ok(found.first + (paddr - found.paddr) / PAGE_SIZE);
+        }
         let pages = self.device.pages(&mut { MEMORY }, self.objects.slots(), paddr);
         let missing = MemoryError::OutOfMemory { bits: FrameSize::Small.bits() };
         pages.and_then(|first| first.ok_or(missing)).doing("making frames of a piece")
@@ -143,7 +164,44 @@ impl Memory {
 
     /// Whether there are small frames in the place of a large one.
     pub(super) fn has_pages(&self, paddr: u64) -> bool {
-        self.device.has_pages(paddr)
+        self.is_volatile(paddr) || self.device.has_pages(paddr)
+    }
+
+    /// Whether this is RAM that is lent, whose frames are kept.
+    pub(super) fn is_volatile(&self, paddr: u64) -> bool {
+        self.volatile.is_some_and(|known| known.contains(paddr))
+    }
+
+    /// Physical addresses of RAM that is lent as persistent memory is. It is set aside when this is first
+    /// called, as much as can be spared then, and is zeros.
+    pub(super) fn volatile(&mut self) -> Result<Range<u64>, Refused> {
+        let Volatile { paddr, bytes, .. } = match self.volatile {
+            Some(known) => known,
+            None => {
+                let made = self.make_volatile()?;
+                *self.volatile.insert(made)
+            }
+        };
+        Ok(paddr..paddr + bytes)
+    }
+
+    fn make_volatile(&mut self) -> Result<Volatile, Refused> {
+        let least = FrameSize::Large.bits();
+        let missing = MemoryError::OutOfMemory { bits: least };
+        let most = volatile_bits(self.available(), self.slots_free()).ok_or(missing);
+        let most = most.doing("setting memory for volatile objects aside")?;
+        // As much may be free, but not in one piece, or its slots not in a row.
+        let found = (least..=most).rev().find_map(|bits| self.volatile_piece(bits).ok());
+        let (piece, first, bits) =
+            found.ok_or(missing).doing("setting memory for volatile objects aside")?;
+        let (object, count) = (FrameSize::Small.object_type(), (1 << bits) / PAGE_SIZE);
+        for done in (0..count).step_by(usize::try_from(RETYPE_FAN_OUT).unwrap_or(1)) {
+            let part = RETYPE_FAN_OUT.min(count - done);
+            make(piece, object, 0, first + done, part).doing("making frames of volatile memory")?;
+        }
+        let paddr = Frame::new(Cptr::new(first)).address();
+        let paddr = paddr.doing("finding memory for volatile objects")?;
+        Ok(Volatile { first, paddr, bytes: 1 << bits })
     }
 
     /// Makes an object that is destroyed again.
@@ -156,8 +214,19 @@ impl Memory {
         self.objects.destroy(&mut { MEMORY }, object).doing("taking a paging structure back")
     }
 
-    /// Gives up a frame over device memory, with all capabilities to it.
+    /// Memory of this size, and the first of as many slots in a row as it has pages.
+    fn volatile_piece(&mut self, bits: u8) -> Result<(Untyped, u64, u8), MemoryError> {
+        let count = (1 << bits) / PAGE_SIZE;
+        let first = self.slots(count)?;
+        let piece = self.piece(bits).inspect_err(|_| self.give_back_slots(first, count))?;
+        Ok((piece, first, bits))
+    }
+
+    /// Gives up a frame over device memory, with all capabilities to it. One of RAM is kept.
     pub(super) fn give_up_frame(&mut self, paddr: u64) -> Result<(), Refused> {
+        if self.is_volatile(paddr) {
+            return Ok(());
+        }
         let slots = self.objects.slots();
         self.device.give_up(&mut { MEMORY }, slots, paddr).doing("giving up a frame")
     }

@@ -5,6 +5,8 @@
 //! one large frame again, takes some two thousand calls of the kernel, so a few pieces of which nothing is lent any more
 //! *rest* as they are: who opens an object soon has given another one back, mostly of the same piece
 //! ([`init::lending`]).
+//!
+//! RAM is shown and lent in the same way, but that its frames are small, and kept.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -151,6 +153,16 @@ impl Persistent for System {
         let memory = &mut site.platform.memory;
         let done = site.held.persistent.withdraw(by, to, pages, &site.programs, memory);
         self.said(done)
+    }
+
+    fn volatile(&mut self, _: Caller) -> Result<u64, PersistentError> {
+        let addresses = self.site.platform.memory.volatile().map_err(|refused| {
+            self.note(Level::Error, format_args!("{refused}"));
+            PersistentError::Refused
+        })?;
+        let bytes = addresses.end - addresses.start;
+        self.site.held.devices.set_volatile(addresses);
+        Ok(bytes)
     }
 }
 
@@ -395,7 +407,7 @@ impl Windows {
         if self.of_piece(piece).next().is_some() {
             return Ok(());
         }
-        if memory.has_pages(piece) && self.is_used(piece) {
+        if memory.has_pages(piece) && !memory.is_volatile(piece) && self.is_used(piece) {
             self.resting.add(piece);
         } else {
             self.drop_frames(piece, memory);

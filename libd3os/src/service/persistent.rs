@@ -14,7 +14,7 @@ use crate::region::Rights;
 /// [`crate::start::layout::PERSISTENT_BYTES`] bytes, of which each shows any such piece of a range.
 /// The same piece may be shown to several programs. Which ranges there are, and whether what is
 /// written to them is safe, the driver `nvdimm` tells ([`super::nvdimm`]).
-#[crate::service(name = "persistent", version = 2)]
+#[crate::service(name = "persistent", version = 3)]
 pub trait Persistent {
     /// Shows the piece that begins at `offset`, a multiple of a window's bytes, of a range at place
     /// `place` of the caller's window, instead of what was there, and tells what the caller may do
@@ -47,6 +47,12 @@ pub trait Persistent {
     /// program cannot reach them any more.
     #[retryable]
     fn withdraw(program: u16, range: u16, offset: u64, pages: u32) -> Result<(), PersistentError>;
+
+    /// Sets RAM aside, unless there is some already, that is shown and lent like a range of persistent
+    /// memory, as [`crate::start::layout::VOLATILE_RANGE`], and tells how many bytes. It is zeros at first,
+    /// and outlives its users, but not a loss of power. How much it is depends on what is free then.
+    #[retryable]
+    fn volatile() -> Result<u64, PersistentError>;
 }
 
 /// Why init refused.

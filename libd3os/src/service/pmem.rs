@@ -33,7 +33,7 @@ pub const PLACES_MOST: u32 = 64;
 /// Sessions and what is opened in them end with the program, with [`Pmem::close`], and when the server
 /// is restarted: then calls are answered [`PmemError::NoSession`], and whoever still reaches for an
 /// object's memory faults. What was committed is there.
-#[crate::service(name = "pmem", version = 1)]
+#[crate::service(name = "pmem", version = 2)]
 pub trait Pmem {
     /// The pool: how large, and how much of it is free.
     #[retryable]
@@ -149,6 +149,24 @@ impl fmt::Display for ObjectName {
     }
 }
 
+/// What becomes of an object when the machine is switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tier {
+    /// It is there afterwards.
+    Persistent,
+    /// It is lost. Programs use it in the same way, and nothing is written back.
+    Volatile,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Persistent => "persistent",
+            Self::Volatile => "volatile",
+        })
+    }
+}
+
 /// A pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolStatus {
@@ -168,6 +186,8 @@ pub struct PoolStatus {
     pub most_sessions: u32,
     /// What the platform saves when power fails; `None` where the firmware does not say.
     pub domain: Option<PersistenceDomain>,
+    /// What becomes of all that is in it.
+    pub tier: Tier,
     /// Whether the memory is not armed: then objects can be read, and nothing can be written.
     pub is_read_only: bool,
 }
@@ -190,6 +210,8 @@ pub struct SessionGrant {
     pub log: Option<Place>,
     /// What the platform saves when power fails; `None` where the firmware does not say.
     pub domain: Option<PersistenceDomain>,
+    /// What becomes of the log.
+    pub tier: Tier,
 }
 
 /// An object that the caller can reach.
@@ -201,6 +223,8 @@ pub struct OpenObject {
     pub memory: Place,
     /// The page with what its users share about it; none where nobody can change it.
     pub control: Option<Place>,
+    /// What becomes of it.
+    pub tier: Tier,
 }
 
 /// Bytes of an object, by their offsets: as pointers count them, the object's pages begin at
@@ -255,6 +279,8 @@ pub struct ObjectStatus {
     pub id: ObjectName,
     /// What it is.
     pub kind: ObjectKind,
+    /// What becomes of it.
+    pub tier: Tier,
     /// Its pages of 4 KiB, the header included.
     pub pages: u64,
     /// How many names it has.

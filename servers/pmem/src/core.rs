@@ -13,7 +13,7 @@ use libd3os::region::Rights;
 use libd3os::service::Page;
 use libd3os::service::pmem::{
     DESCRIPTION_MOST, Listing, NamedObject, ObjectName, ObjectStatus, OpenObject, PART_MOST,
-    PmemError, PoolStatus, Removed, SessionGrant, WorkDone, WorkPart,
+    PmemError, PoolStatus, Removed, SessionGrant, Tier, WorkDone, WorkPart,
 };
 use libd3os_object::ObjectId;
 use libd3os_object::medium::Medium;
@@ -35,6 +35,7 @@ type Done<T> = Result<T, PmemError>;
 pub struct Core<M: Medium + Clone, W> {
     medium: M,
     domain: Option<PersistenceDomain>,
+    tier: Tier,
     world: W,
     store: Done<Store<M>>,
     /// Descriptions that programs have sent, as far as they have.
@@ -59,10 +60,24 @@ pub enum Beginning {
 impl<M: Medium + Clone, W: World> Core<M, W> {
     /// Opens the pool on this medium, or makes one of zeros.
     pub fn new(medium: M, domain: Option<PersistenceDomain>, world: W) -> (Self, Beginning) {
+        Self::opening(medium, (domain, Tier::Persistent), world)
+    }
+
+    /// The same on a medium of which nothing lasts. A pool is there when the server was restarted.
+    pub fn volatile(medium: M, world: W) -> (Self, Beginning) {
+        Self::opening(medium, (None, Tier::Volatile), world)
+    }
+
+    fn opening(
+        medium: M,
+        (domain, tier): (Option<PersistenceDomain>, Tier),
+        world: W,
+    ) -> (Self, Beginning) {
         let store = Err(PmemError::NoSession);
         let (described, journal) = (BTreeMap::new(), Journal::default());
         let is_read_only = false;
-        let mut core = Self { medium, domain, world, store, described, journal, is_read_only };
+        let mut core =
+            Self { medium, domain, tier, world, store, described, journal, is_read_only };
         let beginning = core.begin();
         core.rest();
         (core, beginning)
@@ -77,10 +92,11 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         world: W,
     ) -> (Self, Beginning) {
         let opened = Pool::open_to_read(medium.clone(), scratch);
-        let store = opened.and_then(Store::new).map_err(told);
+        let store = opened.and_then(|pool| Store::new(pool, Tier::Persistent)).map_err(told);
         let refused = store.as_ref().err().cloned();
         let (described, journal) = (BTreeMap::new(), Journal::default());
-        let core = Self { medium, domain, world, store, described, journal, is_read_only: true };
+        let (tier, is_read_only) = (Tier::Persistent, true);
+        let core = Self { medium, domain, tier, world, store, described, journal, is_read_only };
         (core, refused.map_or(Beginning::ReadOnly, Beginning::Refused))
     }
 
@@ -101,7 +117,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     }
 
     fn take(&mut self, Opened { pool, own, programs }: Opened<M>) -> Done<Beginning> {
-        self.store = Ok(Store::new(pool).map_err(told)?);
+        self.store = Ok(Store::new(pool, self.tier).map_err(told)?);
         self.journal.note(Event::Recovered(own.applied + programs.applied));
         Ok(Beginning::Opened(own, programs))
     }
@@ -110,7 +126,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         let bytes = self.medium.bytes() as u64;
         let layout = Layout::usual(self.world.draw() & !(1 << 127), bytes);
         let pool = Pool::create(self.medium.clone(), layout, ground).map_err(told)?;
-        self.store = Ok(Store::new(pool).map_err(told)?);
+        self.store = Ok(Store::new(pool, self.tier).map_err(told)?);
         self.journal.note(Event::Made(layout.pages));
         Ok(())
     }
@@ -175,7 +191,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn status(&mut self, program: u16) -> Done<PoolStatus> {
-        let domain = self.domain;
+        let (domain, tier) = (self.domain, self.tier);
         self.with(program, |store, _, _| {
             let layout = store.pool.layout();
             let mut objects = 0;
@@ -190,6 +206,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
                 sessions: count(store.sessions() as u64),
                 most_sessions: count(layout.logs - 1),
                 domain,
+                tier,
                 is_read_only: store.pool.is_read_only(),
             })
         })
@@ -217,10 +234,10 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn session(&mut self, program: u16) -> Done<SessionGrant> {
-        let domain = self.domain;
+        let (domain, tier) = (self.domain, self.tier);
         self.with(program, |store, world, journal| {
             let (slot, log) = store.begin(program, world, journal)?;
-            Ok(SessionGrant { slot: slot.number(), log, domain })
+            Ok(SessionGrant { slot: slot.number(), log, domain, tier })
         })
     }
 

@@ -12,11 +12,11 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::fmt;
 
-use libd3os::call::Caller;
+use libd3os::call::{CallError, Caller, Error};
 use libd3os::device::PersistenceDomain;
 use libd3os::ends::Ends;
 use libd3os::ipc::MissingGrant;
-use libd3os::object::medium::Mapped;
+use libd3os::object::medium::{Durability, Mapped};
 use libd3os::object::{durability, recovery::Report};
 use libd3os::persistent::{Whole, scratch};
 use libd3os::region::Rights;
@@ -29,6 +29,7 @@ use libd3os::service::pmem::{
     SessionGrant, WorkDone, WorkPart,
 };
 use libd3os::service::supervisor::SupervisorClient;
+use libd3os::start::layout::VOLATILE_RANGE;
 use libd3os::start::{SIGNAL_FLAG, StartInfo};
 
 use memory::Lending;
@@ -41,6 +42,12 @@ libd3os::program! {
     calls: ["entropy", "log", "nvdimm", "persistent", "supervisor"],
     waits: ["program-ended-pmem"],
 }
+
+/// The server's state, over memory that is there.
+type Opened = Core<Mapped, Lending>;
+
+/// The range of persistent memory that is used.
+const RANGE: u16 = 0;
 
 /// Why the server cannot run.
 #[derive(Debug)]
@@ -60,16 +67,21 @@ impl fmt::Display for Failure {
 
 fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
     let mut server = Server::serving("pmem").map_err(Failure::Server)?;
+    let (state, memory) = open();
     let mut process = Process {
-        state: open(),
+        state,
+        memory,
+        is_new: true,
         journal: Journal::default(),
         supervisor: SupervisorClient::connect().map_err(Failure::Grant)?,
         ends: Ends::default(),
     };
-    server.observe(process.journal().recorder());
     let ended = start.signal("program-ended-pmem").unwrap_or(0) & !SIGNAL_FLAG;
     process.fetch_ends();
     loop {
+        if core::mem::take(&mut process.is_new) {
+            server.observe(process.journal().recorder());
+        }
         match server.next() {
             Event::Request(request) => Pmem::dispatch(&mut process, request),
             Event::Signal(bits) if bits & ended != 0 => process.fetch_ends(),
@@ -79,19 +91,61 @@ fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
     }
 }
 
-/// The memory that is used: the first range, as far as there are places for it.
-fn open() -> Result<Core<Mapped, Lending>, PmemError> {
-    let no_memory = |why: &dyn fmt::Display| PmemError::NoMemory(why.to_string());
+/// What objects lie in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// The machine's persistent memory.
+    Persistent,
+    /// RAM, which is taken when somebody asks for objects.
+    Ram,
+}
+
+/// The first range of persistent memory; a machine that has none has objects of the volatile tier.
+fn open() -> (Result<Opened, PmemError>, Memory) {
+    match find() {
+        Ok(Some((range, domain))) => (open_persistent(range, domain), Memory::Persistent),
+        Ok(None) => (Err(PmemError::NoMemory("nobody has asked for it".into())), Memory::Ram),
+        Err(error) => (Err(error), Memory::Persistent),
+    }
+}
+
+/// The first range, and what the platform saves; nothing where there is no driver, as the machine has none.
+fn find() -> Result<Option<(RangeStatus, Option<PersistenceDomain>)>, PmemError> {
     let nvdimm = NvdimmClient::connect().map_err(|error| no_memory(&error))?;
-    let ranges = nvdimm.ranges(0).map_err(|error| no_memory(&error))?;
+    let ranges = match nvdimm.ranges(0) {
+        Err(Error::Call(CallError::Unavailable)) => return Ok(None),
+        ranges => ranges.map_err(|error| no_memory(&error))?,
+    };
     let domain = nvdimm.domain().map_err(|error| no_memory(&error))?;
-    let range = *ranges.items.first().ok_or_else(|| no_memory(&"the machine has none"))?;
+    Ok(ranges.items.first().map(|range| (*range, domain)))
+}
+
+fn no_memory(why: &dyn fmt::Display) -> PmemError {
+    PmemError::NoMemory(why.to_string())
+}
+
+/// Opens the pool in RAM that init has set aside, or makes it there.
+fn open_volatile() -> Result<Opened, PmemError> {
     let client = PersistentClient::connect().map_err(|error| no_memory(&error))?;
-    let whole = Whole::show(&client, 0, range.bytes).map_err(|error| no_memory(&error))?;
+    let bytes = client.volatile().map_err(|error| no_memory(&error))?;
+    let whole = Whole::show(&client, VOLATILE_RANGE, bytes).map_err(|error| no_memory(&error))?;
+    let medium = whole.into_medium(Durability::Never);
+    let (core, beginning) = Core::volatile(medium, Lending::new(client, VOLATILE_RANGE, medium));
+    tell(beginning, &medium);
+    Ok(core)
+}
+
+/// As far as there are places for it.
+fn open_persistent(
+    range: RangeStatus,
+    domain: Option<PersistenceDomain>,
+) -> Result<Opened, PmemError> {
+    let client = PersistentClient::connect().map_err(|error| no_memory(&error))?;
+    let whole = Whole::show(&client, RANGE, range.bytes).map_err(|error| no_memory(&error))?;
     tell_unused(range, whole.bytes());
     let is_armed = range.armed && whole.rights().contain(Rights::WRITE);
     let medium = whole.into_medium(durability(domain));
-    let lending = Lending::new(client, medium);
+    let lending = Lending::new(client, RANGE, medium);
     Ok(if is_armed {
         begin(medium, domain, lending)
     } else {
@@ -100,11 +154,7 @@ fn open() -> Result<Core<Mapped, Lending>, PmemError> {
 }
 
 /// What is written to memory that is not armed would be lost.
-fn begin_to_read(
-    medium: Mapped,
-    domain: Option<PersistenceDomain>,
-    lending: Lending,
-) -> Core<Mapped, Lending> {
+fn begin_to_read(medium: Mapped, domain: Option<PersistenceDomain>, lending: Lending) -> Opened {
     let (core, beginning) = Core::reading(medium, scratch(), domain, lending);
     match beginning {
         Beginning::Refused(error) => log::warn!("the persistent memory is not armed; {error}"),
@@ -120,19 +170,19 @@ fn tell_unused(range: RangeStatus, used: usize) {
     }
 }
 
-fn begin(
-    medium: Mapped,
-    domain: Option<PersistenceDomain>,
-    lending: Lending,
-) -> Core<Mapped, Lending> {
+fn begin(medium: Mapped, domain: Option<PersistenceDomain>, lending: Lending) -> Opened {
     let (core, beginning) = Core::new(medium, domain, lending);
+    tell(beginning, &medium);
+    core
+}
+
+fn tell(beginning: Beginning, medium: &Mapped) {
     match beginning {
         Beginning::ReadOnly => {}
-        Beginning::Made => log::info!("made a pool of {} MiB", medium_mib(&medium)),
+        Beginning::Made => log::info!("made a pool of {} MiB", medium_mib(medium)),
         Beginning::Refused(error) => log::warn!("{error}"),
         Beginning::Opened(own, programs) => tell_recovery(&own, &programs),
     }
-    core
 }
 
 fn medium_mib(medium: &Mapped) -> usize {
@@ -150,7 +200,10 @@ fn tell_recovery(own: &Report, programs: &Report) {
 
 /// The server, or why it has nothing to serve.
 struct Process {
-    state: Result<Core<Mapped, Lending>, PmemError>,
+    state: Result<Opened, PmemError>,
+    memory: Memory,
+    /// Whether the state is to be observed anew.
+    is_new: bool,
     /// Of a server that has nothing to serve.
     journal: Journal,
     supervisor: SupervisorClient,
@@ -162,7 +215,11 @@ impl Process {
         self.state.as_ref().map_or(&self.journal, Core::journal)
     }
 
-    fn core(&mut self) -> Result<&mut Core<Mapped, Lending>, PmemError> {
+    fn core(&mut self) -> Result<&mut Opened, PmemError> {
+        if self.memory == Memory::Ram && self.state.is_err() {
+            self.state = open_volatile();
+            self.is_new = true;
+        }
         self.state.as_mut().map_err(|error| error.clone())
     }
 

@@ -1,4 +1,4 @@
-//! Persistent memory, lent to programs through init, and what is made of single pages of it.
+//! The memory that the pool is in, lent to programs through init, and what is made of single pages of it.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,26 +16,25 @@ use libd3os::time::{tsc, uptime};
 use pmem::Extent;
 use pmem::store::World;
 
-/// The range that the pool is in.
-const RANGE: u16 = 0;
-
 /// The rest of the system.
 pub(crate) struct Lending {
     client: PersistentClient,
+    /// The range that the pool is in.
+    range: u16,
     medium: Mapped,
     drawn: u64,
 }
 
 impl Lending {
-    pub(crate) const fn new(client: PersistentClient, medium: Mapped) -> Self {
-        Self { client, medium, drawn: 0 }
+    pub(crate) const fn new(client: PersistentClient, range: u16, medium: Mapped) -> Self {
+        Self { client, range, medium, drawn: 0 }
     }
 }
 
 impl World for Lending {
     fn lend(&mut self, program: u16, pages: Extent, rights: Rights) -> Result<u64, PmemError> {
         let (offset, count) = pieces(pages)?;
-        self.client.lend(program, RANGE, offset, count, rights).map_err(|error| match error {
+        self.client.lend(program, self.range, offset, count, rights).map_err(|error| match error {
             libd3os::call::Error::Service(PersistentError::NoSuchProgram(_)) => {
                 PmemError::Elsewhere
             }
@@ -48,7 +47,7 @@ impl World for Lending {
 
     fn withdraw(&mut self, program: u16, pages: Extent) {
         let Ok((offset, count)) = pieces(pages) else { return };
-        if let Err(error) = self.client.withdraw(program, RANGE, offset, count) {
+        if let Err(error) = self.client.withdraw(program, self.range, offset, count) {
             log::error!("withdrawing {pages} from program {program}: {error}");
         }
     }

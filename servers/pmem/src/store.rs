@@ -21,7 +21,7 @@ use core::time::Duration;
 
 use libd3os::region::Rights;
 use libd3os::service::pmem::{
-    ObjectKind, ObjectName, ObjectStatus, OpenObject, PATH_MOST, Place, PmemError, Removed,
+    ObjectKind, ObjectName, ObjectStatus, OpenObject, PATH_MOST, Place, PmemError, Removed, Tier,
 };
 use libd3os_object::ObjectId;
 use libd3os_object::control::{ControlRef, Slot};
@@ -83,6 +83,8 @@ pub trait World {
 /// A pool, and who uses it.
 pub(crate) struct Store<M: Medium + Clone> {
     pub(crate) pool: Pool<M>,
+    /// What becomes of the pool.
+    tier: Tier,
     controls: Extent,
     sessions: BTreeMap<u16, Session>,
     left: Vec<Left>,
@@ -134,7 +136,7 @@ impl<M> Open<M> {
 
 impl<M: Medium + Clone> Store<M> {
     /// Nobody uses the pool yet.
-    pub(crate) fn new(mut pool: Pool<M>) -> Result<Self, PoolError> {
+    pub(crate) fn new(mut pool: Pool<M>, tier: Tier) -> Result<Self, PoolError> {
         pool.session().set_patience(|contest| {
             core::hint::spin_loop();
             if contest.round < LOOKS { Patience::Wait } else { Patience::GiveUp }
@@ -148,7 +150,7 @@ impl<M: Medium + Clone> Store<M> {
         let Extent { first, pages } = controls;
         let controls = Extent { first: first + 1, pages: pages.saturating_sub(1) };
         let (sessions, left, open, contests) = Default::default();
-        Ok(Self { pool, controls, sessions, left, open, contests })
+        Ok(Self { pool, tier, controls, sessions, left, open, contests })
     }
 
     /// What programs may have been lent.
@@ -452,7 +454,8 @@ impl<M: Medium + Clone> Store<M> {
             control.into_iter().for_each(|control| world.withdraw(program, control));
         })?;
         let memory = place(memory, entry.extent);
-        Ok(OpenObject { id: ObjectName(id.number()), memory, control: lent })
+        let (id, tier) = (ObjectName(id.number()), self.tier);
+        Ok(OpenObject { id, memory, control: lent, tier })
     }
 
     /// Maps an object here, unless it is; tells the page of its control, if it has one.
@@ -651,6 +654,7 @@ impl<M: Medium + Clone> Store<M> {
         Ok(ObjectStatus {
             id: ObjectName(id.number()),
             kind: kind(&entry),
+            tier: self.tier,
             pages: entry.extent.pages,
             links: entry.links,
             fingerprint: entry.fingerprint,

@@ -7,6 +7,8 @@ mod owners;
 #[expect(unsafe_code, reason = "maps objects as a program would")]
 pub(crate) mod program;
 mod snapshots;
+#[expect(unsafe_code, reason = "makes a medium of memory of its own")]
+mod volatile;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -53,7 +55,7 @@ fn opened(image: &[u8]) -> Result<Pool<Machine>, String> {
 type Model = BTreeMap<u128, (u64, u64)>;
 
 /// What is there, if nothing is damaged.
-fn state(pool: &Pool<Machine>) -> Result<Model, String> {
+fn state(pool: &Pool<impl Medium + Clone>) -> Result<Model, String> {
     let damage = pool.check().map_err(|error| error.to_string())?;
     if !damage.is_empty() {
         return Err(format!("{damage:?}"));
@@ -108,7 +110,7 @@ enum Step {
 }
 
 /// Carries a step out, and tells whether that was done: the pool may be full.
-fn carry_out(pool: &mut Pool<Machine>, step: Step, expected: &Expected) -> bool {
+fn carry_out(pool: &mut Pool<impl Medium + Clone>, step: Step, expected: &Expected) -> bool {
     let before = expected.lock().expect("a state")[1].clone();
     let mut after = before.clone();
     match step {

@@ -8,7 +8,7 @@ mod transfer;
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use libd3os::service::pmem::{NamedObject, ObjectKind, ObjectStatus, Removed};
+use libd3os::service::pmem::{NamedObject, ObjectKind, ObjectStatus, Removed, Tier};
 
 use super::arguments::Problem;
 use super::log::visible;
@@ -62,7 +62,8 @@ pub(super) static OBJ: Command = Command {
     flags: &[],
     background: Background::Refused,
     help: "Objects lie in persistent memory and are used there; what was changed is whole after every \
-           loss of power.\n\n\
+           loss of power. A machine without persistent memory has them in RAM: they are of the volatile tier, \
+           and lost when it is switched off.\n\n\
            `obj ls [PATH]` lists a directory, `obj mkdir PATH` makes one. `obj new PATH` makes an object \
            with an empty text, as large as `obj new PATH 8M` says; `obj put PATH TEXT` replaces the text, \
            `obj edit PATH` shows it on the terminal to be changed, `obj get PATH` prints it. \
@@ -152,16 +153,21 @@ fn list(session: &mut Session<'_>, directory: &str) -> Result<(), CommandError> 
         Column::right("SIZE"),
         Column::right("VERSION"),
         Column::right("NAMES"),
+        Column::left("TIER"),
         Column::left("OWNER"),
         Column::left("TYPE"),
         Column::elastic("NAME"),
     ]);
     names.iter().for_each(|named| table.row(row(named)));
     session.table(&table);
+    let is_volatile = |named: &NamedObject| named.status.tier == Tier::Volatile;
+    if names.iter().any(is_volatile) && !core::mem::replace(&mut session.knows_volatile, true) {
+        session.line("Volatile objects are lost when the machine is switched off.");
+    }
     Ok(())
 }
 
-fn row(NamedObject { name, status }: &NamedObject) -> [Cell; 6] {
+fn row(NamedObject { name, status }: &NamedObject) -> [Cell; 7] {
     let (of, role) = match status.kind {
         ObjectKind::Object => (status.of.as_str(), Role::Plain),
         ObjectKind::Directory => ("directory", Role::Name),
@@ -171,6 +177,7 @@ fn row(NamedObject { name, status }: &NamedObject) -> [Cell; 6] {
         bytes(status.pages * PAGE_BYTES).into(),
         status.version.to_string().into(),
         status.links.to_string().into(),
+        status.tier.to_string().into(),
         visible(&status.owner).into(),
         visible(of).into(),
         Cell::new(role, visible(name)),
@@ -190,7 +197,7 @@ fn show(session: &mut Session<'_>, path: &str) -> Result<(), CommandError> {
 }
 
 fn stat(session: &mut Session<'_>, path: &str) -> Result<(), CommandError> {
-    let ObjectStatus { id, kind, pages, links, fingerprint, of, version, owner, users } =
+    let ObjectStatus { id, kind, tier, pages, links, fingerprint, of, version, owner, users } =
         session.system.object(path)?;
     let what = match kind {
         ObjectKind::Object => "object",
@@ -200,6 +207,7 @@ fn stat(session: &mut Session<'_>, path: &str) -> Result<(), CommandError> {
     let rows = [
         ("what", what.to_string()),
         ("id", id.to_string()),
+        ("tier", tier.to_string()),
         ("size", format!("{}, {}", bytes(pages * PAGE_BYTES), counted(pages, "page", "pages"))),
         ("type", format!("{} ({fingerprint:016x})", visible(&of))),
         ("version", version.to_string()),

@@ -3,7 +3,8 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use libd3os::service::pmem::PoolStatus;
+use libd3os::device::PersistenceDomain;
+use libd3os::service::pmem::{PoolStatus, Tier};
 use libd3os::service::supervisor::ProgramState;
 
 use super::arguments::Problem;
@@ -91,6 +92,7 @@ fn status(session: &mut Session<'_>) -> Result<(), CommandError> {
         sessions,
         most_sessions,
         domain,
+        tier,
         is_read_only,
     } = session.system.pool()?;
     let access = if is_read_only { "read only: the memory is not armed" } else { "read and write" };
@@ -104,14 +106,23 @@ fn status(session: &mut Session<'_>) -> Result<(), CommandError> {
             format!("{} by {}", bytes(used * PAGE_BYTES), counted(objects, "object", "objects")),
         ),
         ("free", bytes(free * PAGE_BYTES)),
+        ("tier", tier.to_string()),
         ("access", access.to_string()),
         ("sessions", format!("{sessions} of {most_sessions}")),
-        ("safe when power fails", safe(domain).to_string()),
+        ("safe when power fails", kept(tier, domain).to_string()),
     ];
     let mut table = Table::new([Column::left("PROPERTY"), Column::elastic("VALUE")]);
     rows.into_iter().for_each(|(name, value)| table.row([name.into(), value.into()]));
     session.table(&table);
     Ok(())
+}
+
+/// What is there when the machine is switched on again.
+const fn kept(tier: Tier, domain: Option<PersistenceDomain>) -> &'static str {
+    match tier {
+        Tier::Persistent => safe(domain),
+        Tier::Volatile => "nothing: the objects lie in RAM",
+    }
 }
 
 fn check(session: &mut Session<'_>) -> Result<(), CommandError> {

@@ -82,6 +82,13 @@ fn core() -> Tested {
     core
 }
 
+fn volatile() -> (Sim, Tested) {
+    let sim = Sim::new(Domain::Adr, BYTES);
+    let (core, beginning) = Core::volatile(sim.medium(0), Model::default());
+    assert_eq!(beginning, Beginning::Made);
+    (sim, core)
+}
+
 fn describe(core: &mut Tested, program: u16) {
     let description = 0_u64.description().encode();
     for (number, part) in description.chunks(7).enumerate() {
@@ -139,6 +146,7 @@ fn a_session_has_its_log_and_what_it_opens() {
         (opened.id, opened.memory.bytes, opened.control.map(|page| page.bytes)),
         (id, 3 * 4096, Some(4096))
     );
+    assert_eq!((session.tier, opened.tier), (Tier::Persistent, Tier::Persistent));
     assert_eq!(lent(&core, SHELL), log + 4);
     assert_eq!(open(&mut core, SHELL, "a"), Ok(opened), "it has it open");
     assert_eq!(core.stat(SHELL, "a").map(|status| status.users), Ok(1));
@@ -388,6 +396,26 @@ fn somebody_elses_data_is_named_until_it_is_given_up() {
     assert_eq!(core.init(SHELL, true), Err(PmemError::InUse));
 }
 
+#[test]
+fn volatile_objects_are_used_in_the_same_way_and_outlive_the_server() {
+    let (sim, mut core) = volatile();
+    create(&mut core, SHELL, "a").expect("room");
+    let session = core.session(SHELL).expect("there are some");
+    let opened = open(&mut core, SHELL, "a").expect("its own");
+    let status = core.stat(SHELL, "a").expect("it is there");
+    let pool = core.status(SHELL).expect("a pool").tier;
+    assert_eq!([session.tier, opened.tier, status.tier, pool], [Tier::Volatile; 4]);
+    // RAM keeps its contents while the machine is on.
+    let again = Sim::with_contents(Domain::Adr, &sim.visible());
+    let (mut core, beginning) = Core::volatile(again.medium(0), Model::default());
+    assert!(matches!(beginning, Beginning::Opened(..)), "{beginning:?}");
+    assert_eq!(
+        core.stat(SHELL, "a").map(|status| (status.id, status.tier)),
+        Ok((opened.id, Tier::Volatile))
+    );
+    assert_eq!(core.check(SHELL, 0).map(|page| page.items), Ok(vec![]));
+}
+
 /// A core over the memory as it is in `sim`, which nobody may write.
 fn reading(sim: &Sim) -> (Sim, Tested, Beginning) {
     let (sim, scratch) =
@@ -475,9 +503,10 @@ proptest! {
     /// nothing is lent, nothing is lost and nothing damaged.
     #[test]
     fn nothing_is_lent_that_is_not_open(
+        is_volatile: bool,
         steps in prop::collection::vec((0_u8..10, 1_u16..=3, 0_u8..4), 1..60),
     ) {
-        let mut core = core();
+        let mut core = if is_volatile { volatile().1 } else { core() };
         for (step, program, name) in steps {
             let path = format!("{name}");
             // That it was refused is an answer, too.

@@ -13,11 +13,12 @@ use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::progress;
 use crate::vm::{Arming, Machine, Persistence, Pmem, Share};
 
-pub(crate) const TESTS: [Test; 11] = [
+pub(crate) const TESTS: [Test; 12] = [
     ("objects::are_there_after_the_next_start", kept),
     ("objects::are_there_when_their_server_is_back", restarted),
     ("objects::are_searched_where_they_lie", searched),
     ("objects::have_snapshots_that_nobody_changes", snapshots),
+    ("objects::are_volatile_where_nothing_lasts", volatile),
     ("objects::are_made_of_the_hosts_files_and_back", transferred),
     ("objects::are_had_though_somebody_stalls", stalled),
     ("objects::are_read_where_they_could_not_be_written", unarmed),
@@ -96,6 +97,33 @@ fn snapshots(lab: &Lab<'_>) -> Outcome {
                  obj get same; pmem check; obj ls";
     let told = output_of(&lab.script("snapshots", lines)?.with_pmem(pmem)?)?;
     contains(&told, &["second", "first", "nothing is damaged", "same"])
+}
+
+/// Without an NVDIMM objects lie in RAM: they are used in the same way, and outlive their server, but not the
+/// machine. A large one is made, too, and its pages are free again when it is gone.
+fn volatile(lab: &Lab<'_>) -> Outcome {
+    let mut session = Session::at_prompt(&lab.machine())?;
+    session.run("obj new notes; obj put notes 'hello'; obj mkdir d; obj link notes d/n")?;
+    let told = session.run("obj ls")?;
+    contains(&told, &["volatile", "notes", "lost when the machine is switched off"])?;
+    contains(&session.run("obj get d/n")?, &["hello"])?;
+    contains(&session.run("pmem")?, &["nothing: the objects lie in RAM"])?;
+    session
+        .run("obj new large 4M; obj put large 'far'; obj snap large kept; obj put large 'new'")?;
+    contains(&session.run("obj get kept; obj get large")?, &["far", "new"])?;
+    session.run("kill pmem")?;
+    contains(
+        &session.run("obj get notes; obj get kept; pmem check")?,
+        &["hello", "far", "nothing is damaged"],
+    )?;
+    session.run("obj rm large; obj rm kept; obj rm d/n; obj rm d; obj rm notes")?;
+    contains(&session.run("pmem check; pmem")?, &["nothing is damaged", "volatile"])?;
+    drop(session);
+    let told = Session::at_prompt(&lab.machine())?.run("obj ls")?;
+    match told.contains("notes") {
+        true => Err(unexpected("RAM has outlived the machine", &told)),
+        false => Ok(()),
+    }
 }
 
 /// A directory of the host becomes objects, and they become files again, while the driver of the share and
