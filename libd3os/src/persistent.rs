@@ -106,26 +106,27 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// All whole pieces of a range of `bytes` bytes that there are places for.
+    /// All whole pieces of a range of `bytes` bytes that there are places for among `places`.
     ///
     /// # Errors
     /// [`PersistentError`], or that init was not reached. [`PersistentError::NoSuchPlace`] where the
     /// program has a window.
     pub fn show<T: Transport>(
         client: &PersistentClient<T>,
-        range: u16,
-        bytes: u64,
+        (range, bytes): (u16, u64),
+        places: Range<u16>,
     ) -> Result<Self, Error<PersistentError>> {
-        let pieces = (bytes / PERSISTENT_BYTES).min(PERSISTENT_PLACES.into());
+        let pieces = (bytes / PERSISTENT_BYTES).min(places.len() as u64);
         let mut rights = Rights::READ_WRITE;
-        for (place, start) in (0..).zip((0..pieces).map(|piece| piece * PERSISTENT_BYTES)) {
+        for (place, start) in places.clone().zip((0..pieces).map(|piece| piece * PERSISTENT_BYTES))
+        {
             if !take_once(base(place)) {
                 return Err(Error::Service(PersistentError::NoSuchPlace(place)));
             }
             rights = rights & client.show(place, range, start)?;
         }
         let bytes = usize::try_from(pieces * PERSISTENT_BYTES).unwrap_or(0);
-        let base = usize::try_from(base(0)).map(core::ptr::with_exposed_provenance_mut);
+        let base = usize::try_from(base(places.start)).map(core::ptr::with_exposed_provenance_mut);
         let base = base.ok().and_then(NonNull::new).filter(|_| bytes > 0);
         let base = base.ok_or(Error::Service(PersistentError::Outside(0)))?;
         Ok(Self { base, bytes, rights })

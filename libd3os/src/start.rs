@@ -55,8 +55,11 @@ pub mod layout {
     /// The *persistent window*: pieces of persistent memory that the program has asked the service
     /// `persistent` for, at one of [`PERSISTENT_PLACES`] places each.
     pub const PERSISTENT_WINDOW: u64 = 0x5e00_0000_0000;
-    /// Places in the persistent window: as many as one page directory has entries.
-    pub const PERSISTENT_PLACES: u16 = 512;
+    /// Places in the persistent window.
+    pub const PERSISTENT_PLACES: u16 = 544;
+    /// Those of them in which RAM for objects of the volatile tier is seen; the others are for ranges of
+    /// persistent memory.
+    pub const VOLATILE_PLACES: core::ops::Range<u16> = 512..PERSISTENT_PLACES;
     /// Bytes of each of them: a large frame.
     pub const PERSISTENT_BYTES: u64 = 2 << 20;
     /// Pages of persistent memory that another program has lent: each where its range's window

@@ -55,6 +55,7 @@ use spin::{Mutex, Once};
 
 use crate::call::{CallError, Error, Transport};
 use crate::connection::Connection;
+use crate::device::PersistenceDomain;
 use crate::ipc::MissingGrant;
 use crate::object::durability;
 use crate::persistent;
@@ -71,8 +72,8 @@ const YIELDS: u32 = 16;
 /// How often a snapshot is asked for of an object that others hold just then.
 const SNAPSHOT_ATTEMPTS: u32 = 1000;
 
-/// Whether there is a store, and what there was in earlier ones.
-static OPEN: AtomicBool = AtomicBool::new(false);
+/// Whether there is a store of each tier, and what there was in earlier ones.
+static OPEN: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 static SCRATCH: Once<Mapped> = Once::new();
 static EARLIER: Mutex<Vec<Weak<Mapping<Mapped>>>> = Mutex::new(Vec::new());
 
@@ -83,7 +84,7 @@ pub enum StoreError {
     NotGranted,
     /// The server was restarted: this store has ended.
     Restarted,
-    /// The program has a store already.
+    /// The program has a store of the tier already.
     HasOne,
     /// A handle of the object, or of any object of an earlier store, is still there.
     StillUsed,
@@ -103,10 +104,11 @@ pub enum StoreError {
     BadPlace,
 }
 
-/// A session, and the objects that it has open. A program has one at a time.
+/// A session, and the objects that it has open. A program has one of each tier at a time.
 #[derive(Debug)]
 pub struct Store<T: Transport = Connection> {
     client: PmemClient<T>,
+    tier: Tier,
     /// Until the store is dropped.
     session: Option<Session<Mapped>>,
     durability: Durability,
@@ -118,39 +120,50 @@ pub struct Store<T: Transport = Connection> {
 pub struct Readable<B>(Object<B, Mapped>);
 
 impl Store {
-    /// Opens a session.
+    /// Opens a session where objects are persistent, or volatile where the machine has nothing that lasts.
     ///
     /// # Errors
     /// [`StoreError::HasOne`], [`StoreError::StillUsed`], or why the server did not.
     pub fn connect() -> Result<Self, StoreError> {
         let client = PmemClient::connect().map_err(|MissingGrant { .. }| StoreError::NotGranted)?;
-        Self::over(client)
+        let tier = client.tier()?;
+        Self::over(client, tier)
+    }
+
+    /// Opens a session in a tier.
+    ///
+    /// # Errors
+    /// As [`Store::connect`].
+    pub fn connect_to(tier: Tier) -> Result<Self, StoreError> {
+        let client = PmemClient::connect().map_err(|MissingGrant { .. }| StoreError::NotGranted)?;
+        Self::over(client, tier)
     }
 }
 
 impl<T: Transport> Store<T> {
-    /// Opens a session with the server at the other end of a client.
+    /// Opens a session in a tier of the server at the other end of a client.
     ///
     /// # Errors
     /// As [`Store::connect`].
-    pub fn over(client: PmemClient<T>) -> Result<Self, StoreError> {
-        if OPEN.swap(true, Ordering::AcqRel) {
+    pub fn over(client: PmemClient<T>, tier: Tier) -> Result<Self, StoreError> {
+        let open = is_open(tier);
+        if open.swap(true, Ordering::AcqRel) {
             return Err(StoreError::HasOne);
         }
-        Self::begin(client).inspect_err(|_| OPEN.store(false, Ordering::Release))
+        Self::begin(client, tier).inspect_err(|_| open.store(false, Ordering::Release))
     }
 
-    fn begin(client: PmemClient<T>) -> Result<Self, StoreError> {
+    fn begin(client: PmemClient<T>, tier: Tier) -> Result<Self, StoreError> {
         let mut earlier = EARLIER.lock();
         earlier.retain(|mapping| mapping.strong_count() > 0);
         if !earlier.is_empty() {
             return Err(StoreError::StillUsed);
         }
-        let SessionGrant { slot, log, domain, tier } = client.session()?;
-        let durability = durability(domain);
+        let SessionGrant { slot, log, domain } = client.session(tier)?;
+        let durability = of_tier(tier, domain);
         let slot = Slot::new(slot).ok_or(StoreError::BadPlace)?;
         let log = match log {
-            Some(log) => memory(log, of_tier(tier, durability))?,
+            Some(log) => memory(log, durability)?,
             None => scratch()?,
         };
         // SAFETY: the server gives a slot and a log to one session at a time. What it lends stays
@@ -167,7 +180,13 @@ impl<T: Transport> Store<T> {
                 false => Patience::GiveUp,
             }
         });
-        Ok(Self { client, session: Some(session), durability, open: Vec::new() })
+        Ok(Self { client, tier, session: Some(session), durability, open: Vec::new() })
+    }
+
+    /// What becomes of what is in it.
+    #[must_use]
+    pub const fn tier(&self) -> Tier {
+        self.tier
     }
 
     /// The server, for what concerns names.
@@ -197,9 +216,9 @@ impl<T: Transport> Store<T> {
         let description = base.description().encode();
         for (number, part) in (0..).zip(description.chunks(PART_MOST)) {
             let from = u32::try_from(number * PART_MOST).unwrap_or(u32::MAX);
-            self.client.describe(from, part.to_vec())?;
+            self.client.describe(self.tier, from, part.to_vec())?;
         }
-        self.client.create(path.to_string(), pages, Base::bytes(base).to_vec())?;
+        self.client.create(self.tier, path.to_string(), pages, Base::bytes(base).to_vec())?;
         self.open(path)
     }
 
@@ -228,7 +247,7 @@ impl<T: Transport> Store<T> {
     ) -> Result<Arc<Mapping<Mapped>>, StoreError> {
         let expected = Description::of::<B>();
         let fingerprint = Some(expected.fingerprint().0);
-        let opened = self.client.open(path.to_string(), rights, fingerprint);
+        let opened = self.client.open(self.tier, path.to_string(), rights, fingerprint);
         let opened = opened.map_err(|error| match error {
             Error::Service(PmemError::Type { found, .. }) => {
                 StoreError::Object(OpenError::Type { expected: expected.to_string(), found })
@@ -264,7 +283,7 @@ impl<T: Transport> Store<T> {
         path: &str,
         read: impl FnOnce(&Self, &Object<Opaque, Mapped>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
-        let opened = self.client.open(path.to_string(), Rights::READ, None)?;
+        let opened = self.client.open(self.tier, path.to_string(), Rights::READ, None)?;
         let object = Object::<Opaque, _>::of_any_type(self.mapping(opened)?);
         let read = read(self, &object);
         // What others of this program have open, too, stays.
@@ -288,7 +307,7 @@ impl<T: Transport> Store<T> {
         if let Some(known) = known {
             return Ok(known.clone());
         }
-        let memory = memory(opened.memory, of_tier(opened.tier, self.durability))?;
+        let memory = memory(opened.memory, self.durability)?;
         let control = match opened.control {
             Some(shared) => control(shared)?,
             // Nobody can change it, so there is nothing to share.
@@ -453,15 +472,23 @@ impl<T: Transport> Drop for Store<T> {
         EARLIER.lock().extend(self.open.iter().map(Arc::downgrade));
         self.open.clear();
         // A server that is gone has nothing to take back.
-        let _gone = self.client.close();
-        OPEN.store(false, Ordering::Release);
+        let _gone = self.client.close(self.tier);
+        is_open(self.tier).store(false, Ordering::Release);
+    }
+}
+
+/// Whether there is a store of this tier.
+const fn is_open(tier: Tier) -> &'static AtomicBool {
+    match tier {
+        Tier::Persistent => &OPEN[0],
+        Tier::Volatile => &OPEN[1],
     }
 }
 
 /// What is lost in any case need not be written back.
-const fn of_tier(tier: Tier, durability: Durability) -> Durability {
+fn of_tier(tier: Tier, domain: Option<PersistenceDomain>) -> Durability {
     match tier {
-        Tier::Persistent => durability,
+        Tier::Persistent => durability(domain),
         Tier::Volatile => Durability::Never,
     }
 }

@@ -40,6 +40,21 @@ impl Fake {
         if self.volatile { Tier::Volatile } else { Tier::Persistent }
     }
 
+    const fn pool(&self) -> PoolStatus {
+        PoolStatus {
+            id: 0xfeed,
+            pages: 262_144,
+            data: 258_000,
+            free: 257_000,
+            objects: 3,
+            sessions: 1,
+            most_sessions: 55,
+            domain: None,
+            tier: self.tier(),
+            is_read_only: false,
+        }
+    }
+
     fn place(&mut self, path: &str) -> Done<&mut Option<String>> {
         let found = self.objects.as_mut().and_then(|objects| objects.get_mut(path));
         found.map_or_else(|| refused(PmemError::NotFound), Ok)
@@ -54,19 +69,8 @@ impl Fake {
 }
 
 impl Objects for Fake {
-    fn pool(&mut self) -> Done<PoolStatus> {
-        Ok(PoolStatus {
-            id: 0xfeed,
-            pages: 262_144,
-            data: 258_000,
-            free: 257_000,
-            objects: 3,
-            sessions: 1,
-            most_sessions: 55,
-            domain: None,
-            tier: self.tier(),
-            is_read_only: false,
-        })
+    fn pools(&mut self) -> Done<Vec<PoolStatus>> {
+        Ok(vec![self.pool()])
     }
 
     fn make_pool(&mut self, force: bool) -> Done<PoolStatus> {
@@ -74,7 +78,7 @@ impl Objects for Fake {
             return refused(PmemError::NoPool("it is somebody else's".into()));
         }
         self.done.push("made a pool".into());
-        self.pool()
+        Ok(self.pool())
     }
 
     fn check_pool(&mut self) -> Done<Vec<String>> {
@@ -101,12 +105,13 @@ impl Objects for Fake {
         Ok(status(self.place(path)?, tier))
     }
 
-    fn make_text(&mut self, path: &str, pages: u32) -> Done<()> {
-        self.done.push(format!("made {path} of {pages} pages"));
+    fn make_text(&mut self, path: &str, pages: u32, tier: Option<Tier>) -> Done<()> {
+        let tier = tier.map_or_else(String::new, |tier| format!("{tier} "));
+        self.done.push(format!("made {tier}{path} of {pages} pages"));
         self.add(path, Some(String::new()))
     }
 
-    fn make_object_directory(&mut self, path: &str) -> Done<()> {
+    fn make_object_directory(&mut self, path: &str, _: Option<Tier>) -> Done<()> {
         self.add(path, None)
     }
 

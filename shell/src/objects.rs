@@ -15,7 +15,7 @@ use libd3os::object::map::ObjectMap;
 use libd3os::object::object::OpenError;
 use libd3os::object::operators::{Operator, Outcome};
 use libd3os::object::{Object, PPtr, Persist, TxError, View, field, medium::Mapped};
-use libd3os::service::pmem::{NamedObject, ObjectStatus, PmemClient, PoolStatus, Removed};
+use libd3os::service::pmem::{NamedObject, ObjectStatus, PmemClient, PoolStatus, Removed, Tier};
 use libd3os::store::{Store, StoreError, near};
 
 use crate::system::{Services, SystemError, Ways, all_pages};
@@ -80,8 +80,8 @@ pub struct Worked {
 /// Every method fails with a [`SystemError`] that names the reason.
 #[expect(clippy::missing_errors_doc, reason = "the trait's documentation says it for all methods")]
 pub trait Objects {
-    /// The pool.
-    fn pool(&mut self) -> Result<PoolStatus, SystemError>;
+    /// The pools that there are, the one of objects of which nobody says of which tier they are to be first.
+    fn pools(&mut self) -> Result<Vec<PoolStatus>, SystemError>;
     /// Makes a pool; by force, whatever else is there.
     fn make_pool(&mut self, force: bool) -> Result<PoolStatus, SystemError>;
     /// What is damaged, in words.
@@ -92,10 +92,10 @@ pub trait Objects {
     fn objects(&mut self, directory: &str) -> Result<Vec<NamedObject>, SystemError>;
     /// What a path leads to.
     fn object(&mut self, path: &str) -> Result<ObjectStatus, SystemError>;
-    /// Makes an object of so many pages with an empty text.
-    fn make_text(&mut self, path: &str, pages: u32) -> Result<(), SystemError>;
+    /// Makes an object of so many pages with an empty text, of the usual tier if none is said.
+    fn make_text(&mut self, path: &str, pages: u32, tier: Option<Tier>) -> Result<(), SystemError>;
     /// Makes a directory of objects.
-    fn make_object_directory(&mut self, path: &str) -> Result<(), SystemError>;
+    fn make_object_directory(&mut self, path: &str, tier: Option<Tier>) -> Result<(), SystemError>;
     /// An object's text.
     fn text(&mut self, path: &str) -> Result<String, SystemError>;
     /// Replaces an object's text.
@@ -141,8 +141,14 @@ pub trait Objects {
 }
 
 impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, S, L, W> {
-    fn pool(&mut self) -> Result<PoolStatus, SystemError> {
-        Ok(self.pmem()?.status()?)
+    fn pools(&mut self) -> Result<Vec<PoolStatus>, SystemError> {
+        let pmem = self.pmem()?;
+        let mut pools = alloc::vec![pmem.status(pmem.tier()?)?];
+        if pools.iter().all(|pool| pool.tier == Tier::Persistent) {
+            // Nobody may have asked for volatile objects yet.
+            pools.extend(pmem.status(Tier::Volatile).ok());
+        }
+        Ok(pools)
     }
 
     fn make_pool(&mut self, force: bool) -> Result<PoolStatus, SystemError> {
@@ -175,17 +181,20 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
         Ok(self.pmem()?.stat(path.to_string())?)
     }
 
-    fn make_text(&mut self, path: &str, pages: u32) -> Result<(), SystemError> {
-        self.with_store(|store| store.create(path, pages, &Text::default()).map(drop))
+    fn make_text(&mut self, path: &str, pages: u32, tier: Option<Tier>) -> Result<(), SystemError> {
+        let tier = self.tier(tier)?;
+        let make = |store: &mut Store<_>| store.create(path, pages, &Text::default()).map(drop);
+        self.with_store_of(tier, |store| Ok(make(store)?))
     }
 
-    fn make_object_directory(&mut self, path: &str) -> Result<(), SystemError> {
-        let made = self.pmem()?.make_directory(path.to_string());
+    fn make_object_directory(&mut self, path: &str, tier: Option<Tier>) -> Result<(), SystemError> {
+        let tier = self.tier(tier)?;
+        let made = self.pmem()?.make_directory(tier, path.to_string());
         Ok(made.map(drop)?)
     }
 
     fn text(&mut self, path: &str) -> Result<String, SystemError> {
-        self.with_store(|store| {
+        self.with_store(path, |store| {
             let object = store.open_to_read::<Text>(path)?;
             let guard = store.look(&object)?;
             let text = field!(object.base(), Text, text).bytes().as_slice(&guard);
@@ -202,10 +211,12 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
     }
 
     fn make_holder(&mut self, path: &str, holds: Holds, bytes: u64) -> Result<(), SystemError> {
-        let pages = holder_pages(bytes);
-        self.with_store(|store| match holds {
-            Holds::Text => store.create(path, pages, &Text::default()).map(drop),
-            Holds::File => store.create(path, pages, &File::default()).map(drop),
+        let (pages, tier) = (holder_pages(bytes), self.tier(None)?);
+        self.with_store_of(tier, |store| {
+            Ok(match holds {
+                Holds::Text => store.create(path, pages, &Text::default()).map(drop),
+                Holds::File => store.create(path, pages, &File::default()).map(drop),
+            }?)
         })
     }
 
@@ -217,7 +228,7 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
         host: &str,
         most: u64,
     ) -> Result<u64, SystemError> {
-        self.with_store_and(|store| {
+        self.with_store_and(path, |store| {
             let next = |at| self.file_piece(host, at);
             match holds {
                 Holds::Text => fill(store, path, text_bytes, (at, most), next),
@@ -234,18 +245,19 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
         most: u64,
     ) -> Result<u64, SystemError> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let held = self.with_store(|store| match take(store, path, text_bytes, at, most) {
-            Err(StoreError::Object(OpenError::Type { .. })) => {
-                take(store, path, file_bytes, at, most)
-            }
-            held => held,
-        })?;
+        let held =
+            self.with_store(path, |store| match take(store, path, text_bytes, at, most) {
+                Err(StoreError::Object(OpenError::Type { .. })) => {
+                    take(store, path, file_bytes, at, most)
+                }
+                held => held,
+            })?;
         self.write_file(host, at, &held)?;
         Ok(held.len() as u64)
     }
 
     fn map_object(&mut self, path: &str) -> Result<ObjectMap, SystemError> {
-        self.with_store(|store| store.map(path))
+        self.with_store(path, |store| store.map(path))
     }
 
     fn work_on_object(&mut self, path: &str, work: &Operator) -> Result<Worked, SystemError> {
@@ -266,11 +278,11 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
     }
 
     fn show_object(&mut self, path: &str) -> Result<String, SystemError> {
-        self.with_store(|store| store.show(path))
+        self.with_store(path, |store| store.show(path))
     }
 
     fn snapshot_object(&mut self, path: &str, snapshot: &str) -> Result<(), SystemError> {
-        self.with_store(|store| store.snapshot(path, snapshot))
+        self.with_store(path, |store| store.snapshot(path, snapshot))
     }
 
     fn link_object(&mut self, path: &str, other: &str) -> Result<(), SystemError> {
@@ -300,7 +312,7 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
         expected: Option<&str>,
         text: &str,
     ) -> Result<bool, SystemError> {
-        self.with_store(|store| {
+        self.with_store(path, |store| {
             let object = store.open::<Text>(path)?;
             match replace(store, &object, expected, text) {
                 Err(StoreError::Transaction(TxError::Heap(HeapError::Full { .. }))) => {
@@ -315,7 +327,7 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
     /// Where in an object its text is, or the file that it holds, and in which version; nothing if it is
     /// neither.
     fn place(&self, path: &str) -> Result<Option<(Meant, Range<u64>, u64)>, SystemError> {
-        let place = self.with_store(|store| match place(store, path, text_bytes) {
+        let place = self.with_store(path, |store| match place(store, path, text_bytes) {
             Ok((range, version)) => Ok((Meant::Text, range, version)),
             Err(StoreError::Object(OpenError::Type { .. })) => {
                 let (range, version) = place(store, path, file_bytes)?;
@@ -343,21 +355,39 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Services<C, S, L, W> {
         Ok(piece)
     }
 
-    /// Does something in a session; anew, where that ended with a restart of the server.
+    /// The tier that is asked for, or the usual one.
+    fn tier(&self, tier: Option<Tier>) -> Result<Tier, SystemError> {
+        tier.map_or_else(|| Ok(self.pmem()?.tier()?), Ok)
+    }
+
+    /// Does something in a session, with what a path leads to; anew, where that ended with a restart of the
+    /// server.
     fn with_store<T>(
         &self,
+        path: &str,
         mut work: impl FnMut(&mut Store<W::Transport>) -> Result<T, StoreError>,
     ) -> Result<T, SystemError> {
-        self.with_store_and(|store| Ok(work(store)?))
+        self.with_store_and(path, |store| Ok(work(store)?))
     }
 
     /// The same, for what can fail otherwise, too.
     fn with_store_and<T>(
         &self,
+        path: &str,
+        work: impl FnMut(&mut Store<W::Transport>) -> Result<T, SystemError>,
+    ) -> Result<T, SystemError> {
+        let tier = self.pmem()?.stat(path.to_string())?.tier;
+        self.with_store_of(tier, work)
+    }
+
+    /// The same, in a tier.
+    fn with_store_of<T>(
+        &self,
+        tier: Tier,
         mut work: impl FnMut(&mut Store<W::Transport>) -> Result<T, SystemError>,
     ) -> Result<T, SystemError> {
         let mut attempt = || {
-            let mut store = Store::over(self.pmem()?)?;
+            let mut store = Store::over(self.pmem()?, tier)?;
             work(&mut store)
         };
         for _ in 1..ATTEMPTS {

@@ -669,8 +669,11 @@ fn objects_are_made_changed_and_shown() {
     let used = "It is deleted when nobody has it open any more.\n";
     assert_eq!(on_objects("obj rm used"), used);
     let mut fake = with_objects();
-    run_on(&mut fake, Mode::Script, "obj new n; obj new large 8M");
-    assert_eq!(fake.done, ["made n of 4 pages", "made large of 2048 pages"]);
+    let lines = "obj new n; obj new large 8M; obj new --volatile v 8K; obj new --volatile";
+    let (text, _) = run_on(&mut fake, Mode::Script, lines);
+    let made = ["made n of 4 pages", "made large of 2048 pages", "made volatile v of 2 pages"];
+    assert_eq!(fake.done, made);
+    assert!(text.contains("PATH is missing"), "{text}");
     assert!(on_objects("obj new n huge").starts_with("obj: `huge` does not fit"));
     let taken = on_objects("obj link notes dir/a");
     assert!(taken.starts_with("obj: the name is taken"), "{taken}");

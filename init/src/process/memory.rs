@@ -172,6 +172,11 @@ impl Memory {
         self.volatile.is_some_and(|known| known.contains(paddr))
     }
 
+    /// Whether RAM was set aside to be lent.
+    pub(super) const fn has_volatile(&self) -> bool {
+        self.volatile.is_some()
+    }
+
     /// Physical addresses of RAM that is lent as persistent memory is. It is set aside when this is first
     /// called, as much as can be spared then, and is zeros.
     pub(super) fn volatile(&mut self) -> Result<Range<u64>, Refused> {

@@ -155,8 +155,12 @@ impl Persistent for System {
         self.said(done)
     }
 
-    fn volatile(&mut self, _: Caller) -> Result<u64, PersistentError> {
-        let addresses = self.site.platform.memory.volatile().map_err(|refused| {
+    fn volatile(&mut self, _: Caller, make: bool) -> Result<u64, PersistentError> {
+        let memory = &mut self.site.platform.memory;
+        if !make && !memory.has_volatile() {
+            return Ok(0);
+        }
+        let addresses = memory.volatile().map_err(|refused| {
             self.note(Level::Error, format_args!("{refused}"));
             PersistentError::Refused
         })?;

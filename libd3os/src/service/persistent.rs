@@ -48,11 +48,12 @@ pub trait Persistent {
     #[retryable]
     fn withdraw(program: u16, range: u16, offset: u64, pages: u32) -> Result<(), PersistentError>;
 
-    /// Sets RAM aside, unless there is some already, that is shown and lent like a range of persistent
-    /// memory, as [`crate::start::layout::VOLATILE_RANGE`], and tells how many bytes. It is zeros at first,
-    /// and outlives its users, but not a loss of power. How much it is depends on what is free then.
+    /// Tells how many bytes of RAM are set aside to be shown and lent like a range of persistent memory, as
+    /// [`crate::start::layout::VOLATILE_RANGE`]. Where there are none and `make` says so, they are set aside
+    /// before; how many depends on what is free then. They are zeros at first, and outlive their users, but not
+    /// a loss of power.
     #[retryable]
-    fn volatile() -> Result<u64, PersistentError>;
+    fn volatile(make: bool) -> Result<u64, PersistentError>;
 }
 
 /// Why init refused.

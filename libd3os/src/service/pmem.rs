@@ -33,40 +33,51 @@ pub const PLACES_MOST: u32 = 64;
 /// Sessions and what is opened in them end with the program, with [`Pmem::close`], and when the server
 /// is restarted: then calls are answered [`PmemError::NoSession`], and whoever still reaches for an
 /// object's memory faults. What was committed is there.
-#[crate::service(name = "pmem", version = 2)]
+///
+/// Each [`Tier`] is a pool of its own, with its own sessions and its own tree of names, but no name is in both but
+/// those of directories: so a path leads to the same object whoever asks. Machines without persistent memory have
+/// the volatile tier only.
+#[crate::service(name = "pmem", version = 3)]
 pub trait Pmem {
-    /// The pool: how large, and how much of it is free.
+    /// The tier of objects of which nobody says what it is to be: the persistent one, if there is one.
     #[retryable]
-    fn status() -> Result<PoolStatus, PmemError>;
+    fn tier() -> Result<Tier, PmemError>;
+
+    /// A tier's pool: how large, and how much of it is free.
+    #[retryable]
+    fn status(tier: Tier) -> Result<PoolStatus, PmemError>;
 
     /// Makes a pool of the persistent memory. Without `force` only where there is nothing but zeros;
     /// with it, whatever is there is lost. Nobody may have a session.
     fn init(force: bool) -> Result<PoolStatus, PmemError>;
 
-    /// Opens the caller's session; one that it has ends first.
+    /// Opens the caller's session in a tier; one that it has there ends first.
     #[retryable]
-    fn session() -> Result<SessionGrant, PmemError>;
+    fn session(tier: Tier) -> Result<SessionGrant, PmemError>;
 
-    /// Ends the caller's session: it can reach neither its log nor any object any more. What it has
+    /// Ends the caller's session in a tier: it can reach neither its log nor any object any more. What it has
     /// committed is completed first.
     #[retryable]
-    fn close() -> Result<(), PmemError>;
+    fn close(tier: Tier) -> Result<(), PmemError>;
 
     /// A part, from byte `from` on, of the description of the type of which the caller's next object
-    /// is to be; the parts come in order, [`PART_MOST`] bytes at most in each.
-    fn describe(from: u32, part: Vec<u8>) -> Result<(), PmemError>;
+    /// in that tier is to be; the parts come in order, [`PART_MOST`] bytes at most in each.
+    fn describe(tier: Tier, from: u32, part: Vec<u8>) -> Result<(), PmemError>;
 
     /// Makes an object of `pages` pages of 4 KiB, its header included, of the type that was described,
-    /// with a base of these bytes, [`PART_MOST`] at most.
-    fn create(path: String, pages: u32, base: Vec<u8>) -> Result<ObjectName, PmemError>;
+    /// with a base of these bytes, [`PART_MOST`] at most. Of the path's directories, those are made that only the
+    /// other tier has.
+    fn create(tier: Tier, path: String, pages: u32, base: Vec<u8>)
+    -> Result<ObjectName, PmemError>;
 
     /// Makes a directory.
-    fn make_directory(path: String) -> Result<ObjectName, PmemError>;
+    fn make_directory(tier: Tier, path: String) -> Result<ObjectName, PmemError>;
 
-    /// Shows an object to the caller, who needs a session. Where a fingerprint is given, the object's
+    /// Shows an object of a tier to the caller, who needs a session there. Where a fingerprint is given, the object's
     /// must be the same. An object that the caller has open already is where it was.
     #[retryable]
     fn open(
+        tier: Tier,
         path: String,
         rights: Rights,
         fingerprint: Option<u64>,
@@ -123,7 +134,8 @@ pub trait Pmem {
     /// or when nobody has it open any more.
     fn remove(path: String) -> Result<Removed, PmemError>;
 
-    /// The names in a directory, in order, those that come after the name `after`.
+    /// The names in a directory, in order, those that come after the name `after`. A directory that both tiers
+    /// have is told of once.
     #[retryable]
     fn list(path: String, after: String) -> Result<Listing, PmemError>;
 
@@ -210,8 +222,6 @@ pub struct SessionGrant {
     pub log: Option<Place>,
     /// What the platform saves when power fails; `None` where the firmware does not say.
     pub domain: Option<PersistenceDomain>,
-    /// What becomes of the log.
-    pub tier: Tier,
 }
 
 /// An object that the caller can reach.
@@ -223,8 +233,6 @@ pub struct OpenObject {
     pub memory: Place,
     /// The page with what its users share about it; none where nobody can change it.
     pub control: Option<Place>,
-    /// What becomes of it.
-    pub tier: Tier,
 }
 
 /// Bytes of an object, by their offsets: as pointers count them, the object's pages begin at
@@ -322,6 +330,8 @@ pub enum PmemError {
     Unarmed,
     /// The memory cannot be had, and why.
     NoMemory(String),
+    /// No RAM for volatile objects can be had, and why.
+    NoRam(String),
     /// There is no pool that could be used, and why.
     NoPool(String),
     /// The caller has no session: it never opened one, or the server was restarted since.
@@ -384,15 +394,19 @@ pub enum PmemError {
     ReadOnly,
     /// The caller's session ended, as it held an object for too long while others waited.
     PutOut,
+    /// The path leads to an object of another tier.
+    OtherTier(Tier),
 }
 
 impl fmt::Display for PmemError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoMemory(why) => write!(f, "no persistent memory: {why}"),
+            Self::NoRam(why) => write!(f, "no memory for volatile objects: {why}"),
             Self::NoPool(why) => write!(f, "there is no pool: {why}"),
             Self::Name(why) | Self::Damaged(why) => f.write_str(why),
             Self::Operator(error) => error.fmt(f),
+            Self::OtherTier(tier) => write!(f, "the object is {tier}"),
             Self::Type { expected, found } => {
                 write!(f, "the object is a {found}, not of the type {expected:016x}")
             }

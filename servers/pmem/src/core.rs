@@ -25,9 +25,29 @@ use crate::events::{Event, Journal};
 use crate::pool::{Opened, Pool, PoolError};
 use crate::store::{Store, World};
 use crate::superblock::{Ground, Layout, SuperblockError};
+use crate::system::Kind;
 
 /// Bytes of an answer that are not names.
 const OVERHEAD: usize = 64;
+
+/// Room for names in an answer.
+pub(crate) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(MAX_BYTES - OVERHEAD)
+    }
+}
+
+impl Room {
+    /// Whether there is room for one more, which is taken then.
+    pub(crate) fn takes(&mut self, named: &NamedObject) -> bool {
+        let bytes = postcard::experimental::serialized_size(named).unwrap_or(usize::MAX);
+        let rest = self.0.checked_sub(bytes);
+        self.0 = rest.unwrap_or(self.0);
+        rest.is_some()
+    }
+}
 
 type Done<T> = Result<T, PmemError>;
 
@@ -59,23 +79,29 @@ pub enum Beginning {
 
 impl<M: Medium + Clone, W: World> Core<M, W> {
     /// Opens the pool on this medium, or makes one of zeros.
-    pub fn new(medium: M, domain: Option<PersistenceDomain>, world: W) -> (Self, Beginning) {
-        Self::opening(medium, (domain, Tier::Persistent), world)
+    /// Events are noted in `journal`.
+    pub fn new(
+        medium: M,
+        domain: Option<PersistenceDomain>,
+        world: W,
+        journal: Journal,
+    ) -> (Self, Beginning) {
+        Self::opening(medium, (domain, Tier::Persistent), world, journal)
     }
 
     /// The same on a medium of which nothing lasts. A pool is there when the server was restarted.
-    pub fn volatile(medium: M, world: W) -> (Self, Beginning) {
-        Self::opening(medium, (None, Tier::Volatile), world)
+    pub fn volatile(medium: M, world: W, journal: Journal) -> (Self, Beginning) {
+        Self::opening(medium, (None, Tier::Volatile), world, journal)
     }
 
     fn opening(
         medium: M,
         (domain, tier): (Option<PersistenceDomain>, Tier),
         world: W,
+        journal: Journal,
     ) -> (Self, Beginning) {
         let store = Err(PmemError::NoSession);
-        let (described, journal) = (BTreeMap::new(), Journal::default());
-        let is_read_only = false;
+        let (described, is_read_only) = (BTreeMap::new(), false);
         let mut core =
             Self { medium, domain, tier, world, store, described, journal, is_read_only };
         let beginning = core.begin();
@@ -90,12 +116,12 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         scratch: M,
         domain: Option<PersistenceDomain>,
         world: W,
+        journal: Journal,
     ) -> (Self, Beginning) {
         let opened = Pool::open_to_read(medium.clone(), scratch);
         let store = opened.and_then(|pool| Store::new(pool, Tier::Persistent)).map_err(told);
         let refused = store.as_ref().err().cloned();
-        let (described, journal) = (BTreeMap::new(), Journal::default());
-        let (tier, is_read_only) = (Tier::Persistent, true);
+        let (described, tier, is_read_only) = (BTreeMap::new(), Tier::Persistent, true);
         let core = Self { medium, domain, tier, world, store, described, journal, is_read_only };
         (core, refused.map_or(Beginning::ReadOnly, Beginning::Refused))
     }
@@ -131,10 +157,17 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         Ok(())
     }
 
-    /// What was done so far.
+    /// What a path leads to, if it leads anywhere.
     #[must_use]
-    pub const fn journal(&self) -> &Journal {
-        &self.journal
+    pub fn kind_of(&self, path: &str) -> Option<Kind> {
+        let store = self.store.as_ref().ok()?;
+        store.resolve(path).ok().map(|found| found.kind)
+    }
+
+    /// Whether a program has an object of this pool open.
+    #[must_use]
+    pub fn has_open(&self, program: u16, id: ObjectName) -> bool {
+        self.store.as_ref().is_ok_and(|store| store.has_open(program, ObjectId::new(id.0)))
     }
 
     /// A program has ended: so has its session.
@@ -234,10 +267,10 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     /// # Errors
     /// [`PmemError`].
     pub fn session(&mut self, program: u16) -> Done<SessionGrant> {
-        let (domain, tier) = (self.domain, self.tier);
+        let domain = self.domain;
         self.with(program, |store, world, journal| {
             let (slot, log) = store.begin(program, world, journal)?;
-            Ok(SessionGrant { slot: slot.number(), log, domain, tier })
+            Ok(SessionGrant { slot: slot.number(), log, domain })
         })
     }
 
@@ -427,16 +460,12 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     pub fn list(&mut self, program: u16, path: &str, after: &str) -> Done<Listing> {
         self.with(program, |store, _, _| {
             let (mut found, mut more) = (Vec::new(), false);
-            let mut room = MAX_BYTES - OVERHEAD;
+            let mut room = Room::default();
             store.list(path, after, |name, id| {
                 // What cannot be told does not keep the others from being told.
                 let Ok(status) = store.status(id, false) else { return true };
                 let named = NamedObject { name, status };
-                let bytes = postcard::experimental::serialized_size(&named).unwrap_or(usize::MAX);
-                match room.checked_sub(bytes) {
-                    Some(rest) => room = rest,
-                    None => more = true,
-                }
+                more |= !room.takes(&named);
                 if !more {
                     found.push(named);
                 }
@@ -481,6 +510,8 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;
 

@@ -28,6 +28,7 @@ mod space;
 pub mod store;
 mod superblock;
 mod system;
+pub mod tiers;
 mod words;
 
 pub use capabilities::{Capabilities, Capability, CapabilityError, Loss};

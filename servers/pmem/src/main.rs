@@ -1,5 +1,5 @@
 //! The object server's process: it finds the persistent memory, lends it and takes it back, and carries out
-//! the interface. `core` decides.
+//! the interface. `core` and `tiers` decide.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
@@ -7,6 +7,7 @@ extern crate alloc;
 #[expect(unsafe_code, reason = "makes controls of pages that are nobody's")]
 mod memory;
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -23,18 +24,19 @@ use libd3os::region::Rights;
 use libd3os::server::{Event, Server, ServerError};
 use libd3os::service::Page;
 use libd3os::service::nvdimm::{NvdimmClient, RangeStatus};
-use libd3os::service::persistent::PersistentClient;
+use libd3os::service::persistent::{PersistentClient, PersistentError};
 use libd3os::service::pmem::{
     Listing, ObjectName, ObjectStatus, OpenObject, Pmem, PmemError, PoolStatus, Removed,
-    SessionGrant, WorkDone, WorkPart,
+    SessionGrant, Tier, WorkDone, WorkPart,
 };
 use libd3os::service::supervisor::SupervisorClient;
-use libd3os::start::layout::VOLATILE_RANGE;
+use libd3os::start::layout::{VOLATILE_PLACES, VOLATILE_RANGE};
 use libd3os::start::{SIGNAL_FLAG, StartInfo};
 
 use memory::Lending;
 use pmem::core::{Beginning, Core};
 use pmem::events::Journal;
+use pmem::tiers::Tiers;
 
 libd3os::program! {
     main: run,
@@ -45,6 +47,9 @@ libd3os::program! {
 
 /// The server's state, over memory that is there.
 type Opened = Core<Mapped, Lending>;
+
+/// All that the server serves.
+type Pools = Tiers<Mapped, Lending, Box<dyn FnMut() -> Result<Opened, PmemError>>>;
 
 /// The range of persistent memory that is used.
 const RANGE: u16 = 0;
@@ -67,21 +72,16 @@ impl fmt::Display for Failure {
 
 fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
     let mut server = Server::serving("pmem").map_err(Failure::Server)?;
-    let (state, memory) = open();
+    let journal = Journal::default();
     let mut process = Process {
-        state,
-        memory,
-        is_new: true,
-        journal: Journal::default(),
+        tiers: open(&journal),
         supervisor: SupervisorClient::connect().map_err(Failure::Grant)?,
         ends: Ends::default(),
     };
+    server.observe(journal.recorder());
     let ended = start.signal("program-ended-pmem").unwrap_or(0) & !SIGNAL_FLAG;
     process.fetch_ends();
     loop {
-        if core::mem::take(&mut process.is_new) {
-            server.observe(process.journal().recorder());
-        }
         match server.next() {
             Event::Request(request) => Pmem::dispatch(&mut process, request),
             Event::Signal(bits) if bits & ended != 0 => process.fetch_ends(),
@@ -91,22 +91,25 @@ fn run(start: &'static StartInfo) -> Result<Infallible, Failure> {
     }
 }
 
-/// What objects lie in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Memory {
-    /// The machine's persistent memory.
-    Persistent,
-    /// RAM, which is taken when somebody asks for objects.
-    Ram,
-}
-
-/// The first range of persistent memory; a machine that has none has objects of the volatile tier.
-fn open() -> (Result<Opened, PmemError>, Memory) {
-    match find() {
-        Ok(Some((range, domain))) => (open_persistent(range, domain), Memory::Persistent),
-        Ok(None) => (Err(PmemError::NoMemory("nobody has asked for it".into())), Memory::Ram),
-        Err(error) => (Err(error), Memory::Persistent),
+/// The pools: the persistent one, where the machine has persistent memory, and the volatile one, which is there
+/// if somebody has asked for it before a restart.
+fn open(journal: &Journal) -> Pools {
+    let persistent = match find() {
+        Ok(found) => found.map(|(range, domain)| open_persistent(range, domain, journal)),
+        Err(error) => Some(Err(error)),
+    };
+    if let Some(Err(error)) = &persistent {
+        log::warn!("{error}");
     }
+    let noted = journal.clone();
+    let mut tiers: Pools = Tiers::new(persistent, Box::new(move || open_volatile(&noted)));
+    let is_set_aside = || PersistentClient::connect().ok()?.volatile(false).ok();
+    if is_set_aside().is_some_and(|bytes| bytes > 0)
+        && let Err(error) = tiers.at(Tier::Volatile)
+    {
+        log::error!("the volatile objects are lost: {error}");
+    }
+    tiers
 }
 
 /// The first range, and what the platform saves; nothing where there is no driver, as the machine has none.
@@ -125,12 +128,14 @@ fn no_memory(why: &dyn fmt::Display) -> PmemError {
 }
 
 /// Opens the pool in RAM that init has set aside, or makes it there.
-fn open_volatile() -> Result<Opened, PmemError> {
+fn open_volatile(journal: &Journal) -> Result<Opened, PmemError> {
+    let refused = |error: Error<PersistentError>| PmemError::NoRam(error.to_string());
     let client = PersistentClient::connect().map_err(|error| no_memory(&error))?;
-    let bytes = client.volatile().map_err(|error| no_memory(&error))?;
-    let whole = Whole::show(&client, VOLATILE_RANGE, bytes).map_err(|error| no_memory(&error))?;
+    let bytes = client.volatile(true).map_err(refused)?;
+    let whole = Whole::show(&client, (VOLATILE_RANGE, bytes), VOLATILE_PLACES).map_err(refused)?;
     let medium = whole.into_medium(Durability::Never);
-    let (core, beginning) = Core::volatile(medium, Lending::new(client, VOLATILE_RANGE, medium));
+    let lending = Lending::new(client, VOLATILE_RANGE, medium);
+    let (core, beginning) = Core::volatile(medium, lending, journal.clone());
     tell(beginning, &medium);
     Ok(core)
 }
@@ -139,23 +144,31 @@ fn open_volatile() -> Result<Opened, PmemError> {
 fn open_persistent(
     range: RangeStatus,
     domain: Option<PersistenceDomain>,
+    journal: &Journal,
 ) -> Result<Opened, PmemError> {
     let client = PersistentClient::connect().map_err(|error| no_memory(&error))?;
-    let whole = Whole::show(&client, RANGE, range.bytes).map_err(|error| no_memory(&error))?;
+    let places = 0..VOLATILE_PLACES.start;
+    let whole = Whole::show(&client, (RANGE, range.bytes), places);
+    let whole = whole.map_err(|error| no_memory(&error))?;
     tell_unused(range, whole.bytes());
     let is_armed = range.armed && whole.rights().contain(Rights::WRITE);
     let medium = whole.into_medium(durability(domain));
     let lending = Lending::new(client, RANGE, medium);
     Ok(if is_armed {
-        begin(medium, domain, lending)
+        begin(medium, domain, lending, journal)
     } else {
-        begin_to_read(medium, domain, lending)
+        begin_to_read(medium, domain, lending, journal)
     })
 }
 
 /// What is written to memory that is not armed would be lost.
-fn begin_to_read(medium: Mapped, domain: Option<PersistenceDomain>, lending: Lending) -> Opened {
-    let (core, beginning) = Core::reading(medium, scratch(), domain, lending);
+fn begin_to_read(
+    medium: Mapped,
+    domain: Option<PersistenceDomain>,
+    lending: Lending,
+    journal: &Journal,
+) -> Opened {
+    let (core, beginning) = Core::reading(medium, scratch(), domain, lending, journal.clone());
     match beginning {
         Beginning::Refused(error) => log::warn!("the persistent memory is not armed; {error}"),
         _ => log::warn!("the persistent memory is not armed: objects can only be read"),
@@ -170,8 +183,13 @@ fn tell_unused(range: RangeStatus, used: usize) {
     }
 }
 
-fn begin(medium: Mapped, domain: Option<PersistenceDomain>, lending: Lending) -> Opened {
-    let (core, beginning) = Core::new(medium, domain, lending);
+fn begin(
+    medium: Mapped,
+    domain: Option<PersistenceDomain>,
+    lending: Lending,
+    journal: &Journal,
+) -> Opened {
+    let (core, beginning) = Core::new(medium, domain, lending, journal.clone());
     tell(beginning, &medium);
     core
 }
@@ -198,31 +216,14 @@ fn tell_recovery(own: &Report, programs: &Report) {
     }
 }
 
-/// The server, or why it has nothing to serve.
+/// The server.
 struct Process {
-    state: Result<Opened, PmemError>,
-    memory: Memory,
-    /// Whether the state is to be observed anew.
-    is_new: bool,
-    /// Of a server that has nothing to serve.
-    journal: Journal,
+    tiers: Pools,
     supervisor: SupervisorClient,
     ends: Ends,
 }
 
 impl Process {
-    fn journal(&self) -> &Journal {
-        self.state.as_ref().map_or(&self.journal, Core::journal)
-    }
-
-    fn core(&mut self) -> Result<&mut Opened, PmemError> {
-        if self.memory == Memory::Ram && self.state.is_err() {
-            self.state = open_volatile();
-            self.is_new = true;
-        }
-        self.state.as_mut().map_err(|error| error.clone())
-    }
-
     /// Ends the sessions of programs that have ended.
     fn fetch_ends(&mut self) {
         let mut from = Some(0);
@@ -230,8 +231,8 @@ impl Process {
             // Init always answers; should it not, a dead program's session stays until it is back.
             let Ok(page) = self.supervisor.ends(first) else { return };
             for program in self.ends.update(first, &page.items) {
-                if let (Ok(core), Ok(program)) = (&mut self.state, u16::try_from(program)) {
-                    core.ended(program);
+                if let Ok(program) = u16::try_from(program) {
+                    self.tiers.ended(program);
                 }
             }
             from = page.next.filter(|next| *next > first);
@@ -242,68 +243,75 @@ impl Process {
 type Done<T> = Result<T, PmemError>;
 
 impl Pmem for Process {
-    fn status(&mut self, caller: Caller) -> Done<PoolStatus> {
-        self.core()?.status(caller.program())
+    fn tier(&mut self, _: Caller) -> Done<Tier> {
+        Ok(self.tiers.usual())
+    }
+
+    fn status(&mut self, caller: Caller, tier: Tier) -> Done<PoolStatus> {
+        self.tiers.status(caller.program(), tier)
     }
 
     fn init(&mut self, caller: Caller, force: bool) -> Done<PoolStatus> {
-        self.core()?.init(caller.program(), force)
+        self.tiers.at(self.tiers.usual())?.init(caller.program(), force)
     }
 
-    fn session(&mut self, caller: Caller) -> Done<SessionGrant> {
-        self.core()?.session(caller.program())
+    fn session(&mut self, caller: Caller, tier: Tier) -> Done<SessionGrant> {
+        self.tiers.session(caller.program(), tier)
     }
 
-    fn close(&mut self, caller: Caller) -> Done<()> {
-        self.core()?.close(caller.program())
+    fn close(&mut self, caller: Caller, tier: Tier) -> Done<()> {
+        self.tiers.at(tier)?.close(caller.program())
     }
 
-    fn describe(&mut self, caller: Caller, from: u32, part: Vec<u8>) -> Done<()> {
-        self.core()?.describe(caller.program(), from, &part)
+    fn describe(&mut self, caller: Caller, tier: Tier, from: u32, part: Vec<u8>) -> Done<()> {
+        self.tiers.at(tier)?.describe(caller.program(), from, &part)
     }
 
     fn create(
         &mut self,
         caller: Caller,
+        tier: Tier,
         path: String,
         pages: u32,
         base: Vec<u8>,
     ) -> Done<ObjectName> {
-        self.core()?.create(caller.program(), &path, pages, base)
+        self.tiers.create(caller.program(), tier, (&path, pages, base))
     }
 
-    fn make_directory(&mut self, caller: Caller, path: String) -> Done<ObjectName> {
-        self.core()?.make_directory(caller.program(), &path)
+    fn make_directory(&mut self, caller: Caller, tier: Tier, path: String) -> Done<ObjectName> {
+        self.tiers.make_directory(caller.program(), tier, &path)
     }
 
     fn open(
         &mut self,
         caller: Caller,
+        tier: Tier,
         path: String,
         rights: Rights,
         fingerprint: Option<u64>,
     ) -> Done<OpenObject> {
-        self.core()?.open(caller.program(), &path, rights, fingerprint)
+        self.tiers.open(caller.program(), tier, (&path, rights, fingerprint))
     }
 
     fn release(&mut self, caller: Caller, id: ObjectName) -> Done<()> {
-        self.core()?.release(caller.program(), id)
+        self.tiers.with(caller.program(), id)?.release(caller.program(), id)
     }
 
     fn renew(&mut self, caller: Caller, id: ObjectName) -> Done<OpenObject> {
-        self.core()?.renew(caller.program(), id)
+        self.tiers.with(caller.program(), id)?.renew(caller.program(), id)
     }
 
     fn contest(&mut self, caller: Caller, id: ObjectName) -> Done<()> {
-        self.core()?.contest(caller.program(), id)
+        self.tiers.with(caller.program(), id)?.contest(caller.program(), id)
     }
 
     fn snapshot(&mut self, caller: Caller, path: String, snapshot: String) -> Done<ObjectName> {
-        self.core()?.snapshot(caller.program(), &path, &snapshot)
+        let program = caller.program();
+        self.tiers.naming((&path, &snapshot), |core| core.snapshot(program, &path, &snapshot))
     }
 
     fn grow(&mut self, caller: Caller, path: String, pages: u32) -> Done<u64> {
-        self.core()?.grow(caller.program(), &path, pages)
+        self.tiers.of(&path)?.grow(caller.program(), &path, pages)
     }
 
     fn work(
@@ -313,7 +321,7 @@ impl Pmem for Process {
         part: WorkPart,
         operator: Vec<u8>,
     ) -> Done<WorkDone> {
-        self.core()?.work(caller.program(), &path, part, &operator)
+        self.tiers.of(&path)?.work(caller.program(), &path, part, &operator)
     }
 
     fn permit(
@@ -323,38 +331,40 @@ impl Pmem for Process {
         program: String,
         rights: Rights,
     ) -> Done<()> {
-        self.core()?.permit(caller.program(), &path, &program, rights)
+        self.tiers.of(&path)?.permit(caller.program(), &path, &program, rights)
     }
 
     fn forbid(&mut self, caller: Caller, path: String, program: String) -> Done<()> {
-        self.core()?.forbid(caller.program(), &path, &program)
+        self.tiers.of(&path)?.forbid(caller.program(), &path, &program)
     }
 
     fn link(&mut self, caller: Caller, path: String, other: String) -> Done<()> {
-        self.core()?.link(caller.program(), &path, &other)
+        let program = caller.program();
+        self.tiers.naming((&path, &other), |core| core.link(program, &path, &other))
     }
 
     fn rename(&mut self, caller: Caller, path: String, other: String) -> Done<()> {
-        self.core()?.rename(caller.program(), &path, &other)
+        let program = caller.program();
+        self.tiers.naming((&path, &other), |core| core.rename(program, &path, &other))
     }
 
     fn remove(&mut self, caller: Caller, path: String) -> Done<Removed> {
-        self.core()?.remove(caller.program(), &path)
+        self.tiers.of(&path)?.remove(caller.program(), &path)
     }
 
     fn list(&mut self, caller: Caller, path: String, after: String) -> Done<Listing> {
-        self.core()?.list(caller.program(), &path, &after)
+        self.tiers.list(caller.program(), &path, &after)
     }
 
     fn stat(&mut self, caller: Caller, path: String) -> Done<ObjectStatus> {
-        self.core()?.stat(caller.program(), &path)
+        self.tiers.of(&path)?.stat(caller.program(), &path)
     }
 
     fn check(&mut self, caller: Caller, from: u32) -> Done<Page<String>> {
-        self.core()?.check(caller.program(), from)
+        self.tiers.check(caller.program(), from)
     }
 
     fn repair(&mut self, caller: Caller) -> Done<Page<String>> {
-        self.core()?.repair(caller.program())
+        self.tiers.repair(caller.program())
     }
 }

@@ -170,6 +170,11 @@ impl<M: Medium + Clone> Store<M> {
         allowed
     }
 
+    /// Whether a program has an object open.
+    pub(crate) fn has_open(&self, program: u16, id: ObjectId) -> bool {
+        self.sessions.get(&program).is_some_and(|session| session.objects.contains_key(&id))
+    }
+
     /// Sessions that there are.
     pub(crate) fn sessions(&self) -> usize {
         self.sessions.len() + self.left.len()
@@ -454,8 +459,7 @@ impl<M: Medium + Clone> Store<M> {
             control.into_iter().for_each(|control| world.withdraw(program, control));
         })?;
         let memory = place(memory, entry.extent);
-        let (id, tier) = (ObjectName(id.number()), self.tier);
-        Ok(OpenObject { id, memory, control: lent, tier })
+        Ok(OpenObject { id: ObjectName(id.number()), memory, control: lent })
     }
 
     /// Maps an object here, unless it is; tells the page of its control, if it has one.

@@ -36,6 +36,9 @@ const TEXT: Argument = Argument {
     about: "what `put` writes, `search` and `count` look for; how to `reduce`; a size; a path",
 };
 
+/// Before the path of what is to be made: it is not to last.
+const VOLATILE: &str = "--volatile";
+
 const SIZE: Argument = Argument {
     name: "SIZE",
     kind: Kind::Text,
@@ -62,8 +65,9 @@ pub(super) static OBJ: Command = Command {
     flags: &[],
     background: Background::Refused,
     help: "Objects lie in persistent memory and are used there; what was changed is whole after every \
-           loss of power. A machine without persistent memory has them in RAM: they are of the volatile tier, \
-           and lost when it is switched off.\n\n\
+           loss of power. `obj new --volatile PATH` and `obj mkdir --volatile PATH` make what lies in RAM, is used \
+           in the same way, and lost when the machine is switched off. A machine without persistent memory has \
+           such objects only.\n\n\
            `obj ls [PATH]` lists a directory, `obj mkdir PATH` makes one. `obj new PATH` makes an object \
            with an empty text, as large as `obj new PATH 8M` says; `obj put PATH TEXT` replaces the text, \
            `obj edit PATH` shows it on the terminal to be changed, `obj get PATH` prints it. \
@@ -90,9 +94,17 @@ pub(super) static OBJ: Command = Command {
 
 fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result<(), CommandError> {
     let (path, words) = (arguments.get("PATH"), arguments.rest());
+    let action = arguments.required("ACTION");
+    let (tier, path, words) = match (action, path, words) {
+        ("new" | "mkdir", Some(VOLATILE), words) => {
+            let words = words.split_first();
+            let path = words.map(|(path, _)| path.as_str());
+            (Some(Tier::Volatile), path, words.map_or(&[][..], |(_, words)| words))
+        }
+        (_, path, words) => (None, path, words),
+    };
     let required = || path.ok_or_else(|| missing(PATH));
     let other = || words.first().map(String::as_str).ok_or_else(|| missing(TEXT));
-    let action = arguments.required("ACTION");
     let most = match action {
         "put" | "search" | "count" => usize::MAX,
         "snap" | "link" | "mv" | "reduce" | "import" | "export" | "new" => 1,
@@ -104,7 +116,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
     pmem::present(session)?;
     match action {
         "ls" => list(session, path.unwrap_or_default()),
-        "new" => make(session, required()?, words.first()),
+        "new" => make(session, (required()?, tier), words.first()),
         "put" => {
             let text = words.join(" ");
             Ok(session.system.set_text(required()?, &text)?)
@@ -117,7 +129,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
         "search" | "count" | "reduce" => near::run(session, required()?, action, words),
         "import" => transfer::import(session, required()?, words.first()),
         "export" => transfer::export(session, required()?, words.first()),
-        "mkdir" => Ok(session.system.make_object_directory(required()?)?),
+        "mkdir" => Ok(session.system.make_object_directory(required()?, tier)?),
         "snap" => Ok(session.system.snapshot_object(required()?, other()?)?),
         "link" => Ok(session.system.link_object(required()?, other()?)?),
         "mv" => Ok(session.system.rename_object(required()?, other()?)?),
@@ -138,13 +150,17 @@ fn pages(size: &str) -> Option<u32> {
     u32::try_from(bytes_of(size)?.div_ceil(PAGE_BYTES)).ok()
 }
 
-fn make(session: &mut Session<'_>, path: &str, size: Option<&String>) -> Result<(), CommandError> {
+fn make(
+    session: &mut Session<'_>,
+    (path, tier): (&str, Option<Tier>),
+    size: Option<&String>,
+) -> Result<(), CommandError> {
     let misfit = |word: &String| usage(Problem::Misfit { argument: SIZE, word: word.clone() });
     let pages = match size {
         Some(size) => pages(size).ok_or_else(|| misfit(size))?,
         None => NEW_PAGES,
     };
-    Ok(session.system.make_text(path, pages)?)
+    Ok(session.system.make_text(path, pages, tier)?)
 }
 
 fn list(session: &mut Session<'_>, directory: &str) -> Result<(), CommandError> {

@@ -83,6 +83,13 @@ pub(super) fn present(session: &mut Session<'_>) -> Result<(), CommandError> {
 }
 
 fn status(session: &mut Session<'_>) -> Result<(), CommandError> {
+    for pool in session.system.pools()? {
+        tell_pool(session, pool);
+    }
+    Ok(())
+}
+
+fn tell_pool(session: &mut Session<'_>, pool: PoolStatus) {
     let PoolStatus {
         id,
         pages,
@@ -94,7 +101,7 @@ fn status(session: &mut Session<'_>) -> Result<(), CommandError> {
         domain,
         tier,
         is_read_only,
-    } = session.system.pool()?;
+    } = pool;
     let access = if is_read_only { "read only: the memory is not armed" } else { "read and write" };
     let used = data.saturating_sub(free);
     let rows = [
@@ -114,7 +121,6 @@ fn status(session: &mut Session<'_>) -> Result<(), CommandError> {
     let mut table = Table::new([Column::left("PROPERTY"), Column::elastic("VALUE")]);
     rows.into_iter().for_each(|(name, value)| table.row([name.into(), value.into()]));
     session.table(&table);
-    Ok(())
 }
 
 /// What is there when the machine is switched on again.
@@ -128,7 +134,7 @@ const fn kept(tier: Tier, domain: Option<PersistenceDomain>) -> &'static str {
 fn check(session: &mut Session<'_>) -> Result<(), CommandError> {
     let damage = session.system.check_pool()?;
     if damage.is_empty() {
-        let objects = session.system.pool()?.objects;
+        let objects = session.system.pools()?.iter().map(|pool| pool.objects).sum();
         session
             .line(format!("{} checked, nothing is damaged", counted(objects, "object", "objects")));
         return Ok(());

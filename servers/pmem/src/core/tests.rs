@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use libd3os::service::pmem::{ObjectKind, PLACES_MOST, WORK_MOST};
 use libd3os_object::TxError;
-use libd3os_object::control::{ControlRef, Slot};
+use libd3os_object::control::Slot;
 use libd3os_object::object::Base;
 use libd3os_object::operators::{Operator, OperatorError, Outcome, Pattern};
 use libd3os_object::sim::{Domain, Sim, SimMedium};
 use proptest::prelude::*;
 
+use super::model::Model;
 use super::*;
 use crate::store::contest::BOUND;
 use crate::system::Extent;
@@ -21,70 +22,18 @@ const SHELL: u16 = 1;
 const OTHER: u16 = 2;
 const SECOND_SHELL: u16 = 3;
 
-/// What is lent, by program and page.
-#[derive(Default)]
-struct Model {
-    lent: BTreeMap<(u16, u64), Rights>,
-    drawn: u128,
-    refuses: bool,
-    now: Duration,
-    controls: BTreeMap<u64, ControlRef>,
-}
-
-impl World for Model {
-    fn lend(&mut self, program: u16, pages: Extent, rights: Rights) -> Done<u64> {
-        if self.refuses {
-            return Err(PmemError::NotLent);
-        }
-        for page in pages.first..pages.end() {
-            let before = self.lent.insert((program, page), rights);
-            assert_eq!(before, None, "page {page} is lent to {program} twice");
-        }
-        Ok(pages.first * 4096)
-    }
-
-    fn withdraw(&mut self, program: u16, pages: Extent) {
-        for page in pages.first..pages.end() {
-            self.lent.remove(&(program, page));
-        }
-    }
-
-    fn control(&mut self, page: u64, version: u64) -> ControlRef {
-        let control = ControlRef::own(version);
-        self.controls.insert(page * 4096, control.clone());
-        control
-    }
-
-    fn now(&mut self) -> Duration {
-        self.now
-    }
-
-    fn draw(&mut self) -> u128 {
-        self.drawn += 1;
-        self.drawn
-    }
-
-    fn programs(&mut self) -> Vec<String> {
-        ["shell", "other", "shell-2"].map(String::from).into()
-    }
-
-    fn looked(&mut self, bytes: u64, of: u64) {
-        assert!(bytes < of);
-    }
-}
-
 type Tested = Core<SimMedium, Model>;
 
 fn core() -> Tested {
     let sim = Sim::new(Domain::Adr, BYTES);
-    let (core, beginning) = Core::new(sim.medium(0), None, Model::default());
+    let (core, beginning) = Core::new(sim.medium(0), None, Model::default(), Journal::default());
     assert_eq!(beginning, Beginning::Made);
     core
 }
 
 fn volatile() -> (Sim, Tested) {
     let sim = Sim::new(Domain::Adr, BYTES);
-    let (core, beginning) = Core::volatile(sim.medium(0), Model::default());
+    let (core, beginning) = Core::volatile(sim.medium(0), Model::default(), Journal::default());
     assert_eq!(beginning, Beginning::Made);
     (sim, core)
 }
@@ -146,7 +95,6 @@ fn a_session_has_its_log_and_what_it_opens() {
         (opened.id, opened.memory.bytes, opened.control.map(|page| page.bytes)),
         (id, 3 * 4096, Some(4096))
     );
-    assert_eq!((session.tier, opened.tier), (Tier::Persistent, Tier::Persistent));
     assert_eq!(lent(&core, SHELL), log + 4);
     assert_eq!(open(&mut core, SHELL, "a"), Ok(opened), "it has it open");
     assert_eq!(core.stat(SHELL, "a").map(|status| status.users), Ok(1));
@@ -384,7 +332,8 @@ fn somebody_elses_data_is_named_until_it_is_given_up() {
     let mut image = vec![0; BYTES];
     image[70_000] = 1;
     let sim = Sim::with_contents(Domain::Adr, &image);
-    let (mut core, beginning) = Core::new(sim.medium(0), None, Model::default());
+    let (mut core, beginning) =
+        Core::new(sim.medium(0), None, Model::default(), Journal::default());
     let Beginning::Refused(refused @ PmemError::NoPool(_)) = beginning else {
         panic!("{beginning:?}")
     };
@@ -400,14 +349,15 @@ fn somebody_elses_data_is_named_until_it_is_given_up() {
 fn volatile_objects_are_used_in_the_same_way_and_outlive_the_server() {
     let (sim, mut core) = volatile();
     create(&mut core, SHELL, "a").expect("room");
-    let session = core.session(SHELL).expect("there are some");
+    core.session(SHELL).expect("there are some");
     let opened = open(&mut core, SHELL, "a").expect("its own");
     let status = core.stat(SHELL, "a").expect("it is there");
     let pool = core.status(SHELL).expect("a pool").tier;
-    assert_eq!([session.tier, opened.tier, status.tier, pool], [Tier::Volatile; 4]);
+    assert_eq!([status.tier, pool], [Tier::Volatile; 2]);
     // RAM keeps its contents while the machine is on.
     let again = Sim::with_contents(Domain::Adr, &sim.visible());
-    let (mut core, beginning) = Core::volatile(again.medium(0), Model::default());
+    let (mut core, beginning) =
+        Core::volatile(again.medium(0), Model::default(), Journal::default());
     assert!(matches!(beginning, Beginning::Opened(..)), "{beginning:?}");
     assert_eq!(
         core.stat(SHELL, "a").map(|status| (status.id, status.tier)),
@@ -420,14 +370,15 @@ fn volatile_objects_are_used_in_the_same_way_and_outlive_the_server() {
 fn reading(sim: &Sim) -> (Sim, Tested, Beginning) {
     let (sim, scratch) =
         (Sim::with_contents(Domain::Adr, &sim.visible()), Sim::new(Domain::Adr, 4096));
-    let (core, beginning) = Core::reading(sim.medium(0), scratch.medium(0), None, Model::default());
+    let (core, beginning) =
+        Core::reading(sim.medium(0), scratch.medium(0), None, Model::default(), Journal::default());
     (sim, core, beginning)
 }
 
 #[test]
 fn what_is_not_armed_is_read_and_never_written() {
     let sim = Sim::new(Domain::Adr, BYTES);
-    let (mut core, _) = Core::new(sim.medium(0), None, Model::default());
+    let (mut core, _) = Core::new(sim.medium(0), None, Model::default(), Journal::default());
     create(&mut core, SHELL, "a").expect("room");
     core.make_directory(SHELL, "d").expect("room");
     core.snapshot(SHELL, "a", "s").expect("room");
@@ -464,7 +415,7 @@ fn what_is_not_armed_is_read_and_never_written() {
 #[test]
 fn what_has_to_be_recovered_is_not_read_before() {
     let sim = Sim::new(Domain::Adr, BYTES);
-    let (mut core, _) = Core::new(sim.medium(0), None, Model::default());
+    let (mut core, _) = Core::new(sim.medium(0), None, Model::default(), Journal::default());
     core.session(SHELL).expect("there are some");
     create(&mut core, SHELL, "a").expect("room");
     let (_, mut reader, beginning) = reading(&sim);

@@ -158,7 +158,8 @@ impl Ledger {
     /// Opens the objects, those that are there; power may have been lost while they were made.
     fn open() -> Result<Self, Failure> {
         let mut store = Store::connect()?;
-        match store.server().make_directory("ledger".into()).map_err(StoreError::from) {
+        match store.server().make_directory(store.tier(), "ledger".into()).map_err(StoreError::from)
+        {
             Ok(_) | Err(StoreError::Refused(PmemError::Exists)) => {}
             Err(error) => return Err(error.into()),
         }

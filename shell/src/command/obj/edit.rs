@@ -92,7 +92,7 @@ fn keep(session: &mut Session<'_>, known: &Known, text: &str) -> Result<bool, Sy
         _ if known.replace => session.system.set_text(path, text).map(|()| true),
         Some(before) => session.system.change_text(path, before, text),
         None => {
-            session.system.make_text(path, NEW_PAGES)?;
+            session.system.make_text(path, NEW_PAGES, None)?;
             session.system.change_text(path, "", text)
         }
     }

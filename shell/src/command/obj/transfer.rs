@@ -70,7 +70,7 @@ fn import_entry(
 }
 
 fn import_directory(session: &mut Session<'_>, path: &str, host: &str, deep: usize) -> Done<()> {
-    match session.system.make_object_directory(path) {
+    match session.system.make_object_directory(path, None) {
         Ok(()) => {}
         Err(SystemError::Store(StoreError::Refused(PmemError::Exists)))
             if session.system.object(path)?.kind == ObjectKind::Directory => {}

@@ -13,12 +13,13 @@ use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::progress;
 use crate::vm::{Arming, Machine, Persistence, Pmem, Share};
 
-pub(crate) const TESTS: [Test; 12] = [
+pub(crate) const TESTS: [Test; 13] = [
     ("objects::are_there_after_the_next_start", kept),
     ("objects::are_there_when_their_server_is_back", restarted),
     ("objects::are_searched_where_they_lie", searched),
     ("objects::have_snapshots_that_nobody_changes", snapshots),
     ("objects::are_volatile_where_nothing_lasts", volatile),
+    ("objects::of_both_tiers_are_side_by_side", tiers),
     ("objects::are_made_of_the_hosts_files_and_back", transferred),
     ("objects::are_had_though_somebody_stalls", stalled),
     ("objects::are_read_where_they_could_not_be_written", unarmed),
@@ -121,6 +122,34 @@ fn volatile(lab: &Lab<'_>) -> Outcome {
     drop(session);
     let told = Session::at_prompt(&lab.machine())?.run("obj ls")?;
     match told.contains("notes") {
+        true => Err(unexpected("RAM has outlived the machine", &told)),
+        false => Ok(()),
+    }
+}
+
+/// With an NVDIMM, too, there are volatile objects, of which nothing is there after the next start; they outlive
+/// their server.
+fn tiers(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "tiers.pmem", "64M", Persistence::Adr)?;
+    let mut session = session(lab, &pmem)?;
+    session.run("obj mkdir d; obj new d/kept; obj put d/kept 'for good'")?;
+    session.run("obj new --volatile d/lost 1M; obj put d/lost 'for now'")?;
+    let told = session.run("obj ls d")?;
+    contains(&told, &["persistent", "kept", "volatile", "lost when the machine is switched off"])?;
+    contains(&session.run("obj get d/kept; obj get d/lost")?, &["for good", "for now"])?;
+    contains(&session.run("obj new --volatile d/kept; obj new d/lost")?, &["the name is taken"])?;
+    contains(
+        &session.run("obj mv d/lost d/other; obj snap d/other s; obj stat s")?,
+        &["volatile"],
+    )?;
+    session.run("kill pmem")?;
+    contains(&session.run("obj get s; obj get d/kept")?, &["for now", "for good"])?;
+    contains(&session.run("pmem check; pmem")?, &["nothing is damaged", "the objects lie in RAM"])?;
+    drop(session);
+    let mut session = self::session(lab, &pmem)?;
+    contains(&session.run("obj get d/kept; pmem check")?, &["for good", "nothing is damaged"])?;
+    let told = session.run("obj ls; obj ls d")?;
+    match told.contains("volatile") || told.contains("other") {
         true => Err(unexpected("RAM has outlived the machine", &told)),
         false => Ok(()),
     }
