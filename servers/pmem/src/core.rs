@@ -131,8 +131,11 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         let mut looked = |at| self.world.looked(at, bytes);
         let opened = match Pool::open_telling(self.medium.clone(), &mut looked) {
             Ok(opened) => self.take(opened),
-            Err(PoolError::Superblock(SuperblockError::Empty | SuperblockError::Unfinished)) => {
-                self.make(Ground::Free).map(|()| Beginning::Made)
+            Err(PoolError::Superblock(SuperblockError::Empty)) => {
+                self.make(Ground::Zeros).map(|()| Beginning::Made)
+            }
+            Err(PoolError::Superblock(SuperblockError::Unfinished)) => {
+                self.make(Ground::GivenUp).map(|()| Beginning::Made)
             }
             Err(error) => Err(told(error)),
         };

@@ -14,6 +14,7 @@ pub mod core;
 mod directory;
 mod errors;
 pub mod events;
+mod fresh;
 #[expect(unsafe_code, reason = "maps objects, as only the pool changes the table of them")]
 mod map;
 mod name;

@@ -15,6 +15,7 @@ use libd3os_object::view::View;
 use libd3os_object::{Editor, Object, ObjectId, PointerError, Session, Tx, TxError};
 
 use crate::directory::{Directories, Mapped};
+use crate::fresh;
 use crate::map;
 use crate::name::NameError;
 use crate::owners::{self, Principal};
@@ -127,8 +128,9 @@ impl<M: Medium + Clone> Pool<M> {
     /// Somebody else's data is here, or another pool, and that is not given up; or the layout does not
     /// fit. Then nothing was changed.
     pub fn create(medium: M, layout: Layout, ground: Ground) -> Result<Self, PoolError> {
-        superblock::may_make(&medium, layout, ground)?;
+        let is_zero = superblock::may_make(&medium, layout, ground)?;
         superblock::begin(&medium, layout);
+        fresh::begin(&medium, layout, if is_zero { layout.data() } else { layout.pages });
         for number in 0..layout.logs {
             Session::format_log(&log(&medium, layout, number))?;
         }
@@ -320,9 +322,8 @@ impl<M: Medium + Clone> Pool<M> {
             if !holds(layout, more) {
                 return Err(PoolError::Damaged(more));
             }
-            let more = part(&medium, more);
-            erase(&more);
-            more.fence();
+            erase_used(&medium, more, fresh::take(&medium, layout, more));
+            medium.fence();
             entry.extent.pages += pages;
             system::put(editor, id, entry)?;
             Ok(entry)
@@ -352,7 +353,8 @@ impl<M: Medium + Clone> Pool<M> {
             if !holds(layout, from) {
                 return Err(PoolError::Damaged(from));
             }
-            entry.extent = take(editor, layout, from.pages.saturating_add(more))?;
+            let pages = from.pages.saturating_add(more);
+            entry.extent = take(editor, (&medium, layout), pages)?.extent;
             copy(&part(&medium, from), &part(&medium, entry.extent));
             system::put(editor, id, entry)?;
             space::give(editor, from)?;
@@ -528,10 +530,10 @@ pub(crate) fn make<T: Base, M: Medium + Clone>(
     if system::find(editor, editor.base_pointer(), new.id)?.is_some() {
         return Err(PoolError::Exists(new.id));
     }
-    let extent = take(editor, layout, new.pages)?;
+    let Taken { extent, zeros_from } = take(editor, (medium, layout), new.pages)?;
     // The pages are nobody's until this is committed.
     let memory = part(medium, extent);
-    erase(&memory);
+    erase_used(medium, extent, zeros_from);
     object::create(&memory, new.id, new.base)?;
     memory.fence();
     let fingerprint = Identity::read(&memory).map_err(OpenError::Layout)?.fingerprint.0;
@@ -557,15 +559,26 @@ pub(crate) fn unmake(
     Ok(entry.extent)
 }
 
-/// Takes free pages, which are where objects can be.
-pub(crate) fn take(
+/// Pages that were taken.
+pub(crate) struct Taken {
+    pub(crate) extent: Extent,
+    /// From this one on, they are zeros.
+    pub(crate) zeros_from: u64,
+}
+
+/// Takes free pages, which are where objects can be. Whatever becomes of that, they do not count as zeros
+/// any more.
+pub(crate) fn take<M: Medium + Clone>(
     editor: &mut Editor<'_, System>,
-    layout: Layout,
+    (medium, layout): (&M, Layout),
     pages: u64,
-) -> Result<Extent, PoolError> {
+) -> Result<Taken, PoolError> {
     let taken = space::take(editor, pages)?;
     let extent = taken.ok_or(PoolError::Full { pages, free: space::free(editor)? })?;
-    if holds(layout, extent) { Ok(extent) } else { Err(PoolError::Damaged(extent)) }
+    if !holds(layout, extent) {
+        return Err(PoolError::Damaged(extent));
+    }
+    Ok(Taken { extent, zeros_from: fresh::take(medium, layout, extent) })
 }
 
 /// Recovers what the pool has written: first the system object, by which it is known where the directories
@@ -633,6 +646,14 @@ fn logs<M: Medium + Clone>(
 
 fn system_memory<M: Medium + Clone>(medium: &M, layout: Layout) -> Part<M> {
     part(medium, Extent { first: layout.system(), pages: layout.system_pages })
+}
+
+/// Makes those of the pages zeros that are not, durable as [`erase`] does it.
+fn erase_used<M: Medium + Clone>(medium: &M, extent: Extent, zeros_from: u64) {
+    let pages = zeros_from.saturating_sub(extent.first).min(extent.pages);
+    if pages > 0 {
+        erase(&part(medium, Extent { pages, ..extent }));
+    }
 }
 
 /// Makes it all zeros, durable after the next fence, which must come before other stores.

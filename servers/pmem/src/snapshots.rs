@@ -25,6 +25,7 @@ use crate::owners::Principal;
 use crate::pool::{self, Pool, PoolError};
 use crate::repair;
 use crate::sealed::Sealed;
+use crate::superblock::Layout;
 use crate::system::{self, Entry, Kind, System};
 
 impl<M: Medium + Clone> Pool<M> {
@@ -50,8 +51,7 @@ impl<M: Medium + Clone> Pool<M> {
         }
         self.complete(origin)?;
         self.insert_with(place, Target::new(id, Kind::Object), |editor, inside| {
-            let (_, layout) = inside.place();
-            begin(editor, layout, (origin, id), owner)?;
+            begin(editor, inside.place(), (origin, id), owner)?;
             change_links(editor, id, 1)
         })
         .map(|_| id)
@@ -175,9 +175,9 @@ impl<M: Medium + Clone> Pool<M> {
     }
 }
 
-fn begin(
+fn begin<M: Medium + Clone>(
     editor: &mut Editor<'_, System>,
-    layout: crate::superblock::Layout,
+    place: (&M, Layout),
     (origin, id): (ObjectId, ObjectId),
     owner: Principal,
 ) -> Result<(), PoolError> {
@@ -185,7 +185,7 @@ fn begin(
         return Err(PoolError::Exists(id));
     }
     let of = pool::entry(editor, origin)?;
-    let extent = pool::take(editor, layout, of.extent.pages)?;
+    let extent = pool::take(editor, place, of.extent.pages)?.extent;
     system::put(editor, id, Entry::snapshot(extent, &of, owner))?;
     let sealed = Sealed::new(&origin.number(), id.words());
     system::pending(editor.base_pointer()).insert(editor, origin.number(), sealed)?;

@@ -1,8 +1,8 @@
-//! Where things lie in a pool: version 2 (1 had no snapshots).
+//! Where things lie in a pool: version 3 (1 had no snapshots, 2 did not know which pages are fresh).
 //!
 //! | from page | pages | what |
 //! |---|---|---|
-//! | 0 | 1 | superblock |
+//! | 0 | 1 | superblock; from its third line on, which pages are [fresh](crate::fresh) |
 //! | 1 | 1 | its copy |
 //! | 2 | `logs` × `log_pages` | logs of sessions; the first one is the server's own |
 //! | … | `system_pages` | the system object |
@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) const PAGE_BYTES: u64 = 4096;
 
 const COPIES: [u64; 2] = [0, PAGE_BYTES];
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const MAKING: u64 = u64::from_le_bytes([b'D', b'3', b'O', b'S', b'n', b'e', b'w', VERSION]);
 const MADE: u64 = u64::from_le_bytes([b'D', b'3', b'O', b'S', b'p', b'o', b'l', VERSION]);
 const SEED: u64 = 0x7375_7065_7262_6c6b;
@@ -142,14 +142,14 @@ impl Layout {
 pub enum Ground {
     /// Nothing: it is looked through, and somebody else's data is left alone.
     Unknown,
-    /// That [`crate::Pool::open`] has just looked through it, and found it [`SuperblockError::Empty`] or
+    /// That it is all zeros: [`crate::Pool::open`] has just found it [`SuperblockError::Empty`].
+    Zeros,
+    /// That whatever is there may be lost: somebody said so, or [`crate::Pool::open`] has just found it
     /// [`SuperblockError::Unfinished`].
-    Free,
-    /// That whatever is there may be lost.
     GivenUp,
 }
 
-/// Whether a pool can be made here, and `layout` fits.
+/// Whether a pool can be made here, and `layout` fits; tells whether there is nothing but zeros.
 ///
 /// # Errors
 /// Somebody else's data is here, unless that is given up, or the layout does not fit.
@@ -157,17 +157,18 @@ pub(crate) fn may_make(
     medium: &impl Medium,
     layout: Layout,
     ground: Ground,
-) -> Result<(), SuperblockError> {
+) -> Result<bool, SuperblockError> {
     layout.check()?;
     let found = medium.bytes() as u64 / PAGE_BYTES;
     if layout.pages > found {
         return Err(SuperblockError::Cut { pages: layout.pages, found });
     }
     if ground != Ground::Unknown {
-        return Ok(());
+        return Ok(ground == Ground::Zeros);
     }
     match read(medium, &mut |_| {}) {
-        Err(SuperblockError::Empty | SuperblockError::Unfinished) => Ok(()),
+        Err(SuperblockError::Empty) => Ok(true),
+        Err(SuperblockError::Unfinished) => Ok(false),
         Err(error) => Err(error),
         Ok(_) => Err(SuperblockError::Foreign { at: 0 }),
     }

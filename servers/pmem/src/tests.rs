@@ -51,6 +51,36 @@ fn opened(image: &[u8]) -> Result<Pool<Machine>, String> {
     if findings.is_empty() { Ok(opened.pool) } else { Err(format!("{findings:?}")) }
 }
 
+/// An object's memory, whoever had its pages before.
+fn memory(pool: &Pool<Machine>, number: u128) -> Vec<u8> {
+    let memory = pool.memory(id(number)).expect("well").expect("it is there");
+    let mut bytes = vec![0; memory.bytes()];
+    memory.read(0, &mut bytes);
+    bytes
+}
+
+/// Power is lost while an object with a long base is made of pages that nobody had; whatever is left of that,
+/// a short one is then made as in a new pool.
+#[test]
+fn what_was_begun_on_fresh_pages_is_not_left_there() {
+    let make = |pool: &mut Pool<Machine>| {
+        pool.create_object(new(5, 4, 1, &5_u64)).expect("room");
+        memory(pool, 5)
+    };
+    let expected = make(&mut made(&Sim::new(Domain::Adr, BYTES)));
+    let sim = Sim::new(Domain::Adr, BYTES);
+    let mut pool = made(&sim);
+    pool.session().settle().expect("nobody holds anything");
+    let limits = Limits { product: 64, random: 16, ..Limits::default() };
+    sim.watch(Explorer::new(limits, 3), move |image| {
+        let found = make(&mut opened(image)?);
+        if found == expected { Ok(()) } else { Err("something is left".into()) }
+    });
+    pool.create_object(new(6, 4, 1, &[u64::MAX; 64])).expect("room");
+    let images = sim.finish().expect("each is well").images;
+    assert!(images > 100, "{images} images");
+}
+
 /// Objects by id, with their pages and owners.
 type Model = BTreeMap<u128, (u64, u64)>;
 
