@@ -140,6 +140,9 @@ impl DeviceMemory {
         paddr: u64,
         size: FrameSize,
     ) -> Result<Option<DeviceFrame>, MemoryError> {
+        if size == FrameSize::Huge && self.largest == LargestFrames::Large {
+            return Ok(None);
+        }
         let is_it = |made: &&Made| made.frame.size == size && made.count == 1;
         if let Some(made) = self.made.get(&paddr).filter(is_it) {
             return Ok(Some(made.frame));

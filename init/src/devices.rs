@@ -10,7 +10,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use libd3os::abi::MAX_IRQ_VECTOR;
+use libd3os::abi::{FrameSize, MAX_IRQ_VECTOR};
 use libd3os::device::{Caching, ColourField, DeviceGrant, DeviceIdentity, DeviceWindow, Screen};
 use libd3os::image::{BootDevice, DeviceSpec, Manifest, ProgramSpec, StartPolicy};
 use libd3os::region::Rights;
@@ -316,6 +316,26 @@ impl Devices {
         match offset.is_multiple_of(PERSISTENT_BYTES) {
             true => found.part(offset, PERSISTENT_BYTES),
             false => Err(PersistentError::Misaligned(offset)),
+        }
+    }
+
+    /// The same for a whole GiB.
+    ///
+    /// # Errors
+    /// [`PersistentError`] where there is none that a huge frame could show.
+    pub fn persistent_gib(
+        &self,
+        range: u16,
+        offset: u64,
+    ) -> Result<(u64, Rights), PersistentError> {
+        const GIB: u64 = FrameSize::Huge.bytes();
+        if range == VOLATILE_RANGE || !offset.is_multiple_of(GIB) {
+            return Err(PersistentError::Misaligned(offset));
+        }
+        let (paddr, rights) = self.persistent_range(range)?.part(offset, GIB)?;
+        match paddr.is_multiple_of(GIB) {
+            true => Ok((paddr, rights)),
+            false => Err(PersistentError::TooLarge(offset)),
         }
     }
 

@@ -4,6 +4,9 @@
 //! piece of a large frame's size of which a part is lent is made into small frames, everywhere, for as
 //! long as any of it is lent and some time after; what covers whole pieces is lent as large ones.
 //!
+//! Behind the first GiB of a range, a GiB is one huge frame for as long as nothing of it is lent, or only all of it
+//! together; when a part of it is, it is pieces for as long as somebody looks at it.
+//!
 //! RAM that is lent in the same way, for objects of the volatile tier, consists of small frames for good: the
 //! kernel clears RAM of which other frames are made.
 
@@ -14,6 +17,7 @@ use libd3os::abi::FrameSize;
 use libd3os::start::layout::PAGE_SIZE;
 
 const PIECE: u64 = FrameSize::Large.bytes();
+const GIB: u64 = FrameSize::Huge.bytes();
 
 /// log2 of the bytes of RAM that are lent at most.
 const MOST_BITS: u8 = 26;
@@ -57,6 +61,24 @@ impl Segment {
         self.pages == PIECE / PAGE_SIZE
     }
 
+    /// Whether it is a whole GiB.
+    #[must_use]
+    pub const fn is_gib(&self) -> bool {
+        self.pages == GIB / PAGE_SIZE
+    }
+
+    /// Where its GiB begins.
+    #[must_use]
+    pub const fn gib(&self) -> u64 {
+        self.start - self.start % GIB
+    }
+
+    /// Its addresses.
+    #[must_use]
+    pub const fn addresses(&self) -> Range<u64> {
+        self.start..self.end()
+    }
+
     /// Where it ends.
     #[must_use]
     pub const fn end(&self) -> u64 {
@@ -66,10 +88,19 @@ impl Segment {
 
 /// Cuts pages, by their physical addresses, where pieces meet.
 pub fn segments(pages: Range<u64>) -> impl Iterator<Item = Segment> {
+    cut(pages, PIECE)
+}
+
+/// Cuts pages where GiBs meet.
+pub fn gibs(pages: Range<u64>) -> impl Iterator<Item = Segment> {
+    cut(pages, GIB)
+}
+
+fn cut(pages: Range<u64>, unit: u64) -> impl Iterator<Item = Segment> {
     let mut next = pages.start;
     core::iter::from_fn(move || {
         let start = (next < pages.end).then_some(next)?;
-        let end = (start - start % PIECE + PIECE).min(pages.end);
+        let end = (start - start % unit + unit).min(pages.end);
         next = end;
         Some(Segment { start, pages: (end - start) / PAGE_SIZE })
     })
@@ -112,6 +143,7 @@ impl Resting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     #[test]
@@ -151,8 +183,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_page_is_in_one_segment(first in 0u64..5000, pages in 0u64..5000) {
+        fn every_page_is_in_one_segment(first in 0u64..600_000, pages in 0u64..600_000) {
             let range = first * PAGE_SIZE..(first + pages) * PAGE_SIZE;
+            for part in gibs(range.clone()) {
+                prop_assert!(part.gib() <= part.start && part.end() <= part.gib() + GIB);
+                prop_assert_eq!(part.is_gib(), part.addresses() == (part.gib()..part.gib() + GIB));
+            }
+            let parts: Vec<_> = gibs(range.clone()).flat_map(|part| segments(part.addresses())).collect();
+            prop_assert_eq!(parts, segments(range.clone()).collect::<Vec<_>>());
             let mut next = range.start;
             for segment in segments(range.clone()) {
                 prop_assert_eq!(segment.start, next);

@@ -13,7 +13,7 @@ use core::ops::Range;
 use libd3os::abi::{FrameSize, ObjectType, RETYPE_FAN_OUT};
 use libd3os::image::ProgramSpec;
 use libd3os::start::layout::{
-    HEAP_BASE, IPC_BUFFER, PAGE_SIZE, PERSISTENT_BYTES, PERSISTENT_PLACES, PERSISTENT_WINDOW,
+    HEAP_BASE, HUGE_PLACES, IPC_BUFFER, PAGE_SIZE, PERSISTENT_BYTES, PERSISTENT_WINDOW,
     PLATFORM_PLACES, PLATFORM_WINDOW, RING_DIRECTORY, RING_PLACES, RING_SPAN, RING_WINDOW,
     STACK_TOP, START_INFO,
 };
@@ -143,10 +143,11 @@ impl Regions {
         self
     }
 
-    /// With a window for pieces of persistent memory; behind all that is shared.
+    /// With a window for pieces of persistent memory, 1 GiB at once; behind all that is shared. What it takes to
+    /// see more is made when it is shown.
     #[must_use]
     pub fn seeing_persistent_memory(mut self) -> Self {
-        let bytes = u64::from(PERSISTENT_PLACES) * PERSISTENT_BYTES;
+        let bytes = u64::from(HUGE_PLACES) * PERSISTENT_BYTES;
         self.shared.push((PERSISTENT_WINDOW..PERSISTENT_WINDOW + bytes, FrameSize::Large));
         self
     }

@@ -17,13 +17,13 @@ use crate::region::{RegionId, Rights};
 use crate::service::persistent::{PersistentClient, PersistentError};
 use crate::shared::SharedMemory;
 use crate::start::RegionGrant;
-use crate::start::layout::{PERSISTENT_BYTES, PERSISTENT_PLACES, PERSISTENT_WINDOW};
+use crate::start::layout::{HUGE_PLACES, PERSISTENT_BYTES, PERSISTENT_WINDOW};
 
 /// A place that shows pieces of persistent memory, one at a time.
 #[derive(Debug)]
 pub struct Window<T = Connection> {
     client: PersistentClient<T>,
-    place: u16,
+    place: u32,
     shown: Option<Shown>,
 }
 
@@ -61,10 +61,11 @@ pub fn parts(offset: u64, bytes: usize) -> impl Iterator<Item = Part> {
 }
 
 impl<T: Transport> Window<T> {
-    /// The window at a place; `None` where there is no such place, or the program has it already.
+    /// The window at a place; `None` where there is no such place, or the program has it already. Those behind
+    /// the first [`HUGE_PLACES`] are for whole ranges.
     #[must_use]
-    pub fn take(client: PersistentClient<T>, place: u16) -> Option<Self> {
-        let is_free = place < PERSISTENT_PLACES && take_once(base(place));
+    pub fn take(client: PersistentClient<T>, place: u32) -> Option<Self> {
+        let is_free = place < HUGE_PLACES && take_once(base(place));
         is_free.then_some(Self { client, place, shown: None })
     }
 
@@ -106,7 +107,8 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// All whole pieces of a range of `bytes` bytes that there are places for among `places`.
+    /// All whole pieces of a range of `bytes` bytes that there are places for among `places`; as far as they can
+    /// be shown, and 1 GiB at least if there is as much.
     ///
     /// # Errors
     /// [`PersistentError`], or that init was not reached. [`PersistentError::NoSuchPlace`] where the
@@ -114,18 +116,28 @@ impl Whole {
     pub fn show<T: Transport>(
         client: &PersistentClient<T>,
         (range, bytes): (u16, u64),
-        places: Range<u16>,
+        places: Range<u32>,
     ) -> Result<Self, Error<PersistentError>> {
         let pieces = (bytes / PERSISTENT_BYTES).min(places.len() as u64);
-        let mut rights = Rights::READ_WRITE;
-        for (place, start) in places.clone().zip((0..pieces).map(|piece| piece * PERSISTENT_BYTES))
-        {
+        let (mut rights, mut next) = (Rights::READ_WRITE, 0);
+        while next < pieces {
+            let place = places.start + u32::try_from(next).unwrap_or(u32::MAX);
             if !take_once(base(place)) {
                 return Err(Error::Service(PersistentError::NoSuchPlace(place)));
             }
-            rights = rights & client.show(place, range, start)?;
+            let is_huge = place.is_multiple_of(HUGE_PLACES) && pieces - next >= HUGE_PLACES.into();
+            let shown = match next > 0 && is_huge {
+                true => client.show_huge(place, range, next * PERSISTENT_BYTES),
+                false => client.show(place, range, next * PERSISTENT_BYTES),
+            };
+            match shown {
+                // What is there is used.
+                Err(Error::Service(_)) if next >= HUGE_PLACES.into() => break,
+                shown => rights = rights & shown?,
+            }
+            next += if next > 0 && is_huge { HUGE_PLACES.into() } else { 1 };
         }
-        let bytes = usize::try_from(pieces * PERSISTENT_BYTES).unwrap_or(0);
+        let bytes = usize::try_from(next * PERSISTENT_BYTES).unwrap_or(0);
         let base = usize::try_from(base(places.start)).map(core::ptr::with_exposed_provenance_mut);
         let base = base.ok().and_then(NonNull::new).filter(|_| bytes > 0);
         let base = base.ok_or(Error::Service(PersistentError::Outside(0)))?;
@@ -185,7 +197,7 @@ pub unsafe fn lent(base: u64, bytes: u64, durability: Durability) -> Option<Mapp
     is_lines.then(|| unsafe { Mapped::new(base, bytes, durability) })
 }
 
-const fn base(place: u16) -> u64 {
+const fn base(place: u32) -> u64 {
     PERSISTENT_WINDOW + place as u64 * PERSISTENT_BYTES
 }
 

@@ -55,11 +55,13 @@ pub mod layout {
     /// The *persistent window*: pieces of persistent memory that the program has asked the service
     /// `persistent` for, at one of [`PERSISTENT_PLACES`] places each.
     pub const PERSISTENT_WINDOW: u64 = 0x5e00_0000_0000;
-    /// Places in the persistent window.
-    pub const PERSISTENT_PLACES: u16 = 544;
+    /// Places in the persistent window: 128 GiB of persistent memory, and 64 MiB of RAM.
+    pub const PERSISTENT_PLACES: u32 = VOLATILE_PLACES.end;
     /// Those of them in which RAM for objects of the volatile tier is seen; the others are for ranges of
     /// persistent memory.
-    pub const VOLATILE_PLACES: core::ops::Range<u16> = 512..PERSISTENT_PLACES;
+    pub const VOLATILE_PLACES: core::ops::Range<u32> = 1 << 16..(1 << 16) + 32;
+    /// Places that show a GiB together, as one frame, from a multiple of this on.
+    pub const HUGE_PLACES: u32 = 512;
     /// Bytes of each of them: a large frame.
     pub const PERSISTENT_BYTES: u64 = 2 << 20;
     /// Pages of persistent memory that another program has lent: each where its range's window

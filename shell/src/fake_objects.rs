@@ -6,7 +6,7 @@ use libd3os::object::heap::{Area, Purpose};
 use libd3os::object::map::{ObjectMap, Pointer};
 use libd3os::object::operators::Operator;
 use libd3os::service::pmem::{
-    NamedObject, ObjectKind, ObjectName, ObjectStatus, PmemError, PoolStatus, Removed, Tier,
+    Making, NamedObject, ObjectKind, ObjectName, ObjectStatus, PmemError, PoolStatus, Removed, Tier,
 };
 use libd3os::store::StoreError;
 
@@ -73,11 +73,11 @@ impl Objects for Fake {
         Ok(vec![self.pool()])
     }
 
-    fn make_pool(&mut self, force: bool) -> Done<PoolStatus> {
-        if !force {
+    fn make_pool(&mut self, making: Making) -> Done<PoolStatus> {
+        if making == Making::Searched {
             return refused(PmemError::NoPool("it is somebody else's".into()));
         }
-        self.done.push("made a pool".into());
+        self.done.push(format!("made a pool: {making:?}"));
         Ok(self.pool())
     }
 

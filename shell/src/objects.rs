@@ -15,7 +15,9 @@ use libd3os::object::map::ObjectMap;
 use libd3os::object::object::OpenError;
 use libd3os::object::operators::{Operator, Outcome};
 use libd3os::object::{Object, PPtr, Persist, TxError, View, field, medium::Mapped};
-use libd3os::service::pmem::{NamedObject, ObjectStatus, PmemClient, PoolStatus, Removed, Tier};
+use libd3os::service::pmem::{
+    Making, NamedObject, ObjectStatus, PmemClient, PoolStatus, Removed, Tier,
+};
 use libd3os::store::{Store, StoreError, near};
 
 use crate::system::{Services, SystemError, Ways, all_pages};
@@ -82,8 +84,8 @@ pub struct Worked {
 pub trait Objects {
     /// The pools that there are, the one of objects of which nobody says of which tier they are to be first.
     fn pools(&mut self) -> Result<Vec<PoolStatus>, SystemError>;
-    /// Makes a pool; by force, whatever else is there.
-    fn make_pool(&mut self, force: bool) -> Result<PoolStatus, SystemError>;
+    /// Makes a pool.
+    fn make_pool(&mut self, making: Making) -> Result<PoolStatus, SystemError>;
     /// What is damaged, in words.
     fn check_pool(&mut self) -> Result<Vec<String>, SystemError>;
     /// Mends what can be; tells what is damaged still.
@@ -151,8 +153,8 @@ impl<C: Transport, S: Transport, L: Transport, W: Ways> Objects for Services<C, 
         Ok(pools)
     }
 
-    fn make_pool(&mut self, force: bool) -> Result<PoolStatus, SystemError> {
-        Ok(self.pmem()?.init(force)?)
+    fn make_pool(&mut self, making: Making) -> Result<PoolStatus, SystemError> {
+        Ok(self.pmem()?.init(making)?)
     }
 
     fn check_pool(&mut self) -> Result<Vec<String>, SystemError> {

@@ -736,7 +736,9 @@ fn the_pool_is_told_checked_and_made() {
     assert_eq!(status, Outcome::Failure);
     let refused = on_objects("pmem init");
     assert!(refused.contains("there is no pool: it is somebody else's"), "{refused}");
-    assert_eq!(on_objects("pmem init --force"), "made a pool of 1 GiB\n");
+    for how in ["--force", "--empty"] {
+        assert_eq!(on_objects(&format!("pmem init {how}")), "made a pool of 1 GiB\n");
+    }
     assert!(on_objects("pmem check --force").contains("one argument too many"));
 }
 

@@ -222,6 +222,8 @@ fn persistent_memory_is_mapped_in_pieces() {
     assert_eq!(devices.persistent(0, 0x1000), Err(PersistentError::Misaligned(0x1000)));
     assert_eq!(devices.persistent(2, 0), Err(PersistentError::Outside(0)), "no large frames");
     assert_eq!(devices.persistent(3, 0), Err(PersistentError::NoSuchRange(3)));
+    assert_eq!(devices.persistent_gib(0, 0), Err(PersistentError::Outside(0)), "64 MiB");
+    assert_eq!(devices.persistent_gib(0, PIECE), Err(PersistentError::Misaligned(PIECE)));
     let absent = Err(PersistentError::NoSuchRange(VOLATILE_RANGE));
     assert_eq!(devices.persistent(VOLATILE_RANGE, 0), absent);
     devices.set_volatile(8 << 20..12 << 20);
@@ -233,6 +235,28 @@ fn persistent_memory_is_mapped_in_pieces() {
     );
     let far = u64::MAX - u64::MAX % PIECE;
     assert_eq!(devices.persistent(0, far), Err(PersistentError::Outside(far)));
+}
+
+#[test]
+fn a_gib_is_one_where_a_huge_frame_can_be() {
+    const GIB: u64 = 1 << 30;
+    let mut devices = devices();
+    let ranges = vec![nvdimm_range(1, false), nvdimm_range(2, true), nvdimm_range(3, false)];
+    let windows = vec![
+        window(0, 0, 4 * GIB, 128 * GIB),
+        window(1, 0, 200 * GIB, 2 * GIB),
+        window(2, 0, 300 * GIB + PERSISTENT_BYTES, 2 * GIB),
+    ];
+    let identity = DeviceIdentity::Nvdimm { ranges, domain: None };
+    let nvdimm = Provided { identity, ..made_of(windows) };
+    provide(&mut devices, "nic", nvdimm).expect("sound");
+    assert_eq!(devices.persistent_gib(0, 127 * GIB), Ok((131 * GIB, Rights::READ_WRITE)));
+    assert_eq!(devices.persistent_gib(0, 128 * GIB), Err(PersistentError::Outside(128 * GIB)));
+    assert_eq!(devices.persistent_gib(1, GIB), Ok((201 * GIB, Rights::READ)));
+    assert_eq!(devices.persistent_gib(2, 0), Err(PersistentError::TooLarge(0)));
+    devices.set_volatile(0..4 * GIB);
+    let refused = Err(PersistentError::Misaligned(0));
+    assert_eq!(devices.persistent_gib(VOLATILE_RANGE, 0), refused, "its frames are small");
 }
 
 #[test]

@@ -151,6 +151,14 @@ impl Memory {
         frame.map(|frame| frame.slot).doing("making a frame")
     }
 
+    /// A huge frame over persistent memory, by its slot, if the processor has such frames and nothing else is made
+    /// of the memory. It is kept as a large one is.
+    pub(super) fn persistent_huge(&mut self, paddr: u64) -> Result<Option<u64>, Refused> {
+        let (slots, size) = (self.objects.slots(), FrameSize::Huge);
+        let frame = self.device.frame(&mut { MEMORY }, slots, paddr, size);
+        Ok(frame.doing("making a huge frame")?.map(|frame| frame.slot))
+    }
+
     /// Small frames in the place of a large one over persistent memory: the first one's slot. They are
     /// kept as a large one is.
     pub(super) fn persistent_pages(&mut self, paddr: u64) -> Result<u64, Refused> {

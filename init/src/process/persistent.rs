@@ -10,10 +10,10 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::ops::Range;
+use core::ops::{Range, RangeBounds};
 
 use init::device_memory::PAGES;
-use init::lending::{Resting, Segment, segments};
+use init::lending::{Resting, Segment, gibs, segments};
 use init::own::row;
 use init::supervise::ProgramNumber;
 use libd3os::abi::{CapRights, FrameSize, VmAttributes};
@@ -25,7 +25,8 @@ use libd3os::service::log::Level;
 use libd3os::service::persistent::{Persistent, PersistentError};
 use libd3os::service::supervisor::CapabilityInfo;
 use libd3os::start::layout::{
-    LENT_RANGES, LENT_SPAN, LENT_WINDOW, PERSISTENT_BYTES, PERSISTENT_PLACES, PERSISTENT_WINDOW,
+    HUGE_PLACES, LENT_RANGES, LENT_SPAN, LENT_WINDOW, PERSISTENT_BYTES, PERSISTENT_PLACES,
+    PERSISTENT_WINDOW, VOLATILE_PLACES,
 };
 use libd3os::sys::Cptr;
 
@@ -36,11 +37,18 @@ use super::serve::program_of;
 use super::system::System;
 use super::trouble::{Doing, Refused};
 
+const GIB: u64 = FrameSize::Huge.bytes();
+
+/// Where what is behind the first GiB is seen: for that, programs are made with the highest paging structure only.
+const FURTHER: u64 = PERSISTENT_WINDOW + HUGE_PLACES as u64 * PERSISTENT_BYTES;
+
 /// What is shown where, and what is lent to whom.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
     /// By program and place.
-    places: BTreeMap<(ProgramNumber, u16), Shown>,
+    places: BTreeMap<(ProgramNumber, u32), Shown>,
+    /// Whole GiBs, by program and first place. Those that are not there any more are shown in pieces.
+    huge: BTreeMap<(ProgramNumber, u32), Shown>,
     /// By program and the first page's physical address.
     lent: BTreeMap<(ProgramNumber, u64), Lent>,
     /// Paging structures that programs were not made with.
@@ -85,7 +93,7 @@ impl Persistent for System {
     fn show(
         &mut self,
         caller: Caller,
-        place: u16,
+        place: u32,
         range: u16,
         offset: u64,
     ) -> Result<Rights, PersistentError> {
@@ -94,17 +102,44 @@ impl Persistent for System {
         let (windows, memory) = (&mut site.held.persistent, &mut site.platform.memory);
         let piece = site.held.devices.persistent(range, offset);
         let vspace = vspace(&site.programs, number).ok_or(PersistentError::Refused)?;
-        let done = windows.hide(number, place, memory).and_then(|()| match piece {
-            Ok((paddr, rights)) => {
+        let hidden = windows.hide(number, place, memory);
+        let is_lent = piece.as_ref().is_ok_and(|(paddr, _)| windows.is_gib_lent_to_any(*paddr));
+        let (paddr, rights) = match is_lent {
+            true => Err(PersistentError::Lent(offset)),
+            false => piece,
+        }?;
+        let done = hidden
+            .and_then(|()| windows.split(paddr - paddr % GIB, &site.programs, memory))
+            .and_then(|()| {
                 windows.show((number, place), (paddr, kernel_rights(rights)), vspace, memory)
-            }
-            Err(_) => Ok(()),
-        });
-        let (_, rights) = piece?;
+            });
         self.said(done).map(|()| rights)
     }
 
-    fn hide(&mut self, caller: Caller, place: u16) -> Result<(), PersistentError> {
+    fn show_huge(
+        &mut self,
+        caller: Caller,
+        place: u32,
+        range: u16,
+        offset: u64,
+    ) -> Result<Rights, PersistentError> {
+        let number = place_of(caller, place)?;
+        if place == 0 || !place.is_multiple_of(HUGE_PLACES) || place >= VOLATILE_PLACES.start {
+            return Err(PersistentError::NoSuchPlace(place));
+        }
+        let site = &mut self.site;
+        let (windows, memory) = (&mut site.held.persistent, &mut site.platform.memory);
+        let (paddr, rights) = site.held.devices.persistent_gib(range, offset)?;
+        let vspace = vspace(&site.programs, number).ok_or(PersistentError::Refused)?;
+        let shown = (paddr, kernel_rights(rights));
+        let done = windows.show_huge((number, place), shown, vspace, memory);
+        match self.said(done)? {
+            true => Ok(rights),
+            false => Err(PersistentError::TooLarge(offset)),
+        }
+    }
+
+    fn hide(&mut self, caller: Caller, place: u32) -> Result<(), PersistentError> {
         let number = place_of(caller, place)?;
         let memory = &mut self.site.platform.memory;
         let done = self.site.held.persistent.hide(number, place, memory);
@@ -127,8 +162,9 @@ impl Persistent for System {
             return Err(PersistentError::NoSuchRange(range));
         }
         let (windows, memory) = (&mut site.held.persistent, &mut site.platform.memory);
+        let whole = gibs(pages.clone()).find(|part| windows.is_gib_lent(to, part));
         let is_lent = |known: &Segment| windows.is_lent(to, known, memory);
-        if let Some(segment) = segments(pages.clone()).find(is_lent) {
+        if let Some(segment) = whole.or_else(|| segments(pages.clone()).find(is_lent)) {
             return Err(PersistentError::Lent(offset + (segment.start - pages.start)));
         }
         let vspace = vspace(&site.programs, to).ok_or(PersistentError::NoSuchProgram(program))?;
@@ -171,7 +207,7 @@ impl Persistent for System {
 }
 
 /// Whose place it is, if there is such a place.
-fn place_of(caller: Caller, place: u16) -> Result<ProgramNumber, PersistentError> {
+fn place_of(caller: Caller, place: u32) -> Result<ProgramNumber, PersistentError> {
     if place >= PERSISTENT_PLACES {
         return Err(PersistentError::NoSuchPlace(place));
     }
@@ -215,7 +251,7 @@ impl System {
     }
 
     /// What the caller is told; what it cannot know goes into the log.
-    fn said(&mut self, done: Result<(), Refused>) -> Result<(), PersistentError> {
+    fn said<T>(&mut self, done: Result<T, Refused>) -> Result<T, PersistentError> {
         done.map_err(|refused| {
             self.note(Level::Error, format_args!("{refused}"));
             PersistentError::Refused
@@ -227,7 +263,7 @@ impl Windows {
     /// Shows a piece at an empty place.
     fn show(
         &mut self,
-        (number, place): (ProgramNumber, u16),
+        (number, place): (ProgramNumber, u32),
         (paddr, rights): (u64, CapRights),
         vspace: VSpace,
         memory: &mut Memory,
@@ -245,7 +281,7 @@ impl Windows {
     fn hide(
         &mut self,
         number: ProgramNumber,
-        place: u16,
+        place: u32,
         memory: &mut Memory,
     ) -> Result<(), Refused> {
         let Some(shown) = self.places.remove(&(number, place)) else { return Ok(()) };
@@ -271,13 +307,113 @@ impl Windows {
         memory: &mut Memory,
     ) -> Result<(), Refused> {
         let start = pages.start;
-        let done = segments(pages.clone()).try_for_each(|segment| {
-            let address = site.address + (segment.start - start);
-            self.lend_segment(by, Site { address, ..site }, segment, programs, memory)
+        let done = gibs(pages.clone()).try_for_each(|part| {
+            let address = site.address + (part.start - start);
+            self.lend_of_gib(by, Site { address, ..site }, part, programs, memory)
         });
         done.or_else(|refused| {
             self.withdraw(by, site.program, pages, programs, memory).and(Err(refused))
         })
+    }
+
+    /// Lends pages of one GiB: a whole one as it is, of any other its pieces.
+    fn lend_of_gib(
+        &mut self,
+        by: ProgramNumber,
+        site: Site,
+        part: Segment,
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        if self.is_huge(part.gib()) {
+            match part.is_gib() {
+                true => return self.lend_gib(by, site, part, memory),
+                false => self.split(part.gib(), programs, memory)?,
+            }
+        }
+        segments(part.addresses()).try_for_each(|segment| {
+            let address = site.address + (segment.start - part.start);
+            self.lend_segment(by, Site { address, ..site }, segment, programs, memory)
+        })
+    }
+
+    fn lend_gib(
+        &mut self,
+        by: ProgramNumber,
+        site: Site,
+        segment: Segment,
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        if let Some(copies) = self.map_huge(site, segment.start, memory)? {
+            self.lent.insert((site.program, segment.start), Lent { by, copies, segment });
+        }
+        Ok(())
+    }
+
+    /// Shows a whole GiB at empty places, and tells whether that is possible.
+    fn show_huge(
+        &mut self,
+        (number, place): (ProgramNumber, u32),
+        (paddr, rights): (u64, CapRights),
+        vspace: VSpace,
+        memory: &mut Memory,
+    ) -> Result<bool, Refused> {
+        let address = PERSISTENT_WINDOW + u64::from(place) * PERSISTENT_BYTES;
+        let site = Site { program: number, vspace, address, rights };
+        // A program that asks again is shown the same.
+        let is_shown = self.huge.contains_key(&(number, place));
+        let copies = if is_shown { None } else { self.map_huge(site, paddr, memory)? };
+        self.huge.extend(copies.map(|copies| ((number, place), Shown { copies, paddr, rights })));
+        Ok(is_shown || copies.is_some())
+    }
+
+    fn map_huge(
+        &mut self,
+        site: Site,
+        paddr: u64,
+        memory: &mut Memory,
+    ) -> Result<Option<Copies>, Refused> {
+        let Some(frame) = memory.persistent_huge(paddr)? else { return Ok(None) };
+        self.prepare(site, FrameSize::Huge, memory)?;
+        let first = memory.slots(1).doing("taking a slot for persistent memory")?;
+        let copies = Copies { first, count: 1 };
+        match copies.map(frame, site, FrameSize::Huge) {
+            Ok(()) => Ok(Some(copies)),
+            Err(refused) => copies.delete(memory).and(Err(refused)),
+        }
+    }
+
+    /// Whether a GiB is one frame for those who look at it.
+    fn is_huge(&self, gib: u64) -> bool {
+        self.huge.values().any(|shown| shown.paddr == gib)
+    }
+
+    /// Shows the pieces of a GiB to all who look at it, in its place. Where there is no memory for that, they do not
+    /// see all of it any more.
+    fn split(
+        &mut self,
+        gib: u64,
+        programs: &[Program],
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        let shown = self.huge.iter().filter(|(_, shown)| shown.paddr == gib);
+        let shown: Vec<_> = shown.map(|(key, shown)| (*key, *shown)).collect();
+        if shown.is_empty() {
+            return Ok(());
+        }
+        for (key, shown) in &shown {
+            self.huge.remove(key);
+            shown.copies.delete(memory)?;
+        }
+        memory.give_up_frame(gib)?;
+        for ((number, place), shown) in shown {
+            let Some(vspace) = vspace(programs, number) else { continue };
+            for piece in 0..HUGE_PLACES {
+                let paddr = gib + u64::from(piece) * PERSISTENT_BYTES;
+                self.show((number, place + piece), (paddr, shown.rights), vspace, memory)?;
+            }
+        }
+        Ok(())
     }
 
     fn lend_segment(
@@ -343,6 +479,22 @@ impl Windows {
             || (!segment.is_piece() && as_a_whole())
     }
 
+    /// Whether a whole GiB is lent to a program already, or a part of one cannot be lent as it is lent to anybody
+    /// as a whole.
+    fn is_gib_lent(&self, to: ProgramNumber, part: &Segment) -> bool {
+        let whole = |lent: &Lent| lent.segment.is_gib() && lent.segment.start == part.gib();
+        match part.is_gib() {
+            true => self.lent.get(&(to, part.start)).is_some_and(whole),
+            false => self.is_gib_lent_to_any(part.start),
+        }
+    }
+
+    /// Whether the GiB of an address is lent to anybody as a whole: then its pieces cannot be had.
+    fn is_gib_lent_to_any(&self, paddr: u64) -> bool {
+        let gib = paddr - paddr % GIB;
+        self.lent.values().any(|lent| lent.segment.is_gib() && lent.segment.start == gib)
+    }
+
     /// Maps frames of a piece, as it is: a whole one as a large frame, or else small ones.
     fn map(
         &mut self,
@@ -368,7 +520,11 @@ impl Windows {
     /// Makes the paging structures that a program lacks. Those of its window it was made with, but for
     /// the lowest.
     fn prepare(&mut self, site: Site, size: FrameSize, memory: &mut Memory) -> Result<(), Refused> {
-        let made_with = if site.address < LENT_WINDOW { 2 } else { 0 };
+        let made_with = match site.address {
+            ..FURTHER => 2,
+            FURTHER..LENT_WINDOW => 1,
+            _ => 0,
+        };
         for table in Table::above(site.address, size).skip(made_with) {
             let key = (site.program, table);
             if self.tables.contains_key(&key) {
@@ -488,7 +644,7 @@ impl Windows {
 
     /// Whether anybody looks at a piece, or has any of it.
     fn is_used(&self, piece: u64) -> bool {
-        self.places.values().any(|shown| shown.paddr == piece)
+        self.places.values().chain(self.huge.values()).any(|shown| shown.paddr == piece)
             || self.of_piece(piece).next().is_some()
     }
 
@@ -510,16 +666,35 @@ impl Windows {
         }
     }
 
-    /// Takes back what a program has of paging structures for what it is lent, the lowest first.
+    /// Takes back what a program has of paging structures for what it is lent.
     fn drop_lent_tables(
         &mut self,
         number: ProgramNumber,
         memory: &mut Memory,
     ) -> Result<(), Refused> {
+        self.drop_tables(number, LENT_WINDOW.., memory)
+    }
+
+    /// The same for what it is shown behind the first GiB.
+    fn drop_further_tables(
+        &mut self,
+        number: ProgramNumber,
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        self.drop_tables(number, FURTHER..LENT_WINDOW, memory)
+    }
+
+    /// Takes back the paging structures of a program for these addresses, the lowest first.
+    fn drop_tables(
+        &mut self,
+        number: ProgramNumber,
+        addresses: impl RangeBounds<u64>,
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
         let first = (number, Table::Pdpt { base: 0 });
         let own = self.tables.range(first..).take_while(|((program, _), _)| *program == number);
-        let lent = own.filter(|((_, table), _)| base(*table) >= LENT_WINDOW);
-        let mut keys: Vec<_> = lent.map(|(key, _)| *key).collect();
+        let of_them = own.filter(|((_, table), _)| addresses.contains(&base(*table)));
+        let mut keys: Vec<_> = of_them.map(|(key, _)| *key).collect();
         keys.reverse();
         keys.into_iter().try_for_each(|key| self.drop_table(key, memory))
     }
@@ -534,15 +709,32 @@ impl Windows {
         let lent = self.lent.iter().filter(|((to, _), lent)| *to == number || lent.by == number);
         let lent: Vec<_> = lent.map(|(key, _)| *key).collect();
         lent.into_iter().try_for_each(|key| self.take_back(key, programs, memory))?;
-        let places: Vec<u16> = self
+        let places: Vec<u32> = self
             .places
-            .range((number, 0)..=(number, u16::MAX))
+            .range((number, 0)..=(number, u32::MAX))
             .map(|((_, place), _)| *place)
             .collect();
         let was_looking = !places.is_empty();
         places.into_iter().try_for_each(|place| self.hide(number, place, memory))?;
+        self.hide_huge(|program| program == number, memory)?;
+        self.drop_further_tables(number, memory)?;
         // What rests does so for those who look, and lend.
         if was_looking { self.settle(programs, memory) } else { Ok(()) }
+    }
+
+    /// Takes whole GiBs from programs.
+    fn hide_huge(
+        &mut self,
+        of: impl Fn(ProgramNumber) -> bool,
+        memory: &mut Memory,
+    ) -> Result<(), Refused> {
+        let shown: Vec<_> = self.huge.keys().copied().filter(|(number, _)| of(*number)).collect();
+        for key in shown {
+            let Some(shown) = self.huge.remove(&key) else { continue };
+            shown.copies.delete(memory)?;
+            self.drop_frames(shown.paddr, memory);
+        }
+        Ok(())
     }
 
     /// Ends everything: what is shown and lent is not what it was.
@@ -551,12 +743,13 @@ impl Windows {
         lent.into_iter().try_for_each(|key| self.take_back(key, &[], memory))?;
         let places: Vec<_> = self.places.keys().copied().collect();
         places.into_iter().try_for_each(|(number, place)| self.hide(number, place, memory))?;
+        self.hide_huge(|_| true, memory)?;
         self.settle(&[], memory)
     }
 
     /// Rows for what `caps init` shows.
     pub(super) fn rows(&self) -> impl Iterator<Item = CapabilityInfo> {
-        let shown = self.places.values().map(|shown| {
+        let shown = self.places.values().chain(self.huge.values()).map(|shown| {
             let detail = alloc::format!("persistent memory at {:#x}, shown", shown.paddr);
             row(shown.copies.first, "frame", detail)
         });

@@ -14,18 +14,25 @@ use crate::region::Rights;
 /// [`crate::start::layout::PERSISTENT_BYTES`] bytes, of which each shows any such piece of a range.
 /// The same piece may be shown to several programs. Which ranges there are, and whether what is
 /// written to them is safe, the driver `nvdimm` tells ([`super::nvdimm`]).
-#[crate::service(name = "persistent", version = 3)]
+#[crate::service(name = "persistent", version = 4)]
 pub trait Persistent {
     /// Shows the piece that begins at `offset`, a multiple of a window's bytes, of a range at place
     /// `place` of the caller's window, instead of what was there, and tells what the caller may do
     /// with it: a range whose module is not armed can only be read. When this fails, nothing is there.
     /// When the caller ends, its places are empty again.
     #[retryable]
-    fn show(place: u16, range: u16, offset: u64) -> Result<Rights, PersistentError>;
+    fn show(place: u32, range: u16, offset: u64) -> Result<Rights, PersistentError>;
+
+    /// Shows a whole GiB, from `offset` on, a multiple of a GiB, at [`crate::start::layout::HUGE_PLACES`] places
+    /// from `place` on, a multiple of that but 0, which are empty: at the cost of one piece, until a part of it
+    /// is lent, and then of all its pieces. [`PersistentError::TooLarge`] where the processor has no such frames,
+    /// or the range does not begin so that they fit.
+    #[retryable]
+    fn show_huge(place: u32, range: u16, offset: u64) -> Result<Rights, PersistentError>;
 
     /// Empties a place.
     #[retryable]
-    fn hide(place: u16) -> Result<(), PersistentError>;
+    fn hide(place: u32) -> Result<(), PersistentError>;
 
     /// Lends `pages` pages of 4 KiB of a range, from `offset` on, to another program of this core, by
     /// its number ([`crate::call::Caller::program`]), with these rights at most, and tells its
@@ -60,7 +67,7 @@ pub trait Persistent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PersistentError {
     /// The window has no such place.
-    NoSuchPlace(u16),
+    NoSuchPlace(u32),
     /// There is no range of this number, or no persistent memory at all.
     NoSuchRange(u16),
     /// Pieces of ranges begin at multiples of a window's bytes, pages of a page's, and no pages
@@ -68,6 +75,8 @@ pub enum PersistentError {
     Misaligned(u64),
     /// The range has no whole piece there.
     Outside(u64),
+    /// A GiB cannot be shown as a whole there.
+    TooLarge(u64),
     /// No such program runs on this core.
     NoSuchProgram(u16),
     /// A page from there on is lent to the program already, or its piece to any as a whole.
@@ -83,6 +92,7 @@ impl fmt::Display for PersistentError {
             Self::NoSuchRange(range) => write!(f, "there is no range {range} of persistent memory"),
             Self::Misaligned(offset) => write!(f, "no window and no page can begin at {offset:#x}"),
             Self::Outside(offset) => write!(f, "the range ends before {offset:#x}, or soon after"),
+            Self::TooLarge(offset) => write!(f, "no GiB at {offset:#x} can be shown as a whole"),
             Self::NoSuchProgram(number) => write!(f, "no program {number} runs on this core"),
             Self::Lent(offset) => write!(f, "the page at {offset:#x} is lent already"),
             Self::Refused => f.write_str("init has no memory for it, or the kernel refused"),

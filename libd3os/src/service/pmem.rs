@@ -37,7 +37,7 @@ pub const PLACES_MOST: u32 = 64;
 /// Each [`Tier`] is a pool of its own, with its own sessions and its own tree of names, but no name is in both but
 /// those of directories: so a path leads to the same object whoever asks. Machines without persistent memory have
 /// the volatile tier only.
-#[crate::service(name = "pmem", version = 3)]
+#[crate::service(name = "pmem", version = 4)]
 pub trait Pmem {
     /// The tier of objects of which nobody says what it is to be: the persistent one, if there is one.
     #[retryable]
@@ -47,9 +47,8 @@ pub trait Pmem {
     #[retryable]
     fn status(tier: Tier) -> Result<PoolStatus, PmemError>;
 
-    /// Makes a pool of the persistent memory. Without `force` only where there is nothing but zeros;
-    /// with it, whatever is there is lost. Nobody may have a session.
-    fn init(force: bool) -> Result<PoolStatus, PmemError>;
+    /// Makes a pool of the persistent memory. Nobody may have a session.
+    fn init(making: Making) -> Result<PoolStatus, PmemError>;
 
     /// Opens the caller's session in a tier; one that it has there ends first.
     #[retryable]
@@ -159,6 +158,18 @@ impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
+}
+
+/// What is known of the memory of which a pool is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Making {
+    /// Nothing: it is looked through, and left alone where there is anything but zeros.
+    Searched,
+    /// The caller says that there are only zeros, and only the beginning is looked through, as all of it would take
+    /// long. What else is there would seem to be what new objects hold.
+    Believed,
+    /// Whatever is there may be lost.
+    Forced,
 }
 
 /// What becomes of an object when the machine is switched off.

@@ -12,8 +12,8 @@ use libd3os::device::PersistenceDomain;
 use libd3os::region::Rights;
 use libd3os::service::Page;
 use libd3os::service::pmem::{
-    DESCRIPTION_MOST, Listing, NamedObject, ObjectName, ObjectStatus, OpenObject, PART_MOST,
-    PmemError, PoolStatus, Removed, SessionGrant, Tier, WorkDone, WorkPart,
+    DESCRIPTION_MOST, Listing, Making, NamedObject, ObjectName, ObjectStatus, OpenObject,
+    PART_MOST, PmemError, PoolStatus, Removed, SessionGrant, Tier, WorkDone, WorkPart,
 };
 use libd3os_object::ObjectId;
 use libd3os_object::medium::Medium;
@@ -252,7 +252,7 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
     ///
     /// # Errors
     /// [`PmemError`].
-    pub fn init(&mut self, program: u16, force: bool) -> Done<PoolStatus> {
+    pub fn init(&mut self, program: u16, making: Making) -> Done<PoolStatus> {
         if self.is_read_only {
             self.journal.note(Event::Refused(program));
             return Err(PmemError::Unarmed);
@@ -260,7 +260,11 @@ impl<M: Medium + Clone, W: World> Core<M, W> {
         if self.store.as_ref().is_ok_and(|store| store.sessions() > 0) {
             return Err(PmemError::InUse);
         }
-        let ground = if force { Ground::GivenUp } else { Ground::Unknown };
+        let ground = match making {
+            Making::Searched => Ground::Unknown,
+            Making::Believed => Ground::Believed,
+            Making::Forced => Ground::GivenUp,
+        };
         self.make(ground).inspect_err(|_| self.journal.note(Event::Refused(program)))?;
         self.status(program)
     }

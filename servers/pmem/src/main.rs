@@ -26,7 +26,7 @@ use libd3os::service::Page;
 use libd3os::service::nvdimm::{NvdimmClient, RangeStatus};
 use libd3os::service::persistent::{PersistentClient, PersistentError};
 use libd3os::service::pmem::{
-    Listing, ObjectName, ObjectStatus, OpenObject, Pmem, PmemError, PoolStatus, Removed,
+    Listing, Making, ObjectName, ObjectStatus, OpenObject, Pmem, PmemError, PoolStatus, Removed,
     SessionGrant, Tier, WorkDone, WorkPart,
 };
 use libd3os::service::supervisor::SupervisorClient;
@@ -251,8 +251,8 @@ impl Pmem for Process {
         self.tiers.status(caller.program(), tier)
     }
 
-    fn init(&mut self, caller: Caller, force: bool) -> Done<PoolStatus> {
-        self.tiers.at(self.tiers.usual())?.init(caller.program(), force)
+    fn init(&mut self, caller: Caller, making: Making) -> Done<PoolStatus> {
+        self.tiers.at(self.tiers.usual())?.init(caller.program(), making)
     }
 
     fn session(&mut self, caller: Caller, tier: Tier) -> Done<SessionGrant> {

@@ -135,7 +135,9 @@ impl<M: Medium + Clone> Pool<M> {
             Session::format_log(&log(&medium, layout, number))?;
         }
         let memory = system_memory(&medium, layout);
-        erase(&memory);
+        if !is_zero {
+            erase(&memory);
+        }
         object::create(&memory, system::id(layout.id), &System::default())?;
         memory.fence();
         let system = map::object(system_memory(&medium, layout))?;

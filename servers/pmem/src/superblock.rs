@@ -13,6 +13,8 @@
 //! made: first that it is being made and, when everything else is durable, that it is. So whoever finds
 //! neither a superblock nor zeros has somebody else's data before him.
 
+use core::ops::Range;
+
 use libd3os_object::control::Slot;
 use libd3os_object::medium::{LINE_BYTES, Medium, WORD_BYTES};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -29,6 +31,8 @@ const SEED: u64 = 0x7375_7065_7262_6c6b;
 const LOOKED_AT: usize = 64 * LINE_BYTES;
 /// Bytes after which is told how far the search is.
 const TOLD: usize = 64 << 20;
+/// How far the search goes at a start: more takes longer than somebody who has switched the machine on waits.
+const SEARCHED: usize = 4 << 30;
 const WORDS: usize = LINE_BYTES / WORD_BYTES;
 
 /// How a pool is divided.
@@ -55,6 +59,15 @@ pub enum SuperblockError {
     /// A pool was being made when the power was lost. Nothing is lost if it is made anew.
     #[error("the pool was not made to the end")]
     Unfinished,
+    /// It begins with zeros, and is too large to be looked through at every start.
+    #[error(
+        "nobody has looked whether all {gib} GiB of the memory are empty: `pmem init` does, and \
+         `pmem init --empty` takes somebody's word for it"
+    )]
+    Unsearched {
+        /// Its GiB.
+        gib: u64,
+    },
     /// It is not a pool, nor empty.
     #[error("the memory holds somebody else's data: the byte at {at:#x} is not zero")]
     Foreign {
@@ -142,6 +155,9 @@ impl Layout {
 pub enum Ground {
     /// Nothing: it is looked through, and somebody else's data is left alone.
     Unknown,
+    /// Somebody says that it is all zeros, of which only the beginning is looked through: should there be data
+    /// behind that, objects would seem to hold it.
+    Believed,
     /// That it is all zeros: [`crate::Pool::open`] has just found it [`SuperblockError::Empty`].
     Zeros,
     /// That whatever is there may be lost: somebody said so, or [`crate::Pool::open`] has just found it
@@ -163,11 +179,13 @@ pub(crate) fn may_make(
     if layout.pages > found {
         return Err(SuperblockError::Cut { pages: layout.pages, found });
     }
-    if ground != Ground::Unknown {
-        return Ok(ground == Ground::Zeros);
-    }
-    match read(medium, &mut |_| {}) {
-        Err(SuperblockError::Empty) => Ok(true),
+    let extent = match ground {
+        Ground::Unknown => medium.bytes(),
+        Ground::Believed => SEARCHED,
+        Ground::Zeros | Ground::GivenUp => return Ok(ground == Ground::Zeros),
+    };
+    match read_within(medium, extent, &mut |_| {}) {
+        Err(SuperblockError::Empty | SuperblockError::Unsearched { .. }) => Ok(true),
         Err(SuperblockError::Unfinished) => Ok(false),
         Err(error) => Err(error),
         Ok(_) => Err(SuperblockError::Foreign { at: 0 }),
@@ -211,6 +229,15 @@ pub(crate) fn read(
     medium: &impl Medium,
     looked: &mut dyn FnMut(u64),
 ) -> Result<Layout, SuperblockError> {
+    read_within(medium, SEARCHED, looked)
+}
+
+/// The same, but that so many bytes are looked through, if there are as many.
+pub(crate) fn read_within(
+    medium: &impl Medium,
+    extent: usize,
+    looked: &mut dyn FnMut(u64),
+) -> Result<Layout, SuperblockError> {
     let found = medium.bytes() as u64 / PAGE_BYTES;
     if found < COPIES.len() as u64 {
         return Err(SuperblockError::Cut { pages: COPIES.len() as u64, found });
@@ -220,7 +247,7 @@ pub(crate) fn read(
     match copies.into_iter().flatten().next() {
         Some((MADE, layout)) => within(layout.check()?, found),
         Some(_) => Err(SuperblockError::Unfinished),
-        None => Err(none(medium, looked)),
+        None => Err(none(medium, extent.min(medium.bytes()), looked)),
     }
 }
 
@@ -230,15 +257,20 @@ fn within(layout: Layout, found: u64) -> Result<Layout, SuperblockError> {
 }
 
 /// What there is instead of a superblock.
-fn none(medium: &impl Medium, looked: &mut dyn FnMut(u64)) -> SuperblockError {
+fn none(medium: &impl Medium, extent: usize, looked: &mut dyn FnMut(u64)) -> SuperblockError {
     if let Some(found) = COPIES.into_iter().find_map(|at| other_version(medium, at)) {
         return SuperblockError::Version { found };
     }
     let is_begun = |at| [MAKING, MADE].contains(&medium.load_word(place(at)));
     // A line's words are durable in order, the first one first.
-    match first_byte(medium, 0, looked) {
+    match first_byte(medium, 0..extent, looked) {
+        None if extent < medium.bytes() => {
+            SuperblockError::Unsearched { gib: medium.bytes() as u64 >> 30 }
+        }
         None => SuperblockError::Empty,
-        Some(_) if is_begun(COPIES[0]) && first_byte(medium, LINE_BYTES, looked).is_none() => {
+        Some(_)
+            if is_begun(COPIES[0]) && first_byte(medium, LINE_BYTES..extent, looked).is_none() =>
+        {
             SuperblockError::Unfinished
         }
         Some(_) if COPIES.into_iter().any(is_begun) => SuperblockError::Damaged,
@@ -263,16 +295,20 @@ fn copy(medium: &impl Medium, at: u64) -> Option<(u64, Layout)> {
     (known && sum == checksum(covered)).then_some((state, layout))
 }
 
-/// The first byte from here on, a word's beginning, that is not zero.
-fn first_byte(medium: &impl Medium, from: usize, looked: &mut dyn FnMut(u64)) -> Option<u64> {
-    let mut parts = (from..medium.bytes()).step_by(LOOKED_AT);
+/// The first of these bytes that is not zero; the range begins and ends with a line.
+fn first_byte(
+    medium: &impl Medium,
+    bytes: Range<usize>,
+    looked: &mut dyn FnMut(u64),
+) -> Option<u64> {
+    let mut parts = bytes.clone().step_by(LOOKED_AT);
     let part = parts.find(|at| {
         if at.is_multiple_of(TOLD) && *at > 0 {
             looked(*at as u64);
         }
-        !medium.is_zero(*at, LOOKED_AT.min(medium.bytes() - at))
+        !medium.is_zero(*at, LOOKED_AT.min(bytes.end - at))
     })?;
-    let mut words = (part..medium.bytes()).step_by(WORD_BYTES);
+    let mut words = (part..bytes.end).step_by(WORD_BYTES);
     let at = words.find(|at| medium.load_word(*at) != 0)?;
     Some(at as u64 + u64::from(medium.load_word(at).trailing_zeros() / 8))
 }

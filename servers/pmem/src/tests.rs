@@ -459,3 +459,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_not_looked_through_is_not_said_to_be_empty() {
+    let read = |at: usize, extent| {
+        let mut image = vec![0; BYTES];
+        image[at] = 1;
+        let sim = Sim::with_contents(Domain::Adr, &image);
+        superblock::read_within(&sim.medium(0), extent, &mut |_| {})
+    };
+    let far = 20 * 4096;
+    assert_eq!(read(far, far), Err(SuperblockError::Unsearched { gib: 0 }));
+    assert_eq!(read(far, far + 64), Err(SuperblockError::Foreign { at: far as u64 }));
+    assert_eq!(read(far - 1, far), Err(SuperblockError::Foreign { at: far as u64 - 1 }));
+    let empty = Sim::new(Domain::Adr, BYTES);
+    let found = superblock::read_within(&empty.medium(0), far, &mut |_| {});
+    assert_eq!(found, Err(SuperblockError::Unsearched { gib: 0 }));
+}
+
+#[test]
+fn who_says_that_memory_is_empty_is_believed_as_far_as_nothing_is_seen() {
+    let mut image = vec![0; BYTES];
+    image[5000] = 1;
+    let sim = Sim::with_contents(Domain::Adr, &image);
+    let made = Pool::create(sim.medium(0), LAYOUT, Ground::Believed).map(drop);
+    assert_eq!(made, Err(SuperblockError::Foreign { at: 5000 }.into()));
+    assert_eq!(sim.visible(), image);
+    let sim = Sim::new(Domain::Adr, BYTES);
+    let pool = Pool::create(sim.medium(0), LAYOUT, Ground::Believed).expect("it is empty");
+    assert_eq!(state(&pool), Ok(Model::new()));
+}

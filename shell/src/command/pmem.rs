@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use libd3os::device::PersistenceDomain;
-use libd3os::service::pmem::{PoolStatus, Tier};
+use libd3os::service::pmem::{Making, PoolStatus, Tier};
 use libd3os::service::supervisor::ProgramState;
 
 use super::arguments::Problem;
@@ -20,10 +20,10 @@ use crate::units::{bytes, counted};
 const PAGE_BYTES: u64 = 4096;
 
 const FORCE: Argument = Argument {
-    name: "--force",
-    kind: Kind::Choice(&["--force"]),
+    name: "HOW",
+    kind: Kind::Choice(&["--empty", "--force"]),
     presence: Presence::Optional,
-    about: "with `init`: make a pool whatever is there, and lose that",
+    about: "with `init`: what is there is nothing, or may be lost",
 };
 
 pub(super) static PMEM: Command = Command {
@@ -46,7 +46,8 @@ pub(super) static PMEM: Command = Command {
            `pmem repair` works out anew what can be: which pages are free.\n\n\
            `pmem init` makes a pool. Where there is anything but zeros it refuses, unless it is told \
            `--force`; then what is there is lost. On an empty memory the first start makes a pool by \
-           itself.",
+           itself, unless it is too large to be looked through then: `pmem init` looks through all of it, and with \
+           `--empty` believes you behind the first 4 GiB. What else is there would seem to be what objects hold.",
     run,
 };
 
@@ -62,7 +63,7 @@ fn run(session: &mut Session<'_>, arguments: &Arguments<'_>, _: Place) -> Result
         Some("check") => check(session),
         Some("repair") => repair(session),
         Some(_) => {
-            let pool = session.system.make_pool(force.is_some())?;
+            let pool = session.system.make_pool(making(force))?;
             session.line(format!("made a pool of {}", bytes(pool.pages * PAGE_BYTES)));
             Ok(())
         }
@@ -79,6 +80,14 @@ pub(super) fn present(session: &mut Session<'_>) -> Result<(), CommandError> {
             Err(CommandError::NotServed { program: service.program, state })
         }
         _ => Ok(()),
+    }
+}
+
+fn making(how: Option<&str>) -> Making {
+    match how {
+        Some("--empty") => Making::Believed,
+        Some(_) => Making::Forced,
+        None => Making::Searched,
     }
 }
 

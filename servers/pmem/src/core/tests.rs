@@ -338,11 +338,11 @@ fn somebody_elses_data_is_named_until_it_is_given_up() {
         panic!("{beginning:?}")
     };
     assert_eq!(core.status(SHELL), Err(refused.clone()));
-    assert_eq!(core.init(SHELL, false), Err(refused));
+    assert_eq!(core.init(SHELL, Making::Searched), Err(refused));
     assert_eq!(sim.visible(), image);
-    assert!(core.init(SHELL, true).is_ok());
+    assert!(core.init(SHELL, Making::Forced).is_ok());
     core.session(SHELL).expect("a pool");
-    assert_eq!(core.init(SHELL, true), Err(PmemError::InUse));
+    assert_eq!(core.init(SHELL, Making::Forced), Err(PmemError::InUse));
 }
 
 #[test]
@@ -404,7 +404,7 @@ fn what_is_not_armed_is_read_and_never_written() {
         core.permit(SHELL, "a", "other", Rights::READ),
         core.forbid(SHELL, "a", "other"),
         core.repair(SHELL).map(drop),
-        core.init(SHELL, true).map(drop),
+        core.init(SHELL, Making::Forced).map(drop),
     ];
     assert_eq!(refused, [const { Err(PmemError::Unarmed) }; 11]);
     assert_eq!(core.check(SHELL, 0).map(|page| page.items), Ok(vec![]));

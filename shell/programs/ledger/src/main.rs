@@ -3,9 +3,12 @@
 //! has that open. `run ledger 5` ends after five of them. `run ledger stall` holds the journal until it is put
 //! out by whoever waits for it, and then goes on. `run ledger check` says whether all that was committed is
 //! whole, wherever the machine was switched off, and `run ledger measured` is what `xtask bench pmem` counts.
+//! `run ledger vast` makes an object of 64 GiB.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 extern crate alloc;
+
+mod vast;
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -83,7 +86,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Store(error) => error.fmt(f),
             Self::Wrong(what, number) => write!(f, "{what}: {number}"),
-            Self::Usage => f.write_str("usage: ledger [NUMBER | stall | check | measured]"),
+            Self::Usage => {
+                f.write_str("usage: ledger [NUMBER | stall | check | measured | vast [check]]")
+            }
         }
     }
 }
@@ -97,6 +102,8 @@ fn run(start: &'static StartInfo) -> Result<(), Failure> {
             }
         }
         ["measured"] => be_measured(),
+        ["vast"] => vast::make(),
+        ["vast", "check"] => vast::check(),
         ["stall"] => {
             println!("stalled: {}", Ledger::open()?.stall());
             Ledger::open()?.go_on()

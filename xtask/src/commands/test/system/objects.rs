@@ -13,7 +13,7 @@ use super::{Failure, Outcome, Test, contains, unexpected};
 use crate::progress;
 use crate::vm::{Arming, Machine, Persistence, Pmem, Share};
 
-pub(crate) const TESTS: [Test; 13] = [
+pub(crate) const TESTS: [Test; 14] = [
     ("objects::are_there_after_the_next_start", kept),
     ("objects::are_there_when_their_server_is_back", restarted),
     ("objects::are_searched_where_they_lie", searched),
@@ -24,6 +24,7 @@ pub(crate) const TESTS: [Test; 13] = [
     ("objects::are_had_though_somebody_stalls", stalled),
     ("objects::are_read_where_they_could_not_be_written", unarmed),
     ("objects::leave_alone_what_is_not_theirs", foreign),
+    ("objects::are_as_large_as_64_gib", large),
     ("objects::have_the_room_of_those_that_are_deleted", full),
     ("objects::are_whole_wherever_the_machine_was_switched_off", switched_off),
     ("objects::are_whole_where_the_caches_are_saved", switched_off_with_caches_saved),
@@ -262,6 +263,38 @@ fn foreign(lab: &Lab<'_>) -> Outcome {
     }
     contains(&session.run("pmem init --force")?, &["made a pool of 64 MiB"])?;
     contains(&session.run("pmem check")?, &["nothing is damaged"])
+}
+
+/// On a sparse NVDIMM of 128 GiB, an object of 64 GiB is made, written at its beginning, middle and end, read in the
+/// next start, and deleted. The file takes what is written only.
+fn large(lab: &Lab<'_>) -> Outcome {
+    let pmem = of_size(lab, "large-objects.pmem", "128G", Persistence::Adr)?;
+    let done = large_on(lab, &pmem);
+    let removed = fs::remove_file(&pmem.file);
+    done.and(removed.map_err(|source| LabError::Read { path: pmem.file, source }.into()))
+}
+
+fn large_on(lab: &Lab<'_>, pmem: &Pmem) -> Outcome {
+    let mut session = crash_session(lab, pmem)?;
+    let unsearched = "nobody has looked whether all 128 GiB of the memory are empty";
+    contains(&session.run("obj ls")?, &[unsearched])?;
+    contains(&session.run("pmem init --empty")?, &["made a pool of 128 GiB"])?;
+    session.run("obj new notes; obj put notes 'small'")?;
+    contains(&session.run("run ledger vast")?, &["64 GiB made and written"])?;
+    contains(&session.run("run ledger vast check; obj ls")?, &["the words are there", "63.9 GiB"])?;
+    drop(session);
+    let mut session = crash_session(lab, pmem)?;
+    contains(&session.run("run ledger vast check")?, &["the words are there"])?;
+    let held = session.run("mem exact")?;
+    session.run("kill pmem")?;
+    contains(&session.run("run ledger vast check; obj get notes")?, &["are there", "small"])?;
+    let after = session.run("mem exact")?;
+    if held != after {
+        return Err(unexpected(format!("not held as before: {held}"), &after));
+    }
+    contains(&session.run("pmem check")?, &["nothing is damaged"])?;
+    session.run("obj rm vast")?;
+    contains(&session.run("pmem check; obj get notes")?, &["nothing is damaged", "small"])
 }
 
 /// A pool that is full says so, keeps what is in it, and has room again when something is deleted.
