@@ -206,7 +206,7 @@ mod tests {
                 "acpi [NAME]",
                 "numa",
                 "nvdimm [ACTION] [RANGE] [AT] [TEXT]",
-                "pmem [ACTION] [--force]",
+                "pmem [ACTION] [HOW]",
                 "obj ACTION [PATH] [TEXT…]",
                 "iommu",
                 "net",
